@@ -1,0 +1,1 @@
+"""Trains the chosen architecture from scratch and ships it."""

@@ -1,0 +1,1 @@
+"""Finds an architecture: an RNN controller samples paths of the supernet."""

@@ -1,0 +1,1 @@
+"""What a network can be, what it costs, and the weights that all candidates share."""
