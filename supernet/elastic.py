@@ -1,0 +1,196 @@
+"""ElasticLayer: every variant of one layer of the supernet, cut from shared tensors.
+
+A hidden channel of an inverted bottleneck is indexed by (expansion, input channel), so that the
+weights of a narrower input or of a smaller expansion are a prefix in each index. Hence mbconv3
+lies within mbconv6, and sepconv is the bottleneck of expansion 1 without its expanding convolution.
+Every op has its own batch norms and its own squeeze-and-excitation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from supernet.layers import Weights, batch_norm, convolve, prefix, run_layer, shortcut
+from supernet.space import MIXED
+from supernet.spec import Layer
+
+EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv6": 6}
+
+
+class ElasticNorm(nn.Module):
+    """Scale and shift of one batch norm, sliced by channel or by (expansion, channel)."""
+
+    def __init__(self, *shape: int) -> None:
+        """Start as the identity."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    def pick(self, name: str, *sizes: int) -> Weights:
+        """The first ``sizes`` entries, under the names of a standalone batch norm."""
+        return {
+            f"{name}.weight": prefix(self.weight, *sizes).reshape(-1),
+            f"{name}.bias": prefix(self.bias, *sizes).reshape(-1),
+        }
+
+
+class ElasticSqueezeExcite(nn.Module):
+    """Squeeze-and-excitation over channels, or over (expansion, channel)."""
+
+    def __init__(self, hidden: int, *shape: int) -> None:
+        """Start uniformly within 1 / sqrt(fan in), so that the gates start near one half."""
+        super().__init__()
+        squeeze, excite = math.prod(shape) ** -0.5, hidden**-0.5
+        self.reduce = nn.Parameter(torch.empty(hidden, *shape).uniform_(-squeeze, squeeze))
+        self.reduce_bias = nn.Parameter(torch.zeros(hidden))
+        self.expand = nn.Parameter(torch.empty(*shape, hidden).uniform_(-excite, excite))
+        self.expand_bias = nn.Parameter(torch.zeros(shape))
+
+    def pick(self, hidden: int, *sizes: int) -> Weights:
+        """Slices under the names of timm's ``SqueezeExcite``."""
+        reduce = prefix(self.reduce, hidden, *sizes)
+        expand = prefix(self.expand, *sizes, hidden)
+        return {
+            "se.conv_reduce.weight": reduce.reshape(hidden, -1, 1, 1),
+            "se.conv_reduce.bias": prefix(self.reduce_bias, hidden),
+            "se.conv_expand.weight": expand.reshape(-1, hidden, 1, 1),
+            "se.conv_expand.bias": prefix(self.expand_bias, *sizes).reshape(-1),
+        }
+
+
+class ElasticLayer(nn.Module):
+    """All ops, kernels, widths and squeeze-and-excitations of one layer.
+
+    Beside the ops stands the stream: a batch-normed 1x1 shortcut that all ops share wherever
+    identity does not act, weighted by the caller and faded to nothing during the search. It gives
+    the ops a common basis of features while they are young (SCARLET, sec. 3.2: linearly
+    equivalent transformation).
+    """
+
+    def __init__(
+        self, ops: Iterable[str], inputs: int, outputs: int, kernel: int, se: float
+    ) -> None:
+        """Allocate the largest variant: widths, kernel side and squeeze ratio are maxima."""
+        super().__init__()
+        self.ops = tuple(ops)
+        expansion = max(EXPANSION[op] for op in self.ops)
+        self.expand = nn.Parameter(torch.empty(expansion, inputs, inputs))
+        self.depthwise = nn.Parameter(torch.empty(expansion, inputs, kernel, kernel))
+        self.project = nn.Parameter(torch.empty(outputs, expansion, inputs))
+        self.dense = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.stream = nn.Parameter(torch.empty(outputs, inputs))
+        self.stream_norm = ElasticNorm(outputs)
+        shapes = {
+            op: (outputs,) if op == "conv" else (EXPANSION[op], inputs) for op in self.ops
+        }
+        self.norms = nn.ModuleDict(
+            {
+                f"{op}_{place}": ElasticNorm(*((outputs,) if place == "output" else shape))
+                for op, shape in shapes.items()
+                for place in _norm_places(op)
+            }
+        )
+        squeezed = max(1, int(inputs * se))
+        self.squeeze_excites = nn.ModuleDict(
+            {op: ElasticSqueezeExcite(squeezed, *shape) for op, shape in shapes.items() if se}
+        )
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self, noise: float = 0.1) -> None:
+        """Start all ops as nearly the same map, so that they share features from step 0.
+
+        A depthwise kernel is a delta, expansions alternate between I and -I, projections between
+        P and -P (relu(x) - relu(-x) = x), and the dense convolution holds P at its centre, each
+        plus ``noise`` times its usual random weights; the stream is P (function preservation as
+        in Net2Net, sec. 2.3).
+        """
+        expansion, inputs, _ = self.expand.shape
+        kernel = self.depthwise.shape[-1]
+        shared = torch.randn(self.stream.shape) * inputs**-0.5
+        self.stream.copy_(shared)
+        self.depthwise.normal_(std=noise * math.sqrt(2) / kernel)
+        self.depthwise[..., kernel // 2, kernel // 2] += 1
+        self.dense.normal_(std=noise * math.sqrt(2 / inputs) / kernel)
+        self.dense[..., kernel // 2, kernel // 2] += shared
+        self.expand.normal_(std=inputs**-0.5)
+        self.project.normal_(std=math.sqrt(2 / (expansion * inputs)))
+        self.expand[:2] *= noise
+        self.project[:, :2] *= noise
+        # Expansions past the aligned pair keep random features, at a third of their usual weight.
+        self.project[:, 2:] *= 0.3
+        for index, sign in zip(range(expansion), (1, -1), strict=False):
+            self.expand[index] += sign * torch.eye(inputs)
+            self.project[:, index] += sign * shared
+
+    def weights(self, layer: Layer) -> Weights:
+        """The slices of one variant under the names of ``network.Block``'s state dict."""
+        op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
+        inputs, outputs, expand, kernel = layer.inputs, layer.outputs, layer.expand, layer.kernel
+        hidden = (outputs,) if op == "conv" else (expand, inputs)
+        picked: Weights = {}
+        if layer.se:
+            picked |= self.squeeze_excites[op].pick(layer.se_hidden, *hidden)
+        if op == "conv":
+            picked["conv.weight"] = prefix(self.dense, outputs, inputs, kernel=kernel)
+            return picked | self.norms["conv_output"].pick("bn1", outputs)
+        depthwise = prefix(self.depthwise, expand, inputs, kernel=kernel)
+        picked["conv_dw.weight"] = depthwise.reshape(-1, 1, kernel, kernel)
+        project = prefix(self.project, outputs, expand, inputs).reshape(outputs, -1, 1, 1)
+        if op == "sepconv":
+            picked["conv_pw.weight"] = project
+            names = {"depthwise": "bn1", "output": "bn2"}
+        else:
+            picked["conv_pwl.weight"] = project
+            wide = prefix(self.expand, expand, inputs, inputs)
+            picked["conv_pw.weight"] = wide.reshape(-1, inputs, 1, 1)
+            names = {"expand": "bn1", "depthwise": "bn2", "output": "bn3"}
+        for place, name in names.items():
+            sizes = (outputs,) if place == "output" else hidden
+            picked |= self.norms[f"{op}_{place}"].pick(name, *sizes)
+        return picked
+
+    def forward(self, x: Tensor, layer: Layer, eps: float, stream: float) -> Tensor:
+        """Run one variant, or the mean of all ops when ``layer.op`` is ``MIXED``.
+
+        Args:
+            x: features (B, layer.inputs, H, W).
+            layer: the variant.
+            eps: of the batch norms.
+            stream: weight of the shared shortcut in [0, 1].
+
+        Returns:
+            Features (B, layer.outputs, H / stride, W / stride).
+        """
+        if layer.op == MIXED:
+            bare = dataclasses.replace(layer, skip="none")
+            variants = [_variant(bare, op) for op in self.ops]
+            outputs = [run_layer(x, one, self.weights(one), eps) for one in variants]
+            y = torch.stack(outputs).mean(0) + shortcut(x, layer)
+        else:
+            y = run_layer(x, layer, self.weights(layer), eps)
+        if stream and layer.skip != "identity":
+            y = y + stream * self._run_stream(x, layer, eps)
+        return y
+
+    def _run_stream(self, x: Tensor, layer: Layer, eps: float) -> Tensor:
+        weight = prefix(self.stream, layer.outputs, layer.inputs)
+        norm = self.stream_norm.pick("norm", layer.outputs)
+        y = convolve(x, weight[..., None, None], layer.stride)
+        return batch_norm(y, norm["norm.weight"], norm["norm.bias"], eps)
+
+
+def _norm_places(op: str) -> tuple[str, ...]:
+    if op == "conv":
+        return ("output",)
+    return ("depthwise", "output") if op == "sepconv" else ("expand", "depthwise", "output")
+
+
+def _variant(layer: Layer, op: str) -> Layer:
+    expand = EXPANSION[op]
+    return dataclasses.replace(layer, op="mbconv" if expand > 1 else op, expand=expand)
