@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,9 +84,14 @@ class MnasSpace:
         _check_values("kernels", self.kernels, (3, 5, 7))
         _check_values("skips", self.skips, ("none", "identity", "pool"))
         for name in ("ses", "filters", "layers"):
-            _check_values(name, getattr(self, name), None)
+            _check_values(name, getattr(self, name), getattr(self, name))
+        for name in ("filters", "base_filters", "base_layers", "strides"):
+            _check_above_zero(name, getattr(self, name))
+        for name in ("width", "divisor", "stem", "stem_stride", "head", "resolution", "classes"):
+            _check_above_zero(name, (getattr(self, name),))
+        _check_above_zero("ses", tuple(se for se in self.ses if se))
         blocks = {len(self.base_filters), len(self.base_layers), len(self.strides)}
-        if len(blocks) != 1:
+        if len(blocks) != 1 or blocks == {0}:
             raise UserError(
                 "space: base_filters, base_layers and strides must name the same number of blocks,"
                 f" got {len(self.base_filters)}, {len(self.base_layers)}, {len(self.strides)}"
@@ -190,7 +196,7 @@ class MnasSpace:
             width = self.block_filters(number, block.filters)
             depth = self.block_layers(number, block.layers)
             acts = depth > 1 or (self.strides[number] == 1 and width == inputs)
-            idle = block.skip == "identity" and not acts
+            idle = block.skip != "pool" and not acts
             blocks.append(
                 dataclasses.replace(
                     block,
@@ -206,10 +212,16 @@ class MnasSpace:
         return next(skip for skip in self.skips if skip in ("none", "identity"))
 
 
-def _check_values(name: str, values: tuple, allowed: tuple | None) -> None:
+def _check_above_zero(name: str, values: tuple) -> None:
+    wrong = [value for value in values if not 0 < value < math.inf]
+    if wrong:
+        raise UserError(f"space.{name} is {wrong[0]}, it must be a finite number above 0")
+
+
+def _check_values(name: str, values: tuple, allowed: tuple) -> None:
     if not values or len(set(values)) != len(values):
         raise UserError(f"space.{name} must hold at least one value and none twice, got {values}")
-    unknown = [value for value in values if allowed and value not in allowed]
+    unknown = [value for value in values if value not in allowed]
     if unknown:
         raise UserError(
             f"space.{name}: unknown value {unknown[0]!r}, allowed are {', '.join(map(str, allowed))}"

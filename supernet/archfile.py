@@ -1,0 +1,299 @@
+"""arch.json: the one file in which search and retrain meet. No torch.
+
+It holds only what is reproducible: the space, the architecture, what follows from the two, and
+what the search predicted of it. What is measured, dated or named lies beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from supernet.cost import count
+from supernet.errors import UserError
+from supernet.published import published, published_spec
+from supernet.space import Arch, BlockChoice, MnasSpace
+from supernet.spec import NetSpec
+
+FORMAT = "mnasnet-arch"
+VERSION = 1
+UNITS = ("ms", "macs", "params")
+DERIVED = ("block_strings", "resolution", "classes", "params", "macs")
+"""Fields that follow from space and architecture: written for the reader, checked on reading."""
+
+_T = TypeVar("_T")
+_KINDS = {int: "a whole number", float: "a finite number", str: "a string", list: "a list"}
+
+
+@dataclass(frozen=True)
+class ArchFile:
+    """A found architecture and what the search knew of it.
+
+    Raises:
+        UserError: when the architecture lies outside the space, the unit is unknown or a number
+            is not finite.
+    """
+
+    space: MnasSpace
+    arch: Arch
+    """Made canonical on construction."""
+    predicted: float
+    """Predicted cost of one image, in ``unit``."""
+    unit: str
+    """Unit of ``predicted`` and ``target``: ms, macs or params."""
+    table: str
+    """Hash of the latency table that predicted, empty when the cost is a count."""
+    device: str
+    """Device of that table, empty when the cost is a count."""
+    accuracy: float
+    """Accuracy of the supernet's slice on the validation split, batch norm recalibrated."""
+    reward: float
+    target: float
+    """Upper limit of ``predicted``, in ``unit``."""
+    seed: int
+    step: int
+    """Weight steps that the supernet had taken."""
+
+    def __post_init__(self) -> None:
+        """Check the values and spell the architecture canonically."""
+        if self.unit not in UNITS:
+            raise UserError(f"unit is {self.unit!r}, allowed are {', '.join(UNITS)}")
+        for name in ("predicted", "accuracy", "reward", "target"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name} is {getattr(self, name)}, it must be a finite number")
+        # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
+        inside = self.space.decode(self.space.encode(self.arch))
+        object.__setattr__(self, "arch", self.space.canonical(inside))
+
+    @cached_property
+    def spec(self) -> NetSpec:
+        """The network, at the search's resolution and class count."""
+        return self.space.spec(self.arch)
+
+    @property
+    def block_strings(self) -> list[str]:
+        """The stages in the official grammar."""
+        return self.spec.block_strings()
+
+    @property
+    def resolution(self) -> int:
+        """Side of the input, in pixels."""
+        return self.spec.resolution
+
+    @property
+    def classes(self) -> int:
+        """Width of the classifier."""
+        return self.spec.classes
+
+    @property
+    def params(self) -> int:
+        """Learnable parameters."""
+        return count(self.spec).params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return count(self.spec).macs
+
+
+_RECORDED = {
+    name: kind for name, kind in get_type_hints(ArchFile).items() if name not in ("space", "arch")
+}
+_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED)
+
+
+def write_arch(path: str | Path, archfile: ArchFile) -> None:
+    """Write arch.json: equal contents give equal bytes, and no reader ever sees half a file.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    fields = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": dataclasses.asdict(archfile.space),
+        "arch": [dataclasses.asdict(block) for block in archfile.arch.blocks],
+        **{name: getattr(archfile, name) for name in (*DERIVED, *_RECORDED)},
+    }
+    write_atomic(path, (_layout(fields) + "\n").encode())
+
+
+def _layout(fields: dict[str, Any]) -> str:
+    """JSON with one setting or block to a line: 50 lines where ``json.dumps`` makes 150."""
+    text = {name: json.dumps(value, allow_nan=False) for name, value in fields.items()}
+    settings = (f"{json.dumps(name)}: {json.dumps(v)}" for name, v in fields["space"].items())
+    text["space"] = _lines("{}", settings, "    ")
+    for name in ("arch", "block_strings"):
+        text[name] = _lines("[]", map(json.dumps, fields[name]), "    ")
+    return _lines("{}", (f"{json.dumps(name)}: {value}" for name, value in text.items()), "  ")
+
+
+def _lines(brackets: str, items: Iterable[str], indent: str) -> str:
+    body = ",\n".join(indent + item for item in items)
+    return f"{brackets[0]}\n{body}\n{indent[2:]}{brackets[1]}"
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Replace a file as a whole: an interruption or a full disk leaves the earlier one as it was.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; nothing was lost, an earlier file is as it"
+            " was: make room or mend the folder, then run the same command again"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_arch(path: str | Path) -> ArchFile:
+    """Read arch.json, trusting nothing: every value is checked and every count made again.
+
+    Raises:
+        UserError: one line that names the file, the field, its value and what is allowed.
+    """
+    try:
+        fields = _read_object(Path(path))
+        _check_header(fields)
+        _check_names("", fields, _FIELDS)
+        archfile = ArchFile(
+            space=_read_as(MnasSpace, "space", ".", fields["space"]),
+            arch=_read_blocks(fields["arch"]),
+            **{name: _typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
+        )
+        _check_derived(fields, archfile)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return archfile
+
+
+def load_spec(name_or_path: str) -> NetSpec:
+    """The network of an arch.json or of a published name.
+
+    Raises:
+        UserError: when it is neither, or when the file is refused.
+    """
+    if name_or_path not in published and is_file_name(name_or_path):
+        return read_arch(name_or_path).spec
+    return published_spec(name_or_path)
+
+
+def is_file_name(name_or_path: str) -> bool:
+    """Whether the argument of a command means a file rather than a published name."""
+    return name_or_path.endswith(".json") or os.sep in name_or_path
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"cannot be read ({error.strerror}): name an arch.json, such as runs/NAME/arch.json"
+        ) from None
+    except (ValueError, RecursionError):
+        raise UserError("not JSON: name the arch.json that a search wrote") from None
+    return _typed_object("the content", fields)
+
+
+def _check_header(fields: dict[str, Any]) -> None:
+    if fields.get("format") != FORMAT:
+        raise UserError(
+            f"format is {_short(fields.get('format'))}, not {FORMAT!r}: name the arch.json that a"
+            " search wrote"
+        )
+    if fields.get("version") != VERSION:
+        raise UserError(
+            f"version is {_short(fields.get('version'))}, this program reads {VERSION}: use the"
+            " release that wrote the file, or search again"
+        )
+
+
+def _check_names(prefix: str, fields: dict[str, Any], allowed: Sequence[str]) -> None:
+    unknown = [name for name in fields if name not in allowed]
+    missing = [name for name in allowed if name not in fields]
+    if unknown:
+        raise UserError(
+            f"unknown field {prefix}{_short(unknown[0])}, allowed are {', '.join(allowed)}"
+        )
+    if missing:
+        raise UserError(f"field {prefix}{missing[0]} is missing: restore it or search again")
+
+
+def _read_blocks(value: object) -> Arch:
+    blocks = enumerate(_typed("arch", value, list), 1)
+    return Arch(tuple(_read_as(BlockChoice, f"block {n}", ": ", block) for n, block in blocks))
+
+
+def _read_as(kind: type[_T], name: str, separator: str, value: object) -> _T:
+    """A dataclass from the JSON object that holds its fields, all of them and no others."""
+    fields, kinds = _typed_object(name, value), get_type_hints(kind)
+    _check_names(name + separator, fields, tuple(kinds))
+    values = {
+        field: _typed(f"{name}{separator}{field}", fields[field], kinds[field]) for field in kinds
+    }
+    return kind(**values)
+
+
+def _check_derived(fields: dict[str, Any], archfile: ArchFile) -> None:
+    true = {name: getattr(archfile, name) for name in DERIVED}
+    for name, told, follows in _flat(fields, true):
+        if told != follows:
+            raise UserError(
+                f"{name} is {_short(told)}, but its architecture has {_short(follows)}: the file"
+                " was changed after the search wrote it, restore it or search again"
+            )
+
+
+def _flat(fields: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Name, told and true value of each derived field; of each block's where there is a list."""
+    for name, follows in true.items():
+        told = fields[name]
+        if isinstance(told, list) and isinstance(follows, list) and len(told) == len(follows):
+            for number, pair in enumerate(zip(told, follows, strict=True), 1):
+                yield f"{name}, block {number}", *pair
+        else:
+            yield name, told, follows
+
+
+def _typed_object(name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{name} is {_short(value)}, it must be a JSON object")
+    return value
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """``value`` as ``kind`` (int, float, str, list or a tuple of one of them), or a UserError."""
+    if get_origin(kind) is tuple:
+        return tuple(_typed(name, item, get_args(kind)[0]) for item in _typed(name, value, list))
+    if kind is float and type(value) is int and abs(value) < 2**53:
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise UserError(f"{name} is {_short(value)}, it must be {_KINDS[kind]}")
+    return value
+
+
+def _short(value: object) -> str:
+    """One line for a value of any size."""
+    shortener = reprlib.Repr()
+    shortener.maxstring, shortener.maxlist = 60, 8
+    return shortener.repr(value)

@@ -1,0 +1,272 @@
+"""Prints a network: ``python -m supernet.space show NAME|FILE``. No torch.
+
+The table is for people; ``--json`` prints the same numbers for programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+from supernet.archfile import ArchFile, is_file_name, read_arch
+from supernet.cost import Cost, conv_bn, count, count_layer
+from supernet.errors import UserError
+from supernet.published import published, published_spec
+from supernet.spec import Layer, NetSpec, Stage, output_size
+
+Shape = tuple[int, int, int]
+"""Height, width and channels, in the order of the papers' figures."""
+
+_FOUND = ("predicted", "target", "unit", "accuracy", "reward", "device", "table", "seed", "step")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; None where a field means nothing for this part."""
+
+    part: str
+    op: str
+    input: Shape
+    output: Shape
+    params: int
+    macs: int
+    repeats: int = 1
+    kernel: int | None = None
+    stride: int | None = None
+    expand: int | None = None
+    se: float | None = None
+    skip: str | None = None
+    """The shortcut that acts on at least one layer of the stage."""
+    block: str | None = None
+    """The stage in the official grammar."""
+
+
+def network_rows(spec: NetSpec) -> list[Row]:
+    """The parts of a network from stem to classifier; their costs add up to ``count(spec)``."""
+    stages = zip(spec.stages, spec.stage_layers(), spec.block_strings(), strict=True)
+    return [
+        _stem_row(spec),
+        *(_stage_row(f"stage {number}", *stage) for number, stage in enumerate(stages, 1)),
+        _head_row(spec),
+        _classifier_row(spec),
+    ]
+
+
+def _row(part: str, op: str, shapes: tuple[Shape, Shape], cost: Cost, **fields: Any) -> Row:
+    return Row(part, op, *shapes, cost.params, cost.macs, **fields)
+
+
+def _stem_row(spec: NetSpec) -> Row:
+    size = output_size(spec.resolution, spec.stem_stride)
+    shapes = (spec.resolution, spec.resolution, 3), (size, size, spec.stem)
+    cost = conv_bn(3, spec.stem, 3, size)
+    return _row("stem", "conv", shapes, cost, kernel=3, stride=spec.stem_stride)
+
+
+def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> Row:
+    first, last = layers[0], layers[-1]
+    inputs = first.size, first.size, first.inputs
+    outputs = last.output_size, last.output_size, last.outputs
+    acting = {layer.skip for layer in layers} - {"none"}
+    return _row(
+        part,
+        stage.op,
+        (inputs, outputs),
+        sum(map(count_layer, layers), Cost(0, 0)),
+        repeats=stage.repeats,
+        kernel=stage.kernel,
+        stride=stage.stride,
+        expand=stage.expand if stage.op == "mbconv" else None,
+        se=stage.se,
+        skip=next(iter(acting), "none"),
+        block=block,
+    )
+
+
+def _head_row(spec: NetSpec) -> Row:
+    size, inputs = spec.final_size, spec.stages[-1].filters
+    shapes = (size, size, inputs), (size, size, spec.head)
+    return _row("head", "conv", shapes, conv_bn(inputs, spec.head, 1, size), kernel=1, stride=1)
+
+
+def _classifier_row(spec: NetSpec) -> Row:
+    shapes = (spec.final_size, spec.final_size, spec.head), (1, 1, spec.classes)
+    cost = Cost((spec.head + 1) * spec.classes, spec.head * spec.classes)
+    return _row("classifier", "pool, linear", shapes, cost)
+
+
+def network_table(spec: NetSpec) -> Table:
+    """The rows and their totals as a rich table."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    total = count(spec)
+    footers = {"part": "total", "params": f"{total.params:,}", "MACs": f"{total.macs:,}"}
+    for header in _COLUMNS:
+        justify: JustifyMethod = "left" if header in ("part", "op", "skip", "block") else "right"
+        table.add_column(header, footers.get(header, ""), justify=justify, no_wrap=True)
+    for row in network_rows(spec):
+        table.add_row(*(cell(row) for cell in _COLUMNS.values()))
+    return table
+
+
+def _dash(value: object) -> str:
+    return "-" if value in (None, 0.0, "none") else f"{value}"
+
+
+def _times(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+_COLUMNS: dict[str, Callable[[Row], str]] = {
+    "part": lambda row: row.part,
+    "op": lambda row: row.op,
+    "kernel": lambda row: _dash(row.kernel),
+    "expand": lambda row: _dash(row.expand),
+    "SE": lambda row: _dash(row.se),
+    "skip": lambda row: _dash(row.skip),
+    "repeats": lambda row: f"{row.repeats}",
+    "stride": lambda row: _dash(row.stride),
+    "input": lambda row: _times(row.input),
+    "output": lambda row: _times(row.output),
+    "params": lambda row: f"{row.params:,}",
+    "MACs": lambda row: f"{row.macs:,}",
+    "block": lambda row: _dash(row.block),
+}
+
+
+def network_object(spec: NetSpec, found: ArchFile | None) -> dict[str, Any]:
+    """The table as plain values; ``found`` adds what a search knew of the network."""
+    total = count(spec)
+    values: dict[str, Any] = {
+        "resolution": spec.resolution,
+        "classes": spec.classes,
+        "params": total.params,
+        "macs": total.macs,
+        "block_strings": spec.block_strings(),
+        "parts": [dataclasses.asdict(row) for row in network_rows(spec)],
+        "spec": dataclasses.asdict(spec),
+    }
+    if found:
+        values["found"] = {name: getattr(found, name) for name in _FOUND}
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; bad input is one line on stderr and exit status 2."""
+    try:
+        _show(_parser().parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; Python must not flush into it on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+def _show(options: argparse.Namespace) -> None:
+    spec, found = _load(options)
+    if options.plot:
+        _plot(spec, options.network, options.plot)
+    if options.json:
+        sys.stdout.write(json.dumps(network_object(spec, found), indent=2) + "\n")
+        return
+    _print_table(network_table(spec))
+    sys.stdout.write(f"{options.network}: {spec.resolution} px, {spec.classes} classes\n")
+    if found:
+        sys.stdout.write(_found_line(found))
+
+
+def _print_table(table: Table) -> None:
+    """Print every column whole: a narrow terminal wraps lines, a pipe gets columns and no rules."""
+    if not sys.stdout.isatty():
+        table.box = None
+    console = Console(highlight=False, markup=False)
+    natural = console.measure(table, options=console.options.update(width=1000)).maximum
+    console.width = max(console.width, natural)
+    console.print(table)
+
+
+def _found_line(found: ArchFile) -> str:
+    device = f" on {found.device}" if found.device else ""
+    return (
+        f"supernet accuracy {found.accuracy:.4f}, predicted {found.predicted:,g} {found.unit}"
+        f" of at most {found.target:,g} {found.unit}{device}\n"
+    )
+
+
+def _load(options: argparse.Namespace) -> tuple[NetSpec, ArchFile | None]:
+    name = options.network
+    scale = {
+        key: value
+        for key in ("width", "resolution", "classes")
+        if (value := getattr(options, key)) is not None
+    }
+    if name in published or not is_file_name(name):
+        return published_spec(name).scaled(**scale), None
+    if scale:
+        raise UserError(
+            f"--{next(iter(scale))} is for published names ({', '.join(published)}):"
+            f" {name} holds its own"
+        )
+    found = read_arch(name)
+    return found.spec, found
+
+
+def _plot(spec: NetSpec, title: str, path: Path) -> None:
+    # Loaded on demand: matplotlib takes longer than everything else in this command.
+    from supernet.plots import draw_network, save_figure
+
+    save_figure(draw_network(spec, title), path)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other bad input: one line, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m supernet.space", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show")
+    show = commands.add_parser(
+        "show",
+        help="print a network's parts, shapes and costs",
+        description="Print a network's parts, shapes, parameters and multiply-accumulates.",
+        allow_abbrev=False,
+    )
+    show.add_argument("network", help=f"an arch.json or one of {', '.join(published)}")
+    show.add_argument("--width", type=_positive_float, help="width multiplier, default 1.0")
+    show.add_argument("--resolution", type=_positive_int, help="side of the input in pixels")
+    show.add_argument("--classes", type=_positive_int, help="width of the classifier")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.add_argument("--plot", type=Path, metavar="PNG", help="also draw the network")
+    return parser
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value

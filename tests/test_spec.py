@@ -1,0 +1,152 @@
+"""A network as data: layers, shapes, spelling and reading back."""
+
+import dataclasses
+import json
+import random
+from itertools import pairwise
+
+import pytest
+
+from supernet.errors import UserError
+from supernet.published import published, published_spec
+from supernet.space import MnasSpace
+from supernet.spec import NetSpec, Stage, make_divisible, output_size
+
+A1 = published["mnasnet_a1"]
+
+
+def one_stage(**fields) -> NetSpec:
+    stage = {"op": "mbconv", "kernel": 3, "expand": 6, "se": 0.0, "skip": "identity",
+             "filters": 24, "repeats": 3, "stride": 2}  # fmt: skip
+    return NetSpec(16, 2, (Stage(**{**stage, **fields}),), 64, 10, 32)
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    [(1, 8), (8, 8), (11.2, 16), (12, 16), (11.9, 16), (18, 24), (20, 24), (30, 32), (35.2, 32),
+     (36, 40), (224, 224)],
+)  # fmt: skip
+def test_channels_round_to_the_nearest_eight_but_lose_at_most_a_tenth(value, rounded):
+    assert make_divisible(value) == rounded
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_output_size_is_that_of_a_padded_convolution(kernel, stride):
+    for size in range(1, 40):
+        assert output_size(size, stride) == (size + 2 * (kernel // 2) - kernel) // stride + 1
+
+
+@pytest.mark.parametrize("name", published)
+def test_published_networks_halve_224_pixels_five_times(name):
+    assert published[name].final_size == 7
+    assert published[name].scaled(resolution=32).final_size == 1
+
+
+def test_only_the_first_layer_of_a_stage_strides_and_widens():
+    layers = list(one_stage().layers())
+    assert [(layer.inputs, layer.outputs) for layer in layers] == [(16, 24), (24, 24), (24, 24)]
+    assert [layer.stride for layer in layers] == [2, 1, 1]
+    assert [(layer.size, layer.output_size) for layer in layers] == [(16, 8), (8, 8), (8, 8)]
+
+
+def test_each_layer_starts_where_the_one_before_ended():
+    layers = list(A1.layers())
+    for before, after in pairwise(layers):
+        assert (after.inputs, after.size) == (before.outputs, before.output_size)
+    assert [len(stage) for stage in A1.stage_layers()] == [1, 2, 3, 4, 2, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "skips"),
+    [
+        ({}, ["none", "identity", "identity"]),
+        ({"stride": 1}, ["none", "identity", "identity"]),
+        ({"filters": 16}, ["none", "identity", "identity"]),
+        ({"stride": 1, "filters": 16}, ["identity"] * 3),
+        ({"skip": "pool"}, ["pool"] * 3),
+        ({"skip": "none", "stride": 1, "filters": 16}, ["none"] * 3),
+    ],
+)
+def test_identity_acts_where_stride_and_widths_allow_and_pool_everywhere(fields, skips):
+    assert [layer.skip for layer in one_stage(**fields).layers()] == skips
+
+
+@pytest.mark.parametrize(
+    ("op", "expand", "hidden"), [("conv", 1, 24), ("sepconv", 1, 16), ("mbconv", 3, 48)]
+)
+def test_hidden_width_is_output_for_conv_and_expanded_input_otherwise(op, expand, hidden):
+    assert next(one_stage(op=op, expand=expand).layers()).hidden == hidden
+
+
+def test_squeeze_width_follows_the_layers_input_and_never_reaches_zero():
+    assert [layer.se_hidden for layer in one_stage(se=0.25).layers()] == [4, 6, 6]
+    assert [layer.se_hidden for layer in one_stage(se=0.01).layers()] == [1, 1, 1]
+    assert [layer.se_hidden for layer in one_stage(se=0.0).layers()] == [0, 0, 0]
+
+
+def test_block_strings_of_a1_are_those_of_the_official_code():
+    assert A1.block_strings() == [
+        "r1_k3_s11_e1_i32_o16_noskip",
+        "r2_k3_s22_e6_i16_o24",
+        "r3_k5_s22_e3_i24_o40_se0.25",
+        "r4_k3_s22_e6_i40_o80",
+        "r2_k3_s11_e6_i80_o112_se0.25",
+        "r3_k5_s22_e6_i112_o160_se0.25",
+        "r1_k3_s11_e6_i160_o320_noskip",
+    ]
+
+
+def test_block_strings_spell_what_the_official_grammar_lacks():
+    strings = one_stage(op="conv", expand=1, skip="pool").block_strings()
+    assert strings == ["r3_k3_s22_e1_i16_o24_pool_conv"]
+
+
+def test_scaling_changes_width_resolution_classes_and_stem_stride_and_nothing_else():
+    spec = A1.scaled(width=0.35, resolution=32, classes=10, stem_stride=1)
+    assert (spec.stem, spec.head) == (16, 1280)
+    assert [stage.filters for stage in spec.stages] == [8, 8, 16, 32, 40, 56, 112]
+    assert (spec.resolution, spec.classes, spec.stem_stride) == (32, 10, 1)
+    for before, after in zip(A1.stages, spec.stages, strict=True):
+        assert dataclasses.replace(after, filters=before.filters) == before
+
+
+def test_scaling_by_nothing_is_the_same_network():
+    for spec in published.values():
+        assert spec.scaled() == spec
+
+
+def test_json_gives_the_same_network_back():
+    space = MnasSpace(width=0.35)
+    sampled = [space.spec(space.sample(random.Random(seed))) for seed in range(20)]
+    for spec in (*published.values(), *sampled):
+        assert NetSpec.from_json(spec.to_json()) == spec
+
+
+def changed(**changes) -> str:
+    fields = json.loads(A1.to_json())
+    fields["stages"][1].update(changes)
+    return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a network specification"),
+        ("[]", "not a network specification"),
+        ("{}", "'stages'"),
+        ('{"stages": []}', "missing"),
+        (changed(groups=2), "'groups'"),
+        (changed(op="dense"), "stage op is 'dense', allowed are conv, sepconv, mbconv"),
+        (changed(skip="max"), "stage skip is 'max', allowed are none, identity, pool"),
+    ],
+)
+def test_reading_a_broken_specification_names_what_is_wrong(text, message):
+    with pytest.raises(UserError, match=message):
+        NetSpec.from_json(text)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    assert published_spec("mnasnet_b1") is published["mnasnet_b1"]
+    with pytest.raises(UserError, match=r"'mnasnet_c1'.*mnasnet_a1, mnasnet_b1, mnasnet_small"):
+        published_spec("mnasnet_c1")
