@@ -1,0 +1,90 @@
+"""Reward: accuracy and cost of a network in one number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from torch import Tensor
+
+from supernet.errors import UserError
+
+Number = TypeVar("Number", float, Tensor)
+
+DEFAULTS = {"absolute": (0.0, -0.1), "soft": (-0.07, -0.07), "hard": (0.0, -1.0)}
+"""Alpha and beta of each kind, as published; alpha plays no part in ``absolute``."""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """How cost is traded for accuracy.
+
+    * ``absolute``: accuracy + beta * abs(cost / target - 1), beta = -0.1 (TuNAS, Bender
+      et al. 2020, and its code). Too cheap is penalised as well, so one search lands on the target.
+    * ``soft``: accuracy * (cost / target) ** w, w = alpha up to the target and beta above it, both
+      -0.07 (MnasNet, eq. 2-3): twice the cost must buy 5 % more accuracy. One search visits
+      networks on both sides of the target.
+    * ``hard``: the same form with alpha = 0 and beta = -1: only cost above the target counts.
+      Some accounts of the paper print beta = 1, which would reward slow networks.
+
+    Attributes:
+        kind: The form.
+        alpha: Exponent up to the target (``soft``, ``hard``); the kind's published value if None.
+        beta: Exponent or slope above the target; the kind's published value if None.
+    """
+
+    kind: Literal["absolute", "soft", "hard"] = "absolute"
+    alpha: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no search can mean.
+
+        Raises:
+            UserError: naming the key, its value and what is allowed.
+        """
+        if self.kind not in DEFAULTS:
+            raise UserError(f"reward.kind is {self.kind!r}, allowed are {', '.join(DEFAULTS)}")
+        if self.kind == "absolute" and self.alpha is not None:
+            raise UserError(
+                f"reward.alpha is {self.alpha}, but kind absolute has none: leave it out or choose"
+                " kind soft or hard"
+            )
+        alpha, beta = self.coefficients
+        if not math.isfinite(alpha):
+            raise UserError(f"reward.alpha is {alpha}, it must be a finite number")
+        if not (math.isfinite(beta) and beta <= 0):
+            raise UserError(
+                f"reward.beta is {beta}, it must be finite and at most 0: above 0 it would reward"
+                " networks for missing the target"
+            )
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """Alpha and beta that are in force."""
+        alpha, beta = DEFAULTS[self.kind]
+        return (
+            alpha if self.alpha is None else self.alpha,
+            beta if self.beta is None else self.beta,
+        )
+
+    def __call__(self, accuracy: Number, cost: Number, target: float) -> Number:
+        """Rewards of networks, element by element.
+
+        Args:
+            accuracy: In [0, 1].
+            cost: Above 0, in any unit (ms, MACs, parameters).
+            target: Above 0, in the unit of ``cost``.
+
+        Raises:
+            UserError: if the target is not above 0.
+        """
+        if not target > 0:
+            raise UserError(f"target is {target}, it must be above 0, in the unit of the cost")
+        alpha, beta = self.coefficients
+        ratio = cost / target
+        if self.kind == "absolute":
+            return accuracy + beta * abs(ratio - 1)
+        exponent = beta + (alpha - beta) * (ratio <= 1)
+        return accuracy * ratio**exponent
