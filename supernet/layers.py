@@ -1,4 +1,4 @@
-"""What elastic layers are made of: slices of shared tensors, and one layer as a function of them."""
+"""What elastic layers are made of: slices of shared tensors, and a layer as a function of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Slice(torch.autograd.Function):
         return tensor[index]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         full = torch.zeros_like(ctx.like, requires_grad=False)
         full[ctx.index] = gradient
         return full, None
@@ -64,9 +64,7 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     groups = x.shape[1] // weight.shape[1]
     if weight.shape[-1] == 1 and groups > 1:
         return x[..., ::stride, ::stride] * weight.reshape(1, -1, 1, 1)
-    return functional.conv2d(
-        x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups
-    )
+    return functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
 
 
 def pool_shortcut(x: Tensor, outputs: int, stride: int) -> Tensor:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import torch
+
 # timm.layers.SqueezeExcite names its convolutions fc1, fc2; timm's MnasNets use this one.
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
@@ -172,7 +174,8 @@ class SuperNet(nn.Module):
         """Name in the Network, shared tensors and variant of every layer of a path."""
         for number, layers in enumerate(_stage_layers(self.space, path)):
             for index, layer in enumerate(layers):
-                yield f"blocks.{number}.{index}", self.blocks[number][index], layer
+                stage = cast(nn.ModuleList, self.blocks[number])
+                yield f"blocks.{number}.{index}", cast(ElasticLayer, stage[index]), layer
 
     def forward(self, x: Tensor, path: Path, stream: float = 0.0) -> Tensor:
         """Run one path.

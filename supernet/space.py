@@ -223,9 +223,8 @@ def _check_values(name: str, values: tuple, allowed: tuple) -> None:
         raise UserError(f"space.{name} must hold at least one value and none twice, got {values}")
     unknown = [value for value in values if value not in allowed]
     if unknown:
-        raise UserError(
-            f"space.{name}: unknown value {unknown[0]!r}, allowed are {', '.join(map(str, allowed))}"
-        )
+        known = ", ".join(map(str, allowed))
+        raise UserError(f"space.{name}: unknown value {unknown[0]!r}, allowed are {known}")
 
 
 if __name__ == "__main__":

@@ -193,8 +193,7 @@ class NetSpec:
             raise UserError(f"not a network specification: {error}") from None
         for stage in stages:
             for name, allowed in (("op", OPS), ("skip", SKIPS)):
-                if getattr(stage, name) not in allowed:
-                    raise UserError(
-                        f"stage {name} is {getattr(stage, name)!r}, allowed are {', '.join(allowed)}"
-                    )
+                value = getattr(stage, name)
+                if value not in allowed:
+                    raise UserError(f"stage {name} is {value!r}, allowed are {', '.join(allowed)}")
         return spec

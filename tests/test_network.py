@@ -97,9 +97,7 @@ def test_gradient_reaches_exactly_the_slices_of_the_path(space, supernet):
     supernet.zero_grad(set_to_none=True)
     supernet(torch.randn(8, 3, 16, 16), arch).square().sum().backward()
     network = supernet.extract(arch)
-    touched = sum(
-        int((p.grad != 0).sum()) for p in supernet.parameters() if p.grad is not None
-    )
+    touched = sum(int((p.grad != 0).sum()) for p in supernet.parameters() if p.grad is not None)
     assert touched <= sum(p.numel() for p in network.parameters())
     assert touched > 0.5 * sum(p.numel() for p in network.parameters())
 

@@ -1,0 +1,162 @@
+"""The end of a search: from the policy to one network within the target.
+
+Many architectures are drawn from the policy and scored by their slices of the supernet. The best
+trade-offs among them are extracted, their batch norms recalibrated, and judged on the whole
+validation split. This can be killed and repeated: judged candidates are kept in the run folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from search.module import Batch, SearchModule
+from supernet.network import Network, recalibrate
+from supernet.target import fastest
+
+Code = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that may be chosen."""
+
+    code: Code
+    """Canonical indices of the architecture."""
+    cost: float
+    """Predicted, in the target's unit."""
+    accuracy: float
+    """Share of correct answers: first on a reward batch, at last on the validation split."""
+
+
+def draw(module: SearchModule, num: int) -> list[Code]:
+    """Distinct canonical codes: the greedy choice, ``num`` samples, and the cheapest network.
+
+    The cheapest one makes sure that something lies within the target.
+    """
+    space = module.space
+    generator = torch.Generator().manual_seed(module.seed)
+    rows = [module.controller.greedy(), *module.controller.sample(num, generator).indices]
+    archs = [space.decode(row.tolist()) for row in rows]
+    archs.append(fastest(space, module.cost_model)[0])
+    return list(dict.fromkeys(space.encode(space.canonical(arch)) for arch in archs))
+
+
+def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
+    """Score codes by their slices of the supernet on one reward batch, shared among ranks."""
+    rank, world = module.global_rank, module.trainer.world_size
+    batch = module.data.reward_batch(0, 0)
+    mine = codes[rank::world]
+    archs = [module.space.decode(code) for code in mine]
+    accuracies = module.accuracies(archs, batch).tolist() if archs else []
+    scored = [
+        Candidate(code, module.cost_model.predict(module.space.spec(arch)), accuracy)
+        for code, arch, accuracy in zip(mine, archs, accuracies, strict=True)
+    ]
+    return _gather(scored, codes)
+
+
+def shortlist(candidates: list[Candidate], target: float, num: int) -> list[Candidate]:
+    """At most ``num`` candidates worth judging: best within the target, then the front, then rest.
+
+    Half the places go to the most accurate within the target, since one of them will be chosen;
+    the others to the front of non-dominated ones, which is also reported.
+    """
+    within = sorted((c for c in candidates if c.cost <= target), key=_preference)
+    chosen = within[: (num + 1) // 2]
+    others = [*front(candidates), *within, *sorted(candidates, key=_preference)]
+    return list(dict.fromkeys([*chosen, *others]))[:num]
+
+
+def front(candidates: list[Candidate]) -> list[Candidate]:
+    """The candidates that no other one beats in both cost and accuracy, cheapest first."""
+    best, kept = -1.0, []
+    for candidate in sorted(candidates, key=lambda c: (c.cost, -c.accuracy, c.code)):
+        if candidate.accuracy > best:
+            kept.append(candidate)
+            best = candidate.accuracy
+    return kept
+
+
+def choose(candidates: list[Candidate], target: float) -> Candidate:
+    """The most accurate candidate within the target; of equals the cheaper one."""
+    return min((c for c in candidates if c.cost <= target), key=_preference)
+
+
+def _preference(candidate: Candidate) -> tuple[float, float, Code]:
+    return -candidate.accuracy, candidate.cost, candidate.code
+
+
+class Judge:
+    """Judges candidates on the validation split, remembering those that a killed run has judged."""
+
+    def __init__(self, module: SearchModule, folder: Path, images: int) -> None:
+        """Load what this rank has judged before with the same weights."""
+        self.module, self.images = module, images
+        self.path = folder / f"judged-rank{module.global_rank}.jsonl"
+        self.known = self._load()
+
+    def _load(self) -> dict[Code, float]:
+        if not self.path.exists():
+            return {}
+        known = {}
+        for line in self.path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the line during which the process was killed
+                continue
+            if row["step"] == self.module.steps_done and row["images"] == self.images:
+                known[tuple(row["code"])] = row["accuracy"]
+        return known
+
+    def __call__(self, candidates: list[Candidate], advance: Callable[[], None]) -> list[Candidate]:
+        """The candidates with the accuracy of their recalibrated networks; ranks share the work."""
+        rank, world = self.module.global_rank, self.module.trainer.world_size
+        judged = []
+        for candidate in candidates[rank::world]:
+            if candidate.code not in self.known:
+                self._remember(candidate.code, self._accuracy(candidate.code))
+            judged.append(Candidate(candidate.code, candidate.cost, self.known[candidate.code]))
+            advance()
+        return _gather(judged, [candidate.code for candidate in candidates])
+
+    def _remember(self, code: Code, accuracy: float) -> None:
+        self.known[code] = accuracy
+        row = {"step": self.module.steps_done, "images": self.images, "code": code}
+        with self.path.open("a") as file:
+            file.write(json.dumps({**row, "accuracy": accuracy}) + "\n")
+
+    def _accuracy(self, code: Code) -> float:
+        module, data = self.module, self.module.data
+        network = module.supernet.extract(module.space.decode(code))
+        network.to(memory_format=module.memory_format)
+        with module.trainer.precision_plugin.forward_context():
+            calibrating = (module.moved(batch)[0] for batch in data.weights_batches(self.images))
+            recalibrate(network, calibrating)
+            return accuracy(network, (module.moved(batch) for batch in data.val_batches()))
+
+
+@torch.no_grad()
+def accuracy(network: Network, batches: Iterable[Batch]) -> float:
+    """Share of correct answers of a network in eval mode over (images, labels) batches."""
+    network.eval()
+    right = total = 0
+    for images, labels in batches:
+        right += int((network(images).argmax(1) == labels).sum())
+        total += len(labels)
+    return right / total
+
+
+def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:
+    """All ranks' candidates in the order of ``order``, on every rank."""
+    parts = [mine]
+    if distributed.is_available() and distributed.is_initialized():
+        parts = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(parts, mine)
+    by_code = {candidate.code: candidate for part in parts for candidate in part}
+    return [by_code[code] for code in order]

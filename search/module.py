@@ -1,0 +1,309 @@
+"""SearchModule: one weight step, and every few steps one controller step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from pathlib import Path as FilePath
+from typing import Any, Literal, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from timm.optim import create_optimizer_v2
+from torch import Tensor
+from torch.nn import functional
+
+from search.baseline import Baseline, advantages, mean_over_ranks
+from search.controller import Controller, Samples
+from search.ppo import PPO, adam, learning_rate, ppo_update
+from search.reward import Reward
+from search.schedule import Schedule, warmup_path
+from search.settings import Final, Sampling, WeightOptimizer
+from supernet.errors import UserError
+from supernet.network import SuperNet
+from supernet.run import step_seed
+from supernet.rundata import RunData
+from supernet.space import Arch, MnasSpace, Path
+from supernet.target import CostModel, check_target, cost_model, resolve_target
+
+Batch = tuple[Tensor, Tensor]
+
+
+class SearchModule(pl.LightningModule):
+    """A supernet and the controller that samples its paths.
+
+    Every draw is a function of (seed, step, rank), so that a resumed search repeats an
+    uninterrupted one and every rank knows its own path.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        resolution: int,
+        stem_stride: int,
+        space: MnasSpace = MnasSpace(),
+        target: float | str = "p40",
+        cost: Literal["ms", "macs", "params"] = "ms",
+        table: str | None = None,
+        table_cache: str = "runs/tables",
+        reward: Reward = Reward(),
+        schedule: Schedule = Schedule(),
+        weights: WeightOptimizer = WeightOptimizer(),
+        sampling: Sampling = Sampling(),
+        ppo: PPO = PPO(),
+        final: Final = Final(),
+        channels_last: bool = True,
+    ) -> None:
+        """Allocate the supernet and the controller.
+
+        Args:
+            num_classes: linked from the data.
+            resolution: side of the images in pixels, linked from the data.
+            stem_stride: linked from the data.
+            space: the search space; the data's three values replace its own.
+            target: upper limit of the cost: a number in its unit, ``p40`` (quantile of the space)
+                or ``0.8x mnasnet_a1``.
+            cost: what is limited: predicted latency, multiply-accumulates or parameters.
+            table: a latency table to use instead of measuring this machine.
+            table_cache: folder in which measured tables are kept.
+            reward: how cost is traded for accuracy.
+            schedule: warm-up, uniform sampling, policy.
+            weights: optimizer of the shared weights.
+            sampling: how often the controller is asked.
+            ppo: how the controller learns.
+            final: how the last choice is made.
+            channels_last: memory format of images and weights; several times faster on CPUs.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.space = dataclasses.replace(
+            space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
+        )
+        self.requested_target, self.cost_unit = target, cost
+        self.table_path, self.table_cache = table, FilePath(table_cache)
+        self.reward, self.schedule, self.ppo = reward, schedule, ppo
+        self.weights, self.sampling, self.final = weights, sampling, final
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.supernet = SuperNet(self.space)
+        self.controller = Controller(self.space.decision_sizes)
+        self.baseline = Baseline(ppo.baseline_decay)
+        # The controller's gradients are averaged by ppo_update; DDP must not wait for them.
+        self._ddp_params_and_buffers_to_ignore = [
+            f"{name}.{parameter}"
+            for name in ("controller", "baseline")
+            for parameter in getattr(self, name).state_dict(keep_vars=True)
+        ]
+        self.steps_done = 0
+        self.status: dict[str, float] = {}
+        self.scored: list[list[float]] = []
+        self.seed = 0
+        self.cost_model: CostModel
+        self.target: float
+        self._restored: dict[str, Any] | None = None
+
+    # --- before the first step ---------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Measure or load the device, and refuse a target that no network of the space meets."""
+        self.seed = self.data.seed
+        self.cost_model = self._on_rank_zero_first(
+            lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache)
+        )
+        self.target = resolve_target(self.requested_target, self.cost_model, self.space)
+        check_target(self.target, self.cost_model, self.space)
+        self.supernet.to(memory_format=self.memory_format)
+
+    @property
+    def data(self) -> RunData:
+        """The run's images."""
+        return cast(Any, self.trainer).datamodule
+
+    def _on_rank_zero_first(self, build: Any) -> Any:
+        """Others wait, and then find in the cache what rank 0 measured."""
+        if self.trainer.is_global_zero:
+            built = build()
+        self.trainer.strategy.barrier("device measured")
+        return built if self.trainer.is_global_zero else build()
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimizer for the shared weights, one for the controller."""
+        num_steps = self.trainer.estimated_stepping_batches
+        if not 0 < num_steps < math.inf:
+            raise UserError(
+                f"the search has {num_steps} steps: give trainer.max_steps or trainer.max_epochs"
+                " above 0"
+            )
+        # Lightning has no loader yet where max_steps alone ends the search.
+        self.trainer.fit_loop.setup_data()
+        loader: Any = self.trainer.train_dataloader
+        lr = self.weights.scaled_lr(loader.sampler.global_batch_size)
+        optimizer = create_optimizer_v2(
+            self.supernet, self.weights.name, lr=lr, weight_decay=self.weights.weight_decay
+        )
+        for group in optimizer.param_groups:
+            group["largest_lr"] = lr
+        return [optimizer, adam(self.controller, self.ppo)]
+
+    # --- the weight step ----------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """Share of the search's weight steps that are done, in [0, 1]."""
+        return min(1.0, self.steps_done / self.trainer.estimated_stepping_batches)
+
+    @property
+    def policy_is_on(self) -> bool:
+        """Whether the controller chooses the paths and learns."""
+        return self.progress >= self.schedule.uniform
+
+    @property
+    def policy_started_now(self) -> bool:
+        """Whether the controller took over just now."""
+        total = self.trainer.estimated_stepping_batches
+        return (self.steps_done - 1) / total < self.schedule.uniform <= self.progress
+
+    def path(self) -> Path:
+        """The path of this step on this rank."""
+        rank = self.global_rank
+        if self.policy_is_on:
+            generator = self._generator("path")
+            return self.space.decode(self.controller.sample(1, generator).indices[0].tolist())
+        rng = random.Random(step_seed(self.seed, self.steps_done, rank))
+        probability = self.schedule.warmup_probability(self.progress)
+        return warmup_path(self.space.sample(rng), self.space, probability, rng)
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        purposes = ("path", "samples", "minibatches", "final")
+        seed = step_seed(self.seed, self.steps_done, self.global_rank, 1 + purposes.index(purpose))
+        return torch.Generator().manual_seed(seed)
+
+    def forward(self, images: Tensor, path: Path) -> Tensor:
+        """Logits (B, classes) of ``images`` (B, 3, H, W) by one path."""
+        stream = self.schedule.stream_weight(self.progress)
+        return self.supernet(self.laid_out(images), path, stream)
+
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Images in the memory format of the weights."""
+        # Here and not in a transfer hook, which a user's datamodule may take over.
+        return images.contiguous(memory_format=self.memory_format)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Train one path on one batch; then, when it is time, the controller."""
+        images, labels = batch
+        self.scored = []
+        optimizer, _ = cast(list[LightningOptimizer], self.optimizers())
+        for group in optimizer.param_groups:
+            group["lr"] = group["largest_lr"] * self.schedule.learning_rate(self.progress)
+        logits = self(images, self.path())
+        loss = functional.cross_entropy(
+            logits, labels, label_smoothing=self.weights.label_smoothing
+        )
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.supernet.parameters(), self.weights.max_grad_norm
+        )
+        optimizer.step()
+        if self.steps_done % cast(Any, self.trainer).log_every_n_steps == 0:
+            self._log_weights(loss, norm, optimizer.param_groups[0]["lr"])
+        if self.policy_is_on and self.steps_done % self.sampling.every == 0:
+            self._controller_step()
+        self.steps_done += 1
+
+    def _log_weights(self, loss: Tensor, norm: Tensor, lr: float) -> None:
+        self.status["loss"] = float(loss.detach())
+        self._log(
+            {
+                "train/loss": self.status["loss"],
+                "train/gradient_norm": float(norm),
+                "train/lr": lr,
+                "schedule/warmup": self.schedule.warmup_probability(self.progress),
+                "schedule/stream": self.schedule.stream_weight(self.progress),
+            }
+        )
+
+    # --- the controller step ------------------------------------------------------------------
+
+    def _controller_step(self) -> None:
+        """Score sampled architectures on one reward batch and improve the policy (PPO)."""
+        samples = self.controller.sample(self.sampling.samples, self._generator("samples"))
+        archs = [self.space.decode(row) for row in samples.indices.tolist()]
+        update = self.steps_done // self.sampling.every
+        batch = self.data.reward_batch(update, self.global_rank)
+        accuracy = self.accuracies(archs, batch)
+        cost = torch.tensor([self.cost_model.predict(self.space.spec(arch)) for arch in archs])
+        rewards = self.reward(accuracy, cost, self.target)
+        logs = self._improve_policy(samples, rewards.to(self.device))
+        means = mean_over_ranks(torch.stack([rewards.mean(), accuracy.mean(), cost.mean()]))
+        named = dict(
+            zip(("reward/mean", "reward/accuracy", "cost/mean"), means.tolist(), strict=True)
+        )
+        over = {"cost/over_target": float((cost > self.target).float().mean())}
+        self.status |= {"accuracy": named["reward/accuracy"], "reward": named["reward/mean"]}
+        self._log(named | over | logs)
+        self.scored = torch.stack([accuracy, cost, rewards], dim=1).tolist()
+
+    def _improve_policy(self, samples: Samples, rewards: Tensor) -> dict[str, float]:
+        optimizer = self.trainer.optimizers[1]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.progress, self.schedule.uniform, self.ppo)
+        return ppo_update(
+            self.controller,
+            optimizer,
+            samples,
+            advantages(rewards, self.baseline, self.ppo.normalise),
+            self.ppo,
+            mean_over_ranks,
+            self._generator("minibatches"),
+        )
+
+    def moved(self, batch: Batch) -> Batch:
+        """A batch from host memory, on this device and in the memory format of the weights."""
+        images, labels = batch
+        return self.laid_out(images.to(self.device)), labels.to(self.device)
+
+    @torch.no_grad()
+    def accuracies(self, archs: list[Arch], batch: Batch) -> Tensor:
+        """Share of correct answers of each architecture's slice, on batch statistics, (M,)."""
+        images, labels = self.moved(batch)
+        with self.trainer.precision_plugin.forward_context():
+            predictions = [self.supernet(images, arch).argmax(1) for arch in archs]
+        return torch.stack([(one == labels).float().mean() for one in predictions]).cpu()
+
+    def _log(self, values: dict[str, float]) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(values, step=self.steps_done)
+
+    # --- checkpoints --------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on with the search that continues it."""
+        return {
+            "space": repr(self.space),
+            "cost": f"{self.cost_unit} {self.cost_model.hash}".strip(),
+            "target": self.target,
+            "seed": self.seed,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the step and what identifies the search; all draws follow from seed and step."""
+        checkpoint["search"] = {"steps_done": self.steps_done, **self._identity()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another search's checkpoint.
+
+        Raises:
+            UserError: naming what differs, with both values.
+        """
+        saved = checkpoint.get("search")
+        if saved is None:
+            raise UserError("the checkpoint is not of a search: continue from one that is")
+        for name, ours in self._identity().items():
+            if saved[name] != ours:
+                raise UserError(
+                    f"the checkpoint's {name} is {saved[name]}, this search's is {ours}: continue"
+                    " with the same settings, or start anew in another --run"
+                )
+        self.steps_done = saved["steps_done"]

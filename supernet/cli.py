@@ -1,0 +1,258 @@
+"""The command line that search and retrain share: LightningCLI plus run folders.
+
+A command owns a folder (``--run``). It refuses to start over a run, continues one with
+``--ckpt_path last``, and keeps config.yaml, checkpoints/ and metrics.csv there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pytorch_lightning as pl
+from jsonargparse import Namespace, set_parsing_settings
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from supernet.archfile import write_atomic
+from supernet.cpu import keep_freed_memory, remember_kernels
+from supernet.data import Digits, ImageFolder  # noqa: F401  short names for --data.class_path
+from supernet.errors import UserError
+from supernet.progress import RunProgress
+from supernet.run import (
+    CONTINUE,
+    CutMetrics,
+    LastCheckpoint,
+    MetricsCsv,
+    SeedEachStep,
+    starting_point,
+)
+from supernet.rundata import RunData, image_shape
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def num_classes(data: pl.LightningDataModule) -> int:
+    """What the data say of their classes."""
+    return image_shape(data)[0]
+
+
+def resolution(data: pl.LightningDataModule) -> int:
+    """What the data say of their images' side, in pixels."""
+    return image_shape(data)[1]
+
+
+def stem_stride(data: pl.LightningDataModule) -> int:
+    """The stride of the first convolution that suits the data."""
+    return image_shape(data)[2]
+
+
+# Named functions, since --help prints them as what a model's argument is linked to.
+SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": stem_stride}
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """Weights & Biases tracking."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    """Offline writes into the run folder; ``wandb sync`` uploads it later."""
+    project: str = "mnasnet-search"
+    """Project that the run appears in."""
+
+
+class Parser(LightningArgumentParser):
+    """Prints a usage error as one line instead of the whole usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exit with status 2."""
+        exit_with(" ".join(message.split()))
+
+
+class CLI(LightningCLI):
+    """``fit`` (and what else ``subcommands`` names) of one module, in a run folder."""
+
+    def __init__(
+        self,
+        model_class: type[pl.LightningModule],
+        role: Literal["search", "retrain"],
+        callbacks: Callable[[Path], Sequence[pl.Callback]],
+        verbs: Sequence[str] = ("fit",),
+        args: ArgsType = None,
+    ) -> None:
+        """Parse and run.
+
+        Args:
+            model_class: its parameters are the ``model`` section of a config.
+            role: which part of the images the run trains on.
+            callbacks: the run's callbacks, made for its folder.
+            verbs: Trainer methods to offer.
+            args: command line, by default the process's.
+        """
+        self.role, self.verbs, self.run_callbacks = role, verbs, callbacks
+        # Attribute docstrings of dataclasses become the help of their options.
+        set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        super().__init__(
+            model_class,
+            pl.LightningDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_class=Parser,
+            subclass_mode_data=True,
+            args=args,
+            trainer_defaults={"enable_model_summary": False},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the verbs that this command has."""
+        return {verb: skip for verb, skip in super().subcommands().items() if verb in self.verbs}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run folder and tracking, and link what the data say into the model."""
+        parser.add_argument("--run", type=str, required=True, help="Folder of this run.")
+        parser.add_argument("--wandb", type=Wandb, default=Wandb())
+        for name, offered in SHAPE.items():
+            parser.link_arguments(
+                "data", f"model.{name}", compute_fn=offered, apply_on="instantiate"
+            )
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed configuration of the verb."""
+        return self.config[str(self.subcommand)]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.settings.run)
+
+    def before_instantiate_classes(self) -> None:
+        """Settle where the run starts before anything long begins."""
+        config = self.settings
+        self.seed = int(config.seed_everything)
+        config.trainer.default_root_dir = str(self.folder)
+        # Ours shard and shuffle: Lightning's would replay an epoch's data on a resume.
+        config.trainer.use_distributed_sampler = False
+        config.trainer.enable_checkpointing = True
+        if self.subcommand == "fit" and not _is_child_process():
+            config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / "config.yaml", self._dump().encode())
+        elif self.subcommand == "fit":
+            last = self.folder / "checkpoints" / "last.ckpt"
+            config.ckpt_path = (
+                str(last) if config.get("ckpt_path") == "last" and last.exists() else None
+            )
+
+    def _dump(self) -> str:
+        config = self.settings.clone()
+        config.pop("ckpt_path", None)
+        parser = self._subcommand_parsers[str(self.subcommand)]
+        return parser.dump(config, skip_none=True, skip_check=True)
+
+    def instantiate_classes(self) -> None:
+        """Wrap the data, so that loaders can be resumed and sharded."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if not isinstance(error, UserError):
+                self._repeat_user_error()
+            raise
+        self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
+
+    def _repeat_user_error(self) -> None:
+        """Make the data module again: jsonargparse buries its UserError in a page of its own."""
+        data = self.settings.data
+        _import(data.class_path)(**data.init_args.as_dict())
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Add the run's loggers and callbacks to those of the config."""
+        trainer_config = self._get(self.config_init, "trainer")
+        given = trainer_config.logger
+        if given is False:
+            loggers: list[Logger] = []
+        else:
+            extra = given if isinstance(given, list) else [given]
+            loggers = self._loggers() + [one for one in extra if isinstance(one, Logger)]
+        callbacks = [
+            RunProgress(self.role),
+            SeedEachStep(self.seed),
+            CutMetrics(),
+            LastCheckpoint(self.folder),
+            *self.run_callbacks(self.folder),
+        ]
+        if trainer_config.enable_progress_bar is False:
+            callbacks = callbacks[1:]
+        return super().instantiate_trainer(
+            logger=loggers, callbacks=[*(trainer_config.callbacks or []), *callbacks], **kwargs
+        )
+
+    def _loggers(self) -> list[Logger]:
+        loggers: list[Logger] = [MetricsCsv(self.folder)]
+        settings = self._get(self.config_init, "wandb")
+        if settings.mode != "disabled":
+            loggers.append(wandb_logger(self.folder, settings))
+        return loggers
+
+
+def wandb_logger(folder: Path, settings: Wandb) -> WandbLogger:
+    """A logger that goes on with the run whose id the folder holds."""
+    stored = folder / "wandb_id"
+    run_id = stored.read_text().strip() if stored.exists() else os.urandom(4).hex()
+    if not stored.exists() and not _is_child_process():
+        write_atomic(stored, run_id.encode())
+    return WandbLogger(
+        name=folder.name,
+        save_dir=folder,
+        project=settings.project,
+        id=run_id,
+        offline=settings.mode == "offline",
+        resume="allow",
+        settings={"silent": True, "console": "off"},
+    )
+
+
+def _import(class_path: str) -> type:
+    module, _, name = class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _is_child_process() -> bool:
+    """Whether Lightning started this process for another rank of the same run."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
+def exit_with(message: str) -> NoReturn:
+    """End the command over bad input: one line on stderr, status 2."""
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(EXIT_USER_ERROR)
+
+
+def run_command(main: Callable[[], object]) -> None:
+    """Run a command so that bad input and Ctrl-C end in one line, not in a traceback."""
+    keep_freed_memory()
+    remember_kernels()
+    try:
+        main()
+    except UserError as error:
+        exit_with(str(error))
+    except KeyboardInterrupt:
+        _interrupted()
+    except SystemExit as leaving:
+        # Lightning turns Ctrl-C into sys.exit(1) while it handles the KeyboardInterrupt.
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            _interrupted()
+        raise
+
+
+def _interrupted() -> NoReturn:
+    print(f"stopped: go on with the same command and {CONTINUE}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(EXIT_INTERRUPTED)

@@ -1,0 +1,230 @@
+"""A run's folder: what may start in it, its metrics file, and the checkpoint to continue from."""
+
+from __future__ import annotations
+
+import csv
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from supernet.errors import UserError
+
+CONTINUE = "--ckpt_path last"
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Where the newest state of a run lies."""
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def starting_point(folder: Path, ckpt_path: str | None) -> str | None:
+    """Decide from where ``fit`` starts in a run folder.
+
+    Args:
+        folder: the run folder.
+        ckpt_path: what the user asked for: nothing, ``last`` or a file.
+
+    Returns:
+        The checkpoint to load, or None to start at step 0. That is also the answer to ``last`` in
+        a run that was stopped before its first checkpoint.
+
+    Raises:
+        UserError: on starting anew where a run lies, or continuing where none does.
+    """
+    last = last_checkpoint(folder)
+    if ckpt_path is None:
+        if last.exists():
+            raise UserError(
+                f"{folder} already holds a run: continue it with {CONTINUE}, or name another --run"
+            )
+        return None
+    if ckpt_path == "last":
+        if last.exists():
+            return str(last)
+        if (folder / "config.yaml").exists():
+            return None
+        raise UserError(f"nothing to continue in {folder}: start without {CONTINUE}")
+    if not Path(ckpt_path).is_file():
+        raise UserError(f"no checkpoint at {ckpt_path}: give a file, or {CONTINUE}")
+    return ckpt_path
+
+
+class Stepping(Protocol):
+    """A module that counts the training batches that each rank has consumed."""
+
+    steps_done: int
+
+
+def steps_done(module: pl.LightningModule) -> int:
+    """The place of a run in its data: what a search or a retraining counts."""
+    return cast(Stepping, module).steps_done
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``checkpoints/last.ckpt`` at the start, every ``interval_s`` seconds, and at the end.
+
+    The file is replaced in one step: whenever the process dies, a whole checkpoint remains.
+    """
+
+    def __init__(self, folder: Path, interval_s: float = 30.0) -> None:
+        """``folder`` is the run folder."""
+        self.path = last_checkpoint(folder)
+        self.interval_s = interval_s
+        self._saved_at = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the fresh state, unless it was just loaded."""
+        if not self.path.exists():
+            self._save(trainer)
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Save when the interval has passed on rank 0."""
+        due = time.monotonic() - self._saved_at >= self.interval_s
+        if trainer.world_size > 1:
+            due = trainer.strategy.broadcast(due)
+        if due:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the final weights."""
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        temporary = self.path.with_name(".last.tmp")
+        try:
+            trainer.save_checkpoint(temporary, weights_only=False)
+            if trainer.is_global_zero:
+                temporary.replace(self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; the checkpoint before is whole:"
+                f" free some space and go on with {CONTINUE}"
+            ) from None
+        self._saved_at = time.monotonic()
+
+
+class SeedEachStep(pl.Callback):
+    """Makes dropout and the like a function of (seed, step, rank): a resumed run repeats it."""
+
+    def __init__(self, seed: int) -> None:
+        """``seed`` is the run's."""
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Seed torch's global generators."""
+        torch.manual_seed(step_seed(self.seed, steps_done(pl_module), trainer.global_rank))
+
+
+def step_seed(*numbers: int) -> int:
+    """Mix (seed, step, rank, ...) into one 63-bit seed (splitmix64)."""
+    mask, state = (1 << 64) - 1, 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & mask
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+        state ^= state >> 31
+    return state >> 1
+
+
+class CsvRows:
+    """A csv file that grows row by row, gains columns, and can be cut back to a step."""
+
+    def __init__(self, path: Path) -> None:
+        """Take over the rows that ``path`` holds."""
+        self.path = path
+        self.rows: list[dict[str, str]] = []
+        self.columns: list[str] = ["step"]
+        if path.exists():
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                self.columns = list(reader.fieldnames or self.columns)
+                # A killed process may leave half a row: it has no value in the last column.
+                self.rows = [row for row in reader if row["step"] and None not in row.values()]
+
+    def cut(self, step: int) -> None:
+        """Forget rows past ``step``: the run continues from there."""
+        self.rows = [row for row in self.rows if int(row["step"]) <= step]
+        self._rewrite()
+
+    def append(self, step: int, values: Mapping[str, float]) -> None:
+        """Add one row; a column that is new widens the file."""
+        row = {"step": str(step), **{name: repr(float(v)) for name, v in values.items()}}
+        self.rows.append(row)
+        new = [name for name in row if name not in self.columns]
+        if new or not self.path.exists():
+            self.columns += new
+            self._rewrite()
+            return
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns, restval="").writerow(row)
+
+    def _rewrite(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        temporary.replace(self.path)
+
+
+class MetricsCsv(Logger):
+    """Lightning logger of ``metrics.csv``; unlike CSVLogger it continues a file."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` is the run folder."""
+        super().__init__()
+        self.folder = folder
+        self._rows: CsvRows | None = None
+
+    @property
+    def name(self) -> str:
+        """The file that is written."""
+        return "metrics.csv"
+
+    @property
+    def version(self) -> str:
+        """A run folder holds one version."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> CsvRows:
+        """The rows, read on first use."""
+        self._rows = self._rows or CsvRows(self.folder / self.name)
+        return self._rows
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one row."""
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        if values:
+            self.experiment.append(step or 0, values)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any) -> None:
+        """Nothing: config.yaml is the record."""
+
+
+class CutMetrics(pl.Callback):
+    """Cuts metrics.csv back to the step at which a run continues."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drop what was logged after the checkpoint."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv) and trainer.is_global_zero:
+                logger.experiment.cut(steps_done(pl_module))
