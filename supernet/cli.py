@@ -7,15 +7,19 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
+import torch
 from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger, WandbLogger
 
@@ -119,6 +123,18 @@ class CLI(LightningCLI):
         """Add the run folder and tracking, and link what the data say into the model."""
         parser.add_argument("--run", type=str, required=True, help="Folder of this run.")
         parser.add_argument("--wandb", type=Wandb, default=Wandb())
+        parser.add_argument(
+            "--checkpoint_every_s",
+            type=NonNegativeFloat,
+            default=30.0,
+            help="Seconds between checkpoints: what a kill can lose at most.",
+        )
+        parser.add_argument(
+            "--threads",
+            type=NonNegativeInt,
+            default=0,
+            help="CPU threads of each process; 0 leaves the choice to torch.",
+        )
         for name, offered in SHAPE.items():
             parser.link_arguments(
                 "data", f"model.{name}", compute_fn=offered, apply_on="instantiate"
@@ -142,6 +158,8 @@ class CLI(LightningCLI):
         # Ours shard and shuffle: Lightning's would replay an epoch's data on a resume.
         config.trainer.use_distributed_sampler = False
         config.trainer.enable_checkpointing = True
+        if config.threads:
+            torch.set_num_threads(config.threads)
         if self.subcommand == "fit" and not _is_child_process():
             config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +204,7 @@ class CLI(LightningCLI):
             RunProgress(self.role),
             SeedEachStep(self.seed),
             CutMetrics(),
-            LastCheckpoint(self.folder),
+            LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
             *self.run_callbacks(self.folder),
         ]
         if trainer_config.enable_progress_bar is False:
@@ -240,6 +258,7 @@ def run_command(main: Callable[[], object]) -> None:
     """Run a command so that bad input and Ctrl-C end in one line, not in a traceback."""
     keep_freed_memory()
     remember_kernels()
+    _quieten()
     try:
         main()
     except UserError as error:
@@ -251,6 +270,19 @@ def run_command(main: Callable[[], object]) -> None:
         if isinstance(leaving.__context__, KeyboardInterrupt):
             _interrupted()
         raise
+
+
+def _quieten() -> None:
+    """Keep from the user what Lightning says of itself."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*val_dataloader. but have no .validation_step",  # a search validates when it ends
+        ".*LeafSpec.* is deprecated",  # Lightning 2.6 under torch 2.15
+        ".*does not have many workers",
+        ".*smaller than the logging interval",  # epochs of a small data set
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def _interrupted() -> NoReturn:

@@ -11,6 +11,7 @@ op has its own batch norms and its own squeeze-and-excitation.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable
 from typing import cast
@@ -177,8 +178,9 @@ class ElasticLayer(nn.Module):
         if layer.op == MIXED:
             bare = dataclasses.replace(layer, skip="none")
             variants = [_variant(bare, op) for op in self.ops]
-            outputs = [run_layer(x, one, self.weights(one), eps) for one in variants]
-            y = torch.stack(outputs).mean(0) + shortcut(x, layer)
+            # Added up, as torch.stack would lose the memory format.
+            outputs = (run_layer(x, one, self.weights(one), eps) for one in variants)
+            y = functools.reduce(torch.add, outputs) / len(variants) + shortcut(x, layer)
         else:
             y = run_layer(x, layer, self.weights(layer), eps)
         if stream and layer.skip != "identity":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,9 @@ from pytorch_lightning.callbacks import ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from supernet.run import steps_done
+
+LINE_EVERY_S = 20.0
+"""Seconds between progress lines where the output is no terminal."""
 
 
 def progress_bar() -> Progress:
@@ -35,6 +39,7 @@ class RunProgress(ProgressBar):
         super().__init__()
         self.description = description
         self._bar: Progress | None = None
+        self._line_at = time.monotonic()
         self._enabled = True
 
     def disable(self) -> None:
@@ -61,10 +66,22 @@ class RunProgress(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Advance by one step."""
-        if self._bar:
-            values = {**trainer.progress_bar_metrics, **getattr(pl_module, "status", {})}
-            status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
-            self._bar.update(self._task, completed=steps_done(pl_module), status=status)
+        if not self._bar:
+            return
+        values = {**trainer.progress_bar_metrics, **getattr(pl_module, "status", {})}
+        status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        self._bar.update(self._task, completed=steps_done(pl_module), status=status)
+        if not self._bar.console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_S:
+            self._line_at = time.monotonic()
+            self._bar.console.print(self._line(), soft_wrap=True)
+
+    def _line(self) -> str:
+        """The bar in words, for a log file."""
+        assert self._bar
+        task = self._bar.tasks[self._task]
+        left = f"{task.time_remaining:.0f} s left" if task.time_remaining is not None else ""
+        done = f"{task.description} {task.completed:.0f}/{task.total:.0f}"
+        return f"{done}  {left}  {task.fields['status']}"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

@@ -227,4 +227,4 @@ class CutMetrics(pl.Callback):
         """Drop what was logged after the checkpoint."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv) and trainer.is_global_zero:
-                logger.experiment.cut(steps_done(pl_module))
+                logger.experiment.cut(steps_done(pl_module) - 1)

@@ -1,6 +1,9 @@
 """What every test starts from: one thread, quiet W&B, and nothing left behind."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,3 +24,37 @@ def _environment(monkeypatch):
     for name in set(os.environ) - set(before):
         del os.environ[name]
     os.environ.update(before)
+
+
+ROOT = Path(__file__).parent.parent
+TINY_SEARCH = """
+data: {class_path: Digits, init_args: {resolution: 8, batch_size: 16}}
+threads: 1
+model:
+  space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
+  cost: macs
+  target: p40
+  sampling: {every: 2, samples: 4}
+  final: {samples: 8, candidates: 4, recalibration_images: 64, measured: 0}
+trainer: {accelerator: cpu, devices: 1, max_steps: 24, max_epochs: -1, log_every_n_steps: 4}
+wandb: {mode: disabled}
+"""
+
+
+@pytest.fixture
+def tiny_search(tmp_path):
+    """A search of seconds: config file and run folder as command-line arguments."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY_SEARCH)
+    return ["-c", str(config), "--run", str(tmp_path / "run")]
+
+
+@pytest.fixture
+def command():
+    """Run ``python -m MODULE ARGS`` as a user would and return the finished process."""
+
+    def run(module, *args, cwd=ROOT, **kwargs):
+        line = [sys.executable, "-W", "ignore", "-m", module, *map(str, args)]
+        return subprocess.run(line, capture_output=True, text=True, cwd=cwd, **kwargs)
+
+    return run
