@@ -108,6 +108,7 @@ class SearchModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Measure or load the device, and refuse a target that no network of the space meets."""
         self.seed = self.data.seed
+        self.data.reward_batch_size = self.sampling.images
         self.cost_model = self._on_rank_zero_first(
             lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache)
         )
@@ -281,7 +282,7 @@ class SearchModule(pl.LightningModule):
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on with the search that continues it."""
         return {
-            "space": repr(self.space),
+            "space": dataclasses.asdict(self.space),
             "cost": f"{self.cost_unit} {self.cost_model.hash}".strip(),
             "target": self.target,
             "seed": self.seed,

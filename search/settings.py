@@ -37,6 +37,8 @@ class Sampling:
     """Weight steps between two controller updates."""
     samples: int = 20
     """Architectures per update and process, scored on one reward batch."""
+    images: int | None = None
+    """Images of a reward batch, per process; the data's batch size by default."""
 
 
 @dataclass(frozen=True)

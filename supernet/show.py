@@ -182,13 +182,13 @@ def _show(options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(json.dumps(network_object(spec, found), indent=2) + "\n")
         return
-    _print_table(network_table(spec))
+    print_table(network_table(spec))
     sys.stdout.write(f"{options.network}: {spec.resolution} px, {spec.classes} classes\n")
     if found:
         sys.stdout.write(_found_line(found))
 
 
-def _print_table(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print every column whole: a narrow terminal wraps lines, a pipe gets columns and no rules."""
     if not sys.stdout.isatty():
         table.box = None

@@ -55,6 +55,6 @@ def command():
 
     def run(module, *args, cwd=ROOT, **kwargs):
         line = [sys.executable, "-W", "ignore", "-m", module, *map(str, args)]
-        return subprocess.run(line, capture_output=True, text=True, cwd=cwd, **kwargs)
+        return subprocess.run(line, check=False, capture_output=True, text=True, cwd=cwd, **kwargs)
 
     return run

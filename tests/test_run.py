@@ -19,7 +19,7 @@ def test_a_new_folder_starts_at_step_0(tmp_path):
 
 def test_starting_over_a_run_is_refused(tmp_path):
     make_run(tmp_path, checkpoint=True)
-    with pytest.raises(UserError, match="already holds a run.*--ckpt_path last"):
+    with pytest.raises(UserError, match=r"already holds a run.*--ckpt_path last"):
         starting_point(tmp_path, None)
 
 

@@ -1,0 +1,44 @@
+"""Where measurements go: one JSON line for each, with what it takes to repeat it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supernet.device import cpu_model
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    """The machine in words, for the head of a table."""
+    return (
+        f"{cpu_model()}, {os.cpu_count()} cores, torch {torch.__version__},"
+        f" {torch.get_num_threads()} thread(s), Python {platform.python_version()}"
+    )
+
+
+def commit() -> str:
+    """The commit that is measured, marked where the tree differs from it."""
+    line = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def config_hash(config: Any) -> str:
+    """A short name of a configuration."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def record(name: str, config: Any, seed: int, result: dict[str, Any]) -> None:
+    """Append one finished measurement to ``benchmarks/results/NAME.jsonl``."""
+    RESULTS.mkdir(exist_ok=True)
+    row = {"config": config_hash(config), "seed": seed, "commit": commit(), **config, **result}
+    with (RESULTS / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")

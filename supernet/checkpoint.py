@@ -1,0 +1,35 @@
+"""The supernet of a search's checkpoint, for measuring it or taking weights from it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from supernet.errors import UserError
+from supernet.network import SuperNet
+from supernet.space import MnasSpace
+
+
+def load_supernet(path: str | Path) -> SuperNet:
+    """Rebuild the supernet that a checkpoint of a search holds.
+
+    Raises:
+        UserError: when the file is missing, broken, or not of a search.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        settings = checkpoint["search"]["space"]
+        weights = checkpoint["state_dict"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no checkpoint of a search ({reason}): give a run's") from None
+    supernet = SuperNet(MnasSpace(**settings))
+    own = {
+        name.removeprefix("supernet."): tensor
+        for name, tensor in weights.items()
+        if name.startswith("supernet.")
+    }
+    supernet.load_state_dict(own)
+    return supernet
