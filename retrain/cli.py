@@ -1,0 +1,93 @@
+"""What a retraining keeps in its run folder, and how ``test`` finds it there."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from supernet.archfile import write_atomic
+from supernet.cli import CLI
+from supernet.errors import UserError
+
+
+class RetrainCLI(CLI):
+    """The shared command line, whose ``test`` takes the best weights unless told otherwise."""
+
+    def before_instantiate_classes(self) -> None:
+        """Settle what ``test`` reads before anything long begins."""
+        super().before_instantiate_classes()
+        if self.subcommand == "test":
+            config = self.config[self.subcommand]
+            config.ckpt_path = str(checkpoint_path(self.folder, config.get("ckpt_path") or "best"))
+
+
+def checkpoint_path(run: Path, checkpoint: str) -> Path:
+    """Find a checkpoint of a run.
+
+    Args:
+        run: folder of a retraining.
+        checkpoint: ``best``, ``last`` or a file.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if not run.is_dir():
+        raise UserError(f"no run in {run}: name the folder of a retraining, such as runs/NAME")
+    named = checkpoint in ("best", "last")
+    path = run / "checkpoints" / f"{checkpoint}.ckpt" if named else Path(checkpoint)
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}: give best, last or a file")
+    return path
+
+
+class TestReport(pl.Callback):
+    """Writes ``test.json``, the figures that a publication needs, into the run folder."""
+
+    __test__ = False  # not a test, whatever pytest makes of its name
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` is the run folder."""
+        self.path = folder / "test.json"
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write, on one process."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        report = {
+            "accuracy": figures["test/accuracy"],
+            "loss": figures["test/loss"],
+            "images": round(figures["test/images"]),
+            "checkpoint": str(trainer.ckpt_path),
+            "arch": pl_module.arch,
+        }
+        if trainer.is_global_zero:
+            write_atomic(self.path, (json.dumps(report, indent=2) + "\n").encode())
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``checkpoints/best.ckpt``, the weights of the highest validation accuracy."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` is the run folder."""
+        super().__init__(
+            folder / "checkpoints",
+            filename="best",
+            monitor="val/accuracy",
+            mode="max",
+            enable_version_counter=False,
+        )
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Find the folder, which is not empty when a run is continued."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
+            super().setup(trainer, pl_module, stage)
+
+
+def run_callbacks(folder: Path) -> Sequence[pl.Callback]:
+    """What a retraining keeps in its run folder."""
+    return [BestCheckpoint(folder), TestReport(folder)]

@@ -1,0 +1,113 @@
+"""``python -m retrain.summary --run runs/NAME``: what a run found and where it lies.
+
+Reads the files that search, retraining, test and export left; a stage that is missing is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from supernet.archfile import ArchFile, is_file_name, load_spec, read_arch
+from supernet.cost import count
+from supernet.errors import UserError
+from supernet.show import network_table, print_table
+from supernet.spec import NetSpec
+
+
+def summarise(run: Path) -> None:
+    """Print the network of a retraining, its costs, its accuracies and its files.
+
+    Args:
+        run: folder of a retraining.
+
+    Raises:
+        UserError: when the folder holds no retraining.
+    """
+    arch = _arch_of(run)
+    found = read_arch(arch) if is_file_name(arch) else None
+    export = _read(run / "export.json", "python -m retrain.export --run " + str(run))
+    test = _read(run / "test.json", "python -m retrain test with the options of fit")
+    spec = NetSpec.from_dict(export["spec"]) if export else load_spec(arch)
+    print_table(network_table(spec))
+    lines = [*_costs(spec), *_search(found), *_measured(export), *_tested(test)]
+    lines += [(label, str(path)) for label, path in _files(run, arch, export)]
+    for label, value in lines:
+        print(f"{label:<22}{value}")  # noqa: T201
+
+
+def _costs(spec: NetSpec) -> list[tuple[str, str]]:
+    cost = count(spec)
+    return [("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
+
+
+def _search(found: ArchFile | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    return [
+        ("target", f"{found.target:.4g} {found.unit}"),
+        ("predicted", f"{found.predicted:.4g} {found.unit}"),
+        ("supernet accuracy", f"{found.accuracy:.2%} of validation images"),
+    ]
+
+
+def _measured(export: dict[str, Any] | None) -> list[tuple[str, str]]:
+    entries = (export or {"formats": {}})["formats"].items()
+    return [
+        (f"measured, {name}", f"{entry['latency_ms']:.4g} ms on one thread of this machine")
+        for name, entry in entries
+        if "latency_ms" in entry
+    ]
+
+
+def _tested(test: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if test is None:
+        return []
+    return [("test accuracy", f"{test['accuracy']:.2%} of {test['images']} images, retrained")]
+
+
+def _files(run: Path, arch: str, export: dict[str, Any] | None) -> list[tuple[str, Path]]:
+    files = [("architecture", Path(arch))] if is_file_name(arch) else []
+    if is_file_name(arch) and (figures := Path(arch).parent / "figures").is_dir():
+        files.append(("figures", figures))
+    files.append(("weights", run / "checkpoints" / "best.ckpt"))
+    for name, entry in (export or {"formats": {}})["formats"].items():
+        files.append((f"network, {name}", run / entry["file"]))
+    return files
+
+
+def _arch_of(run: Path) -> str:
+    try:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        return str(config["model"]["arch"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"{run} holds no retraining: name its --run folder") from None
+
+
+def _read(path: Path, way_out: str) -> dict[str, Any] | None:
+    """A stage's report; None, with a line that says so, when the stage has not run."""
+    if not path.exists():
+        print(f"{path.name} is missing: run `{way_out}`")  # noqa: T201
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is broken ({error}): run `{way_out}` again") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the summary of one run."""
+    parser = argparse.ArgumentParser(prog="python -m retrain.summary", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
+    summarise(parser.parse_args(arguments).run)
+
+
+if __name__ == "__main__":
+    from supernet.cli import run_command
+
+    run_command(main)
