@@ -17,7 +17,7 @@ from search.module import SearchModule
 from search.plots import draw_run
 from supernet.archfile import ArchFile, write_arch, write_atomic
 from supernet.latency import measure_specs
-from supernet.progress import progress_bar
+from supernet.progress import ProgressLines
 from supernet.run import CsvRows
 
 
@@ -100,10 +100,9 @@ class Results(pl.Callback):
         listed = shortlist(drafted, module.target, final.candidates)
         judge = Judge(module, self.folder, final.recalibration_images)
         share = len(listed[module.global_rank :: module.trainer.world_size])
-        with progress_bar() as bar:
-            bar.disable = not module.trainer.is_global_zero
+        with ProgressLines(shown=module.trainer.is_global_zero) as bar:
             task = bar.add_task("judge", total=share, status="recalibrated, on validation images")
-            return judge(listed, lambda: bar.advance(task))
+            return judge(listed, lambda: bar.update(task, advance=1))
 
     def _write(self, name: str, content: Any) -> None:
         write_atomic(self.folder / name, (json.dumps(content, indent=1) + "\n").encode())

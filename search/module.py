@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from pathlib import Path as FilePath
 from typing import Any, Literal, cast
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from search.baseline import Baseline, advantages, mean_over_ranks
+from search.checks import check_identity, check_length, check_update
 from search.controller import Controller, Samples
 from search.ppo import PPO, adam, learning_rate, ppo_update
 from search.reward import Reward
@@ -77,6 +77,7 @@ class SearchModule(pl.LightningModule):
             channels_last: memory format of images and weights; several times faster on CPUs.
         """
         super().__init__()
+        check_update(sampling, ppo)
         self.automatic_optimization = False
         self.space = dataclasses.replace(
             space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
@@ -109,6 +110,10 @@ class SearchModule(pl.LightningModule):
         """Measure or load the device, and refuse a target that no network of the space meets."""
         self.seed = self.data.seed
         self.data.reward_batch_size = self.sampling.images
+        if not cast(Any, self.trainer).log_every_n_steps:
+            raise UserError(
+                "trainer.log_every_n_steps is 0, it must be at least 1: figures show what is logged"
+            )
         self.cost_model = self._on_rank_zero_first(
             lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache)
         )
@@ -130,22 +135,28 @@ class SearchModule(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer for the shared weights, one for the controller."""
-        num_steps = self.trainer.estimated_stepping_batches
-        if not 0 < num_steps < math.inf:
-            raise UserError(
-                f"the search has {num_steps} steps: give trainer.max_steps or trainer.max_epochs"
-                " above 0"
-            )
+        check_length(self.trainer.estimated_stepping_batches, self.schedule, self.sampling)
         # Lightning has no loader yet where max_steps alone ends the search.
         self.trainer.fit_loop.setup_data()
         loader: Any = self.trainer.train_dataloader
+        self._check_reward_images()
         lr = self.weights.scaled_lr(loader.sampler.global_batch_size)
-        optimizer = create_optimizer_v2(
-            self.supernet, self.weights.name, lr=lr, weight_decay=self.weights.weight_decay
-        )
+        try:
+            optimizer = create_optimizer_v2(
+                self.supernet, self.weights.name, lr=lr, weight_decay=self.weights.weight_decay
+            )
+        except ValueError as error:
+            raise UserError(f"weights: {error}; choose another name, lr or weight_decay") from None
         for group in optimizer.param_groups:
             group["largest_lr"] = lr
         return [optimizer, adam(self.controller, self.ppo)]
+
+    def _check_reward_images(self) -> None:
+        """Find out now whether they are too few, not when the controller takes over."""
+        try:
+            self.data.reward_batch(0, self.global_rank)
+        except UserError as error:
+            raise UserError(f"reward: {error}, or lower model.sampling.images") from None
 
     # --- the weight step ----------------------------------------------------------------------
 
@@ -237,7 +248,8 @@ class SearchModule(pl.LightningModule):
         cost = torch.tensor([self.cost_model.predict(self.space.spec(arch)) for arch in archs])
         rewards = self.reward(accuracy, cost, self.target)
         logs = self._improve_policy(samples, rewards.to(self.device))
-        means = mean_over_ranks(torch.stack([rewards.mean(), accuracy.mean(), cost.mean()]))
+        means = torch.stack([rewards.mean(), accuracy.mean(), cost.mean()])
+        means = mean_over_ranks(means.to(self.device))
         named = dict(
             zip(("reward/mean", "reward/accuracy", "cost/mean"), means.tolist(), strict=True)
         )
@@ -298,13 +310,5 @@ class SearchModule(pl.LightningModule):
         Raises:
             UserError: naming what differs, with both values.
         """
-        saved = checkpoint.get("search")
-        if saved is None:
-            raise UserError("the checkpoint is not of a search: continue from one that is")
-        for name, ours in self._identity().items():
-            if saved[name] != ours:
-                raise UserError(
-                    f"the checkpoint's {name} is {saved[name]}, this search's is {ours}: continue"
-                    " with the same settings, or start anew in another --run"
-                )
-        self.steps_done = saved["steps_done"]
+        check_identity(checkpoint.get("search"), self._identity())
+        self.steps_done = checkpoint["search"]["steps_done"]

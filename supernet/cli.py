@@ -6,22 +6,24 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, restricted_number_type
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.archfile import write_atomic
 from supernet.cpu import keep_freed_memory, remember_kernels
@@ -33,13 +35,19 @@ from supernet.run import (
     CutMetrics,
     LastCheckpoint,
     MetricsCsv,
+    SavedConfig,
     SeedEachStep,
+    check_checkpoint,
+    is_first_process,
+    make_folder,
     starting_point,
 )
 from supernet.rundata import RunData, image_shape
+from supernet.tracking import Wandb, wandb_logger
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -61,14 +69,9 @@ def stem_stride(data: pl.LightningDataModule) -> int:
 SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": stem_stride}
 
 
-@dataclass(frozen=True)
-class Wandb:
-    """Weights & Biases tracking."""
-
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    """Offline writes into the run folder; ``wandb sync`` uploads it later."""
-    project: str = "mnasnet-search"
-    """Project that the run appears in."""
+Seed = restricted_number_type(
+    "Seed", int, [(">=", 0), ("<", 2**32)], docstring="int from 0 to 2**32 - 1"
+)
 
 
 class Parser(LightningArgumentParser):
@@ -76,7 +79,15 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exit with status 2."""
-        exit_with(" ".join(message.split()))
+        exit_with(_one_line(message))
+
+    def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        """Say which config is no YAML: with several, jsonargparse leaves that open."""
+        try:
+            yaml.safe_load(Path(cfg_path).read_text())
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            self.error(f"{cfg_path} is not YAML: {error}")
+        return super().parse_path(cfg_path, *args, **kwargs)
 
 
 class CLI(LightningCLI):
@@ -106,8 +117,8 @@ class CLI(LightningCLI):
             model_class,
             pl.LightningDataModule,
             save_config_callback=None,
-            seed_everything_default=0,
             parser_class=Parser,
+            parser_kwargs={"prog": f"python -m {role}", "description": model_class.__doc__},
             subclass_mode_data=True,
             args=args,
             trainer_defaults={"enable_model_summary": False},
@@ -118,6 +129,10 @@ class CLI(LightningCLI):
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verbs that this command has."""
         return {verb: skip for verb, skip in super().subcommands().items() if verb in self.verbs}
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Take numbers only: Lightning's ``true`` draws a seed that no second rank knows."""
+        parser.add_argument("--seed_everything", type=Seed, default=0, help="Fixes every draw.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run folder and tracking, and link what the data say into the model."""
@@ -151,7 +166,11 @@ class CLI(LightningCLI):
         return Path(self.settings.run)
 
     def before_instantiate_classes(self) -> None:
-        """Settle where the run starts before anything long begins."""
+        """Settle where the run starts before anything long begins.
+
+        Raises:
+            UserError: when there is nothing to continue, or something to start over.
+        """
         config = self.settings
         self.seed = int(config.seed_everything)
         config.trainer.default_root_dir = str(self.folder)
@@ -160,24 +179,33 @@ class CLI(LightningCLI):
         config.trainer.enable_checkpointing = True
         if config.threads:
             torch.set_num_threads(config.threads)
-        if self.subcommand == "fit" and not _is_child_process():
+            # Without this, Lightning's strategies of several processes set their own number.
+            os.environ["OMP_NUM_THREADS"] = str(config.threads)
+        if config.trainer.fast_dev_run:
+            raise UserError("trainer.fast_dev_run keeps no record of a run: use trainer.max_steps")
+        if self.subcommand == "fit":
             config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.folder / "config.yaml", self._dump().encode())
-        elif self.subcommand == "fit":
-            last = self.folder / "checkpoints" / "last.ckpt"
-            config.ckpt_path = (
-                str(last) if config.get("ckpt_path") == "last" and last.exists() else None
-            )
+            make_folder(self.folder)
+            if config.ckpt_path is None and is_first_process():
+                write_atomic(self.folder / "config.yaml", self._dump().encode())
+
+    def _parse_ckpt_path(self) -> None:
+        """Take no settings from a checkpoint: the command line's are the run's."""
 
     def _dump(self) -> str:
         config = self.settings.clone()
         config.pop("ckpt_path", None)
         parser = self._subcommand_parsers[str(self.subcommand)]
-        return parser.dump(config, skip_none=True, skip_check=True)
+        return parser.dump(config, skip_none=True, skip_validation=True)
 
     def instantiate_classes(self) -> None:
-        """Wrap the data, so that loaders can be resumed and sharded."""
+        """Wrap the data, so that loaders can be resumed and sharded.
+
+        Raises:
+            UserError: when data, model, trainer or checkpoint are refused.
+        """
+        if self.settings.get("ckpt_path"):
+            check_checkpoint(self.settings.ckpt_path)
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -195,47 +223,31 @@ class CLI(LightningCLI):
         """Add the run's loggers and callbacks to those of the config."""
         trainer_config = self._get(self.config_init, "trainer")
         given = trainer_config.logger
-        if given is False:
-            loggers: list[Logger] = []
-        else:
-            extra = given if isinstance(given, list) else [given]
-            loggers = self._loggers() + [one for one in extra if isinstance(one, Logger)]
+        loggers: list[Logger] = [MetricsCsv(self.folder)]
+        wandb = self._get(self.config_init, "wandb")
+        if given is not False and wandb.mode != "disabled":
+            loggers.append(wandb_logger(self.folder, wandb))
+        extra = given if isinstance(given, list) else [given]
+        loggers += [one for one in extra if isinstance(one, Logger)]
         callbacks = [
             RunProgress(self.role),
             SeedEachStep(self.seed),
             CutMetrics(),
+            SavedConfig(self.folder, self._dump()),
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
             *self.run_callbacks(self.folder),
         ]
         if trainer_config.enable_progress_bar is False:
             callbacks = callbacks[1:]
-        return super().instantiate_trainer(
-            logger=loggers, callbacks=[*(trainer_config.callbacks or []), *callbacks], **kwargs
-        )
-
-    def _loggers(self) -> list[Logger]:
-        loggers: list[Logger] = [MetricsCsv(self.folder)]
-        settings = self._get(self.config_init, "wandb")
-        if settings.mode != "disabled":
-            loggers.append(wandb_logger(self.folder, settings))
-        return loggers
-
-
-def wandb_logger(folder: Path, settings: Wandb) -> WandbLogger:
-    """A logger that goes on with the run whose id the folder holds."""
-    stored = folder / "wandb_id"
-    run_id = stored.read_text().strip() if stored.exists() else os.urandom(4).hex()
-    if not stored.exists() and not _is_child_process():
-        write_atomic(stored, run_id.encode())
-    return WandbLogger(
-        name=folder.name,
-        save_dir=folder,
-        project=settings.project,
-        id=run_id,
-        offline=settings.mode == "offline",
-        resume="allow",
-        settings={"silent": True, "console": "off"},
-    )
+        callbacks = [*(trainer_config.callbacks or []), *callbacks]
+        try:
+            return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
+            raise UserError(
+                f"trainer with {', '.join(given)}: {_one_line(str(error))} Give other options, such"
+                " as --trainer.accelerator cpu"
+            ) from None
 
 
 def _import(class_path: str) -> type:
@@ -243,9 +255,8 @@ def _import(class_path: str) -> type:
     return getattr(importlib.import_module(module), name)
 
 
-def _is_child_process() -> bool:
-    """Whether Lightning started this process for another rank of the same run."""
-    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
 
 
 def exit_with(message: str) -> NoReturn:
@@ -263,6 +274,16 @@ def run_command(main: Callable[[], object]) -> None:
         main()
     except UserError as error:
         exit_with(str(error))
+    except MisconfigurationException as error:  # what Lightning says of a trainer's options
+        exit_with(_one_line(str(error)))
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        exit_with(
+            f"cannot write{place}: {error.strerror}; the last checkpoint is whole: free some space"
+            f" and go on with the same command and {CONTINUE}"
+        )
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as leaving:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from supernet.run import steps_done
 
@@ -15,16 +22,47 @@ LINE_EVERY_S = 20.0
 """Seconds between progress lines where the output is no terminal."""
 
 
-def progress_bar() -> Progress:
-    """The bar that every long part shows: what, how far, time left, and what it measures."""
-    return Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
-        refresh_per_second=2,
-    )
+class ProgressLines(Progress):
+    """What every long part shows: what, how far, time left, and what it measures.
+
+    A bar on a terminal. A log file gets a line every ``LINE_EVERY_S`` seconds and a last one.
+    """
+
+    def __init__(self, shown: bool = True) -> None:
+        """``shown`` is False on all ranks but the first."""
+        super().__init__(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            refresh_per_second=2,
+        )
+        self.disable = not (shown and self.console.is_terminal)
+        self._in_lines = shown and not self.console.is_terminal
+        self._line_at = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task."""
+        super().update(task_id, **changes)
+        if self._in_lines and time.monotonic() - self._line_at > LINE_EVERY_S:
+            self._print_lines()
+
+    def stop(self) -> None:
+        """End with how far it came."""
+        super().stop()
+        if self._in_lines:
+            self._print_lines()
+
+    def _print_lines(self) -> None:
+        self._line_at = time.monotonic()
+        for task in self.tasks:
+            parts = [f"{task.description} {task.completed:.0f}/{task.total or 0:.0f}"]
+            if task.time_remaining:
+                parts.append(f"{task.time_remaining:.0f} s left")
+            parts.append(task.fields["status"])
+            line = "  ".join(part for part in parts if part)
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 class RunProgress(ProgressBar):
@@ -38,8 +76,7 @@ class RunProgress(ProgressBar):
         """``description`` names the run's stage."""
         super().__init__()
         self.description = description
-        self._bar: Progress | None = None
-        self._line_at = time.monotonic()
+        self._bar: ProgressLines | None = None
         self._enabled = True
 
     def disable(self) -> None:
@@ -53,7 +90,7 @@ class RunProgress(ProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step where the run continues."""
         if self._enabled:
-            self._bar = progress_bar()
+            self._bar = ProgressLines()
             self._task = self._bar.add_task(
                 self.description,
                 total=int(trainer.estimated_stepping_batches),
@@ -71,17 +108,6 @@ class RunProgress(ProgressBar):
         values = {**trainer.progress_bar_metrics, **getattr(pl_module, "status", {})}
         status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         self._bar.update(self._task, completed=steps_done(pl_module), status=status)
-        if not self._bar.console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_S:
-            self._line_at = time.monotonic()
-            self._bar.console.print(self._line(), soft_wrap=True)
-
-    def _line(self) -> str:
-        """The bar in words, for a log file."""
-        assert self._bar
-        task = self._bar.tasks[self._task]
-        left = f"{task.time_remaining:.0f} s left" if task.time_remaining is not None else ""
-        done = f"{task.description} {task.completed:.0f}/{task.total:.0f}"
-        return f"{done}  {left}  {task.fields['status']}"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

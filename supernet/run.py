@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from supernet.archfile import write_atomic
 from supernet.errors import UserError
 
 CONTINUE = "--ckpt_path last"
@@ -57,6 +59,45 @@ def starting_point(folder: Path, ckpt_path: str | None) -> str | None:
     return ckpt_path
 
 
+def is_first_process() -> bool:
+    """Whether this process writes what is written once, known before a Trainer is."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(name, "0")) == 0 for name in names)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run folder unless it is there.
+
+    Raises:
+        UserError: when a file has its name or its place cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the run folder {folder} ({error.strerror}): name another --run"
+        ) from None
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """Refuse what no run has written, or not wholly, before anything long begins.
+
+    Raises:
+        UserError: naming the file and what is wrong.
+    """
+    way_out = f"give another --ckpt_path, or start anew in another --run without {CONTINUE}"
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - a broken file may raise anything
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UserError(f"{path} is no whole checkpoint ({reason}): {way_out}") from None
+    needed = ("state_dict", "optimizer_states", "loops", "pytorch-lightning_version")
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    missing = [name for name in needed if name not in held]
+    if missing:
+        raise UserError(f"{path} is not the checkpoint of a run, it has no {missing[0]}: {way_out}")
+
+
 class Stepping(Protocol):
     """A module that counts the training batches that each rank has consumed."""
 
@@ -66,6 +107,22 @@ class Stepping(Protocol):
 def steps_done(module: pl.LightningModule) -> int:
     """The place of a run in its data: what a search or a retraining counts."""
     return cast(Stepping, module).steps_done
+
+
+class SavedConfig(pl.Callback):
+    """Writes ``config.yaml`` once training begins.
+
+    A run that was refused, say for another seed than its checkpoint's, leaves the file as it was.
+    """
+
+    def __init__(self, folder: Path, config: str) -> None:
+        """``folder`` is the run folder, ``config`` the content in YAML."""
+        self.path, self.config = folder / "config.yaml", config
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write, on one process."""
+        if trainer.is_global_zero:
+            write_atomic(self.path, self.config.encode())
 
 
 class LastCheckpoint(Checkpoint):
@@ -89,7 +146,17 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Save when the interval has passed on rank 0."""
+        """Save when the interval has passed on rank 0, between two optimizer steps."""
+        accumulating = steps_done(pl_module) % trainer.accumulate_grad_batches != 0
+        # A run that continues after an epoch's last batch skips that epoch's validation.
+        if not accumulating and not trainer.is_last_batch:
+            self._save_when_due(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after the validation, when the interval has passed."""
+        self._save_when_due(trainer)
+
+    def _save_when_due(self, trainer: pl.Trainer) -> None:
         due = time.monotonic() - self._saved_at >= self.interval_s
         if trainer.world_size > 1:
             due = trainer.strategy.broadcast(due)

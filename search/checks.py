@@ -1,0 +1,71 @@
+"""What a search refuses before its first step: what would end it later, or continue another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.ppo import PPO
+from search.schedule import Schedule
+from search.settings import Sampling
+from supernet.errors import UserError
+
+
+def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> None:
+    """Refuse a search without an end, or too short for one update of the controller.
+
+    Args:
+        num_steps: weight steps.
+        schedule: says when the controller takes over.
+        sampling: says how often it is updated.
+
+    Raises:
+        UserError: naming the length, the limit and the option that changes it.
+    """
+    if not 0 < num_steps < float("inf"):
+        raise UserError(
+            f"the search has {num_steps} steps: give trainer.max_steps or trainer.max_epochs"
+            " above 0"
+        )
+    last_update = (num_steps - 1) // sampling.every * sampling.every
+    if last_update / num_steps < schedule.uniform:
+        raise UserError(
+            f"the controller would learn nothing: of {num_steps} steps it has those from"
+            f" {schedule.uniform * num_steps:g} on, and sampling.every is {sampling.every}: raise"
+            " trainer.max_steps, or lower sampling.every"
+        )
+
+
+def check_update(sampling: Sampling, ppo: PPO) -> None:
+    """Refuse an update with fewer samples than minibatches."""
+    if sampling.samples < ppo.minibatches:
+        raise UserError(
+            f"ppo.minibatches is {ppo.minibatches}, but an update has {sampling.samples} samples"
+            " per process: lower it or raise sampling.samples"
+        )
+
+
+def check_identity(saved: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> None:
+    """Refuse the checkpoint of another search.
+
+    Args:
+        saved: what a checkpoint holds of its search, None if it is of none.
+        ours: what identifies this search.
+
+    Raises:
+        UserError: naming the first thing that differs, with both values.
+    """
+    if saved is None:
+        raise UserError("the checkpoint is not of a search: continue from one that is")
+    theirs, own = _flat(saved), _flat(ours)
+    for name, value in own.items():
+        if theirs.get(name) != value:
+            raise UserError(
+                f"the checkpoint's {name} is {theirs.get(name)}, this search's is {value}: continue"
+                " with the same settings, or start anew in another --run"
+            )
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    space = {f"space.{name}": value for name, value in identity["space"].items()}
+    return {**space, **{name: value for name, value in identity.items() if name != "space"}}
