@@ -1,7 +1,9 @@
 # make demo: search, retrain, test and export on the embedded digits. make test: the tests.
 # Both create .venv and install what they need; running them twice is safe.
+# DEMO is the demo's folder; DEMO_SEARCH and DEMO_RETRAIN are further options of its two trainings.
 
 PYTHON ?= python3
+DEMO ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,14 +19,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	fi
 	@touch $@
 
+# A run that was stopped goes on, and one that has ended repeats its last stage.
+going = $(if $(wildcard $(1)/config.yaml),--ckpt_path last)
+RETRAIN := -c configs/digits/retrain.yaml --run $(DEMO)/retrain --model.arch $(DEMO)/search/arch.json
+
 demo: $(VENV)/.installed
-	@$(BIN)/python -m search fit -c configs/digits/search.yaml --run runs/demo/search $(DEMO_SEARCH)
-	@$(BIN)/python -m retrain fit -c configs/digits/retrain.yaml --run runs/demo/retrain \
-	  --model.arch runs/demo/search/arch.json $(DEMO_RETRAIN)
-	@$(BIN)/python -m retrain test -c configs/digits/retrain.yaml --run runs/demo/retrain \
-	  --model.arch runs/demo/search/arch.json
-	@$(BIN)/python -m retrain.export --run runs/demo/retrain --formats onnx pt2
-	@$(BIN)/python -m retrain.summary --run runs/demo/retrain
+	@$(BIN)/python -m search fit -c configs/digits/search.yaml --run $(DEMO)/search \
+	  $(DEMO_SEARCH) $(call going,$(DEMO)/search)
+	@$(BIN)/python -m retrain fit $(RETRAIN) $(DEMO_RETRAIN) $(call going,$(DEMO)/retrain)
+	@$(BIN)/python -m retrain test $(RETRAIN)
+	@$(BIN)/python -m retrain.export --run $(DEMO)/retrain --formats onnx pt2
+	@$(BIN)/python -m retrain.summary --run $(DEMO)/retrain
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow"

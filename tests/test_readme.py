@@ -1,0 +1,71 @@
+"""The README's commands run, shortened; its options parse; its links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python")]
+OPTIONS = [
+    option
+    for row in re.findall(r"^\| .*? \| (`.*) \|$", README, flags=re.MULTILINE)
+    for option in re.findall(r"`((?:-c|--)[^`]+)`", row)
+]
+SHORT = {
+    "search": "--trainer.max_steps 24 --model.sampling.every 2 --model.cost macs"
+    " --model.space.base_layers [1,1,1,1,1,1,1] --model.space.layers [0,1]"
+    " --model.final.samples 8 --model.final.candidates 2 --model.final.measured 0",
+    "retrain fit": "--trainer.max_epochs 1",
+}
+
+
+def shortened(command, folder):
+    """The command with runs/ in a folder of the test and as few steps as will do."""
+    words = shlex.split(command.replace("runs/", f"{folder}/"))
+    for start, extra in SHORT.items():
+        if f"-m {start} " in command:
+            words += shlex.split(extra)
+    return [sys.executable, "-W", "ignore", *words[1:]]
+
+
+def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
+    assert len(COMMANDS) == 6
+    for command in COMMANDS:
+        done = subprocess.run(
+            shortened(command, tmp_path), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+    assert "test accuracy" in done.stdout
+    assert (tmp_path / "digits" / "network.onnx").exists()
+
+
+def test_make_knows_the_two_commands():
+    for target in re.findall(r"^make (\S+)", BLOCKS[0], flags=re.MULTILINE):
+        line = ["make", "--dry-run", target]
+        subprocess.run(line, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_parses(option, monkeypatch, capsys):
+    words = shlex.split(option.replace("my.module.MyData", "Digits"))
+    line = ["search", "fit", "-c", "configs/digits/search.yaml", *words, "--print_config"]
+    if words[0] == "-c":
+        line = ["search", "fit", "--run", "r", *words, "--print_config"]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 0, capsys.readouterr().err
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
