@@ -87,8 +87,8 @@ class RetrainModule(pl.LightningModule):
                 f"the training has {num_steps} steps: give trainer.max_epochs or trainer.max_steps"
                 " above 0"
             )
-        accumulated = self.trainer.accumulate_grad_batches
         optimizer = self.recipe.make_optimizer(self.network, images_per_step(self.trainer))
+        accumulated = self.trainer.accumulate_grad_batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
         self._schedule = self.recipe.make_schedule(optimizer, int(num_steps), steps_per_epoch)
         return optimizer
@@ -174,6 +174,8 @@ def describe(arch: str, found: NetSpec, spec: NetSpec) -> str:
 
 def images_per_step(trainer: pl.Trainer) -> int:
     """Images of one optimizer step over all processes and accumulated batches."""
+    # Lightning has no loader yet where max_steps alone ends the training.
+    trainer.fit_loop.setup_data()
     loader: Any = trainer.train_dataloader
     if isinstance(loader, StepLoader):
         images = loader.sampler.global_batch_size

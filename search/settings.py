@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from supernet.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,13 @@ class WeightOptimizer:
     label_smoothing: float = 0.0
     """Share of each label that is spread over all classes."""
 
+    def __post_init__(self) -> None:
+        """Refuse values that train nothing."""
+        _check("weights", {"lr": self.lr, "max_grad_norm": self.max_grad_norm}, above=0)
+        _check("weights", {"lr_batch": self.lr_batch}, least=1)
+        _check("weights", {"weight_decay": self.weight_decay}, least=0)
+        _check("weights", {"label_smoothing": self.label_smoothing}, least=0, below=1)
+
     def scaled_lr(self, global_batch: int) -> float:
         """Largest learning rate for ``global_batch`` images per step."""
         ratio = global_batch / self.lr_batch
@@ -40,6 +51,11 @@ class Sampling:
     images: int | None = None
     """Images of a reward batch, per process; the data's batch size by default."""
 
+    def __post_init__(self) -> None:
+        """Refuse an update of nothing."""
+        _check("sampling", {"every": self.every, "samples": self.samples}, least=1)
+        _check("sampling", {"images": 1 if self.images is None else self.images}, least=1)
+
 
 @dataclass(frozen=True)
 class Final:
@@ -53,3 +69,28 @@ class Final:
     """Training images that give an extracted network its batch statistics (OFA: 2,000)."""
     measured: int = 3
     """How many of the best are timed on this device."""
+
+    def __post_init__(self) -> None:
+        """Refuse an end without a choice."""
+        counts = {
+            "samples": self.samples,
+            "candidates": self.candidates,
+            "recalibration_images": self.recalibration_images,
+        }
+        _check("final", counts, least=1)
+        _check("final", {"measured": self.measured}, least=0)
+
+
+def _check(
+    section: str,
+    values: Mapping[str, float],
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> None:
+    for name, value in values.items():
+        if not (least <= value < below and above < value):
+            limits = [f"at least {least:g}"] * (least > -math.inf)
+            limits += [f"above {above:g}"] * (above > -math.inf)
+            limits += [f"below {below:g}"] * (below < math.inf)
+            raise UserError(f"{section}.{name} is {value}, it must be {' and '.join(limits)}")

@@ -265,8 +265,15 @@ def exit_with(message: str) -> NoReturn:
     raise SystemExit(EXIT_USER_ERROR)
 
 
-def run_command(main: Callable[[], object]) -> None:
-    """Run a command so that bad input and Ctrl-C end in one line, not in a traceback."""
+def run_command(
+    main: Callable[[], object], way_on: str = f"the same command and {CONTINUE}"
+) -> None:
+    """Run a command so that bad input and Ctrl-C end in one line, not in a traceback.
+
+    Args:
+        main: the command.
+        way_on: how a user goes on after Ctrl-C or a full disk.
+    """
     keep_freed_memory()
     remember_kernels()
     _quieten()
@@ -282,14 +289,14 @@ def run_command(main: Callable[[], object]) -> None:
         place = f" {error.filename}" if error.filename else ""
         exit_with(
             f"cannot write{place}: {error.strerror}; the last checkpoint is whole: free some space"
-            f" and go on with the same command and {CONTINUE}"
+            f" and go on with {way_on}"
         )
     except KeyboardInterrupt:
-        _interrupted()
+        _interrupted(way_on)
     except SystemExit as leaving:
         # Lightning turns Ctrl-C into sys.exit(1) while it handles the KeyboardInterrupt.
         if isinstance(leaving.__context__, KeyboardInterrupt):
-            _interrupted()
+            _interrupted(way_on)
         raise
 
 
@@ -306,6 +313,6 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _interrupted() -> NoReturn:
-    print(f"stopped: go on with the same command and {CONTINUE}", file=sys.stderr)  # noqa: T201
+def _interrupted(way_on: str) -> NoReturn:
+    print(f"stopped: go on with {way_on}", file=sys.stderr)  # noqa: T201
     raise SystemExit(EXIT_INTERRUPTED)

@@ -16,14 +16,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from supernet.archfile import write_atomic
 from supernet.device import Device, OnnxFile, Subject, ThisMachine, describe, subject_key
 from supernet.errors import UserError
 from supernet.measuring import NETWORKS, Bench, mean_times, to_npz
 from supernet.parts import Part
+from supernet.progress import ProgressLines
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 from supernet.table import VERSION, LatencyTable, canonical_json
@@ -104,11 +102,17 @@ def table_for(
         if path.exists():
             return LatencyTable.load(path)
     paths[-1].parent.mkdir(parents=True, exist_ok=True)
-    with machine() as device, _progress_bar(progress) as bar:
-        task = bar.add_task("Measuring this machine", total=efforts[-1].seconds)
+    with machine() as device, ProgressLines(shown=progress) as bar:
+        task = bar.add_task(
+            "measure", total=efforts[-1].seconds, status="seconds at most, timing this machine"
+        )
         bench = Bench(device, middle(space), random.Random(0))
         table, raw = build(
-            bench, chosen, efforts[-1], fingerprints[-1], lambda spent: bar.advance(task, spent)
+            bench,
+            chosen,
+            efforts[-1],
+            fingerprints[-1],
+            lambda spent: bar.update(task, advance=spent),
         )
     write_atomic(paths[-1].with_suffix(".npz"), to_npz(raw))
     table.save(paths[-1])
@@ -131,8 +135,3 @@ def _fingerprint(space: MnasSpace, parts: Sequence[Part], effort: Effort) -> dic
 def _path(folder: Path, fingerprint: dict[str, Any]) -> Path:
     name = hashlib.sha256(canonical_json(fingerprint).encode()).hexdigest()[:16]
     return folder / f"latency-{name}.json"
-
-
-def _progress_bar(shown: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
