@@ -38,8 +38,8 @@ class ElasticNorm(nn.Module):
     def pick(self, name: str, *sizes: int) -> Weights:
         """The first ``sizes`` entries, under the names of a standalone batch norm."""
         return {
-            f"{name}.weight": prefix(self.weight, *sizes).reshape(-1),
-            f"{name}.bias": prefix(self.bias, *sizes).reshape(-1),
+            f"{name}.weight": prefix(self.weight, *sizes).flatten(),
+            f"{name}.bias": prefix(self.bias, *sizes).flatten(),
         }
 
 
@@ -63,7 +63,7 @@ class ElasticSqueezeExcite(nn.Module):
             "se.conv_reduce.weight": reduce.reshape(hidden, -1, 1, 1),
             "se.conv_reduce.bias": prefix(self.reduce_bias, hidden),
             "se.conv_expand.weight": expand.reshape(-1, hidden, 1, 1),
-            "se.conv_expand.bias": prefix(self.expand_bias, *sizes).reshape(-1),
+            "se.conv_expand.bias": prefix(self.expand_bias, *sizes).flatten(),
         }
 
 
@@ -139,10 +139,7 @@ class ElasticLayer(nn.Module):
             gate = cast(ElasticSqueezeExcite, self.squeeze_excites[op])
             picked |= gate.pick(layer.se_hidden, *hidden)
         if op == "conv":
-            separable = prefix(self.project, outputs, 1, inputs).reshape(outputs, inputs, 1, 1)
-            separable = separable * prefix(self.depthwise, 1, inputs, kernel=kernel)
-            own = prefix(self.dense, outputs, inputs, kernel=kernel)
-            picked["conv.weight"] = own + separable
+            picked["conv.weight"] = self._dense(inputs, outputs, kernel)
             return picked | self._norm("conv", "output", "bn1", outputs)
         depthwise = prefix(self.depthwise, expand, inputs, kernel=kernel)
         picked["conv_dw.weight"] = depthwise.reshape(-1, 1, kernel, kernel)
@@ -159,6 +156,14 @@ class ElasticLayer(nn.Module):
             sizes = (outputs,) if place == "output" else hidden
             picked |= self._norm(op, place, name, *sizes)
         return picked
+
+    def _dense(self, inputs: int, outputs: int, kernel: int) -> Tensor:
+        own = prefix(self.dense, outputs, inputs, kernel=kernel)
+        depthwise = prefix(self.depthwise, 1, inputs, kernel=kernel)
+        pointwise = prefix(self.project, outputs, 1, inputs).unsqueeze(1)
+        # Channels last in shape and not only in memory, where autograd's sums are 10 times slower.
+        own, depthwise = own.permute(0, 2, 3, 1), depthwise.permute(0, 2, 3, 1)
+        return torch.addcmul(own, pointwise, depthwise).permute(0, 3, 1, 2)
 
     def _norm(self, op: str, place: str, name: str, *sizes: int) -> Weights:
         return cast(ElasticNorm, self.norms[f"{op}_{place}"]).pick(name, *sizes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
 
 import torch
 from torch import Tensor
@@ -14,36 +14,29 @@ Weights = dict[str, Tensor]
 """Tensors under the names of ``network.Block``'s state dict."""
 
 
-class _Slice(torch.autograd.Function):
-    """``tensor[index]`` whose gradient is one zero-filled tensor, not one per sliced dimension."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, index: tuple[slice | int, ...]) -> Tensor:
-        ctx.like, ctx.index = tensor, index
-        return tensor[index]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        full = torch.zeros_like(ctx.like, requires_grad=False)
-        full[ctx.index] = gradient
-        return full, None
-
-
 def prefix(tensor: Tensor, *sizes: int | None, kernel: int | None = None) -> Tensor:
     """The first ``sizes`` entries of the leading dimensions and the ``kernel`` at the centre.
 
     Args:
         tensor: the shared weights; its last two dimensions are spatial when ``kernel`` is given.
-        sizes: entries to keep of each leading dimension.
+        sizes: entries to keep of each leading dimension; None keeps all.
         kernel: odd side of the kernel to keep.
+
+    Raises:
+        ValueError: when the tensor holds less than what is to be kept.
     """
-    index: list[slice] = [slice(size) for size in sizes]
+    shape, strides, start = list(tensor.shape), tensor.stride(), tensor.storage_offset()
+    for dim, size in enumerate(sizes):
+        shape[dim] = shape[dim] if size is None else size
     if kernel is not None:
-        margin = (tensor.shape[-1] - kernel) // 2
-        index += [slice(margin, margin + kernel)] * 2
-    if all(len(range(*part.indices(n))) == n for part, n in zip(index, tensor.shape, strict=False)):
+        shape[-2:] = kernel, kernel
+        start += (tensor.shape[-1] - kernel) // 2 * (strides[-2] + strides[-1])
+    if shape == list(tensor.shape):
         return tensor
-    return _Slice.apply(tensor, tuple(index))
+    if any(map(operator.gt, shape, tensor.shape)):
+        raise ValueError(f"cannot keep {shape} of a tensor of {list(tensor.shape)}")
+    # Not tensor[...], whose gradient is filled with zeros once for every sliced dimension.
+    return tensor.as_strided(shape, strides, start)
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

@@ -199,6 +199,15 @@ class SuperNet(nn.Module):
     def _norm_relu(self, x: Tensor, norm: ElasticNorm) -> Tensor:
         return batch_norm(x, norm.weight, norm.bias, self.EPS).relu_()
 
+    def no_weight_decay(self) -> set[str]:
+        """Norms, which timm would take for weights where they are indexed by two numbers."""
+        return {
+            f"{place}.{name}"
+            for place, module in self.named_modules()
+            if isinstance(module, ElasticNorm)
+            for name in ("weight", "bias")
+        }
+
     def path_weights(self, arch: Arch) -> Weights:
         """The slices that ``arch`` uses, as a state dict of ``Network`` without statistics."""
         weights = {
@@ -218,7 +227,7 @@ class SuperNet(nn.Module):
     @torch.no_grad()
     def extract(self, arch: Arch) -> Network:
         """A standalone copy of one network; its running statistics await ``recalibrate``."""
-        network = Network(self.space.spec(arch)).to(self.conv_head.device)
+        network = Network(self.space.spec(arch)).to(self.conv_head)
         state = network.state_dict()
         state.update(self.path_weights(arch))
         network.load_state_dict(state)

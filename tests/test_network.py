@@ -7,9 +7,11 @@ import random
 import pytest
 import timm
 import torch
+from timm.optim import param_groups_weight_decay
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet.cost import count
+from supernet.elastic import ElasticNorm
 from supernet.network import Network, SuperNet, recalibrate
 from supernet.published import published
 from supernet.space import MIXED, Arch, BlockChoice, MnasSpace
@@ -136,6 +138,16 @@ def test_the_stream_acts_only_where_identity_does_not(space, supernet):
         with torch.no_grad():
             changed = not torch.equal(elastic(x, layer, 1e-3, 0.0), elastic(x, layer, 1e-3, 1.0))
         assert changed == acts
+
+
+def test_weight_decay_spares_every_norm(supernet):
+    groups = param_groups_weight_decay(
+        supernet, 0.1, no_weight_decay_list=supernet.no_weight_decay()
+    )
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    norms = [p for m in supernet.modules() if isinstance(m, ElasticNorm) for p in m.parameters()]
+    assert not decayed & {id(parameter) for parameter in norms}
+    assert id(supernet.blocks[0][0].dense) in decayed
 
 
 def test_recalibration_gives_the_statistics_of_the_batches(space, supernet):
