@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from supernet.archfile import write_atomic
 from supernet.cli import CLI
@@ -69,7 +70,10 @@ class TestReport(pl.Callback):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/best.ckpt``, the weights of the highest validation accuracy."""
+    """Keeps ``checkpoints/best.ckpt``, the weights of the highest validation accuracy.
+
+    Of equal ones the latest: a small validation set is saturated long before training ends.
+    """
 
     def __init__(self, folder: Path) -> None:
         """``folder`` is the run folder."""
@@ -80,6 +84,11 @@ class BestCheckpoint(ModelCheckpoint):
             mode="max",
             enable_version_counter=False,
         )
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Whether to keep the weights of this validation."""
+        as_good = current is not None and current == self.best_model_score
+        return bool(as_good) or super().check_monitor_top_k(trainer, current)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Find the folder, which is not empty when a run is continued."""

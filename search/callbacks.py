@@ -17,8 +17,8 @@ from search.module import SearchModule
 from search.plots import draw_run
 from supernet.archfile import ArchFile, write_arch, write_atomic
 from supernet.latency import measure_specs
+from supernet.metrics import CsvRows
 from supernet.progress import ProgressLines
-from supernet.run import CsvRows
 
 
 def search_callbacks(folder: Path) -> list[pl.Callback]:

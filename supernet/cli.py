@@ -29,14 +29,14 @@ from supernet.archfile import write_atomic
 from supernet.cpu import keep_freed_memory, remember_kernels
 from supernet.data import Digits, ImageFolder  # noqa: F401  short names for --data.class_path
 from supernet.errors import UserError
+from supernet.metrics import CutMetrics, MetricsCsv
 from supernet.progress import RunProgress
 from supernet.run import (
     CONTINUE,
-    CutMetrics,
     LastCheckpoint,
-    MetricsCsv,
     SavedConfig,
     SeedEachStep,
+    StopBetweenSteps,
     check_checkpoint,
     is_first_process,
     make_folder,
@@ -232,6 +232,7 @@ class CLI(LightningCLI):
         callbacks = [
             RunProgress(self.role),
             SeedEachStep(self.seed),
+            StopBetweenSteps(),
             CutMetrics(),
             SavedConfig(self.folder, self._dump()),
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),

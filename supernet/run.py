@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import signal
+import threading
 import time
-from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from supernet.archfile import write_atomic
 from supernet.errors import UserError
@@ -182,6 +179,42 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
 
 
+class StopBetweenSteps(pl.Callback):
+    """Lets Ctrl-C end training after the current step; a second one ends it at once.
+
+    Python raises KeyboardInterrupt wherever it happens to be, also where it is lost: in a
+    destructor, or in a callback from C.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has pressed it yet."""
+        self.asked = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen, where a process may: Python takes signals in its main thread only."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Stop when asked to."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What follows training stops at once, as usual."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.asked:
+            raise KeyboardInterrupt
+
+
 class SeedEachStep(pl.Callback):
     """Makes dropout and the like a function of (seed, step, rank): a resumed run repeats it."""
 
@@ -205,93 +238,3 @@ def step_seed(*numbers: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
         state ^= state >> 31
     return state >> 1
-
-
-class CsvRows:
-    """A csv file that grows row by row, gains columns, and can be cut back to a step."""
-
-    def __init__(self, path: Path) -> None:
-        """Take over the rows that ``path`` holds."""
-        self.path = path
-        self.rows: list[dict[str, str]] = []
-        self.columns: list[str] = ["step"]
-        if path.exists():
-            with path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or self.columns)
-                # A killed process may leave half a row: it has no value in the last column.
-                self.rows = [row for row in reader if row["step"] and None not in row.values()]
-
-    def cut(self, step: int) -> None:
-        """Forget rows past ``step``: the run continues from there."""
-        self.rows = [row for row in self.rows if int(row["step"]) <= step]
-        self._rewrite()
-
-    def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one row; a column that is new widens the file."""
-        row = {"step": str(step), **{name: repr(float(v)) for name, v in values.items()}}
-        self.rows.append(row)
-        new = [name for name in row if name not in self.columns]
-        if new or not self.path.exists():
-            self.columns += new
-            self._rewrite()
-            return
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.columns, restval="").writerow(row)
-
-    def _rewrite(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        temporary.replace(self.path)
-
-
-class MetricsCsv(Logger):
-    """Lightning logger of ``metrics.csv``; unlike CSVLogger it continues a file."""
-
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is the run folder."""
-        super().__init__()
-        self.folder = folder
-        self._rows: CsvRows | None = None
-
-    @property
-    def name(self) -> str:
-        """The file that is written."""
-        return "metrics.csv"
-
-    @property
-    def version(self) -> str:
-        """A run folder holds one version."""
-        return ""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> CsvRows:
-        """The rows, read on first use."""
-        self._rows = self._rows or CsvRows(self.folder / self.name)
-        return self._rows
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append one row."""
-        values = {name: value for name, value in metrics.items() if name != "epoch"}
-        if values:
-            self.experiment.append(step or 0, values)
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any) -> None:
-        """Nothing: config.yaml is the record."""
-
-
-class CutMetrics(pl.Callback):
-    """Cuts metrics.csv back to the step at which a run continues."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Drop what was logged after the checkpoint."""
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv) and trainer.is_global_zero:
-                logger.experiment.cut(steps_done(pl_module) - 1)

@@ -3,7 +3,8 @@
 import pytest
 
 from supernet.errors import UserError
-from supernet.run import CsvRows, MetricsCsv, last_checkpoint, starting_point, step_seed
+from supernet.metrics import CsvRows, MetricsCsv
+from supernet.run import last_checkpoint, starting_point, step_seed
 
 
 def make_run(folder, checkpoint):
