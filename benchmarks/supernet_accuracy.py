@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import yaml
 
 from benchmarks.record import machine, record
 from search.finish import accuracy
+from search.module import Batch
 from supernet.checkpoint import load_supernet
 from supernet.cpu import keep_freed_memory, remember_kernels
 from supernet.data import Digits
@@ -24,9 +26,9 @@ from supernet.network import recalibrate
 from supernet.rundata import RunData
 
 
-def laid_out(batches: object) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def laid_out(batches: Iterable[Batch]) -> list[Batch]:
     """Batches with images in channels_last."""
-    return [(x.contiguous(memory_format=torch.channels_last), y) for x, y in batches]  # type: ignore[attr-defined]
+    return [(x.contiguous(memory_format=torch.channels_last), y) for x, y in batches]
 
 
 def main() -> None:

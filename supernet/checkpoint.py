@@ -23,7 +23,7 @@ def load_supernet(path: str | Path) -> SuperNet:
         settings = checkpoint["search"]["space"]
         weights = checkpoint["state_dict"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path} is no checkpoint of a search ({reason}): give a run's") from None
     supernet = SuperNet(MnasSpace(**settings))
     own = {
