@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.record import machine, record
+from supernet.arch import Arch
 from supernet.cli import run_command
 from supernet.errors import UserError
 from supernet.network import Block, Network, SuperNet
-from supernet.space import Arch, MnasSpace
+from supernet.space import MnasSpace
 
 MEDIAN_LIMIT, PERCENTILE_LIMIT = 1.05, 1.15
 NUM_WARM_PAIRS = 2

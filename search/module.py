@@ -21,11 +21,12 @@ from search.ppo import PPO, adam, learning_rate, ppo_update
 from search.reward import Reward
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
+from supernet.arch import Arch, Path
 from supernet.errors import UserError
 from supernet.network import SuperNet
 from supernet.run import step_seed
 from supernet.rundata import RunData
-from supernet.space import Arch, MnasSpace, Path
+from supernet.space import MnasSpace
 from supernet.target import CostModel, check_target, cost_model, resolve_target
 
 Batch = tuple[Tensor, Tensor]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from search.run_files import Columns, Front, read_columns, read_front
+from supernet.arch import DECISIONS
 from supernet.archfile import read_arch
 from supernet.errors import UserError
 from supernet.plots import (
@@ -29,7 +31,7 @@ from supernet.plots import (
     save_figure,
     style_axes,
 )
-from supernet.space import DECISIONS, MnasSpace
+from supernet.space import MnasSpace
 
 _COSTS = {
     "ms": (1.0, "predicted latency", "ms"),
@@ -172,11 +174,12 @@ def draw_entropy(metrics: Columns, space: MnasSpace, warmup_steps: int = 0) -> F
     style_axes(axes, "What the controller has decided", "weight steps", "entropy / log n")
     _note(axes, "1: uniform over the n choices, 0: decided")
     ends = {}
-    for name, values in space.choices.items():
-        if len(values) == 1:
+    for name in DECISIONS:
+        most = fmean(math.log(len(block[name])) for block in space.choices)
+        if not most:
             continue
         steps, entropy = _present(metrics, f"entropy/{name}")
-        normalised = entropy / math.log(len(values))
+        normalised = entropy / most
         axes.plot(steps, normalised, color=_DECISION_COLORS[name], linewidth=1.9)
         ends[name] = normalised[-1]
     axes.set_ylim(0, 1.03)

@@ -11,8 +11,8 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim import Adam, Optimizer
 
 from search.controller import Controller, Samples
+from supernet.arch import DECISIONS
 from supernet.errors import UserError
-from supernet.space import DECISIONS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import math
 import random
 from dataclasses import dataclass
 
+from supernet.arch import DECISIONS, MIXED, Arch, BlockChoice, Path
 from supernet.errors import UserError
-from supernet.space import DECISIONS, MIXED, Arch, BlockChoice, MnasSpace, Path
+from supernet.space import MnasSpace
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,19 @@ def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Ra
     Largest filters, layers, kernel and squeeze ratio; pooling as skip, which acts everywhere; and
     the average of all ops.
     """
-    largest = {name: max(values) for name, values in space.choices.items() if name != "op"}
-    largest["skip"] = "pool" if "pool" in space.skips else max(space.skips)
-    largest["op"] = MIXED if len(space.ops) > 1 else space.ops[0]
+    return Arch(
+        tuple(
+            _enabled(block, choices, probability, rng)
+            for block, choices in zip(arch.blocks, space.choices, strict=True)
+        )
+    )
 
-    def enabled(block: BlockChoice) -> BlockChoice:
-        changes = {name: largest[name] for name in DECISIONS if rng.random() < probability}
-        return dataclasses.replace(block, **changes)
 
-    return Arch(tuple(enabled(block) for block in arch.blocks))
+def _enabled(
+    block: BlockChoice, choices: dict[str, tuple], probability: float, rng: random.Random
+) -> BlockChoice:
+    largest = {name: max(values) for name, values in choices.items()}
+    largest["op"] = MIXED if len(choices["op"]) > 1 else choices["op"][0]
+    largest["skip"] = next(s for s in ("pool", "identity", "none") if s in choices["skip"])
+    changes = {name: largest[name] for name in DECISIONS if rng.random() < probability}
+    return dataclasses.replace(block, **changes)

@@ -11,17 +11,18 @@ import dataclasses
 import json
 import math
 import os
-import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
+from supernet.arch import Arch, BlockChoice
 from supernet.cost import count
 from supernet.errors import UserError
+from supernet.fields import check_names, read_as, short, typed, typed_object
 from supernet.published import published, published_spec
-from supernet.space import Arch, BlockChoice, MnasSpace
+from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 
 FORMAT = "mnasnet-arch"
@@ -29,9 +30,6 @@ VERSION = 1
 UNITS = ("ms", "macs", "params")
 DERIVED = ("block_strings", "resolution", "classes", "params", "macs")
 """Fields that follow from space and architecture: written for the reader, checked on reading."""
-
-_T = TypeVar("_T")
-_KINDS = {int: "a whole number", float: "a finite number", str: "a string", list: "a list"}
 
 
 @dataclass(frozen=True)
@@ -175,11 +173,11 @@ def read_arch(path: str | Path) -> ArchFile:
     try:
         fields = _read_object(Path(path))
         _check_header(fields)
-        _check_names("", fields, _FIELDS)
+        check_names("", fields, _FIELDS)
         archfile = ArchFile(
-            space=_read_as(MnasSpace, "space", ".", fields["space"]),
+            space=read_as(MnasSpace, fields["space"], "space.", partial=True),
             arch=_read_blocks(fields["arch"]),
-            **{name: _typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
+            **{name: typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
         )
         _check_derived(fields, archfile)
     except UserError as error:
@@ -212,46 +210,25 @@ def _read_object(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError):
         raise UserError("not JSON: name the arch.json that a search wrote") from None
-    return _typed_object("the content", fields)
+    return typed_object("the content", fields)
 
 
 def _check_header(fields: dict[str, Any]) -> None:
     if fields.get("format") != FORMAT:
         raise UserError(
-            f"format is {_short(fields.get('format'))}, not {FORMAT!r}: name the arch.json that a"
+            f"format is {short(fields.get('format'))}, not {FORMAT!r}: name the arch.json that a"
             " search wrote"
         )
     if fields.get("version") != VERSION:
         raise UserError(
-            f"version is {_short(fields.get('version'))}, this program reads {VERSION}: use the"
+            f"version is {short(fields.get('version'))}, this program reads {VERSION}: use the"
             " release that wrote the file, or search again"
         )
 
 
-def _check_names(prefix: str, fields: dict[str, Any], allowed: Sequence[str]) -> None:
-    unknown = [name for name in fields if name not in allowed]
-    missing = [name for name in allowed if name not in fields]
-    if unknown:
-        raise UserError(
-            f"unknown field {prefix}{_short(unknown[0])}, allowed are {', '.join(allowed)}"
-        )
-    if missing:
-        raise UserError(f"field {prefix}{missing[0]} is missing: restore it or search again")
-
-
 def _read_blocks(value: object) -> Arch:
-    blocks = enumerate(_typed("arch", value, list), 1)
-    return Arch(tuple(_read_as(BlockChoice, f"block {n}", ": ", block) for n, block in blocks))
-
-
-def _read_as(kind: type[_T], name: str, separator: str, value: object) -> _T:
-    """A dataclass from the JSON object that holds its fields, all of them and no others."""
-    fields, kinds = _typed_object(name, value), get_type_hints(kind)
-    _check_names(name + separator, fields, tuple(kinds))
-    values = {
-        field: _typed(f"{name}{separator}{field}", fields[field], kinds[field]) for field in kinds
-    }
-    return kind(**values)
+    blocks = enumerate(typed("arch", value, list), 1)
+    return Arch(tuple(read_as(BlockChoice, block, f"block {n}: ") for n, block in blocks))
 
 
 def _check_derived(fields: dict[str, Any], archfile: ArchFile) -> None:
@@ -259,7 +236,7 @@ def _check_derived(fields: dict[str, Any], archfile: ArchFile) -> None:
     for name, told, follows in _flat(fields, true):
         if told != follows:
             raise UserError(
-                f"{name} is {_short(told)}, but its architecture has {_short(follows)}: the file"
+                f"{name} is {short(told)}, but its architecture has {short(follows)}: the file"
                 " was changed after the search wrote it, restore it or search again"
             )
 
@@ -273,27 +250,3 @@ def _flat(fields: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, o
                 yield f"{name}, block {number}", *pair
         else:
             yield name, told, follows
-
-
-def _typed_object(name: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{name} is {_short(value)}, it must be a JSON object")
-    return value
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    """``value`` as ``kind`` (int, float, str, list or a tuple of one of them), or a UserError."""
-    if get_origin(kind) is tuple:
-        return tuple(_typed(name, item, get_args(kind)[0]) for item in _typed(name, value, list))
-    if kind is float and type(value) is int and abs(value) < 2**53:
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise UserError(f"{name} is {_short(value)}, it must be {_KINDS[kind]}")
-    return value
-
-
-def _short(value: object) -> str:
-    """One line for a value of any size."""
-    shortener = reprlib.Repr()
-    shortener.maxstring, shortener.maxlist = 60, 8
-    return shortener.repr(value)

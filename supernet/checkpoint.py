@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from supernet.errors import UserError
+from supernet.fields import read_as
 from supernet.network import SuperNet
 from supernet.space import MnasSpace
 
@@ -25,7 +26,7 @@ def load_supernet(path: str | Path) -> SuperNet:
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path} is no checkpoint of a search ({reason}): give a run's") from None
-    supernet = SuperNet(MnasSpace(**settings))
+    supernet = SuperNet(read_as(MnasSpace, settings, "space.", partial=True))
     own = {
         name.removeprefix("supernet."): tensor
         for name, tensor in weights.items()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supernet.spec import Layer, NetSpec, output_size
+from supernet.spec import NetSpec
+from supernet.stage import Layer, output_size
 
 
 @dataclass(frozen=True)

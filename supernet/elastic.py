@@ -19,9 +19,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from supernet.arch import MIXED
 from supernet.layers import Weights, batch_norm, convolve, prefix, run_layer, shortcut
-from supernet.space import MIXED
-from supernet.spec import Layer
+from supernet.stage import Layer
 
 EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv6": 6}
 
@@ -83,10 +83,11 @@ class ElasticLayer(nn.Module):
         super().__init__()
         self.ops = tuple(ops)
         expansion = max(EXPANSION[op] for op in self.ops)
-        self.expand = nn.Parameter(torch.empty(expansion, inputs, inputs))
+        wide, dense = expansion > 1, "conv" in self.ops
+        self.expand = nn.Parameter(torch.empty(expansion, inputs, inputs)) if wide else None
         self.depthwise = nn.Parameter(torch.empty(expansion, inputs, kernel, kernel))
         self.project = nn.Parameter(torch.empty(outputs, expansion, inputs))
-        self.dense = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.dense = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel)) if dense else None
         self.stream = nn.Parameter(torch.empty(outputs, inputs))
         self.stream_norm = ElasticNorm(outputs)
         shapes = {op: (outputs,) if op == "conv" else (EXPANSION[op], inputs) for op in self.ops}
@@ -112,21 +113,23 @@ class ElasticLayer(nn.Module):
         each plus ``noise`` times its usual random weights; the stream is P (function preservation
         as in Net2Net, sec. 2.3).
         """
-        expansion, inputs, _ = self.expand.shape
-        kernel = self.depthwise.shape[-1]
+        expansion, inputs, kernel, _ = self.depthwise.shape
         shared = torch.randn(self.stream.shape) * inputs**-0.5
         self.stream.copy_(shared)
         self.depthwise.normal_(std=noise * math.sqrt(2) / kernel)
         self.depthwise[..., kernel // 2, kernel // 2] += 1
-        self.dense.normal_(std=noise * math.sqrt(2 / inputs) / kernel)
-        self.expand.normal_(std=inputs**-0.5)
+        if self.dense is not None:
+            self.dense.normal_(std=noise * math.sqrt(2 / inputs) / kernel)
+        if self.expand is not None:
+            self.expand.normal_(std=inputs**-0.5)
+            self.expand[:2] *= noise
+            for index, sign in enumerate((1, -1)):
+                self.expand[index] += sign * torch.eye(inputs)
         self.project.normal_(std=math.sqrt(2 / (expansion * inputs)))
-        self.expand[:2] *= noise
         self.project[:, :2] *= noise
         # Expansions past the aligned pair keep random features, at a third of their usual weight.
         self.project[:, 2:] *= 0.3
         for index, sign in zip(range(expansion), (1, -1), strict=False):
-            self.expand[index] += sign * torch.eye(inputs)
             self.project[:, index] += sign * shared
 
     def weights(self, layer: Layer) -> Weights:
@@ -149,7 +152,7 @@ class ElasticLayer(nn.Module):
             names = {"depthwise": "bn1", "output": "bn2"}
         else:
             picked["conv_pwl.weight"] = project
-            wide = prefix(self.expand, expand, inputs, inputs)
+            wide = prefix(cast(Tensor, self.expand), expand, inputs, inputs)
             picked["conv_pw.weight"] = wide.reshape(-1, inputs, 1, 1)
             names = {"expand": "bn1", "depthwise": "bn2", "output": "bn3"}
         for place, name in names.items():
@@ -158,7 +161,7 @@ class ElasticLayer(nn.Module):
         return picked
 
     def _dense(self, inputs: int, outputs: int, kernel: int) -> Tensor:
-        own = prefix(self.dense, outputs, inputs, kernel=kernel)
+        own = prefix(cast(Tensor, self.dense), outputs, inputs, kernel=kernel)
         depthwise = prefix(self.depthwise, 1, inputs, kernel=kernel)
         pointwise = prefix(self.project, outputs, 1, inputs).unsqueeze(1)
         # Channels last in shape and not only in memory, where autograd's sums are 10 times slower.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from supernet.spec import Layer
+from supernet.stage import Layer
 
 Weights = dict[str, Tensor]
 """Tensors under the names of ``network.Block``'s state dict."""

@@ -18,10 +18,12 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn import functional
 
+from supernet.arch import Arch, Path
 from supernet.elastic import ElasticLayer, ElasticNorm
 from supernet.layers import Weights, batch_norm, convolve, prefix, shortcut
-from supernet.space import Arch, MnasSpace, Path
-from supernet.spec import Layer, NetSpec
+from supernet.space import MnasSpace
+from supernet.spec import NetSpec
+from supernet.stage import Layer
 
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
@@ -147,8 +149,8 @@ class SuperNet(nn.Module):
         self.conv_stem = _conv(3, stem, 3, space.stem_stride)
         self.stem_norm = ElasticNorm(stem)
         widths = [
-            max(space.block_filters(block, choice) for choice in space.filters)
-            for block in range(space.num_blocks)
+            max(space.block_filters(block, choice) for choice in choices["filters"])
+            for block, choices in enumerate(space.choices)
         ]
         self.blocks = nn.ModuleList(
             self._stage(block, inputs, outputs)
@@ -163,11 +165,11 @@ class SuperNet(nn.Module):
         initialise(self.classifier)
 
     def _stage(self, block: int, inputs: int, outputs: int) -> nn.ModuleList:
-        space = self.space
-        depth = max(space.block_layers(block, choice) for choice in space.layers)
-        kernel, se = max(space.kernels), max(space.ses)
+        choices = self.space.choices[block]
+        depth = max(self.space.block_layers(block, choice) for choice in choices["layers"])
+        kernel, se = max(choices["kernel"]), max(choices["se"])
         return nn.ModuleList(
-            ElasticLayer(space.ops, inputs if index == 0 else outputs, outputs, kernel, se)
+            ElasticLayer(choices["op"], inputs if index == 0 else outputs, outputs, kernel, se)
             for index in range(depth)
         )
 

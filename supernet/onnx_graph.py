@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from supernet.parts import Body, Head, Part, Stem, ends
-from supernet.spec import Layer, NetSpec, output_size
+from supernet.spec import NetSpec
+from supernet.stage import Layer, output_size
 
 OPSET = 20
 """What torch.onnx.export writes by default."""

@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supernet.space import Arch, BlockChoice, MnasSpace
-from supernet.spec import Layer, NetSpec, Stage, output_size
+from supernet.arch import BlockChoice
+from supernet.space import MnasSpace
+from supernet.spec import NetSpec
+from supernet.stage import Layer, Stage, output_size
 
 
 @dataclass(frozen=True)
@@ -95,28 +97,20 @@ def parts(spec: NetSpec) -> list[Part]:
     return [*ends(spec), *(Body(layer, spec.activation) for layer in spec.layers())]
 
 
-def stage_layers(stage: Stage, inputs: int, size: int) -> list[Layer]:
-    """The layers of one stage behind ``inputs`` channels of ``size`` x ``size`` pixels."""
-    alone = NetSpec(inputs, 1, (stage,), head=1, classes=1, resolution=size)
-    return list(alone.layers())
-
-
 def block_stages(space: MnasSpace) -> list[dict[Stage, BlockChoice]]:
     """For each block its distinct stages, each with the first choice that stands for it."""
     stages: list[dict[Stage, BlockChoice]] = [{} for _ in range(space.num_blocks)]
-    for values in itertools.product(*space.choices.values()):
-        choice = BlockChoice(*values)
-        spec = space.spec(Arch((choice,) * space.num_blocks))
-        for known, stage in zip(stages, spec.stages, strict=True):
-            known.setdefault(stage, choice)
+    for number, known in enumerate(stages):
+        for choice in space.block_choices(number):
+            known.setdefault(space.stage(number, choice), choice)
     return stages
 
 
 def block_sizes(space: MnasSpace) -> list[int]:
     """Side of the feature map that enters each block, and last the one that enters the head."""
     sizes = [output_size(space.resolution, space.stem_stride)]
-    for stride in space.strides:
-        sizes.append(output_size(sizes[-1], stride))
+    for base in space.base:
+        sizes.append(output_size(sizes[-1], base.stride))
     return sizes
 
 
@@ -129,7 +123,7 @@ def _space_parts(space: MnasSpace) -> Iterator[Part]:
     inputs, sizes = {space.stem_filters}, block_sizes(space)
     for stages, size in zip(block_stages(space), sizes, strict=False):
         for stage, width in itertools.product(stages, sorted(inputs)):
-            yield from (Body(layer, "relu") for layer in stage_layers(stage, width, size))
+            yield from (Body(layer, "relu") for layer in stage.layers(width, size))
         inputs = {stage.filters for stage in stages}
     yield Stem(space.stem_filters, space.stem_stride, space.resolution, "relu")
     for width in sorted(inputs):

@@ -8,82 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from supernet.block_strings import parse, spell, spell_for_timm
 from supernet.errors import UserError
+from supernet.fields import read_as
+from supernet.stage import Layer, Stage, check_count, make_divisible, output_size
 
-OPS = ("conv", "sepconv", "mbconv")
-SKIPS = ("none", "identity", "pool")
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round a channel count to a multiple of ``divisor``, losing at most 10 % (MobileNetV2)."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def output_size(size: int, stride: int) -> int:
-    """Side of the output of a padded convolution or pooling of odd kernel, in pixels."""
-    return (size - 1) // stride + 1
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of a stage, with everything that its weights, cost and latency depend on."""
-
-    op: str
-    kernel: int
-    expand: int
-    """Hidden width over input width of an mbconv; 1 for the other ops."""
-    se: float
-    """Squeeze-and-excitation width over the layer's input width; 0 is off."""
-    skip: str
-    """The shortcut that acts on this layer: none, identity or pool."""
-    inputs: int
-    outputs: int
-    stride: int
-    size: int
-    """Side of the input, in pixels."""
-
-    @property
-    def hidden(self) -> int:
-        """Channels that the depthwise convolution (or the dense one) works on."""
-        return self.outputs if self.op == "conv" else self.inputs * self.expand
-
-    @property
-    def se_hidden(self) -> int:
-        """Channels of the squeeze: at least 1; 0 without squeeze-and-excitation."""
-        return max(1, int(self.inputs * self.se)) if self.se else 0
-
-    @property
-    def output_size(self) -> int:
-        """Side of the output, in pixels."""
-        return output_size(self.size, self.stride)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """``repeats`` alike layers; only the first strides or changes the width (MnasNet, sec. 4.1)."""
-
-    op: str
-    kernel: int
-    expand: int
-    se: float
-    skip: str
-    filters: int
-    repeats: int
-    stride: int
-
-    def block_string(self, inputs: int) -> str:
-        """Spell the stage in the official grammar, with our ``conv`` and ``pool`` tokens."""
-        tokens = [f"r{self.repeats}", f"k{self.kernel}", f"s{self.stride}{self.stride}"]
-        tokens += [f"e{self.expand}", f"i{inputs}", f"o{self.filters}"]
-        tokens += [f"se{self.se:g}"] if self.se else []
-        tokens += {"none": ["noskip"], "pool": ["pool"], "identity": []}[self.skip]
-        tokens += ["conv"] if self.op == "conv" else []
-        return "_".join(tokens)
+ACTIVATIONS = ("relu", "relu6")
 
 
 @dataclass(frozen=True)
@@ -100,23 +35,15 @@ class NetSpec:
     activation: str = "relu"
     bn_eps: float = 1e-3
     bn_momentum: float = 0.01
+    head_widens: bool = False
+    """Whether a width multiplier above 1 widens the head too (MobileNetV2; MnasNet's never)."""
 
     def stage_layers(self) -> Iterator[list[Layer]]:
         """The layers of each stage, in order; a skip that cannot act on a layer is ``none``."""
         inputs, size = self.stem, output_size(self.resolution, self.stem_stride)
         for stage in self.stages:
-            layers = []
-            for index in range(stage.repeats):
-                stride = stage.stride if index == 0 else 1
-                fits = stride == 1 and inputs == stage.filters
-                skip = "none" if stage.skip == "identity" and not fits else stage.skip
-                layers.append(
-                    Layer(
-                        stage.op, stage.kernel, stage.expand, stage.se, skip,
-                        inputs, stage.filters, stride, size,
-                    )
-                )  # fmt: skip
-                inputs, size = stage.filters, layers[-1].output_size
+            layers = list(stage.layers(inputs, size))
+            inputs, size = stage.filters, layers[-1].output_size
             yield layers
 
     def layers(self) -> Iterator[Layer]:
@@ -132,12 +59,65 @@ class NetSpec:
             size = output_size(size, stage.stride)
         return size
 
-    def block_strings(self) -> list[str]:
-        """One string per stage in the official grammar, such as ``r3_k5_s22_e3_i24_o40_se0.25``."""
+    def block_strings(self, grammar: Literal["official", "timm"] = "official") -> list[str]:
+        """One string per stage, such as ``r3_k5_s22_e3_i24_o40_se0.25``.
+
+        Args:
+            grammar: ``official`` with our two words, which spells every network; or ``timm``.
+
+        Raises:
+            UserError: naming the stage, when timm's grammar cannot spell it.
+        """
         inputs = (self.stem, *(stage.filters for stage in self.stages))
-        return [
-            stage.block_string(width) for stage, width in zip(self.stages, inputs, strict=False)
-        ]
+        blocks = list(zip(self.stages, inputs, strict=False))
+        if grammar == "official":
+            return [spell(*block) for block in blocks]
+        strings = []
+        for number, block in enumerate(blocks, 1):
+            try:
+                strings.append(spell_for_timm(*block))
+            except UserError as error:
+                raise UserError(f"stage {number}, {spell(*block)}: {error}") from None
+        return strings
+
+    @staticmethod
+    def from_block_strings(
+        strings: Sequence[str],
+        *,
+        stem: int | None = None,
+        stem_stride: int = 2,
+        head: int = 1280,
+        classes: int = 1000,
+        resolution: int = 224,
+        activation: str = "relu",
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.01,
+        head_widens: bool = False,
+    ) -> NetSpec:
+        """The network of strings in the official grammar with our two words, or in timm's.
+
+        Args:
+            strings: one per stage; ``supernet.block_strings`` documents both grammars.
+            stem: channels of the stem; None takes them from the first string, and 32 where that
+                is timm's, which does not tell them.
+            stem_stride: of the stem.
+            head: channels of the head.
+            classes: width of the classifier.
+            resolution: side of the input, px.
+            activation: relu or relu6.
+            bn_eps: epsilon of the batch norms; the official code's, timm's is 1e-5.
+            bn_momentum: of the batch norms.
+            head_widens: whether a width multiplier above 1 widens the head.
+
+        Raises:
+            UserError: naming the string, and the token and its position where it is malformed.
+        """
+        told, stages = parse(strings, stem)
+        spec = NetSpec(
+            told or 32, stem_stride, stages, head, classes, resolution, activation, bn_eps,
+            bn_momentum, head_widens,
+        )  # fmt: skip
+        return spec.checked()
 
     def scaled(
         self,
@@ -148,20 +128,48 @@ class NetSpec:
     ) -> NetSpec:
         """The same network at another width, input side or class count.
 
-        Stem and stages scale, the head does not, as in the official code (``round_filters``).
+        Stem and stages scale, and the head of MobileNetV2 above width 1, as in the official code
+        (``round_filters``) and in timm.
+
+        Raises:
+            UserError: when the result describes no network.
         """
+        if not 0 < width < math.inf:
+            raise UserError(f"width is {width}, it must be a finite number above 0")
+        scaled = self if width == 1.0 else self._widened(width)
+        given = {"resolution": resolution, "classes": classes, "stem_stride": stem_stride}
+        changes: dict[str, Any] = {name: n for name, n in given.items() if n is not None}
+        return dataclasses.replace(scaled, **changes).checked()
+
+    def _widened(self, width: float) -> NetSpec:
         stages = tuple(
             dataclasses.replace(stage, filters=make_divisible(stage.filters * width))
             for stage in self.stages
         )
+        head = max(self.head, make_divisible(self.head * width)) if self.head_widens else self.head
         return dataclasses.replace(
-            self,
-            stem=make_divisible(self.stem * width),
-            stages=self.stages if width == 1.0 else stages,
-            resolution=resolution or self.resolution,
-            classes=classes or self.classes,
-            stem_stride=stem_stride or self.stem_stride,
+            self, stem=make_divisible(self.stem * width), stages=stages, head=head
         )
+
+    def checked(self) -> NetSpec:
+        """Itself.
+
+        Raises:
+            UserError: naming the field and what it must be, when this describes no network.
+        """
+        for name in ("stem", "stem_stride", "head", "classes", "resolution"):
+            check_count(name, getattr(self, name))
+        if not self.stages:
+            raise UserError("a network needs at least one stage")
+        for number, stage in enumerate(self.stages, 1):
+            stage.check(f"stage {number}")
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise UserError(f"activation is {self.activation!r}, allowed are {known}")
+        for name, most in (("bn_eps", math.inf), ("bn_momentum", 1.0)):
+            if not 0 < getattr(self, name) <= most:
+                raise UserError(f"{name} is {getattr(self, name)}, it must lie in (0, {most}]")
+        return self
 
     def to_json(self) -> str:
         """The specification as one JSON object."""
@@ -181,19 +189,12 @@ class NetSpec:
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> NetSpec:
-        """Build from plain values, as ``dataclasses.asdict`` gives them.
+        """Build from plain values, as ``dataclasses.asdict`` and JSON give them.
 
         Raises:
             UserError: naming the field that is missing, unknown or outside its values.
         """
         try:
-            stages = tuple(Stage(**stage) for stage in fields["stages"])
-            spec = NetSpec(**{**fields, "stages": stages})
-        except (KeyError, TypeError) as error:
+            return read_as(NetSpec, fields, partial=True).checked()
+        except UserError as error:
             raise UserError(f"not a network specification: {error}") from None
-        for stage in stages:
-            for name, allowed in (("op", OPS), ("skip", SKIPS)):
-                value = getattr(stage, name)
-                if value not in allowed:
-                    raise UserError(f"stage {name} is {value!r}, allowed are {', '.join(allowed)}")
-        return spec

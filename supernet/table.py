@@ -15,7 +15,8 @@ from typing import Any
 from supernet.archfile import write_atomic
 from supernet.errors import UserError
 from supernet.parts import Body, Part, ends
-from supernet.spec import Layer, NetSpec
+from supernet.spec import NetSpec
+from supernet.stage import Layer
 
 FORMAT = "mnasnet-latency-table"
 VERSION = 1
@@ -155,7 +156,7 @@ class LatencyTable:
             reason = str(error) if isinstance(error, UserError) else "its content is broken"
             raise UserError(
                 f"{path} is no latency table of this version: {reason};"
-                " delete it, and the next search builds it anew"
+                " name a latency-*.json, or delete a broken one, and the next search measures anew"
             ) from None
 
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from supernet.arch import Arch, BlockChoice
 from supernet.cost import count, count_layer
 from supernet.errors import UserError
-from supernet.parts import block_sizes, block_stages, stage_layers
+from supernet.parts import block_sizes, block_stages
 from supernet.published import published, published_spec
-from supernet.space import Arch, BlockChoice, MnasSpace
-from supernet.spec import Layer, NetSpec
+from supernet.space import MnasSpace
+from supernet.spec import NetSpec
+from supernet.stage import Layer
 
 NUM_SAMPLES = 2000
 """Networks from which a quantile of a space is estimated: one of 40 % to about +-1 %."""
@@ -184,7 +186,7 @@ def _extreme(
         longer: dict[int, tuple[float, tuple[BlockChoice, ...]]] = {}
         for inputs, (cost, blocks) in best.items():
             for stage, choice in stages.items():
-                layers = stage_layers(stage, inputs, size)
+                layers = stage.layers(inputs, size)
                 total = cost + sum(table.layer_cost(layer, "relu") for layer in layers)
                 known = longer.get(stage.filters)
                 if known is None or better(total, known[0]):

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
+from supernet.cost import Cost
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -58,3 +61,25 @@ def command():
         return subprocess.run(line, check=False, capture_output=True, text=True, cwd=cwd, **kwargs)
 
     return run
+
+
+@pytest.fixture
+def counted():
+    """Parameters and multiply-accumulates of a network on the meta device, by its modules."""
+
+    def count_modules(network, resolution):
+        macs = 0
+
+        def add(module, _, output):
+            nonlocal macs
+            pixels = output.shape[-1] ** 2 if isinstance(module, nn.Conv2d) else 1
+            macs += module.weight.numel() * pixels
+
+        network.eval()
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(add)
+        network(torch.empty(1, 3, resolution, resolution, device="meta"))
+        return Cost(sum(parameter.numel() for parameter in network.parameters()), macs)
+
+    return count_modules

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from supernet.arch import Arch
 from supernet.archfile import ArchFile, load_spec, read_arch, write_arch, write_atomic
 from supernet.cost import Cost, count
 from supernet.errors import UserError
 from supernet.published import published
-from supernet.space import Arch, MnasSpace
+from supernet.space import MnasSpace
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 FOUND = ArchFile(
@@ -121,6 +122,11 @@ def test_foreign_json_is_refused_by_its_format(path, text):
     assert refusal(path).startswith("format is None, not 'mnasnet-arch'")
 
 
+def test_a_file_from_before_a_setting_existed_has_its_default(path):
+    edit(path, lambda fields: [fields["space"].pop(name) for name in ("restrictions", "reference")])
+    assert read_arch(path) == FOUND
+
+
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_version_is_refused_with_both_versions(path, version):
     edit(path, lambda fields: fields.update(version=version, novelty=3))
@@ -167,7 +173,7 @@ def test_a_choice_outside_the_space_names_block_decision_value_and_limits(
         (lambda fields: fields.update(arch={}), "arch is {}, it must be a list"),
         (lambda fields: fields.update(arch=[3] * 7), "block 1 is 3, it must be a JSON object"),
         (lambda fields: fields.update(space=[]), "space is [], it must be a JSON object"),
-        (lambda fields: fields["space"].pop("head"), "field space.head is missing"),
+        (lambda fields: fields["space"].pop("head"), "params is 116882, but its architecture has"),
         (lambda fields: fields["space"].update(depth=3), "unknown field space.'depth'"),
         (lambda fields: fields["space"].update(head="256"), "space.head is '256', it must be"),
         (lambda fields: fields["space"].update(width=math.nan), "space.width is nan, it must be"),

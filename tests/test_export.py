@@ -17,12 +17,13 @@ from retrain.cli import run_callbacks
 from retrain.export import compare, load_network, main
 from retrain.formats import FORMATS, write_pt2
 from retrain.module import RetrainModule
+from supernet.arch import Arch, BlockChoice
 from supernet.archfile import ArchFile, write_arch
 from supernet.cli import run_command
 from supernet.data import Digits
 from supernet.run import LastCheckpoint
 from supernet.rundata import RunData
-from supernet.space import Arch, BlockChoice, MnasSpace
+from supernet.space import MnasSpace
 from supernet.standalone import Recipe
 
 RECIPE = Recipe(

@@ -19,6 +19,7 @@ import sys
 import numpy as np
 import pytest
 
+from supernet.arch import Arch
 from supernet.cost import count_layer
 from supernet.device import OnnxFile, ThisMachine
 from supernet.errors import UserError
@@ -26,7 +27,7 @@ from supernet.latency import measure_onnx, measure_specs, table_for
 from supernet.measuring import NETWORKS, PARTS, Bench, Turns, estimate
 from supernet.parts import Body, Head, Stem, parts, space_layers, space_parts
 from supernet.published import published_spec
-from supernet.space import Arch, BlockChoice, MnasSpace
+from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 from supernet.table import LatencyTable
 from supernet.table_build import FULL, QUICK, middle, plan
@@ -110,8 +111,8 @@ def refuse():
 
 
 def every_layer(space):
-    choices = [BlockChoice(*values) for values in itertools.product(*space.choices.values())]
-    archs = map(Arch, itertools.product(choices, repeat=space.num_blocks))
+    choices = map(space.block_choices, range(space.num_blocks))
+    archs = map(Arch, itertools.product(*choices))
     return {layer for arch in archs for layer in space.spec(arch).layers()}
 
 

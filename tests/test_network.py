@@ -10,12 +10,13 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch.utils.flop_counter import FlopCounterMode
 
+from supernet.arch import MIXED, Arch, BlockChoice
 from supernet.cost import count
 from supernet.elastic import ElasticNorm
 from supernet.network import Network, SuperNet, recalibrate
 from supernet.published import published
-from supernet.space import MIXED, Arch, BlockChoice, MnasSpace
-from supernet.spec import Layer
+from supernet.space import MnasSpace
+from supernet.stage import Layer
 
 TIMM = {
     "mnasnet_a1": "semnasnet_100",

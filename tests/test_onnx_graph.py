@@ -16,7 +16,7 @@ from supernet.onnx_graph import layer_model, network_model, part_model
 from supernet.parts import Body, parts
 from supernet.published import published_spec
 from supernet.space import MnasSpace
-from supernet.spec import Layer
+from supernet.stage import Layer
 
 SPACE = MnasSpace(
     base_filters=(16, 8, 24), base_layers=(1, 2, 2), strides=(1, 2, 2),

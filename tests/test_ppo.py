@@ -13,8 +13,9 @@ from torch import Tensor
 from search.baseline import Baseline, advantages, gather_mean_std, mean_over_ranks
 from search.controller import Controller
 from search.ppo import PPO, adam, learning_rate, ppo_loss, ppo_update
+from supernet.arch import DECISIONS
 from supernet.errors import UserError
-from supernet.space import DECISIONS, MnasSpace
+from supernet.space import MnasSpace
 
 SPACE = MnasSpace()
 SMALL = MnasSpace(base_filters=(16, 24), base_layers=(1, 2), strides=(1, 2))

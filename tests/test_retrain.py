@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from retrain.__main__ import main
 from retrain.cli import run_callbacks
 from retrain.module import RetrainModule, describe, images_per_step
+from supernet.arch import Arch, BlockChoice
 from supernet.archfile import ArchFile, write_arch
 from supernet.cli import run_command
 from supernet.data import Digits, ImageFolder
@@ -26,7 +27,7 @@ from supernet.errors import UserError
 from supernet.network import Network
 from supernet.run import LastCheckpoint, SeedEachStep
 from supernet.rundata import RunData
-from supernet.space import Arch, BlockChoice, MnasSpace
+from supernet.space import MnasSpace
 from supernet.standalone import PAPER, Recipe, WeightEma, update_average
 
 ROOT = Path(__file__).parent.parent

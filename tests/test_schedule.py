@@ -6,7 +6,8 @@ import pytest
 
 from search.schedule import Schedule, warmup_path
 from supernet.errors import UserError
-from supernet.space import MIXED, MnasSpace
+from supernet.arch import MIXED
+from supernet.space import MnasSpace
 
 SPACE = MnasSpace()
 

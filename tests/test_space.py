@@ -4,13 +4,16 @@ import itertools
 import math
 import random
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
+from supernet.arch import DECISIONS, Arch, BlockChoice
+from supernet.census import num_codes, num_networks
 from supernet.cost import count
 from supernet.errors import UserError
 from supernet.published import published
-from supernet.space import DECISIONS, Arch, BlockChoice, MnasSpace
+from supernet.space import MnasSpace, Restriction
 
 PAPER = MnasSpace()
 ONE_OP = {"ops": ("conv",), "kernels": (3,), "ses": (0.0,)}
@@ -22,7 +25,7 @@ def uniform_arch(space: MnasSpace, **choices) -> Arch:
 
 
 def test_a_block_of_the_papers_space_has_432_codes_and_a_network_has_42_decisions():
-    assert math.prod(len(values) for values in PAPER.choices.values()) == 432
+    assert [len(list(PAPER.block_choices(block))) for block in range(7)] == [432] * 7
     assert len(PAPER.decision_sizes) == 42
     assert math.prod(PAPER.decision_sizes) == 432**7
 
@@ -41,14 +44,14 @@ def test_every_single_choice_is_decoded_into_its_block_and_decision():
             code = [0] * 42
             code[position] = index
             value = getattr(PAPER.decode(code).blocks[block], DECISIONS[decision])
-            assert value == PAPER.choices[DECISIONS[decision]][index]
+            assert value == PAPER.choices[block][DECISIONS[decision]][index]
 
 
 def test_samples_repeat_with_the_seed_and_reach_every_choice():
     draws = [PAPER.sample(random.Random(seed)) for seed in range(100)]
     assert draws[7] == PAPER.sample(random.Random(7))
     for name in DECISIONS:
-        assert {getattr(draw.blocks[3], name) for draw in draws} == set(PAPER.choices[name])
+        assert {getattr(draw.blocks[3], name) for draw in draws} == set(PAPER.choices[3][name])
 
 
 def test_mobilenet_v2_is_a_point_of_the_space():
@@ -109,6 +112,14 @@ def test_width_scales_stem_and_stages_but_not_the_head():
     assert (spec.resolution, spec.classes, spec.stem_stride) == (64, 10, 1)
 
 
+def network(space: MnasSpace, arch: Arch) -> tuple:
+    """What a code computes: a layer names the skip that acts on it and the width it squeezes to."""
+    return tuple(
+        tuple((replace(layer, se=0.0), layer.se_hidden) for layer in layers)
+        for layers in space.spec(arch).stage_layers()
+    )
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -119,17 +130,22 @@ def test_width_scales_stem_and_stages_but_not_the_head():
          "skips": ("pool", "identity", "none"), "filters": (1.25, 1.0, 0.75), "layers": (1, 0, -1)},
         {"base_filters": (16, 16), "base_layers": (2, 1), "strides": (2, 1),
          "skips": ("identity", "pool")},
+        {"base_filters": (8, 16), "base_layers": (1, 2), "strides": (1, 2), "stem": 8,
+         "ses": (0.0, 0.25, 0.3), "divisor": 4},
+        {"base_filters": (16, 16, 16), "base_layers": (1, 1, 1), "strides": (1, 1, 1), "stem": 16,
+         "restrictions": (Restriction(1, skips=("identity", "pool"), layers=(0, 1)),
+                          Restriction(3, filters=(1.25, 1.0), skips=("identity",)))},
     ],
-    ids=["paper-like", "narrow", "fine rounding", "reversed choices", "no none"],
+    ids=["paper-like", "narrow", "fine rounding", "reversed choices", "no none", "squeezes",
+         "restricted"],
 )  # fmt: skip
 def test_codes_are_canonically_equal_exactly_when_their_networks_are(settings):
-    space = MnasSpace(**ONE_OP, **settings)
+    space = MnasSpace(**{**ONE_OP, **settings})
     codes_of_network = defaultdict(list)
     for code in itertools.product(*map(range, space.decision_sizes)):
-        # A layer names the skip that acts on it, so idle skips have no say here.
-        network = tuple(map(tuple, space.spec(space.decode(code)).stage_layers()))
-        codes_of_network[network].append(code)
-    assert len(codes_of_network) < math.prod(space.decision_sizes)
+        codes_of_network[network(space, space.decode(code))].append(code)
+    assert len(codes_of_network) < num_codes(space) == math.prod(space.decision_sizes)
+    assert len(codes_of_network) == num_networks(space)
     for codes in codes_of_network.values():
         representatives = {space.encode(space.canonical(space.decode(code))) for code in codes}
         assert representatives == {min(codes)}
@@ -175,7 +191,7 @@ def test_canonical_is_idempotent_and_keeps_the_cost():
 def test_encoding_a_choice_outside_the_space_names_block_decision_value_and_limits(name, value):
     blocks = list(uniform_arch(PAPER).blocks)
     blocks[2] = uniform_arch(PAPER, **{name: value}).blocks[2]
-    allowed = ", ".join(map(str, PAPER.choices[name]))
+    allowed = ", ".join(map(str, PAPER.choices[2][name]))
     with pytest.raises(UserError) as error:
         PAPER.encode(Arch(tuple(blocks)))
     assert str(error.value) == f"block 3: {name} is {value!r}, this space allows {allowed}"
@@ -191,6 +207,48 @@ def test_decoding_another_number_of_indices_is_refused():
         PAPER.decode([0] * 41)
 
 
+@pytest.mark.parametrize("index", [-1, 4])
+def test_decoding_an_index_outside_its_decision_is_refused(index):
+    with pytest.raises(ValueError, match=f"index 6 is {index}, its decision has 4 values"):
+        PAPER.decode([0] * 6 + [index] + [0] * 35)
+
+
+def test_the_centre_of_a_space_is_its_reference():
+    a1 = published["mnasnet_a1"]
+    centre = MnasSpace(reference="mnasnet_a1")
+    assert [(b.filters, b.layers, b.stride) for b in centre.base] == [
+        (stage.filters, stage.repeats, stage.stride) for stage in a1.stages
+    ]
+    codes = [(stage.op.replace("mbconv", f"mbconv{stage.expand}"), stage.kernel, stage.se,
+              stage.skip, 1.0, 0) for stage in a1.stages]  # fmt: skip
+    arch = Arch(tuple(BlockChoice(*code) for code in codes))
+    assert list(centre.spec(arch).layers()) == list(a1.layers())
+    assert count(centre.spec(arch)) == count(a1)
+
+
+def test_bases_that_are_given_replace_the_references():
+    space = MnasSpace(reference="mnasnet_a1", strides=(1, 1, 1, 2, 1, 2, 1))
+    assert [base.stride for base in space.base] == [1, 1, 1, 2, 1, 2, 1]
+    assert space.base[2].filters == 40
+
+
+def test_a_restricted_block_has_only_its_values_in_the_order_of_the_space():
+    limits = Restriction(3, ops=("mbconv6", "conv"), skips=("identity",), layers=(0,))
+    space = MnasSpace(restrictions=(limits,))
+    assert space.choices[2] == {
+        "op": ("conv", "mbconv6"), "kernel": (3, 5), "se": (0.0, 0.25), "skip": ("identity",),
+        "filters": (0.75, 1.0, 1.25), "layers": (0,),
+    }  # fmt: skip
+    assert space.choices[1] == MnasSpace().choices[1]
+    assert math.prod(space.decision_sizes) == 432**6 * 24
+    for seed in range(50):
+        arch = space.sample(random.Random(seed))
+        assert space.decode(space.encode(arch)) == arch
+        assert arch.blocks[2].op in ("conv", "mbconv6")
+    with pytest.raises(UserError, match="block 3: op is 'sepconv', this space allows conv, mbc"):
+        space.encode(uniform_arch(PAPER, op="sepconv"))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -200,7 +258,19 @@ def test_decoding_another_number_of_indices_is_refused():
         ({"filters": ()}, r"space\.filters must hold at least one value"),
         ({"layers": (0, 0)}, r"space\.layers must hold at least one value and none twice"),
         ({"strides": (1, 2)}, r"same number of blocks, got 7, 7, 2"),
-        ({"base_filters": (), "base_layers": (), "strides": ()}, r"blocks, got 0, 0, 0"),
+        (
+            {"base_filters": (16, 24)},
+            r"blocks, got 2, 7, 7; those that are empty are mobilenet_v2's",
+        ),
+        ({"reference": "mnasnet_c1"}, r"unknown network 'mnasnet_c1'"),
+        ({"restrictions": (Restriction(0),)}, r"block is 0, it must be one of 1 to 7"),
+        ({"restrictions": (Restriction(8),)}, r"block is 8, it must be one of 1 to 7"),
+        ({"restrictions": (Restriction(2), Restriction(2))}, r"block is 2, .* each at most once"),
+        (
+            {"restrictions": (Restriction(3, ops=("conv", "mbconv4")),)},
+            r"restrictions, block 3, ops: unknown value 'mbconv4', allowed are conv, sepconv, mbco",
+        ),
+        ({"restrictions": (Restriction(3, kernels=(3, 3)),)}, r"none twice, got \(3, 3\)"),
         ({"strides": (1, 2, 2, 2, 0, 2, 1)}, r"space\.strides is 0, it must be a finite number ab"),
         ({"base_layers": (1, -2, 3, 4, 3, 3, 1)}, r"space\.base_layers is -2"),
         ({"filters": (0.0, 1.0)}, r"space\.filters is 0\.0"),

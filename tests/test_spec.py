@@ -10,7 +10,8 @@ import pytest
 from supernet.errors import UserError
 from supernet.published import published, published_spec
 from supernet.space import MnasSpace
-from supernet.spec import NetSpec, Stage, make_divisible, output_size
+from supernet.spec import NetSpec
+from supernet.stage import Stage, make_divisible, output_size
 
 A1 = published["mnasnet_a1"]
 
@@ -93,7 +94,7 @@ def test_block_strings_of_a1_are_those_of_the_official_code():
         "r4_k3_s22_e6_i40_o80",
         "r2_k3_s11_e6_i80_o112_se0.25",
         "r3_k5_s22_e6_i112_o160_se0.25",
-        "r1_k3_s11_e6_i160_o320_noskip",
+        "r1_k3_s11_e6_i160_o320",
     ]
 
 
@@ -109,6 +110,27 @@ def test_scaling_changes_width_resolution_classes_and_stem_stride_and_nothing_el
     assert (spec.resolution, spec.classes, spec.stem_stride) == (32, 10, 1)
     for before, after in zip(A1.stages, spec.stages, strict=True):
         assert dataclasses.replace(after, filters=before.filters) == before
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"width": 0.0}, r"width is 0\.0, it must be a finite number above 0"),
+        ({"width": float("nan")}, "width is nan"),
+        ({"resolution": 0}, "resolution is 0, it must be a whole number of at least 1"),
+        ({"classes": -1}, "classes is -1"),
+        ({"stem_stride": 0}, "stem_stride is 0"),
+    ],
+)
+def test_scaling_to_nothing_is_refused(scale, message):
+    with pytest.raises(UserError, match=message):
+        A1.scaled(**scale)
+
+
+def test_only_mobilenet_v2_widens_its_head_and_only_above_width_one():
+    heads = {(name, w): published[name].scaled(w).head for name in published for w in (0.35, 1.4)}
+    assert heads.pop(("mobilenet_v2", 1.4)) == 1792
+    assert set(heads.values()) == {1280}
 
 
 def test_scaling_by_nothing_is_the_same_network():
@@ -129,21 +151,62 @@ def changed(**changes) -> str:
     return json.dumps(fields)
 
 
+def network(**changes) -> str:
+    return json.dumps({**json.loads(A1.to_json()), **changes})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "not a network specification"),
         ("[]", "not a network specification"),
-        ("{}", "'stages'"),
+        ("{}", "field stem is missing"),
         ('{"stages": []}', "missing"),
         (changed(groups=2), "'groups'"),
-        (changed(op="dense"), "stage op is 'dense', allowed are conv, sepconv, mbconv"),
-        (changed(skip="max"), "stage skip is 'max', allowed are none, identity, pool"),
+        (changed(op="dense"), "stage 2: op is 'dense', allowed are conv, sepconv, mbconv"),
+        (changed(skip="max"), "stage 2: skip is 'max', allowed are none, identity, pool"),
+        (changed(kernel=4), "stage 2: kernel is 4, it must be odd"),
+        (changed(kernel=3.0), r"stages\[2\]\.kernel is 3\.0, it must be a whole number"),
+        (changed(repeats=0), "stage 2: repeats is 0, it must be a whole number of at least 1"),
+        (changed(filters=-8), "stage 2: filters is -8, it must be a whole number of at least 1"),
+        (changed(se=-0.25), r"stage 2: se is -0\.25, it must be a finite number"),
+        (changed(expand=1), "op is mbconv and expand 1; mbconv expands by 2 or more"),
+        (network(stages=[]), "at least one stage"),
+        (network(resolution=0), "resolution is 0, it must be a whole number of at least 1"),
+        (network(activation="tanh"), "activation is 'tanh', allowed are relu, relu6"),
+        (network(bn_eps=0), r"bn_eps is 0\.0, it must lie in \(0, inf\]"),
+        (network(head_widens=1), "head_widens is 1, it must be true or false"),
     ],
 )
 def test_reading_a_broken_specification_names_what_is_wrong(text, message):
     with pytest.raises(UserError, match=message):
         NetSpec.from_json(text)
+
+
+def test_a_specification_of_an_earlier_release_has_no_widening_head():
+    fields = json.loads(A1.to_json())
+    del fields["head_widens"]
+    assert NetSpec.from_json(json.dumps(fields)) == A1
+
+
+def test_a_name_may_end_in_a_width_multiplier_as_timm_spells_it():
+    assert published_spec("mnasnet_a1_075") == A1.scaled(0.75)
+    assert published_spec("mobilenet_v2_140") == published["mobilenet_v2"].scaled(1.4)
+
+
+def test_timms_compound_mobilenets_are_deeper_between_ends_that_stay():
+    spec = published_spec("mobilenet_v2_110d")
+    assert [stage.repeats for stage in spec.stages] == [1, 3, 4, 5, 4, 4, 1]
+    assert [stage.filters for stage in spec.stages] == [16, 24, 32, 72, 104, 176, 352]
+    assert (spec.stem, spec.head) == (32, 1280)
+
+
+@pytest.mark.parametrize(
+    "name", ["mnasnet_a1_75", "mnasnet_a1_075d", "mobilenet_v2_140d", "resnet_050", "", "_100"]
+)
+def test_a_name_with_another_ending_is_unknown(name):
+    with pytest.raises(UserError, match=r"unknown network .*one of a width such as mnasnet_a1_075"):
+        published_spec(name)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():

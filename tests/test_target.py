@@ -6,10 +6,11 @@ import random
 
 import pytest
 
+from supernet.arch import Arch
 from supernet.cost import count
 from supernet.errors import UserError
 from supernet.parts import space_parts
-from supernet.space import Arch, BlockChoice, MnasSpace
+from supernet.space import MnasSpace
 from supernet.table import Calibration, HeldOut, LatencyTable
 from supernet.target import (
     CostTable,
@@ -31,8 +32,8 @@ TINY = MnasSpace(
 
 
 def every_arch(space):
-    choices = [BlockChoice(*values) for values in itertools.product(*space.choices.values())]
-    return [Arch(blocks) for blocks in itertools.product(choices, repeat=space.num_blocks)]
+    choices = map(space.block_choices, range(space.num_blocks))
+    return [Arch(blocks) for blocks in itertools.product(*choices)]
 
 
 def random_table(space, seed):

@@ -1,0 +1,123 @@
+"""Stage and Layer: what stands between the stem and the head of a network. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from supernet.errors import UserError
+
+OPS = ("conv", "sepconv", "mbconv")
+SKIPS = ("none", "identity", "pool")
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round a channel count to a multiple of ``divisor``, losing at most 10 % (MobileNetV2)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def output_size(size: int, stride: int) -> int:
+    """Side of the output of a padded convolution or pooling of odd kernel, in pixels."""
+    return (size - 1) // stride + 1
+
+
+def squeeze_width(inputs: int, ratio: float) -> int:
+    """Channels of a squeeze: ``ratio`` of the layer's input, at least 1; 0 without a ratio."""
+    return max(1, int(inputs * ratio)) if ratio else 0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a stage, with everything that its weights, cost and latency depend on."""
+
+    op: str
+    kernel: int
+    expand: int
+    """Hidden width over input width of an mbconv; 1 for the other ops."""
+    se: float
+    """Squeeze-and-excitation width over the layer's input width; 0 is off."""
+    skip: str
+    """The shortcut that acts on this layer: none, identity or pool."""
+    inputs: int
+    outputs: int
+    stride: int
+    size: int
+    """Side of the input, in pixels."""
+
+    @property
+    def hidden(self) -> int:
+        """Channels that the depthwise convolution (or the dense one) works on."""
+        return self.outputs if self.op == "conv" else self.inputs * self.expand
+
+    @property
+    def se_hidden(self) -> int:
+        """Channels of the squeeze; 0 without squeeze-and-excitation."""
+        return squeeze_width(self.inputs, self.se)
+
+    @property
+    def output_size(self) -> int:
+        """Side of the output, in pixels."""
+        return output_size(self.size, self.stride)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``repeats`` alike layers; only the first strides or changes the width (MnasNet, sec. 4.1)."""
+
+    op: str
+    kernel: int
+    expand: int
+    se: float
+    skip: str
+    filters: int
+    repeats: int
+    stride: int
+
+    def layers(self, inputs: int, size: int) -> Iterator[Layer]:
+        """The layers behind ``inputs`` channels of ``size`` x ``size`` pixels.
+
+        A skip that cannot act on a layer is ``none``: identity needs stride 1 and equal widths.
+        """
+        for index in range(self.repeats):
+            stride = self.stride if index == 0 else 1
+            fits = stride == 1 and inputs == self.filters
+            skip = "none" if self.skip == "identity" and not fits else self.skip
+            yield Layer(
+                self.op, self.kernel, self.expand, self.se, skip,
+                inputs, self.filters, stride, size,
+            )  # fmt: skip
+            inputs, size = self.filters, output_size(size, stride)
+
+    def check(self, place: str) -> None:
+        """Refuse what is no stage; ``place`` names it in the error.
+
+        Raises:
+            UserError: naming the field, what it holds and what is allowed.
+        """
+        for name, allowed in (("op", OPS), ("skip", SKIPS)):
+            if getattr(self, name) not in allowed:
+                value, known = getattr(self, name), ", ".join(allowed)
+                raise UserError(f"{place}: {name} is {value!r}, allowed are {known}")
+        for name in ("kernel", "expand", "filters", "repeats", "stride"):
+            check_count(f"{place}: {name}", getattr(self, name))
+        if self.kernel % 2 == 0:
+            raise UserError(f"{place}: kernel is {self.kernel}, it must be odd")
+        if (self.op == "mbconv") != (self.expand > 1):
+            raise UserError(
+                f"{place}: op is {self.op} and expand {self.expand}; mbconv expands by 2 or more,"
+                " sepconv and conv by 1"
+            )
+        if not 0 <= self.se < math.inf:
+            raise UserError(f"{place}: se is {self.se}, it must be a finite number of at least 0")
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse all but whole numbers of at least 1.
+
+    Raises:
+        UserError: with the name and the value.
+    """
+    if type(value) is not int or value < 1:
+        raise UserError(f"{name} is {value!r}, it must be a whole number of at least 1")
