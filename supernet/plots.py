@@ -7,12 +7,16 @@ training process can draw at any time, without a display.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, FancyBboxPatch, Rectangle
+from matplotlib.textpath import TextPath
 
 from supernet.archfile import write_atomic
 from supernet.cost import count
@@ -24,22 +28,24 @@ INK, MUTED, FAINT = "#1F2933", "#66727F", "#E4E8EC"
 """Text, secondary text, and rules."""
 ACCENT = "#C2410C"
 """What the reader should see first."""
-OP_COLORS = {
-    "Conv": "#E3AE68",
-    "SepConv": "#8CC0AB",
-    "MBConv3": "#A3C1E2",
-    "MBConv6": "#4674AE",
-}
+_OP_COLORS = {"conv": "#E3AE68", "sepconv": "#8CC0AB"}
+_EXPAND_3, _EXPAND_6 = np.array(to_rgb("#A3C1E2")), np.array(to_rgb("#4674AE"))
+"""The more an mbconv expands, the darker it is."""
+_UNITS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _BAR_COLOR = "#9AA8B6"
+_NO_SKIP = (None, "none")
 
 # The page of draw_network, in inches from the top left.
-_PAGE, _TOP, _BOTTOM = 8.2, 1.6, 0.55
+_PAGE, _MARGIN, _TOP, _BOTTOM = 8.2, 0.35, 1.6, 0.4
 _ROW, _GAP = 0.46, 0.4
-_LEFT, _BOX = 0.85, 3.0
+_LEFT, _BOX = 1.12, 3.1
+_KERNEL, _STRIDE, _SE = 1.28, 1.72, 2.98
 _CARD = (0.045, 0.03)
-_BARS = {"macs": (4.85, "multiply-adds"), "params": (6.55, "parameters")}
+_BARS = {"macs": (4.95, "multiply-adds"), "params": (6.6, "parameters")}
 _BAR = 0.85
+_KEY, _LINE = 0.24, 0.27
+"""Width of the mark of an entry of the legend; height of a line."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -77,44 +83,59 @@ def style_axes(axes: Axes, title: str, x_label: str, y_label: str, title_pad: fl
 
 def short_count(value: float) -> str:
     """A count in three digits and a unit, such as 311.6 M."""
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= factor:
-            return f"{value / factor:#.3g}".rstrip(".") + unit
-    return f"{value:.0f}"
+    if value < 999.5:
+        return f"{value:.0f}"
+    # Rounded first, so that 999,999 is 1.00 M and not 1000 k.
+    value = float(f"{value:.3g}")
+    factor, unit = next(pair for pair in _UNITS if value >= pair[0])
+    return f"{value / factor:#.3g}".rstrip(".") + unit
 
 
 def draw_network(spec: NetSpec, title: str) -> Figure:
     """Draw a network from image to classifier: a box per stage, and where its cost lies.
 
-    The column follows MnasNet, figure 7: op, kernel and SE in the box, shapes between boxes,
-    repeats at the side. Beside it stand the multiply-adds and parameters of each part.
+    The column follows MnasNet, figure 7: op, expansion, kernel and SE in the box, shapes between
+    boxes, repeats at the side. Beside it stand the multiply-adds and parameters of each part.
     """
     rows = network_rows(spec)
-    height = _TOP + len(rows) * (_ROW + _GAP) + _BOTTOM
+    legend, notes = _legend(rows), _notes(rows)
+    boxes_end = _TOP + len(rows) * (_ROW + _GAP)
+    height = boxes_end + (legend[-1].line + 1 + len(notes)) * _LINE + _BOTTOM
     figure = new_figure(_PAGE, height)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, _PAGE), ylim=(height, 0))
     axes.axis("off")
-    _draw_header(axes, spec, title)
+    _draw_title(axes, title, figure.dpi)
+    _draw_header(axes, spec)
     for index, row in enumerate(rows):
         y = _TOP + index * (_ROW + _GAP)
         _draw_arrow(axes, y - _GAP, row)
         _draw_box(axes, y, row)
-        _draw_skip(axes, y, row)
+        _draw_sides(axes, y + _ROW / 2, row)
         _draw_bars(axes, y, row, rows)
-    _draw_legend(axes, height - 0.45, rows)
+    _draw_legend(axes, boxes_end, legend)
+    for line, note in enumerate(notes, legend[-1].line + 1):
+        axes.text(_LEFT, boxes_end + line * _LINE, note, fontsize=8.5, color=MUTED, va="center")
     return figure
 
 
-def _draw_header(axes: Axes, spec: NetSpec, title: str) -> None:
+def _draw_header(axes: Axes, spec: NetSpec) -> None:
     total = count(spec)
     facts = (
         f"{spec.resolution} px, {spec.classes} classes: {short_count(total.params)} parameters,"
         f" {short_count(total.macs)} multiply-adds"
     )
-    axes.text(0.35, 0.42, title, fontsize=14, fontweight="bold", color=INK, va="center")
-    axes.text(0.35, 0.74, facts, fontsize=9.5, color=MUTED, va="center")
-    for x, heading in _BARS.values():
+    axes.text(_MARGIN, 0.74, facts, fontsize=9.5, color=MUTED, va="center")
+    for x, heading in ((_MARGIN, "stage"), *_BARS.values()):
         axes.text(x, _TOP - 0.2, heading, fontsize=9, color=MUTED, va="center")
+
+
+def _draw_title(axes: Axes, title: str, inch: float) -> None:
+    """A title that is too long, such as a path, loses its beginning; ``inch`` is in pixels."""
+    text = axes.text(_MARGIN, 0.42, title, fontsize=14, fontweight="bold", color=INK, va="center",
+                     parse_math=False)  # fmt: skip
+    while title and text.get_window_extent().width > (_PAGE - 2 * _MARGIN) * inch:
+        title = title[1:]
+        text.set_text("\N{HORIZONTAL ELLIPSIS}" + title)
 
 
 def _draw_arrow(axes: Axes, y: float, row: Row) -> None:
@@ -127,6 +148,7 @@ def _draw_arrow(axes: Axes, y: float, row: Row) -> None:
                     "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
     text = f" {_TIMES} ".join(map(str, row.input))
+    text = f"image {text}" if row.part == "stem" else text
     axes.text(x + 0.14, y + length / 2, text, fontsize=8, color=MUTED, va="center")
 
 
@@ -136,22 +158,18 @@ def _label(row: Row) -> str:
     return {"conv": "Conv", "sepconv": "SepConv"}.get(row.op, "Pool, linear")
 
 
-def _details(row: Row) -> str:
-    if row.kernel is None:
-        return f"{row.output[-1]} classes"
-    parts = [f"{row.kernel}{_TIMES}{row.kernel}"]
-    parts += [f"stride {row.stride}"] if row.stride != 1 else []
-    parts += [f"SE {row.se:g}"] if row.se else []
-    return "   ".join(parts)
-
-
 def _color(row: Row) -> str:
     """Stem, head and classifier are not searched, so they stay grey."""
     if row.block is None:
         return FAINT
-    if row.op == "mbconv" and row.expand:
-        return OP_COLORS["MBConv6" if row.expand > 3 else "MBConv3"]
-    return OP_COLORS[_label(row)]
+    if row.expand is None:
+        return _OP_COLORS[row.op]
+    share = min((row.expand - 3) / 3, 1.5)
+    return to_hex(_EXPAND_3 + share * (_EXPAND_6 - _EXPAND_3))
+
+
+def _ink(row: Row) -> str:
+    return "white" if (row.expand or 0) > 4 else INK
 
 
 def _cards_behind(row: Row) -> int:
@@ -168,23 +186,38 @@ def _draw_box(axes: Axes, y: float, row: Row) -> None:
             facecolor=_color(row), edgecolor="white", linewidth=1.1,
         )  # fmt: skip
         axes.add_patch(card)
-    ink = "white" if _color(row) == OP_COLORS["MBConv6"] else INK
-    middle = y + _ROW / 2
-    axes.text(_LEFT + 0.16, middle, _label(row), fontsize=10.5, fontweight="bold", color=ink,
+    _draw_words(axes, y + _ROW / 2, row)
+
+
+def _draw_words(axes: Axes, y: float, row: Row) -> None:
+    """Op and expansion, kernel, stride and SE, each in its column."""
+    ink = _ink(row)
+    axes.text(_LEFT + 0.16, y, _label(row), fontsize=10.5, fontweight="bold", color=ink,
               va="center")  # fmt: skip
-    axes.text(_LEFT + _BOX - 0.16, middle, _details(row), fontsize=9, color=ink, va="center",
-              ha="right")  # fmt: skip
-    if row.repeats > 1:
-        axes.text(_LEFT - 0.14, middle, f"{_TIMES}{row.repeats}", fontsize=11, fontweight="bold",
-                  color=INK, va="center", ha="right")  # fmt: skip
-
-
-def _draw_skip(axes: Axes, y: float, row: Row) -> None:
-    """An arc around the layer: solid for identity, dashed for pool."""
-    if row.skip in (None, "none"):
+    if row.kernel is None:
+        axes.text(_LEFT + _STRIDE, y, f"{row.output[-1]} classes", fontsize=9, color=ink,
+                  va="center")  # fmt: skip
         return
-    x = _LEFT + _BOX + _CARD[0] * _cards_behind(row) + 0.04
-    axes.add_patch(_skip_arc(x, y + _ROW / 2, row.skip, _ROW * 0.8))
+    words = {_KERNEL: f"{row.kernel}{_TIMES}{row.kernel}"}
+    words |= {_STRIDE: f"stride {row.stride}"} if row.stride != 1 else {}
+    for x, word in words.items():
+        axes.text(_LEFT + x, y, word, fontsize=9, color=ink, va="center")
+    if row.se:
+        badge = {"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 0}
+        axes.text(_LEFT + _SE, y, f"SE {row.se:.3g}", fontsize=9, color=INK, va="center",
+                  ha="right", bbox=badge)  # fmt: skip
+
+
+def _draw_sides(axes: Axes, y: float, row: Row) -> None:
+    """Number and repeats at the left; at the right an arc, solid for identity, dashed for pool."""
+    name = row.part.removeprefix("stage ") if row.part != "classifier" else ""
+    axes.text(_MARGIN, y, name, fontsize=9, color=MUTED, va="center")
+    if row.repeats > 1:
+        axes.text(_LEFT - 0.14, y, f"{_TIMES}{row.repeats}", fontsize=11, fontweight="bold",
+                  color=INK, va="center", ha="right")  # fmt: skip
+    if row.skip not in _NO_SKIP:
+        x = _LEFT + _BOX + _CARD[0] * _cards_behind(row) + 0.04
+        axes.add_patch(_skip_arc(x, y, row.skip, _ROW * 0.8))
 
 
 def _skip_arc(x: float, y: float, skip: str | None, height: float) -> Arc:
@@ -202,15 +235,47 @@ def _draw_bars(axes: Axes, y: float, row: Row, rows: list[Row]) -> None:
                   va="center")  # fmt: skip
 
 
-def _draw_legend(axes: Axes, y: float, rows: list[Row]) -> None:
-    """The ops and shortcuts that the network uses, and no others."""
-    x = _LEFT
-    colors = {_label(row): _color(row) for row in rows if row.block}
-    for label, color in sorted(colors.items()):
-        axes.add_patch(Rectangle((x, y - 0.08), 0.16, 0.16, color=color, lw=0))
-        axes.text(x + 0.23, y, label, fontsize=8.5, color=MUTED, va="center")
-        x += 0.95
-    for skip in sorted({row.skip for row in rows if row.skip not in (None, "none")}, key=str):
-        axes.add_patch(_skip_arc(x, y, skip, 0.2))
-        axes.text(x + 0.17, y, f"{skip} shortcut", fontsize=8.5, color=MUTED, va="center")
-        x += 1.35
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of the legend: a colour or a shortcut, in its line and at its place."""
+
+    text: str
+    color: str | None
+    skip: str | None
+    x: float
+    line: int
+
+
+def _legend(rows: list[Row]) -> list[_Entry]:
+    """The ops and shortcuts that the network uses, and no others, in as many lines as it takes."""
+    blocks = sorted((row for row in rows if row.block), key=lambda row: (row.op, row.expand or 0))
+    ops = dict.fromkeys((_label(row), _color(row), None) for row in blocks)
+    skips = {(f"{row.skip} shortcut", None, row.skip) for row in rows if row.skip not in _NO_SKIP}
+    entries: list[_Entry] = []
+    x, line = _LEFT, 0
+    for text, color, skip in (*ops, *sorted(skips)):
+        width = _KEY + TextPath((0, 0), text, size=8.5).get_extents().width / 72
+        if x + width > _PAGE - _MARGIN:
+            x, line = _LEFT, line + 1
+        entries.append(_Entry(text, color, skip, x, line))
+        x += width + 0.26
+    return entries
+
+
+def _notes(rows: list[Row]) -> list[str]:
+    notes = []
+    if any(row.repeats > 1 for row in rows):
+        notes.append(f"{_TIMES}N: N layers, of which only the first strides or changes the width")
+    if any(row.skip == "identity" for row in rows):
+        notes.append("an identity shortcut acts on the layers whose input and output are alike")
+    return notes
+
+
+def _draw_legend(axes: Axes, top: float, legend: list[_Entry]) -> None:
+    for entry in legend:
+        y = top + entry.line * _LINE
+        if entry.color:
+            axes.add_patch(Rectangle((entry.x, y - 0.08), 0.16, 0.16, color=entry.color, lw=0))
+        else:
+            axes.add_patch(_skip_arc(entry.x + 0.04, y, entry.skip, 0.2))
+        axes.text(entry.x + _KEY, y, entry.text, fontsize=8.5, color=MUTED, va="center")

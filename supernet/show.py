@@ -1,4 +1,4 @@
-"""Prints a network: ``python -m supernet.space show NAME|FILE``. No torch.
+"""The rows of a network, from stem to classifier, and the show command that prints them. No torch.
 
 The table is for people; ``--json`` prints the same numbers for programs.
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -24,11 +22,14 @@ from supernet.archfile import ArchFile, is_file_name, read_arch
 from supernet.cost import Cost, conv_bn, count, count_layer
 from supernet.errors import UserError
 from supernet.published import published, published_spec
-from supernet.spec import Layer, NetSpec, Stage, output_size
+from supernet.spec import NetSpec
+from supernet.stage import Layer, Stage, output_size
 
 Shape = tuple[int, int, int]
 """Height, width and channels, in the order of the papers' figures."""
 
+SCALE = ("resolution", "classes", "stem_stride")
+"""What a data set decides of a published network."""
 _FOUND = ("predicted", "target", "unit", "accuracy", "reward", "device", "table", "seed", "step")
 
 
@@ -120,7 +121,8 @@ def network_table(spec: NetSpec) -> Table:
     return table
 
 
-def _dash(value: object) -> str:
+def dash(value: object) -> str:
+    """A cell; a dash where there is nothing."""
     return "-" if value in (None, 0.0, "none") else f"{value}"
 
 
@@ -131,17 +133,17 @@ def _times(shape: Shape) -> str:
 _COLUMNS: dict[str, Callable[[Row], str]] = {
     "part": lambda row: row.part,
     "op": lambda row: row.op,
-    "kernel": lambda row: _dash(row.kernel),
-    "expand": lambda row: _dash(row.expand),
-    "SE": lambda row: _dash(row.se),
-    "skip": lambda row: _dash(row.skip),
+    "kernel": lambda row: dash(row.kernel),
+    "expand": lambda row: dash(row.expand),
+    "SE": lambda row: dash(row.se),
+    "skip": lambda row: dash(row.skip),
     "repeats": lambda row: f"{row.repeats}",
-    "stride": lambda row: _dash(row.stride),
+    "stride": lambda row: dash(row.stride),
     "input": lambda row: _times(row.input),
     "output": lambda row: _times(row.output),
     "params": lambda row: f"{row.params:,}",
     "MACs": lambda row: f"{row.macs:,}",
-    "block": lambda row: _dash(row.block),
+    "block": lambda row: dash(row.block),
 }
 
 
@@ -154,6 +156,7 @@ def network_object(spec: NetSpec, found: ArchFile | None) -> dict[str, Any]:
         "params": total.params,
         "macs": total.macs,
         "block_strings": spec.block_strings(),
+        "timm_arch_def": _timm_arch_def(spec),
         "parts": [dataclasses.asdict(row) for row in network_rows(spec)],
         "spec": dataclasses.asdict(spec),
     }
@@ -162,30 +165,35 @@ def network_object(spec: NetSpec, found: ArchFile | None) -> dict[str, Any]:
     return values
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; bad input is one line on stderr and exit status 2."""
+def _timm_arch_def(spec: NetSpec) -> list[list[str]] | None:
+    """The stages as timm's ``decode_arch_def`` takes them; None where timm lacks a block."""
     try:
-        _show(_parser().parse_args(arguments))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough; Python must not flush into it on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
+        return [[text] for text in spec.block_strings(grammar="timm")]
+    except UserError:
+        return None
 
 
-def _show(options: argparse.Namespace) -> None:
+def show(options: argparse.Namespace) -> None:
+    """Print one network as a table or as JSON, and draw it when asked to.
+
+    Raises:
+        UserError: for a network that is neither a file nor a name, and an unusable picture.
+    """
     spec, found = _load(options)
     if options.plot:
         _plot(spec, options.network, options.plot)
     if options.json:
-        sys.stdout.write(json.dumps(network_object(spec, found), indent=2) + "\n")
+        print_json(network_object(spec, found))
         return
     print_table(network_table(spec))
     sys.stdout.write(f"{options.network}: {spec.resolution} px, {spec.classes} classes\n")
     if found:
         sys.stdout.write(_found_line(found))
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print an object for programs."""
+    sys.stdout.write(json.dumps(values, indent=2) + "\n")
 
 
 def print_table(table: Table) -> None:
@@ -206,21 +214,30 @@ def _found_line(found: ArchFile) -> str:
     )
 
 
-def _load(options: argparse.Namespace) -> tuple[NetSpec, ArchFile | None]:
-    name = options.network
-    scale = {
-        key: value
-        for key in ("width", "resolution", "classes")
-        if (value := getattr(options, key)) is not None
-    }
-    if name in published or not is_file_name(name):
-        return published_spec(name).scaled(**scale), None
+def asked_scale(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The arguments of ``NetSpec.scaled`` that the command line gives."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def refuse_scale(scale: dict[str, Any], name: str) -> None:
+    """Refuse to scale what a search has found at one scale.
+
+    Raises:
+        UserError: naming the option, when ``scale`` holds any.
+    """
     if scale:
+        option = next(iter(scale)).replace("_", "-")
         raise UserError(
-            f"--{next(iter(scale))} is for published names ({', '.join(published)}):"
-            f" {name} holds its own"
+            f"--{option} is for published names ({', '.join(published)}): {name} holds its own"
         )
-    found = read_arch(name)
+
+
+def _load(options: argparse.Namespace) -> tuple[NetSpec, ArchFile | None]:
+    scale = asked_scale(options, "width", *SCALE)
+    if not is_file_name(options.network):
+        return published_spec(options.network).scaled(**scale), None
+    refuse_scale(scale, options.network)
+    found = read_arch(options.network)
     return found.spec, found
 
 
@@ -229,44 +246,3 @@ def _plot(spec: NetSpec, title: str, path: Path) -> None:
     from supernet.plots import draw_network, save_figure
 
     save_figure(draw_network(spec, title), path)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other bad input: one line, exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m supernet.space", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="show")
-    show = commands.add_parser(
-        "show",
-        help="print a network's parts, shapes and costs",
-        description="Print a network's parts, shapes, parameters and multiply-accumulates.",
-        allow_abbrev=False,
-    )
-    show.add_argument("network", help=f"an arch.json or one of {', '.join(published)}")
-    show.add_argument("--width", type=_positive_float, help="width multiplier, default 1.0")
-    show.add_argument("--resolution", type=_positive_int, help="side of the input in pixels")
-    show.add_argument("--classes", type=_positive_int, help="width of the classifier")
-    show.add_argument("--json", action="store_true", help="print one JSON object")
-    show.add_argument("--plot", type=Path, metavar="PNG", help="also draw the network")
-    return parser
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value

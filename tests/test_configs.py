@@ -15,7 +15,8 @@ from supernet.archfile import read_arch
 from supernet.cli import CLI, run_command
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
+SPACES = sorted((CONFIGS / "spaces").glob("*.yaml"))
+FILES = sorted({*CONFIGS.rglob("*.yaml")} - {*SPACES})
 
 
 def command_of(config):
@@ -63,6 +64,26 @@ def test_every_config_is_taken_also_for_several_machines(config, monkeypatch):
     assert settings.data.class_path.endswith(written["data"]["class_path"])
     for name, value in written["trainer"].items():
         assert settings.trainer[name] == value
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda path: path.stem)
+def test_every_space_replaces_that_of_a_search(space, monkeypatch):
+    class Parsed(Exception):
+        pass
+
+    def stop(cli):
+        raise Parsed(cli.settings)
+
+    config = CONFIGS / "digits" / "search.yaml"
+    monkeypatch.setattr(CLI, "before_instantiate_classes", stop)
+    monkeypatch.setattr(
+        sys, "argv", ["search", "fit", "-c", str(config), "--model.space", str(space)]
+    )
+    with pytest.raises(Parsed) as found:
+        search()
+    told, written = found.value.args[0].model.space, yaml.safe_load(space.read_text())
+    for name, value in written.items():
+        assert (list(told[name]) if isinstance(value, list) else told[name]) == value, name
 
 
 TINY = """

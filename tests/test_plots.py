@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import random
-import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,11 +13,10 @@ from matplotlib.figure import Figure
 
 from search.plots import draw_entropy, draw_pareto, draw_progress, draw_run, smooth
 from search.run_files import Front, read_columns, read_front
+from supernet.arch import DECISIONS
 from supernet.archfile import ArchFile, write_arch
 from supernet.errors import UserError
-from supernet.plots import draw_network, save_figure, short_count
-from supernet.published import published
-from supernet.space import DECISIONS, Arch, MnasSpace
+from supernet.space import MnasSpace
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 STEPS = range(400, 1000, 20)
@@ -40,7 +38,7 @@ def write_rows(path, rows) -> None:
 def update_row(step: int) -> dict[str, float]:
     """What the controller logs: every decision at half of its greatest entropy."""
     entropies = {f"entropy/{name}": math.log(len(values)) / 2
-                 for name, values in SPACE.choices.items()}  # fmt: skip
+                 for name, values in SPACE.choices[0].items()}  # fmt: skip
     return {"step": step, "reward/mean": 0.5 + step / 2000, "reward/accuracy": 0.6 + step / 4000,
             "cost/mean": 2.0 - step / 1000, **entropies}  # fmt: skip
 
@@ -211,59 +209,3 @@ def test_a_front_of_one_network_can_be_drawn(run):
     samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
     front = Front(1.2, "ms", np.array([1.0]), np.array([0.9]), 0)
     assert "chosen: 90.0% at 1 ms" in texts(draw_pareto(samples, front))
-
-
-@pytest.mark.parametrize("name", published)
-def test_a_network_is_drawn_with_its_parts_shapes_and_costs(name):
-    shown = texts(draw_network(published[name], name))
-    assert name in shown
-    assert "7 \N{MULTIPLICATION SIGN} 7 \N{MULTIPLICATION SIGN} 1280" in shown
-    assert "1000 classes" in shown
-    assert sum(text.startswith("MBConv") for text in shown) >= 6
-
-
-def test_the_legend_names_only_what_the_network_uses():
-    shown = texts(draw_network(published["mnasnet_a1"], "A1"))
-    assert "identity shortcut" in shown
-    assert "pool shortcut" not in shown
-    block = replace(SPACE.sample(random.Random(0)).blocks[0], op="conv", skip="pool", layers=0)
-    shown = texts(draw_network(SPACE.spec(Arch((block,) * 7)), "all alike"))
-    assert "pool shortcut" in shown
-    assert "identity shortcut" not in shown
-    assert not any(text.startswith(("MBConv", "SepConv")) for text in shown)
-
-
-def test_every_text_of_a_network_lies_within_the_page():
-    deep = replace(SPACE, base_layers=(20,) * 7)
-    figure = draw_network(deep.spec(deep.sample(random.Random(0))), "deep")
-    figure.draw_without_rendering()
-    page = figure.bbox
-    for text in figure.axes[0].texts:
-        box = text.get_window_extent()
-        assert page.x0 <= box.x0
-        assert box.x1 <= page.x1
-        assert page.y0 <= box.y0
-        assert box.y1 <= page.y1
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (928, "928"), (13_968, "14.0 k"), (311_579_072, "312 M"), (1_280_000, "1.28 M"),
-     (2_500_000_000, "2.50 G")],
-)  # fmt: skip
-def test_counts_are_shortened_to_three_digits(value, text):
-    assert short_count(value) == text
-
-
-def test_a_figure_is_saved_as_png_only(tmp_path):
-    figure = draw_network(published["mnasnet_small"], "small")
-    with pytest.raises(UserError, match=r"network\.pdf: the name must end in \.png"):
-        save_figure(figure, tmp_path / "network.pdf")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_drawing_leaves_no_figure_open():
-    draw_network(published["mnasnet_small"], "small")
-    assert (
-        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
-    )

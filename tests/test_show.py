@@ -7,13 +7,16 @@ import sys
 from itertools import pairwise
 
 import pytest
+from timm.models._efficientnet_builder import decode_arch_def
 
 from supernet.archfile import ArchFile, write_arch
+from supernet.command import main
 from supernet.cost import count
 from supernet.published import published
-from supernet.show import main, network_rows
+from supernet.show import network_rows
 from supernet.space import MnasSpace
-from supernet.spec import NetSpec, Stage
+from supernet.spec import NetSpec
+from supernet.stage import Stage
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 
@@ -91,10 +94,20 @@ def test_json_holds_the_same_numbers_for_programs(capsys):
     assert "found" not in shown
 
 
+def test_json_holds_timm_blocks_where_timm_has_them(capsys, arch_file):
+    shown = json.loads(show(capsys, "mobilenet_v2_110d", "--json"))
+    assert shown["timm_arch_def"][1] == ["ir_r3_k3_s2_e6_c24"]
+    stages = [stage for blocks in decode_arch_def(shown["timm_arch_def"]) for stage in blocks]
+    assert len(stages) == sum(stage["repeats"] for stage in shown["spec"]["stages"])
+    with_pool = json.loads(show(capsys, str(arch_file), "--json"))
+    assert any(part["skip"] == "pool" for part in with_pool["parts"])
+    assert with_pool["timm_arch_def"] is None
+
+
 def test_published_networks_are_shown_at_the_scale_asked_for(capsys):
-    scale = "--width", "0.35", "--resolution", "32", "--classes", "10"
+    scale = "--width", "0.35", "--resolution", "32", "--classes", "10", "--stem-stride", "1"
     shown = json.loads(show(capsys, "mnasnet_a1", "--json", *scale))
-    spec = published["mnasnet_a1"].scaled(width=0.35, resolution=32, classes=10)
+    spec = published["mnasnet_a1"].scaled(width=0.35, resolution=32, classes=10, stem_stride=1)
     assert (shown["params"], shown["macs"]) == (count(spec).params, count(spec).macs)
     assert (shown["resolution"], shown["classes"]) == (32, 10)
 
@@ -119,7 +132,7 @@ def test_plot_draws_the_network_too(capsys, tmp_path):
     [
         ([], "show"),
         (["list"], "'list'"),
-        (["show"], "network"),
+        (["show"], "NAME|FILE"),
         (["show", "mnasnet_c1"], "'mnasnet_c1'"),
         (["show", "gone.json"], "gone.json"),
         (["show", "mnasnet_a1", "--wid", "1"], "--wid"),
@@ -136,7 +149,7 @@ def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_status_2(capsys, ar
     assert message in refusal(capsys, *arguments)
 
 
-@pytest.mark.parametrize("option", ["--width", "--resolution", "--classes"])
+@pytest.mark.parametrize("option", ["--width", "--resolution", "--classes", "--stem-stride"])
 def test_a_found_architecture_keeps_its_own_scale(capsys, arch_file, option):
     assert f"{option} is for published names" in refusal(
         capsys, "show", str(arch_file), option, "2"
@@ -161,8 +174,8 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 def test_showing_a_network_loads_neither_torch_nor_matplotlib():
     program = (
-        "import sys, supernet.show\n"
-        "supernet.show.main(['show', 'mnasnet_a1'])\n"
+        "import sys, supernet.command\n"
+        "supernet.command.main(['show', 'mnasnet_a1'])\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'numpy')))"
     )
     command = [sys.executable, "-c", program]

@@ -1,0 +1,104 @@
+"""The commands ``python -m supernet.space show``, ``compare`` and ``size``. No torch."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from supernet.census import size
+from supernet.compare import compare
+from supernet.errors import UserError
+from supernet.published import published
+from supernet.show import show
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; bad input is one line on stderr and exit status 2."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; Python must not flush into it on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other bad input: one line, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m supernet.space", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show, compare or size")
+    names = (
+        f"an arch.json or one of {', '.join(published)}, also with a width multiplier as in"
+        " mnasnet_a1_075"
+    )
+    one = commands.add_parser(
+        "show",
+        help="print a network's parts, shapes and costs",
+        description="Print a network's parts, shapes, parameters and multiply-accumulates.",
+        allow_abbrev=False,
+    )
+    one.add_argument("network", metavar="NAME|FILE", help=names)
+    one.add_argument("--width", type=_positive_float, help="width multiplier, default 1.0")
+    _add_scale(one)
+    one.add_argument("--plot", type=Path, metavar="PNG", help="also draw the network")
+    one.set_defaults(run=show)
+    more = commands.add_parser(
+        "compare",
+        help="print networks side by side",
+        description="Print networks side by side: stages, layers, parameters, multiply-accumulates"
+        " and, with --table, predicted latency. Published names take their resolution, classes and"
+        " stem stride from these options, else from the first FILE, else from the table.",
+        allow_abbrev=False,
+    )
+    more.add_argument("networks", nargs="+", metavar="NAME|FILE", help=names)
+    _add_scale(more)
+    more.add_argument("--table", metavar="JSON", help="the latency table that predicts")
+    more.set_defaults(run=compare)
+    spaces = commands.add_parser(
+        "size",
+        help="count a space's codes and distinct networks",
+        description="Count the codes of search spaces and the networks that differ, exactly.",
+        allow_abbrev=False,
+    )
+    spaces.add_argument(
+        "spaces", nargs="+", metavar="YAML", help="such as configs/spaces/paper.yaml"
+    )
+    spaces.set_defaults(run=size)
+    return parser
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resolution", type=_positive_int, help="side of the input in pixels")
+    parser.add_argument("--classes", type=_positive_int, help="width of the classifier")
+    parser.add_argument("--stem-stride", type=_positive_int, help="stride of the first convolution")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
