@@ -37,7 +37,7 @@ def shortened(command, folder):
 
 
 def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
     for command in COMMANDS:
         done = subprocess.run(
             shortened(command, tmp_path), cwd=ROOT, capture_output=True, text=True, check=False
@@ -45,6 +45,21 @@ def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
         assert done.returncode == 0, (command, done.stderr)
     assert "test accuracy" in done.stdout
     assert (tmp_path / "digits" / "network.onnx").exists()
+
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+LIGHT = [
+    line
+    for path in DOCS
+    for line in path.read_text().splitlines()
+    if line.startswith("python -m supernet.")
+]
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_the_light_commands_of_the_docs_run(line):
+    words = [sys.executable, *shlex.split(line)[1:]]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
 
 
 def test_make_knows_the_two_commands():
@@ -66,6 +81,7 @@ def test_every_option_parses(option, monkeypatch, capsys):
     assert leaving.value.code == 0, capsys.readouterr().err
 
 
-def test_links_lead_to_files():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target

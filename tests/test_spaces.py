@@ -181,3 +181,48 @@ def test_networks_run_forward_and_backward(name, resolution, number):
         for parameter in network.parameters():
             assert parameter.grad is not None
             assert parameter.grad.isfinite().all()
+
+
+def members(space: MnasSpace, spec: NetSpec) -> list[list[BlockChoice]]:
+    """For each block the choices that are exactly the network's stage."""
+    found = []
+    for number, layers in enumerate(spec.stage_layers()):
+        first = layers[0]
+        found.append(
+            [
+                choice
+                for choice in space.block_choices(number)
+                if list(space.stage(number, choice).layers(first.inputs, first.size)) == layers
+            ]
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "outside"),
+    [("mnasnet_a1", [5]), ("mnasnet_b1", [6]), ("mobilenet_v2", []), ("mnasnet_small", [1, 2, 3, 4, 5, 6, 7])],
+)  # fmt: skip
+def test_no_published_mnasnet_lies_in_the_papers_space(name, outside):
+    found = members(SPACES["paper"], published[name])
+    assert [number for number, choices in enumerate(found, 1) if not choices] == outside
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "filters", "params", "millions"),
+    [
+        ("mnasnet_a1", 5, 1.25, 3_945_250, 319.4),
+        ("mnasnet_a1", 5, 1.0, 3_779_830, 297.3),
+        ("mnasnet_b1", 6, 1.25, 4_539_856, 322.0),
+        ("mnasnet_b1", 6, 1.0, 3_810_896, 286.5),
+    ],
+)
+def test_the_nearest_members_differ_in_one_width(name, block, filters, params, millions):
+    space, spec = SPACES["paper"], published[name]
+    choices = [found[0] if found else None for found in members(space, spec)]
+    stage = spec.stages[block - 1]
+    choices[block - 1] = BlockChoice(
+        f"mbconv{stage.expand}", stage.kernel, stage.se, stage.skip, filters,
+        stage.repeats - space.base[block - 1].layers,
+    )  # fmt: skip
+    cost = count(space.spec(Arch(tuple(choices))))
+    assert (cost.params, round(cost.macs / 1e6, 1)) == (params, millions)
