@@ -10,12 +10,13 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch.utils.flop_counter import FlopCounterMode
 
+from search.schedule import warmup_path
 from supernet.arch import MIXED, Arch, BlockChoice
 from supernet.cost import count
 from supernet.elastic import ElasticNorm
 from supernet.network import Network, SuperNet, recalibrate
 from supernet.published import published
-from supernet.space import MnasSpace
+from supernet.space import MnasSpace, Restriction
 from supernet.stage import Layer
 
 TIMM = {
@@ -60,6 +61,35 @@ def test_200_architectures_equal_their_extracted_networks_and_their_counts(space
         assert sum(p.numel() for p in network.parameters()) == count(space.spec(arch)).params
         with torch.no_grad():
             torch.testing.assert_close(double(images, arch), network(images), atol=1e-5, rtol=0)
+
+
+SETTINGS = {
+    "no plain convolution": {"ops": ("sepconv", "mbconv6")},
+    "separable only": {"ops": ("sepconv",), "ses": (0.0,), "skips": ("none", "identity")},
+    "plain only": {"ops": ("conv",), "kernels": (3, 5, 7)},
+    "around A1": {"reference": "mnasnet_a1", "divisor": 1},
+    "restricted": {
+        "restrictions": (
+            Restriction(1, ops=("sepconv",), kernels=(3,), layers=(0,)),
+            Restriction(5, ops=("conv", "mbconv3"), ses=(0.25,), filters=(0.75,)),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_other_spaces_share_weights_just_as_well(name):
+    space = MnasSpace(width=0.2, stem_stride=1, resolution=16, classes=10, **SETTINGS[name])
+    shared, rng = SuperNet(space).double(), random.Random(0)
+    images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    for _ in range(30):
+        arch = space.sample(rng)
+        expected = shared.extract(arch).double().train()(images)
+        torch.testing.assert_close(shared(images, arch), expected, atol=1e-5, rtol=0)
+    everything = warmup_path(space.sample(rng), space, 1.0, rng)
+    shared(images, everything, stream=1.0).sum().backward()
+    idle = {name for name, parameter in shared.named_parameters() if parameter.grad is None}
+    assert {name for name in idle if "stream" not in name} == set()
 
 
 def test_closed_form_macs_equal_counted_macs(space):

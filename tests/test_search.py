@@ -127,6 +127,15 @@ def test_without_loggers_the_folder_is_still_whole(search, tiny_search, tmp_path
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == FIGURES
 
 
+def test_a_search_keeps_to_the_restrictions_of_its_space(search, tiny_search, tmp_path):
+    limits = "[{block: 1, ops: [sepconv], ses: [0.0]}, {block: 4, skips: [pool], layers: [0]}]"
+    search(*tiny_search, f"--model.space.restrictions={limits}")
+    found = read_arch(tmp_path / "run" / "arch.json")
+    first, fourth = found.arch.blocks[0], found.arch.blocks[3]
+    assert (first.op, first.se, fourth.skip, fourth.layers) == ("sepconv", 0.0, "pool", 0)
+    assert (tmp_path / "run" / "figures" / "entropy.png").exists()
+
+
 @pytest.mark.slow
 def test_the_last_stage_can_be_repeated(search, tiny_search, tmp_path):
     search(*tiny_search)
