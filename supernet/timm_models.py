@@ -1,0 +1,279 @@
+"""Our networks as timm's models.
+
+``import supernet.timm_models`` registers ``mnasnet_searched``, which timm's factory, and with it
+whatever trains or evaluates timm's models, then builds from any arch.json::
+
+    timm.create_model("mnasnet_searched", arch="runs/NAME/arch.json", num_classes=10)
+
+Its state dict has the names of ``supernet.network.Network``, which are those of timm's MnasNets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from timm.layers import BatchNormAct2d, create_classifier
+from timm.models import (
+    EfficientNet,
+    FeatureInfo,
+    build_model_with_cfg,
+    generate_default_cfgs,
+    register_model,
+)
+from timm.models._builder import pretrained_cfg_for_features
+from timm.models.efficientnet import EfficientNetFeatures
+from torch import nn
+
+from supernet.archfile import load_spec
+from supernet.errors import UserError
+from supernet.network import ACTIVATIONS, Block, initialise
+from supernet.spec import NetSpec
+
+default_cfgs = generate_default_cfgs(
+    {
+        # How supernet.data.ImageFolder prepares images unless told otherwise: ImageNet's mean and
+        # standard deviation, evaluation on the central 87.5 % after a bicubic resize.
+        "mnasnet_searched": {
+            "input_size": (3, 224, 224),
+            "interpolation": "bicubic",
+            "crop_pct": 0.875,
+            "crop_mode": "center",
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+            "first_conv": "conv_stem",
+            "classifier": "classifier",
+            "paper_name": "MnasNet: Platform-Aware Neural Architecture Search for Mobile",
+            "paper_ids": "arXiv:1807.11626",
+        }
+    }
+)
+
+
+@register_model
+def mnasnet_searched(
+    pretrained: bool = False, arch: str | Path | None = None, **kwargs: Any
+) -> SearchedNetwork | SearchedFeatures:
+    """A searched or published network, for ``timm.create_model("mnasnet_searched", arch=...)``.
+
+    Its input size and number of classes are the architecture's unless told otherwise; mean,
+    standard deviation and crop are those of ``supernet.data.ImageFolder``. Digits, which no timm
+    loader reads, have a mean and deviation of their own (``supernet.images.DigitImages``).
+
+    Args:
+        pretrained: load the weights that ``pretrained_cfg_overlay=dict(file=...)`` names, another
+            number of classes or channels being adapted as timm does; none are published.
+        arch: an arch.json, or a published name such as ``mnasnet_a1_075``.
+        kwargs: timm's: num_classes, in_chans, drop_rate, global_pool, bn_eps, bn_momentum, device,
+            dtype, features_only and out_indices (all levels by default), pretrained_cfg_overlay.
+
+    Raises:
+        UserError: when ``arch`` or a number is missing or not to be had.
+    """
+    if arch is None:
+        raise UserError(
+            "mnasnet_searched needs arch=...: an arch.json or a published name, such as mnasnet_a1"
+        )
+    spec = _spec(str(arch), kwargs)
+    _check_numbers(kwargs)
+    side = {"input_size": (3, *[spec.resolution] * 2), "pool_size": (spec.final_size,) * 2}
+    overlay = {
+        **side,
+        "num_classes": spec.classes,
+        **(kwargs.pop("pretrained_cfg_overlay", {}) or {}),
+    }
+    features_only = kwargs.pop("features_only", False)
+    unused: Any = ("num_classes", "global_pool") if features_only else None
+    model: Any = build_model_with_cfg(
+        SearchedFeatures if features_only else SearchedNetwork,
+        "mnasnet_searched",
+        pretrained,
+        pretrained_cfg_overlay=overlay,
+        pretrained_filter_fn=lambda weights, model: plain_names(weights),
+        pretrained_strict=not features_only,
+        kwargs_filter=unused,
+        spec=spec,
+        **kwargs,
+    )
+    if features_only:
+        model.pretrained_cfg = model.default_cfg = pretrained_cfg_for_features(model.pretrained_cfg)
+    return model
+
+
+def _spec(arch: str, kwargs: dict[str, Any]) -> NetSpec:
+    norms = {name: kwargs.pop(name) for name in ("bn_eps", "bn_momentum") if name in kwargs}
+    return dataclasses.replace(load_spec(arch), **norms).checked()
+
+
+def _check_numbers(kwargs: dict[str, Any]) -> None:
+    for name, least in (("num_classes", 0), ("in_chans", 1)):
+        value = kwargs.get(name, least)
+        if type(value) is not int or value < least:
+            raise UserError(f"{name} is {value!r}, it must be a whole number of at least {least}")
+    if rate := kwargs.pop("drop_path_rate", 0.0):
+        raise UserError(
+            f"drop_path_rate is {rate}, but these blocks have no stochastic depth: leave it at 0"
+            " and give drop_rate, the classifier's dropout"
+        )
+
+
+def plain_names(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict under a Network's names, which a retraining's checkpoint has behind a prefix."""
+    own = {
+        name.removeprefix("network."): value
+        for name, value in weights.items()
+        if name.startswith("network.")
+    }
+    return own or dict(weights)
+
+
+class _Weights(nn.Module):
+    """Loads the state dict of a Network, of a timm network, and of a retraining."""
+
+    absent: ClassVar[tuple[str, ...]] = ()
+    """Parts of a whole network that this one lacks."""
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As ``nn.Module.load_state_dict``, with one line where the weights are of another network.
+
+        Raises:
+            UserError: naming the first tensors that do not fit.
+        """
+        weights = {
+            name: value
+            for name, value in plain_names(state_dict).items()
+            if name.partition(".")[0] not in self.absent
+        }
+        try:
+            return super().load_state_dict(weights, strict, assign)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split()).partition(": ")[2][:200]
+            raise UserError(
+                f"the weights are of another network ({reason}...): give the arch and the"
+                " num_classes that they were trained with"
+            ) from None
+
+
+class _TimmBlock(Block):
+    """A Block that tells timm what comes out of it."""
+
+    def feature_info(self, location: str) -> dict[str, Any]:
+        """Module and channels of the block's output, timm's ``bottleneck`` location."""
+        return {"module": "", "num_chs": self.layer.outputs}
+
+
+class SearchedNetwork(_Weights, EfficientNet):
+    """timm's EfficientNet with the blocks of a NetSpec; all methods are timm's."""
+
+    def __init__(
+        self,
+        spec: NetSpec,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Build ``spec`` with fresh weights; the other arguments are timm's."""
+        # Not EfficientNet's, which builds the blocks of its own grammar behind a stem of stride 2.
+        nn.Module.__init__(self)
+        _add_trunk(self, spec, in_chans, drop_rate)
+        self.feature_info = feature_levels(spec)
+        self.stage_ends = [level["stage"] for level in self.feature_info]
+        self.conv_head = nn.Conv2d(spec.stages[-1].filters, spec.head, 1, bias=False)
+        self.bn2 = _norm_act(spec, spec.head)
+        self.num_features, self.num_classes = spec.head, num_classes
+        self.global_pool, self.classifier = create_classifier(
+            spec.head, num_classes, pool_type=global_pool
+        )
+        self.head_hidden_size = spec.head * self.global_pool.feat_mult()
+        self.apply(initialise)
+        self.to(device=device, dtype=dtype)
+
+
+class SearchedFeatures(_Weights, EfficientNetFeatures):
+    """The levels of the feature pyramid, with timm's ``feature_info``."""
+
+    absent = ("conv_head", "bn2", "classifier")
+
+    def __init__(
+        self,
+        spec: NetSpec,
+        out_indices: int | Sequence[int] | None = None,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Build ``spec`` without head and classifier; None takes all levels, n the last n.
+
+        Raises:
+            UserError: for a level that the network has not.
+        """
+        nn.Module.__init__(self)
+        _add_trunk(self, spec, in_chans, drop_rate)
+        levels = feature_levels(spec)
+        self.feature_info = FeatureInfo(levels, _chosen_levels(out_indices, len(levels)))
+        self._stage_out_idx = {
+            level["stage"]: level["index"] for level in self.feature_info.get_dicts()
+        }
+        self.feature_hooks = None
+        self.apply(initialise)
+        self.to(device=device, dtype=dtype)
+
+
+def _add_trunk(network: Any, spec: NetSpec, in_chans: int, drop_rate: float) -> None:
+    network.in_chans, network.drop_rate, network.grad_checkpointing = in_chans, drop_rate, False
+    network.conv_stem = nn.Conv2d(in_chans, spec.stem, 3, spec.stem_stride, 1, bias=False)
+    network.bn1 = _norm_act(spec, spec.stem)
+    network.blocks = nn.Sequential(
+        *(
+            nn.Sequential(*(_TimmBlock(layer, spec) for layer in stage))
+            for stage in spec.stage_layers()
+        )
+    )
+
+
+def _norm_act(spec: NetSpec, channels: int) -> nn.Module:
+    act = ACTIVATIONS[spec.activation]
+    return BatchNormAct2d(channels, spec.bn_eps, spec.bn_momentum, act_layer=act, inplace=True)
+
+
+def feature_levels(spec: NetSpec) -> list[dict[str, Any]]:
+    """The last stage before each halving, as timm lists them.
+
+    Returns:
+        For each level ``module`` (its name), ``num_chs``, ``stage`` (0 is the stem) and
+        ``reduction`` (px of the image for one of the level).
+    """
+    reduction = spec.stem_stride
+    ends = [("bn1", spec.stem, reduction)]
+    for number, stage in enumerate(spec.stages):
+        reduction *= stage.stride
+        ends.append((f"blocks.{number}", stage.filters, reduction))
+    following = [*(stage.stride for stage in spec.stages), math.inf]
+    return [
+        {"module": module, "num_chs": channels, "stage": number, "reduction": reduction}
+        for number, (module, channels, reduction) in enumerate(ends)
+        if following[number] > 1
+    ]
+
+
+def _chosen_levels(out_indices: int | Sequence[int] | None, number: int) -> tuple[int, ...]:
+    if out_indices is None:
+        return tuple(range(number))
+    last = isinstance(out_indices, int)
+    chosen = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
+    if not chosen or not all(-number <= index < number for index in chosen):
+        raise UserError(
+            f"out_indices is {out_indices}, this network has {number} levels: give"
+            + (f" 1 to {number}" if last else f" indices from {-number} to {number - 1}")
+        )
+    return tuple(index % number for index in chosen)
