@@ -1,4 +1,4 @@
-"""RetrainModule: trains one architecture from scratch, with no weight of a supernet."""
+"""RetrainModule: trains one architecture, from scratch unless told otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from timm.utils import distribute_bn
 from torch import Tensor
 from torch.nn import functional
@@ -20,13 +19,14 @@ from supernet.errors import UserError
 from supernet.loading import StepLoader
 from supernet.spec import NetSpec
 from supernet.standalone import PAPER, Recipe, WeightEma
+from supernet.warm_start import WarmStart, say
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, 3, R, R) and labels (B,)."""
 
 
 class RetrainModule(pl.LightningModule):
-    """One network, trained from scratch by a recipe."""
+    """One network, trained by a recipe."""
 
     def __init__(
         self,
@@ -35,8 +35,9 @@ class RetrainModule(pl.LightningModule):
         resolution: int,
         stem_stride: int,
         recipe: Recipe = PAPER,
+        init: str = "scratch",
     ) -> None:
-        """Build the network with fresh weights.
+        """Build the network with fresh weights; others replace them when a training starts.
 
         Args:
             arch: an arch.json that a search wrote, or the name of a published network.
@@ -44,9 +45,13 @@ class RetrainModule(pl.LightningModule):
             resolution: of the data, px; the architecture's own gives way.
             stem_stride: stride of the first convolution; the architecture's own gives way.
             recipe: how it is trained.
+            init: what the first weights are: scratch (fresh ones); timm (those that timm has of a
+                published network); or supernet:FILE (those that the search which found ``arch``
+                shared, from its checkpoint).
 
         Raises:
-            UserError: when ``arch`` is neither a valid file nor a published name.
+            UserError: when ``arch`` is neither a valid file nor a published name, or has no weights
+                such as ``init`` asks for.
         """
         super().__init__()
         self.arch = arch
@@ -55,6 +60,7 @@ class RetrainModule(pl.LightningModule):
         self.spec = self.found.scaled(
             resolution=resolution, classes=num_classes, stem_stride=stem_stride
         )
+        self.warm_start = WarmStart(init, arch)
         self.network = recipe.make_network(self.spec)
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -64,13 +70,14 @@ class RetrainModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Say what is trained, and what the data changed in it."""
         if stage == "fit":
-            rank_zero_info(describe(self.arch, self.found, self.spec))
+            say(describe(self.arch, self.found, self.spec, self.warm_start.origin))
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """The average of the weights is part of the recipe."""
+        """What averages the weights, and what sets the first ones."""
         device = self.trainer.strategy.root_device
         decay = self.recipe.ema_decay
-        return [WeightEma(decay, device)] if decay else []
+        callbacks: list[pl.Callback] = [WeightEma(decay, device)] if decay else []
+        return callbacks if self.warm_start.init == "scratch" else [*callbacks, self.warm_start]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's optimizer; its learning rate is set before every step.
@@ -139,6 +146,7 @@ class RetrainModule(pl.LightningModule):
         """Add what rebuilds the network and what a continued run must share."""
         checkpoint["spec"] = self.spec.to_json()
         checkpoint["arch"] = self.arch
+        checkpoint["init"] = self.warm_start.init
         checkpoint["recipe"] = dataclasses.asdict(self.recipe)
         checkpoint["steps_done"] = self.steps_done
 
@@ -146,7 +154,7 @@ class RetrainModule(pl.LightningModule):
         """Go on in the data where the checkpoint was.
 
         Raises:
-            UserError: when it holds another network or another recipe.
+            UserError: when it holds another network, other first weights or another recipe.
         """
         if checkpoint.get("spec") != self.spec.to_json():
             raise UserError(
@@ -155,11 +163,12 @@ class RetrainModule(pl.LightningModule):
                 " give the run's own --model.arch and data, or start a new --run"
             )
         if self._trainer is not None and self._trainer.training:
+            _refuse_another_init(checkpoint.get("init", "scratch"), self.warm_start.init)
             _refuse_another_recipe(checkpoint["recipe"], dataclasses.asdict(self.recipe))
         self.steps_done = checkpoint["steps_done"]
 
 
-def describe(arch: str, found: NetSpec, spec: NetSpec) -> str:
+def describe(arch: str, found: NetSpec, spec: NetSpec, origin: str = "from scratch") -> str:
     """One line: the network's size, and which of the architecture's own values gave way."""
     cost = count(spec)
     names = ("resolution", "classes", "stem_stride")
@@ -167,7 +176,7 @@ def describe(arch: str, found: NetSpec, spec: NetSpec) -> str:
                if getattr(found, name) != getattr(spec, name)]  # fmt: skip
     note = f" (the data's values; {arch} itself has {', '.join(changed)})" if changed else ""
     return (
-        f"training {arch} from scratch: {cost.params:,} parameters, {cost.macs / 1e6:.1f}M MACs at"
+        f"training {arch} {origin}: {cost.params:,} parameters, {cost.macs / 1e6:.1f}M MACs at"
         f" {spec.resolution} px, {spec.classes} classes, stem stride {spec.stem_stride}{note}"
     )
 
@@ -182,6 +191,15 @@ def images_per_step(trainer: pl.Trainer) -> int:
     else:
         images = loader.batch_size * trainer.world_size
     return images * trainer.accumulate_grad_batches
+
+
+def _refuse_another_init(saved: str, given: str) -> None:
+    # Nothing is loaded again, but the run's config.yaml would tell of weights it never had.
+    if saved != given:
+        raise UserError(
+            f"init is {given}, but the run to continue started from {saved}: continue it unchanged"
+            " or start a new --run"
+        )
 
 
 def _refuse_another_recipe(saved: dict[str, Any], given: dict[str, Any]) -> None:

@@ -32,5 +32,11 @@ def load_supernet(path: str | Path) -> SuperNet:
         for name, tensor in weights.items()
         if name.startswith("supernet.")
     }
-    supernet.load_state_dict(own)
+    try:
+        supernet.load_state_dict(own)
+    except RuntimeError:
+        raise UserError(
+            f"{path} holds a supernet of another version: search again, or use the release that"
+            " wrote it"
+        ) from None
     return supernet

@@ -38,3 +38,12 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     torch.save({"state_dict": {}}, path)
     with pytest.raises(UserError, match="no checkpoint of a search"):
         load_supernet(path)
+
+
+def test_a_supernet_of_other_tensors_is_refused(tmp_path):
+    path = tmp_path / "last.ckpt"
+    state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
+    del state["supernet.conv_head"]
+    torch.save({"search": {"space": dataclasses.asdict(SPACE)}, "state_dict": state}, path)
+    with pytest.raises(UserError, match="holds a supernet of another version: search again"):
+        load_supernet(path)
