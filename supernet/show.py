@@ -156,7 +156,7 @@ def network_object(spec: NetSpec, found: ArchFile | None) -> dict[str, Any]:
         "params": total.params,
         "macs": total.macs,
         "block_strings": spec.block_strings(),
-        "timm_arch_def": _timm_arch_def(spec),
+        "timm_block_strings": _timm_block_strings(spec),
         "parts": [dataclasses.asdict(row) for row in network_rows(spec)],
         "spec": dataclasses.asdict(spec),
     }
@@ -165,10 +165,10 @@ def network_object(spec: NetSpec, found: ArchFile | None) -> dict[str, Any]:
     return values
 
 
-def _timm_arch_def(spec: NetSpec) -> list[list[str]] | None:
-    """The stages as timm's ``decode_arch_def`` takes them; None where timm lacks a block."""
+def _timm_block_strings(spec: NetSpec) -> list[str] | None:
+    """The stages in timm's grammar; None where timm lacks a block."""
     try:
-        return [[text] for text in spec.block_strings(grammar="timm")]
+        return spec.block_strings("timm")
     except UserError:
         return None
 

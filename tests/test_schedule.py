@@ -5,8 +5,8 @@ import random
 import pytest
 
 from search.schedule import Schedule, warmup_path
-from supernet.errors import UserError
 from supernet.arch import MIXED
+from supernet.errors import UserError
 from supernet.space import MnasSpace
 
 SPACE = MnasSpace()

@@ -96,12 +96,13 @@ def test_json_holds_the_same_numbers_for_programs(capsys):
 
 def test_json_holds_timm_blocks_where_timm_has_them(capsys, arch_file):
     shown = json.loads(show(capsys, "mobilenet_v2_110d", "--json"))
-    assert shown["timm_arch_def"][1] == ["ir_r3_k3_s2_e6_c24"]
-    stages = [stage for blocks in decode_arch_def(shown["timm_arch_def"]) for stage in blocks]
+    assert shown["timm_block_strings"][1] == "ir_r3_k3_s2_e6_c24"
+    arch_def = [[text] for text in shown["timm_block_strings"]]
+    stages = [stage for blocks in decode_arch_def(arch_def) for stage in blocks]
     assert len(stages) == sum(stage["repeats"] for stage in shown["spec"]["stages"])
     with_pool = json.loads(show(capsys, str(arch_file), "--json"))
     assert any(part["skip"] == "pool" for part in with_pool["parts"])
-    assert with_pool["timm_arch_def"] is None
+    assert with_pool["timm_block_strings"] is None
 
 
 def test_published_networks_are_shown_at_the_scale_asked_for(capsys):
