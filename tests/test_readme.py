@@ -12,6 +12,7 @@ from search.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python")]
 OPTIONS = [
@@ -46,6 +47,9 @@ def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
         assert done.returncode == 0, (command, done.stderr)
         printed += done.stdout
     assert "test accuracy" in printed
+    for block in PYTHON:
+        code = block.replace("runs/", f"{tmp_path}/")
+        subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
     assert (tmp_path / "digits" / "network.onnx").exists()
 
 
