@@ -65,8 +65,10 @@ def test_expected_entropy_of_the_decisions_is_the_entropy_of_the_policy():
 
 
 def test_samples_are_drawn_with_the_stated_probabilities():
-    space = MnasSpace(("conv", "mbconv3"), (3,), (0.0,), ("none",), (1.0,), (-1, 0, 1),
-                      (16, 24), (2, 2), (1, 2))  # fmt: skip
+    space = MnasSpace(
+        ops=("conv", "mbconv3"), kernels=(3,), ses=(0.0,), skips=("none",), filters=(1.0,),
+        base_filters=(16, 24), base_layers=(2, 2), strides=(1, 2),
+    )  # fmt: skip
     controller, codes, num = opinionated(space), every_code(space), 20_000
     expected = num * controller.evaluate(codes)[0].sum(dim=1).exp()
     drawn = controller.sample(num, generator(0)).indices
