@@ -57,11 +57,15 @@ class TestReport(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write, on one process."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        measured = trainer.callback_metrics.items()
+        figures = {
+            name.removeprefix("test/"): float(value)
+            for name, value in measured
+            if name.startswith("test/")
+        }
         report = {
-            "accuracy": figures["test/accuracy"],
-            "loss": figures["test/loss"],
-            "images": round(figures["test/images"]),
+            **figures,
+            "images": round(figures["images"]),
             "checkpoint": str(trainer.ckpt_path),
             "arch": pl_module.arch,
         }
@@ -70,17 +74,17 @@ class TestReport(pl.Callback):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/best.ckpt``, the weights of the highest validation accuracy.
+    """Keeps ``checkpoints/best.ckpt``, the weights of the highest ``figure`` on validation images.
 
     Of equal ones the latest: a small validation set is saturated long before training ends.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, figure: str) -> None:
         """``folder`` is the run folder."""
         super().__init__(
             folder / "checkpoints",
             filename="best",
-            monitor="val/accuracy",
+            monitor=f"val/{figure}",
             mode="max",
             enable_version_counter=False,
         )
@@ -97,6 +101,6 @@ class BestCheckpoint(ModelCheckpoint):
             super().setup(trainer, pl_module, stage)
 
 
-def run_callbacks(folder: Path) -> Sequence[pl.Callback]:
-    """What a retraining keeps in its run folder."""
-    return [BestCheckpoint(folder), TestReport(folder)]
+def run_callbacks(folder: Path, figure: str = "accuracy") -> Sequence[pl.Callback]:
+    """What a training keeps in its run folder; ``figure`` chooses the best checkpoint."""
+    return [BestCheckpoint(folder, figure), TestReport(folder)]

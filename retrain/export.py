@@ -168,7 +168,7 @@ def load_network(path: Path) -> Network:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
             f"{path} is not a whole checkpoint of a retraining ({type(error).__name__}: {reason}):"
-            " give another --checkpoint"
+            " give another checkpoint"
         ) from None
     return network.eval()
 

@@ -83,10 +83,13 @@ def _files(run: Path, arch: str, export: dict[str, Any] | None) -> list[tuple[st
 
 def _arch_of(run: Path) -> str:
     try:
-        config = yaml.safe_load((run / "config.yaml").read_text())
-        return str(config["model"]["arch"])
+        model = yaml.safe_load((run / "config.yaml").read_text())["model"]
+        arch = str(model["arch"])
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         raise UserError(f"{run} holds no retraining: name its --run folder") from None
+    if "ssdlite" in model:
+        raise UserError(f"{run} holds a detector: its figures are in {run / 'test.json'}")
+    return arch
 
 
 def _read(path: Path, way_out: str) -> dict[str, Any] | None:

@@ -68,7 +68,6 @@ def stem_stride(data: pl.LightningDataModule) -> int:
 # Named functions, since --help prints them as what a model's argument is linked to.
 SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": stem_stride}
 
-
 Seed = restricted_number_type(
     "Seed", int, [(">=", 0), ("<", 2**32)], docstring="int from 0 to 2**32 - 1"
 )
@@ -100,6 +99,7 @@ class CLI(LightningCLI):
         callbacks: Callable[[Path], Sequence[pl.Callback]],
         verbs: Sequence[str] = ("fit",),
         args: ArgsType = None,
+        name: str = "",
     ) -> None:
         """Parse and run.
 
@@ -109,8 +109,9 @@ class CLI(LightningCLI):
             callbacks: the run's callbacks, made for its folder.
             verbs: Trainer methods to offer.
             args: command line, by default the process's.
+            name: what ``python -m`` runs, by default the role.
         """
-        self.role, self.verbs, self.run_callbacks = role, verbs, callbacks
+        self.name, self.role, self.verbs, self.run_callbacks = name or role, role, verbs, callbacks
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         super().__init__(
@@ -118,7 +119,7 @@ class CLI(LightningCLI):
             pl.LightningDataModule,
             save_config_callback=None,
             parser_class=Parser,
-            parser_kwargs={"prog": f"python -m {role}", "description": model_class.__doc__},
+            parser_kwargs={"prog": f"python -m {self.name}", "description": model_class.__doc__},
             subclass_mode_data=True,
             args=args,
             trainer_defaults={"enable_model_summary": False},
@@ -230,7 +231,7 @@ class CLI(LightningCLI):
         extra = given if isinstance(given, list) else [given]
         loggers += [one for one in extra if isinstance(one, Logger)]
         callbacks = [
-            RunProgress(self.role),
+            RunProgress(self.name),
             SeedEachStep(self.seed),
             StopBetweenSteps(),
             CutMetrics(),

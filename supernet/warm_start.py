@@ -82,12 +82,16 @@ class WarmStart(pl.Callback):
             return fetch(pretrained_name(self.arch))
         return supernet_weights(self.checkpoint, self.arch)
 
+    def give(self, module: pl.LightningModule) -> None:
+        """Give ``module.network`` the weights."""
+        load(self.weights(), cast(Network, module.network))
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Load them into ``pl_module.network``, and into the average of the weights."""
         # Lightning knows only from here on whether it continues a run; by now the averages have
         # copied the network as it was, and take what they would take from a checkpoint.
         if trainer.ckpt_path is None:
-            load(self.weights(), cast(Network, pl_module.network))
+            self.give(pl_module)
             state = pl_module.state_dict()
             first = {
                 "state_dict": state,

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from retrain.__main__ import main as retrain
+from retrain.detect import main as detect
 from search.__main__ import main as search
 from supernet.archfile import read_arch
 from supernet.cli import CLI, run_command
@@ -20,7 +21,12 @@ FILES = sorted({*CONFIGS.rglob("*.yaml")} - {*SPACES})
 
 
 def command_of(config):
-    return {"search": search, "retrain": lambda: run_command(retrain)}[config.stem]
+    commands = {
+        "search": search,
+        "retrain": lambda: run_command(retrain),
+        "detect": lambda: run_command(detect),
+    }
+    return commands[config.stem]
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def test_every_config_is_taken_also_for_several_machines(config, monkeypatch):
     options = ["--run=runs/x", "--trainer.num_nodes=2"]
     if "imagefolder" in config.parts:
         options.append("--data.root=images")
-    if config.stem == "retrain":
+    if config.stem in ("retrain", "detect"):
         options.append("--model.arch=arch.json")
     monkeypatch.setattr(CLI, "before_instantiate_classes", stop)
     monkeypatch.setattr(sys, "argv", [config.stem, "fit", "-c", str(config), *options])

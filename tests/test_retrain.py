@@ -18,7 +18,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from retrain.__main__ import main
 from retrain.cli import run_callbacks
-from retrain.module import RetrainModule, describe, images_per_step
+from retrain.module import RetrainModule, describe
+from retrain.recipe_module import images_per_step
 from supernet.arch import Arch, BlockChoice
 from supernet.archfile import ArchFile, write_arch
 from supernet.cli import run_command
