@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from benchmarks.record import machine, record
 from supernet.arch import Arch
-from supernet.cli import run_command
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.network import Block, Network, SuperNet
 from supernet.space import MnasSpace

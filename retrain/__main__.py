@@ -4,7 +4,7 @@ from pytorch_lightning.cli import ArgsType
 
 from retrain.cli import RetrainCLI, run_callbacks
 from retrain.module import RetrainModule
-from supernet.cli import run_command
+from supernet.ending import run_command
 
 
 def main(args: ArgsType = None) -> None:

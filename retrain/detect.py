@@ -10,7 +10,7 @@ from pytorch_lightning.cli import ArgsType
 from retrain.cli import RetrainCLI, run_callbacks
 from retrain.detection_module import DetectionModule
 from supernet.boxes import DigitBoxes  # noqa: F401  short name for --data.class_path
-from supernet.cli import run_command
+from supernet.ending import run_command
 
 
 def main(args: ArgsType = None) -> None:

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Subset
 from retrain.cli import checkpoint_path
 from retrain.formats import FORMATS, Format
 from supernet.archfile import write_atomic
-from supernet.cli import run_command
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.network import Network
 from supernet.spec import NetSpec

@@ -111,6 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from supernet.cli import run_command
+    from supernet.ending import run_command
 
     run_command(main, way_on="the same command")

@@ -2,7 +2,8 @@
 
 from search.callbacks import search_callbacks
 from search.module import SearchModule
-from supernet.cli import CLI, run_command
+from supernet.cli import CLI
+from supernet.ending import run_command
 
 
 def main() -> None:

@@ -6,12 +6,9 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 
 from __future__ import annotations
 
-import errno
 import importlib
-import logging
 import os
-import sys
-import warnings
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -26,13 +23,12 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.archfile import write_atomic
-from supernet.cpu import keep_freed_memory, remember_kernels
 from supernet.data import Digits, ImageFolder  # noqa: F401  short names for --data.class_path
+from supernet.ending import exit_with, one_line
 from supernet.errors import UserError
 from supernet.metrics import CutMetrics, MetricsCsv
 from supernet.progress import RunProgress
 from supernet.run import (
-    CONTINUE,
     LastCheckpoint,
     SavedConfig,
     SeedEachStep,
@@ -44,10 +40,6 @@ from supernet.run import (
 )
 from supernet.rundata import RunData, image_shape
 from supernet.tracking import Wandb, wandb_logger
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -78,7 +70,11 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exit with status 2."""
-        exit_with(_one_line(message))
+        message = one_line(message)
+        if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", message):
+            name, path = missing.groups()
+            message = f"{name} is {path!r}, which is no file of settings: name a yaml file"
+        exit_with(message)
 
     def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Say which config is no YAML: with several, jsonargparse leaves that open."""
@@ -247,7 +243,7 @@ class CLI(LightningCLI):
         except (MisconfigurationException, ValueError) as error:
             given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
             raise UserError(
-                f"trainer with {', '.join(given)}: {_one_line(str(error))} Give other options, such"
+                f"trainer with {', '.join(given)}: {one_line(str(error))} Give other options, such"
                 " as --trainer.accelerator cpu"
             ) from None
 
@@ -255,66 +251,3 @@ class CLI(LightningCLI):
 def _import(class_path: str) -> type:
     module, _, name = class_path.rpartition(".")
     return getattr(importlib.import_module(module), name)
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
-
-
-def exit_with(message: str) -> NoReturn:
-    """End the command over bad input: one line on stderr, status 2."""
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(EXIT_USER_ERROR)
-
-
-def run_command(
-    main: Callable[[], object], way_on: str = f"the same command and {CONTINUE}"
-) -> None:
-    """Run a command so that bad input and Ctrl-C end in one line, not in a traceback.
-
-    Args:
-        main: the command.
-        way_on: how a user goes on after Ctrl-C or a full disk.
-    """
-    keep_freed_memory()
-    remember_kernels()
-    _quieten()
-    try:
-        main()
-    except UserError as error:
-        exit_with(str(error))
-    except MisconfigurationException as error:  # what Lightning says of a trainer's options
-        exit_with(_one_line(str(error)))
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        place = f" {error.filename}" if error.filename else ""
-        exit_with(
-            f"cannot write{place}: {error.strerror}; the last checkpoint is whole: free some space"
-            f" and go on with {way_on}"
-        )
-    except KeyboardInterrupt:
-        _interrupted(way_on)
-    except SystemExit as leaving:
-        # Lightning turns Ctrl-C into sys.exit(1) while it handles the KeyboardInterrupt.
-        if isinstance(leaving.__context__, KeyboardInterrupt):
-            _interrupted(way_on)
-        raise
-
-
-def _quieten() -> None:
-    """Keep from the user what Lightning says of itself."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*val_dataloader. but have no .validation_step",  # a search validates when it ends
-        ".*LeafSpec.* is deprecated",  # Lightning 2.6 under torch 2.15
-        ".*does not have many workers",
-        ".*smaller than the logging interval",  # epochs of a small data set
-    ):
-        warnings.filterwarnings("ignore", message)
-
-
-def _interrupted(way_on: str) -> NoReturn:
-    print(f"stopped: go on with {way_on}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(EXIT_INTERRUPTED)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from search.__main__ import main
-from supernet.cli import run_command
+from supernet.ending import run_command
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +54,10 @@ def test_the_command_itself_prints_one_line(tiny_search):
 
 
 OPTIONS = {
+    "--model.space no.yaml": "model.space is 'no.yaml', which is no file of settings: name a yaml",
+    "--model.space.reference resnet": "unknown network 'resnet'",
+    '--model.space.restrictions [{"block":9}]': "block is 9, it must be one of 1 to 7",
+    "--model.space.base_filters [8,16]": "got 2, 7, 7; those that are empty are mobilenet_v2's",
     "--model.space.ops [conv,foo]": "unknown value 'foo', allowed are conv, sepconv, mbconv3",
     "--model.space.width 0": "space.width is 0.0, it must be a finite number above 0",
     "--model.space.width wide": "model.space.width\": Expected a <class 'float'>. Got value: wide",

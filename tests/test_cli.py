@@ -16,7 +16,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from search.__main__ import main
 from supernet import progress
-from supernet.cli import CLI, run_command
+from supernet.cli import CLI
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.progress import ProgressLines
 from supernet.run import is_first_process

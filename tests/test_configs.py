@@ -13,7 +13,8 @@ from retrain.__main__ import main as retrain
 from retrain.detect import main as detect
 from search.__main__ import main as search
 from supernet.archfile import read_arch
-from supernet.cli import CLI, run_command
+from supernet.cli import CLI
+from supernet.ending import run_command
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SPACES = sorted((CONFIGS / "spaces").glob("*.yaml"))

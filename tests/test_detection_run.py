@@ -25,8 +25,8 @@ from retrain.module import RetrainModule
 from retrain.summary import summarise
 from supernet.archfile import ArchFile, write_arch
 from supernet.boxes import DigitBoxes, as_lists
-from supernet.cli import run_command
 from supernet.data import Digits
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.run import LastCheckpoint, SeedEachStep
 from supernet.rundata import RunData

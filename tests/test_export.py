@@ -19,8 +19,8 @@ from retrain.formats import FORMATS, write_pt2
 from retrain.module import RetrainModule
 from supernet.arch import Arch, BlockChoice
 from supernet.archfile import ArchFile, write_arch
-from supernet.cli import run_command
 from supernet.data import Digits
+from supernet.ending import run_command
 from supernet.run import LastCheckpoint
 from supernet.rundata import RunData
 from supernet.space import MnasSpace

@@ -22,8 +22,8 @@ from retrain.module import RetrainModule, describe
 from retrain.recipe_module import images_per_step
 from supernet.arch import Arch, BlockChoice
 from supernet.archfile import ArchFile, write_arch
-from supernet.cli import run_command
 from supernet.data import Digits, ImageFolder
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.network import Network
 from supernet.run import LastCheckpoint, SeedEachStep

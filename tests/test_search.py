@@ -14,8 +14,8 @@ import yaml
 from retrain.__main__ import main as retrain
 from search.__main__ import main
 from supernet.archfile import read_arch
-from supernet.cli import run_command
 from supernet.data import Digits
+from supernet.ending import run_command
 from supernet.parts import space_parts
 from supernet.table import Calibration, HeldOut, LatencyTable
 

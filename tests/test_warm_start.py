@@ -13,8 +13,8 @@ from torch.nn import functional
 from retrain.__main__ import main
 from retrain.module import RetrainModule
 from supernet.archfile import ArchFile, write_arch
-from supernet.cli import run_command
 from supernet.data import Digits
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.network import SuperNet
 from supernet.run import LastCheckpoint, SeedEachStep

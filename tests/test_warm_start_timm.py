@@ -11,8 +11,8 @@ import torch
 from retrain.__main__ import main
 from retrain.module import RetrainModule
 from supernet.archfile import ArchFile, write_arch
-from supernet.cli import run_command
 from supernet.data import Digits
+from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.published import published_spec
 from supernet.space import MnasSpace
