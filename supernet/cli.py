@@ -23,6 +23,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.archfile import write_atomic
+from supernet.clutter import ClutteredDigits  # noqa: F401  short name for --data.class_path
 from supernet.data import Digits, ImageFolder  # noqa: F401  short names for --data.class_path
 from supernet.ending import exit_with, one_line
 from supernet.errors import UserError
@@ -40,6 +41,7 @@ from supernet.run import (
 )
 from supernet.rundata import RunData, image_shape
 from supernet.tracking import Wandb, wandb_logger
+from supernet.trainingfile import instantiate
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -214,7 +216,7 @@ class CLI(LightningCLI):
     def _repeat_user_error(self) -> None:
         """Make the data module again: jsonargparse buries its UserError in a page of its own."""
         data = self.settings.data
-        _import(data.class_path)(**data.init_args.as_dict())
+        instantiate(_import(data.class_path), data.init_args.as_dict())
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the run's loggers and callbacks to those of the config."""

@@ -1,0 +1,145 @@
+"""What trains one network, from the yaml file of a retraining: data, recipe and length."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+# Named here, jsonargparse knows them by their short names.
+from supernet.clutter import ClutteredDigits
+from supernet.data import Digits, ImageFolder
+from supernet.errors import UserError
+from supernet.fields import short
+from supernet.standalone import Recipe
+
+_T = TypeVar("_T")
+
+__all__ = [
+    "ClutteredDigits",
+    "Digits",
+    "ImageFolder",
+    "TrainingFile",
+    "instantiate",
+    "make_data",
+    "read_training",
+]
+
+
+@dataclass(frozen=True)
+class TrainingFile:
+    """A retraining but for its network and seed, as plain values that another process can read."""
+
+    data: dict[str, Any]
+    """``class_path`` and ``init_args`` of the datamodule, defaults filled in."""
+    recipe: Recipe
+    max_steps: int
+    """Optimizer steps; -1 where ``max_epochs`` gives the length."""
+    max_epochs: int
+    """Epochs; -1 where ``max_steps`` gives the length."""
+
+    def make_data(self) -> pl.LightningDataModule:
+        """The datamodule.
+
+        Raises:
+            UserError: when it refuses its arguments.
+        """
+        return make_data(self.data, "data")
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole training."""
+        lengths = [self.max_steps, self.max_epochs * steps_per_epoch]
+        return min(length for length in lengths if length > 0)
+
+
+def read_training(path: str | Path) -> TrainingFile:
+    """Read data, recipe and length of a retraining's yaml; what else it sets is Lightning's.
+
+    Raises:
+        UserError: one line that names the file and what is wrong in it.
+    """
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"cannot read {path} ({reason}): name a yaml file such as configs/clutter/retrain.yaml"
+        ) from None
+    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
+        raise UserError(f"{path} has no section data: name a yaml file of a retraining")
+    place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
+    recipe = {"recipe": (config.get("model") or {}).get("recipe") or {}}
+    checked = _parsed(_recipe_parser(), recipe, place).as_dict()["recipe"]
+    data = _parsed(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
+    return TrainingFile(data, Recipe(**checked), *lengths)
+
+
+def _lengths(trainer: dict[str, Any], path: str | Path) -> tuple[int, int]:
+    values = [trainer.get(name, -1) for name in ("max_steps", "max_epochs")]
+    if not all(type(value) is int for value in values) or max(values) < 1:
+        raise UserError(
+            f"{path}: trainer.max_steps is {short(values[0])} and max_epochs {short(values[1])}:"
+            " give one of them a whole number above 0"
+        )
+    return values[0], values[1]
+
+
+def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
+    """The datamodule of ``class_path`` and ``init_args``.
+
+    Args:
+        settings: the section ``data`` of a config.
+        place: names the config in an error.
+
+    Raises:
+        UserError: when there is no such class or it refuses its arguments.
+    """
+    known = _parsed(_data_parser(), {"data": settings}, place).data
+    module, _, name = known.class_path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    return instantiate(kind, known.init_args.as_dict() if "init_args" in known else {})
+
+
+def _data_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(pl.LightningDataModule, "data")
+    return parser
+
+
+def _recipe_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--recipe", type=Recipe, default=Recipe())
+    return parser
+
+
+def _parsed(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
+    try:
+        return parser.parse_object(section)
+    except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError
+        message = " ".join(str(error).split())
+        # What it says of the class that was named, among all that it has tried.
+        named = re.search(r"- (Problem with given class_path .*?) Given value type", message)
+        reason = named[1] if named else message
+        raise UserError(f"{place} does not describe {next(iter(section))}: {reason}") from None
+
+
+def instantiate(kind: type[_T], arguments: dict[str, Any]) -> _T:
+    """An object from plain arguments, of which some describe dataclasses.
+
+    Args:
+        kind: its class.
+        arguments: of its constructor, as jsonargparse has checked them.
+
+    Raises:
+        UserError: what the constructor says of its arguments. A parser that offers subclasses
+            would bury it in a page of its own.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "made")
+    return parser.instantiate_classes(parser.parse_object({"made": arguments}))["made"]
