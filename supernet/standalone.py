@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
 import pytorch_lightning as pl
 import torch
@@ -19,8 +20,11 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
 
 from supernet.errors import UserError
+from supernet.loading import resumable
 from supernet.network import Network
 from supernet.spec import NetSpec
 
@@ -185,3 +189,77 @@ def update_average(
     updates = float(num_averaged)
     weight = 1 - min(decay, (1 + updates) / (10 + updates))
     torch._foreach_lerp_(averages, values, weight)
+
+
+def train_alone(
+    spec: NetSpec,
+    recipe: Recipe,
+    loader: DataLoader[Any],
+    seed: int,
+    num_steps: int,
+    advance: Callable[[], object] = lambda: None,
+) -> Network:
+    """Train one network from scratch in this process, as a retraining does, without its overhead.
+
+    A function of the arguments: neither earlier draws nor this process's state change the result,
+    and torch's global generator is as it was afterwards.
+
+    Args:
+        spec: what to train, at the data's resolution and classes.
+        recipe: how.
+        loader: of the training images; its order is replaced by one of ``seed``.
+        seed: of weights, order, augmentation and dropout; not negative.
+        num_steps: optimizer steps.
+        advance: called after each step.
+
+    Returns:
+        The network in eval mode; its weights are the recipe's average, if it has one.
+    """
+    batches = resumable(loader, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = recipe.make_network(spec).train()
+        optimizer = recipe.make_optimizer(network, batches.sampler.global_batch_size)
+        schedule = recipe.make_schedule(optimizer, num_steps, len(batches))
+        average = _average(network, recipe.ema_decay)
+        endless = itertools.chain.from_iterable(itertools.repeat(batches))
+        for step, (images, labels) in enumerate(itertools.islice(endless, num_steps)):
+            schedule.step_update(step)
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+            recipe.loss(logits, labels).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if average:
+                average.update_parameters(network)
+            advance()
+    return cast(Network, average.module if average else network).eval()
+
+
+def _average(network: Network, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+    step = functools.partial(update_average, decay)
+    return AveragedModel(network, multi_avg_fn=step, use_buffers=True)
+
+
+class Evaluation(NamedTuple):
+    """What a network is worth on some images."""
+
+    accuracy: float
+    """Share of correct answers."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+
+
+@torch.no_grad()
+def evaluate(network: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
+    """Evaluate a network in eval mode over batches of images (B, 3, R, R) and labels (B,)."""
+    network.eval()
+    right = total = 0
+    loss = 0.0
+    for images, labels in batches:
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        total += len(labels)
+    return Evaluation(right / total, loss / total)

@@ -1,0 +1,134 @@
+"""How long must a network be trained alone until its rank no longer depends on that?
+
+``python -m benchmarks.standalone -c configs/clutter/retrain.yaml`` trains the same networks for
+several lengths, each twice the one before, with two seeds, and prints for each length what doubling
+it changes. A length passes when doubling it gains less than 0.5 points on average, tau(T, 2T) is at
+least .85, the median accuracy lies between 50 and 90 %, networks spread over at least 10 points
+(5th to 95th percentile) and two seeds agree at tau .7 overall and .5 within bands of cost. It can
+be stopped and run again: finished trainings are in the cache, which search.rank shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.record import machine, record
+from search.rank_networks import draw
+from search.rank_report import aligned, training_costs
+from search.rank_statistics import Yardstick, kendall
+from search.rank_trainings import Trainings, jobs_of, plain_data
+from supernet.ending import run_command
+from supernet.rundata import image_shape
+from supernet.spacefile import read_space
+from supernet.target import CostTable
+from supernet.trainingfile import read_training
+
+GAIN, LENGTHS_AGREE, MEDIAN, SPREAD, SEEDS_AGREE, WITHIN = 0.005, 0.85, (0.5, 0.9), 0.1, 0.7, 0.5
+
+
+class Length(NamedTuple):
+    """What was found of one length; the first two need the doubled one, else they are NaN."""
+
+    gain: float
+    """Mean accuracy gained by doubling it."""
+    tau_doubled: float
+    """Between mean accuracies at this length and at twice of it."""
+    median: float
+    spread: float
+    """From the 5th to the 95th percentile."""
+    tau_seeds: float
+    tau_within: float
+    """The same within bands of cost, mean over the bands."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether networks may be ranked by trainings of this length."""
+        return (
+            self.gain < GAIN
+            and self.tau_doubled >= LENGTHS_AGREE
+            and MEDIAN[0] <= self.median <= MEDIAN[1]
+            and self.spread >= SPREAD
+            and self.tau_seeds >= SEEDS_AGREE
+            and self.tau_within >= WITHIN
+        )
+
+
+def judge(runs: np.ndarray, doubled: np.ndarray | None, bands: np.ndarray) -> Length:
+    """Judge a length by accuracies (N, S) at it and at twice of it."""
+    yardstick = Yardstick(runs, bands, np.ones(len(runs)), resamples=1)
+    gain = tau = float("nan")
+    if doubled is not None:
+        gain = float((doubled.mean(1) - runs.mean(1)).mean())
+        tau = float(kendall(runs.mean(1), doubled.mean(1), yardstick.whole)[0])
+    low, middle, high = np.quantile(yardstick.truth, [0.05, 0.5, 0.95])
+    seeds, within = (
+        float(statistic(yardstick.truth, yardstick.whole)[0])
+        for statistic in (yardstick.ceiling, yardstick.ceiling_within)
+    )
+    return Length(gain, tau, float(middle), float(high - low), seeds, within)
+
+
+def parse_options() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-c", "--config", type=Path, default=Path("configs/clutter/retrain.yaml"))
+    parser.add_argument("--space", type=Path, default=Path("configs/spaces/digits.yaml"))
+    parser.add_argument("--lengths", type=int, nargs="+", default=[300, 600, 1200, 2400])
+    parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--bands", type=int, default=3, help="of MACs")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn networks")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--cache", type=Path, default=Path("runs/standalone.jsonl"))
+    return parser.parse_args()
+
+
+def table(found: dict[int, Length]) -> list[str]:
+    """One line for each length."""
+    head = ["steps", "gain", "tau(T, 2T)", "median", "spread", "two seeds", "in bands", ""]
+    rows = [
+        [str(steps), *(f"{value:.3f}" for value in length), "passes" if length.passes else ""]
+        for steps, length in found.items()
+    ]
+    return aligned([head, *rows])
+
+
+def main() -> None:
+    """Train what is missing, and print the table as each length is done."""
+    options = parse_options()
+    torch.set_num_threads(1)
+    training = read_training(options.config)
+    classes, resolution, stride = image_shape(training.make_data())
+    space = dataclasses.replace(
+        read_space(options.space), classes=classes, resolution=resolution, stem_stride=stride
+    )
+    drawn = draw(space, CostTable("macs"), options.networks, options.bands, options.seed).candidates
+    bands = np.array([one.band for one in drawn])
+    trainings = Trainings(training, options.cache, options.processes)
+    runs: dict[int, np.ndarray] = {}
+    print(f"# {machine()}")
+    for steps in sorted(options.lengths):
+        rows = trainings.rows(jobs_of([one.spec for one in drawn], range(2), steps))
+        runs[steps] = np.array([row["test"] for row in rows]).reshape(2, len(drawn)).T
+        print(f"# {steps} steps, {training_costs(rows)}", flush=True)
+    report(runs, bands, {"data": plain_data(training), "seed": options.seed})
+
+
+def report(runs: dict[int, np.ndarray], bands: np.ndarray, config: dict) -> None:
+    """Print and record what was found of each length."""
+    found = {steps: judge(runs[steps], runs.get(2 * steps), bands) for steps in runs}
+    print(*table(found), sep="\n")
+    for steps, length in found.items():
+        record("standalone", {**config, "steps": steps}, 0, length._asdict())
+    shortest: Sequence[int] = [steps for steps, length in found.items() if length.passes][:1]
+    print(f"the shortest length that passes: {shortest[0] if shortest else 'none of these'}")
+
+
+if __name__ == "__main__":
+    run_command(main, way_on="the same command")

@@ -1,0 +1,211 @@
+"""``python -m search.rank -c configs/clutter/retrain.yaml --supernet CKPT``: is a search right?
+
+Does the supernet rank networks as training each of them alone does? Random networks of several
+bands of cost are trained from scratch with several seeds, and what scores them without that is
+compared: the supernet, counts, a regression. Beside it stands the noise ceiling, how well one
+training ranks as the mean of the other seeds does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from search.rank_networks import Candidate, Drawing, draw, features, free_scores, ridge_scores
+from search.rank_plot import draw_ranking
+from search.rank_report import Report, band_labels, make_report, training_costs
+from search.rank_scores import Supernet, score_rows
+from search.rank_statistics import Yardstick
+from search.rank_trainings import Job, Trainer, Trainings, jobs_of
+from search.settings import Final
+from supernet.archfile import write_atomic
+from supernet.ending import run_command
+from supernet.errors import UserError
+from supernet.plots import save_figure
+from supernet.rundata import image_shape
+from supernet.space import MnasSpace
+from supernet.spacefile import read_space
+from supernet.target import cost_model
+from supernet.trainingfile import read_training
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other bad input, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = Parser(prog="python -m search.rank", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("-c", "--config", type=Path, required=True, help="of a retraining: data, recipe, length")
+    add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
+    add("--space", type=Path, metavar="YAML", help="to draw from, without a --supernet")
+    add("--networks", type=int, default=60, help="how many to draw (60)")
+    add("--seed", type=int, default=0, help="of the drawn networks: another seed, others (0)")
+    add("--seeds", type=int, default=3, help="trainings of each network (3)")
+    add("--steps", type=int, help="of a training, instead of the config's")
+    add("--bands", type=int, default=3, help="of cost: equally wide, equally many networks (3)")
+    add("--cost", choices=("ms", "macs", "params"), default="ms", help="what the bands are of (ms)")
+    add("--table", metavar="JSON", help="latency table instead of measuring this machine")
+    add("--table_cache", default="runs/tables", help="where measured tables are kept")
+    add("--ridge", type=int, nargs="*", default=[10, 30], metavar="N",
+        help="trainings that a ridge regression is fitted to (10 30)")  # fmt: skip
+    add("--short", type=float, default=0.1, help="length of a short training, 0 for none (0.1)")
+    add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
+    add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
+    add("--run", type=Path, default=Path("runs/rank"), help="folder for rank.json and rank.png")
+    options = parser.parse_args(arguments)
+    _check(options)
+    return options
+
+
+def _check(options: argparse.Namespace) -> None:
+    least = {"networks": 4, "seed": 0, "seeds": 1, "bands": 1, "processes": 1}
+    least |= {"steps": 1} if options.steps is not None else {}
+    for name, limit in least.items():
+        if getattr(options, name) < limit:
+            raise UserError(f"--{name} is {getattr(options, name)}, it must be at least {limit}")
+    if options.networks < 2 * options.bands:
+        raise UserError(
+            f"--networks is {options.networks}, too few for {options.bands} bands of at least 2"
+        )
+    if not 0 <= options.short < 1:
+        raise UserError(f"--short is {options.short}, it must be at least 0 and below 1")
+    if any(number < 3 for number in options.ridge):
+        raise UserError(f"--ridge is {min(options.ridge)}, it must be at least 3 trainings")
+    if bool(options.supernet) == bool(options.space):
+        raise UserError("give the --supernet to judge, or the --space to draw from, and not both")
+
+
+class Ranking:
+    """One comparison, from the command line's options to its report."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Read everything and draw the networks, before anything long begins."""
+        self.options = options
+        training = read_training(options.config)
+        self.trainer = Trainer(training)
+        self.num_steps = options.steps or self.trainer.num_steps
+        images = Final().recalibration_images
+        self.supernets = [Supernet(path, self.trainer, images) for path in options.supernet]
+        self.space = self._space()
+        model = cost_model(options.cost, self.space, options.table, options.table_cache)
+        self.drawing: Drawing = draw(
+            self.space, model, options.networks, options.bands, options.seed
+        )
+        self.trainings = Trainings(training, options.cache, options.processes)
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The networks to rank."""
+        return self.drawing.candidates
+
+    def _space(self) -> MnasSpace:
+        """The supernets' space, or the file's at the shape of the data."""
+        if self.options.space:
+            classes, resolution, stride = image_shape(self.trainer.data)
+            return dataclasses.replace(
+                read_space(self.options.space),
+                classes=classes, resolution=resolution, stem_stride=stride,
+            )  # fmt: skip
+        first = self.supernets[0]
+        for other in self.supernets[1:]:
+            if other.space != first.space:
+                raise UserError(
+                    f"{other.checkpoint} has another space than {first.checkpoint}: rank them apart"
+                )
+        return first.space
+
+    def jobs(self) -> list[Job]:
+        """The trainings that the networks are ranked by."""
+        specs = [one.spec for one in self.candidates]
+        return jobs_of(specs, range(self.options.seeds), self.num_steps)
+
+    def report(self) -> Report:
+        """Train what is missing, score, compare, and draw."""
+        rows = self.trainings.rows(self.jobs())
+        runs = np.array([row["test"] for row in rows])
+        runs = runs.reshape(self.options.seeds, len(self.candidates)).T
+        bands = np.array([one.band for one in self.candidates])
+        costs = np.array([one.cost for one in self.candidates])
+        yardstick = Yardstick(runs, bands, costs)
+        scores = self._scores(runs)
+        report = make_report(yardstick, scores, self.drawing, self.options.cost)
+        report.facts.append(training_costs(rows))
+        self._draw(yardstick, scores, report)
+        return report
+
+    def _scores(self, runs: np.ndarray) -> dict[str, np.ndarray]:
+        """All scores by name, the supernets' first."""
+        options = self.options
+        path = options.cache.with_name(f"{options.cache.stem}-scores.jsonl")
+        scores = score_rows(self.supernets, self.candidates, path)
+        scores |= free_scores(self.candidates, options.cost)
+        if options.short:
+            scores[f"training of {options.short:.0%} length"] = self._short_runs()
+        inputs = features(self.space, self.candidates)
+        for number in options.ridge:
+            # Half of the networks at least must be left to be ranked.
+            if 2 * number <= len(runs):
+                scores[f"ridge on {number} trainings"] = ridge_scores(inputs, runs, number)
+            else:
+                say(f"no ridge on {number} trainings: it takes {2 * number} networks")
+        return scores
+
+    def _short_runs(self) -> np.ndarray:
+        """Validation accuracy of a short training with a seed of its own, (N,)."""
+        specs = [one.spec for one in self.candidates]
+        steps = max(1, round(self.options.short * self.num_steps))
+        rows = self.trainings.rows(jobs_of(specs, [self.options.seeds], steps))
+        return np.array([row["val"] for row in rows])
+
+    def _draw(self, yardstick: Yardstick, scores: dict[str, np.ndarray], report: Report) -> None:
+        name = "supernet" if "supernet" in scores else next(iter(scores))
+        tau = report.tables["Kendall's tau"][name]["all"]
+        unit = self.options.cost
+        labels = [f"{label} {unit}" for label in band_labels(self.drawing, unit)]
+        note = f"tau {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"
+        self.options.run.mkdir(parents=True, exist_ok=True)
+        figure = draw_ranking(yardstick, scores[name], name, labels, note)
+        save_figure(figure, self.options.run / "rank.png")
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Rank networks and say how well their scores do it."""
+    options = parse(arguments)
+    torch.set_num_threads(1)
+    ranking = Ranking(options)
+    jobs = ranking.jobs()
+    say(
+        f"{len(ranking.candidates)} networks, {len(jobs)} trainings of {ranking.num_steps} steps,"
+        f" kept in {options.cache}"
+    )
+    report = ranking.report()
+    content = {"options": {k: str(v) for k, v in vars(options).items()}, **report.plain()}
+    write_atomic(options.run / "rank.json", (json.dumps(content, indent=2) + "\n").encode())
+    for line in report.lines():
+        say(line)
+
+
+if __name__ == "__main__":
+    run_command(main, way_on="the same command")

@@ -1,0 +1,134 @@
+"""The networks that are ranked: drawn alike over a range of costs, and what is known for free."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+import numpy as np
+
+from supernet.arch import Arch
+from supernet.cost import count
+from supernet.errors import UserError
+from supernet.space import MnasSpace
+from supernet.spec import NetSpec
+from supernet.target import CostModel, quantile
+
+TAIL = 0.05
+"""Share of the space's networks beyond the bands at either end."""
+DRAWS = 2000
+"""Architectures to draw for each network before a band counts as empty."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to be ranked."""
+
+    arch: Arch
+    """Canonical."""
+    spec: NetSpec
+    cost: float
+    """Predicted, in the cost model's unit."""
+    band: int
+    """Number of its band, from 0, the cheapest."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Networks and the bands that they were drawn from."""
+
+    candidates: list[Candidate]
+    edges: list[float]
+    """Costs between which the bands lie, one more than there are bands."""
+
+
+def draw(space: MnasSpace, model: CostModel, num: int, bands: int, seed: int) -> Drawing:
+    """Draw distinct networks, uniform but for the cost: as many from each band.
+
+    The bands are equally wide and lie between the 5 % and the 95 % quantile of the costs of uniform
+    architectures. Drawing more networks keeps those of a smaller number: the bands take turns.
+
+    Args:
+        space: to draw from.
+        model: what prices a network.
+        num: how many.
+        bands: how many.
+        seed: of the architectures; it does not move the bands.
+
+    Raises:
+        UserError: when a band has too few networks.
+    """
+    low, high = (quantile(model, space, q) for q in (TAIL, 1 - TAIL))
+    edges = np.linspace(low, high, bands + 1).tolist()
+    wanted = [len(range(band, num, bands)) for band in range(bands)]
+    found: list[dict[Arch, Candidate]] = [{} for _ in range(bands)]
+    rng = random.Random(seed)
+    for _ in range(DRAWS * num):
+        arch = space.canonical(space.sample(rng))
+        spec = space.spec(arch)
+        cost = model.predict(spec)
+        band = int(np.searchsorted(edges, cost, side="right")) - 1
+        if 0 <= band < bands and len(found[band]) < wanted[band]:
+            found[band][arch] = Candidate(arch, spec, cost, band)
+        if all(len(some) == most for some, most in zip(found, wanted, strict=True)):
+            turns = zip_longest(*(some.values() for some in found))
+            return Drawing([one for one in chain.from_iterable(turns) if one], edges)
+    short = next(b for b in range(bands) if len(found[b]) < wanted[b])
+    raise UserError(
+        f"only {len(found[short])} of {wanted[short]} networks found between {edges[short]:.4g} and"
+        f" {edges[short + 1]:.4g} {model.unit}: ask for fewer --networks or --bands"
+    )
+
+
+def free_scores(candidates: Sequence[Candidate], unit: str) -> dict[str, np.ndarray]:
+    """Scores (N,) that cost nothing: the larger, the better the network is held to be."""
+    costs = [count(one.spec) for one in candidates]
+    scores: dict[str, list[float]] = {
+        "MACs": [cost.macs for cost in costs],
+        "params": [cost.params for cost in costs],
+    }
+    if unit == "ms":
+        scores["latency"] = [one.cost for one in candidates]
+    scores["fewest layers without shortcut"] = [
+        -sum(layer.skip == "none" for layer in one.spec.layers()) for one in candidates
+    ]
+    return {name: np.array(values, dtype=float) for name, values in scores.items()}
+
+
+def features(space: MnasSpace, candidates: Sequence[Candidate]) -> np.ndarray:
+    """One-hot choices of all decisions, and the logarithm of the MACs: (N, F)."""
+    codes = np.array([space.encode(one.arch) for one in candidates])
+    hot = [np.eye(size)[column] for size, column in zip(space.decision_sizes, codes.T, strict=True)]
+    macs = np.log([[count(one.spec).macs] for one in candidates])
+    return np.concatenate([*hot, macs], axis=1)
+
+
+def ridge_scores(
+    inputs: np.ndarray, runs: np.ndarray, trainings: int, repeats: int = 50, seed: int = 0
+) -> np.ndarray:
+    """Predictions of ridge regressions that are fitted to single trainings of some networks.
+
+    Args:
+        inputs: features of the networks, (N, F).
+        runs: accuracies, (N, S); each fitted network counts with one of its seeds.
+        trainings: how many networks each regression is fitted to.
+        repeats: R, how often networks are chosen anew.
+        seed: of the choice.
+
+    Returns:
+        (R, N), NaN for the networks that a regression was fitted to.
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(seed)
+    scores = np.full((repeats, len(runs)), np.nan)
+    for row in scores:
+        fitted, others = np.split(rng.permutation(len(runs)), [trainings])
+        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+        model.fit(inputs[fitted], runs[fitted, rng.integers(runs.shape[1], size=trainings)])
+        row[others] = model.predict(inputs[others])
+    return scores

@@ -1,0 +1,203 @@
+"""What a ranking found, as tables of text and as plain values for rank.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from search.rank_networks import Drawing
+from search.rank_statistics import Estimate, Yardstick
+from supernet.plots import short_count
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+CEILING, PERFECT = "one training (noise ceiling)", "a perfect scorer, if normal"
+TOPS = (1, 5)
+"""How many of the best by a score are looked at for its regret."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables of a ranking."""
+
+    facts: list[str]
+    """Lines above the tables."""
+    tables: dict[str, dict[str, dict[str, Estimate]]]
+    """By title, then by score, then by column."""
+
+    def lines(self) -> list[str]:
+        """For a terminal or a log."""
+        lines = list(self.facts)
+        for title, rows in self.tables.items():
+            columns = max(map(list, rows.values()), key=len)
+            cells = [[name, *(cell(row.get(column, UNKNOWN)) for column in columns)]
+                     for name, row in rows.items()]  # fmt: skip
+            lines += ["", *aligned([[title, *columns], *cells])]
+        return lines
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON, in which unknown and infinite values are null."""
+        return {"facts": self.facts, "tables": _plain(self.tables)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return value if math.isfinite(value) else None
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
+    ]
+
+
+def cell(estimate: Estimate) -> str:
+    """A value with its interval, such as ``.62 [.48 .74]``."""
+    if math.isnan(estimate.value):
+        return "-"
+    if estimate.low == estimate.high == estimate.value:
+        return _number(estimate.value)
+    return f"{_number(estimate.value)} [{_number(estimate.low)} {_number(estimate.high)}]"
+
+
+def _number(value: float) -> str:
+    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def make_report(
+    yardstick: Yardstick, scores: Mapping[str, np.ndarray], drawing: Drawing, unit: str
+) -> Report:
+    """Compare scores with trainings.
+
+    Args:
+        yardstick: the networks' trainings.
+        scores: by name, (N,) or repetitions (R, N).
+        drawing: the networks.
+        unit: of their costs.
+    """
+    rows = _each(scores, lambda score: _agreement(yardstick, score))
+    if yardstick.runs.shape[1] > 1:
+        rows = _limits(yardstick) | rows
+    bands = {label: number for number, label in enumerate(band_labels(drawing, unit))}
+    tables = {
+        "Kendall's tau": rows,
+        "what it is good for": _each(scores, lambda score: _use(yardstick, score)),
+        f"tau by {unit}": _each(
+            scores,
+            lambda score: {
+                name: yardstick.estimate(yardstick.tau_in_band(number), score)
+                for name, number in bands.items()
+            },
+        ),
+    }
+    judges = [name for name in scores if name.startswith("supernet")]
+    for judge in judges:
+        others = {name: score for name, score in scores.items() if name not in judges}
+        tables[f"{judge}, less"] = _each(others, partial(_gain, yardstick, scores[judge]))
+    return Report(_facts(yardstick, drawing, unit), tables)
+
+
+def band_labels(drawing: Drawing, unit: str) -> list[str]:
+    """A name for each band: the costs between which it lies."""
+    edges = [f"{edge:.3g}" if unit == "ms" else short_count(edge) for edge in drawing.edges]
+    return [f"{low} to {high}" for low, high in pairwise(edges)]
+
+
+def _each(
+    scores: Mapping[str, np.ndarray], row: Callable[[np.ndarray], dict[str, Estimate]]
+) -> dict[str, dict[str, Estimate]]:
+    return {name: row(score) for name, score in scores.items()}
+
+
+def _agreement(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
+    row = {
+        "all": yardstick.estimate(yardstick.tau, score),
+        "within bands": yardstick.estimate(yardstick.tau_within, score),
+    }
+    if yardstick.runs.shape[1] > 1:
+        row |= {
+            "a seed left out": yardstick.estimate(yardstick.left_out, score),
+            "of ceiling": yardstick.ratio_to_ceiling(score),
+            "of it in bands": yardstick.ratio_to_ceiling(score, within=True),
+        }
+    return row
+
+
+def _limits(yardstick: Yardstick) -> dict[str, dict[str, Estimate]]:
+    """What noise allows: one training, and a scorer that knows the true accuracies."""
+    seeds = yardstick.runs.shape[1]
+    perfect = {
+        "all": yardstick.perfect_tau(seeds),
+        "a seed left out": yardstick.perfect_tau(seeds - 1),
+    }
+    return {
+        CEILING: {
+            "within bands": yardstick.estimate(yardstick.ceiling_within, yardstick.truth),
+            "a seed left out": yardstick.estimate(yardstick.ceiling, yardstick.truth),
+        },
+        PERFECT: {name: Estimate(value, value, value) for name, value in perfect.items()},
+    }
+
+
+def _use(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
+    row = {
+        "Spearman": yardstick.estimate(yardstick.rho, score),
+        "given cost": yardstick.estimate(yardstick.tau_given_cost, score),
+        "in top half": yardstick.estimate(yardstick.tau_of_top_half, score),
+    }
+    for top in TOPS:
+        # In percentage points of accuracy.
+        lost = yardstick.estimate(yardstick.regret(top), score)
+        row[f"regret, top {top}"] = Estimate(100 * lost.value, 100 * lost.low, 100 * lost.high)
+    if yardstick.runs.shape[1] > 1:
+        tau = yardstick.estimate(yardstick.tau, score)
+        limits = (tau.value, tau.low, tau.high)
+        row["trainings' worth"] = Estimate(*map(yardstick.equivalent_trainings, limits))
+    return row
+
+
+def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> dict[str, Estimate]:
+    return {
+        "tau": yardstick.difference(yardstick.tau, score, other),
+        "within bands": yardstick.difference(yardstick.tau_within, score, other),
+    }
+
+
+def _facts(yardstick: Yardstick, drawing: Drawing, unit: str) -> list[str]:
+    networks, seeds = yardstick.runs.shape
+    low, middle, high = np.quantile(yardstick.truth, [0.05, 0.5, 0.95])
+    edges = ", ".join(f"{edge:.4g}" for edge in drawing.edges)
+    facts = [
+        f"{networks} networks, {seeds} training(s) each; equally wide bands: {edges} {unit}",
+        f"test accuracy: median {middle:.1%}, 5th to 95th percentile {low:.1%} to {high:.1%}",
+    ]
+    if seeds > 1:
+        between = yardstick.truth.std(ddof=1)
+        within = math.sqrt(yardstick.runs.var(1, ddof=1).mean())
+        facts.append(
+            f"standard deviation: {100 * between:.2f} points between networks,"
+            f" {100 * within:.2f} between seeds; reliability {yardstick.reliability:.3f}"
+        )
+    return facts
+
+
+def training_costs(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line: what trainings cost."""
+    seconds, work = (
+        np.array([row[name] for row in rows]) for name in ("cpu_seconds", "image_macs")
+    )
+    return (
+        f"a training: {seconds.mean():.1f} s of CPU time, {work.mean():.3g} images x MACs;"
+        f" all {len(rows)}: {seconds.sum() / 3600:.2f} h, {work.sum():.3g}"
+    )

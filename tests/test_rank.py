@@ -1,0 +1,249 @@
+"""``python -m search.rank``: the whole command, its scores and its errors."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.rank import main
+from search.rank_networks import draw
+from search.rank_report import cell
+from search.rank_statistics import Estimate
+from search.rank_trainings import Trainer
+from supernet.errors import UserError
+from supernet.network import SuperNet
+from supernet.space import MnasSpace
+from supernet.target import CostTable
+from supernet.trainingfile import read_training
+
+ROOT = Path(__file__).parent.parent
+SPACE = MnasSpace(
+    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
+    resolution=8, classes=10,
+)  # fmt: skip
+SPACE_YAML = """
+base_filters: [8, 16]
+base_layers: [1, 1]
+strides: [1, 2]
+stem: 8
+head: 16
+"""
+CONFIG = """
+model:
+  recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}
+data:
+  class_path: ClutteredDigits
+  init_args: {resolution: 8, batch_size: 16, copies: 1}
+trainer: {max_steps: STEPS, max_epochs: -1}
+"""
+MACS = CostTable("macs")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Options of a toy ranking: two networks of each of two bands, four steps."""
+    (tmp_path / "retrain.yaml").write_text(CONFIG.replace("STEPS", "4"))
+    (tmp_path / "space.yaml").write_text(SPACE_YAML)
+    return [
+        "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
+        "--run", tmp_path / "run", "--networks", "4", "--bands", "2", "--seeds", "2", "--ridge",
+        "--short", "0.5",
+    ]  # fmt: skip
+
+
+def rank(files, *more):
+    main([str(word) for word in (*files, *more)])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# The command
+
+
+def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, capsys):
+    space = ["--space", tmp_path / "space.yaml"]
+    rank(files, *space)
+    rows = lines(tmp_path / "cache.jsonl")
+    assert len(rows) == 4 * 2 + 4
+    assert sorted({(row["steps"], row["seed"]) for row in rows}) == [(2, 2), (4, 0), (4, 1)]
+    assert all(row["image_macs"] == row["macs"] * row["steps"] * 16 for row in rows)
+    assert (tmp_path / "run" / "rank.png").stat().st_size > 10_000
+    before, first = (tmp_path / "cache.jsonl").read_bytes(), capsys.readouterr().out
+    tables = json.loads((tmp_path / "run" / "rank.json").read_text())["tables"]
+    assert tables["Kendall's tau"]["MACs"]["all"].keys() == {"value", "low", "high"}
+    rank(files, *space)
+    assert (tmp_path / "cache.jsonl").read_bytes() == before
+    again = capsys.readouterr().out
+    assert again.splitlines()[-20:] == first.splitlines()[-20:]
+    for word in ("one training (noise ceiling)", "MACs", "params", "training of 50% length"):
+        assert f"\n{word} " in again
+
+
+def test_a_training_lost_from_the_cache_is_trained_again_to_the_same_result(files, tmp_path):
+    space = ["--space", tmp_path / "space.yaml", "--short", "0"]
+    rank(files, *space)
+    path = tmp_path / "cache.jsonl"
+    whole = lines(path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    rank(files, *space)
+    found = lines(path)
+    assert len(found) == len(whole)
+    measured = ("config", "network", "seed", "val", "test", "val_loss", "test_loss")
+    assert {k: found[-1][k] for k in measured} == {k: whole[0][k] for k in measured}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The supernet of a search that has not learnt anything yet."""
+    torch.manual_seed(0)
+    state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
+    path = tmp_path / "last.ckpt"
+    torch.save({"search": {"space": dataclasses.asdict(SPACE)}, "state_dict": state}, path)
+    return path
+
+
+def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint, capsys):
+    rank(files, "--supernet", checkpoint)
+    scores = lines(tmp_path / "cache-scores.jsonl")
+    assert len(scores) == 4
+    assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in scores)
+    out = capsys.readouterr().out
+    for word in ("supernet ", "supernet, by loss", "supernet, less", "MACs"):
+        assert f"\n{word}" in out
+    rank(files, "--supernet", checkpoint)
+    assert lines(tmp_path / "cache-scores.jsonl") == scores
+
+
+def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files, checkpoint):
+    from search.rank_scores import Supernet
+
+    trainer = Trainer(read_training(files[1]))
+    judge = Supernet(checkpoint, trainer, images=64)
+    candidate = draw(SPACE, MACS, 1, 1, seed=0).candidates[0]
+    found = judge.evaluate(candidate)
+    torch.testing.assert_close(found, judge.evaluate(candidate))
+    images, labels = (
+        torch.cat(parts) for parts in zip(*trainer.data.val_dataloader(), strict=True)
+    )
+    with torch.no_grad():
+        logits = judge.supernet(images, candidate.arch)
+    # Statistics of the whole split instead of training images: nearly the same.
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert found.loss == pytest.approx(loss, rel=0.1)
+
+
+def command_line(files, *more):
+    return [sys.executable, "-W", "ignore", "-m", "search.rank", *map(str, (*files, *more))]
+
+
+def wait_for_lines(path, number, process):
+    for _ in range(600):
+        if path.exists() and path.read_bytes().count(b"\n") >= number:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError("no training ended")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
+    (tmp_path / "retrain.yaml").write_text(CONFIG.replace("STEPS", "60"))
+    path = tmp_path / "cache.jsonl"
+    line = command_line(files, "--space", tmp_path / "space.yaml", "--processes", "2", "--short", 0)
+    process = subprocess.Popen(
+        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_lines(path, 2, process)
+    process.send_signal(how)
+    _, errors = process.communicate()
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert errors == "stopped: go on with the same command\n"
+    kept = path.read_bytes()
+    assert 2 <= len(kept.splitlines()) < 8
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "trainings 8/8" in done.stdout
+    assert path.read_bytes().startswith(kept)
+    rows = lines(path)
+    assert len({(row["network"], row["seed"]) for row in rows}) == len(rows) == 8
+
+
+WRONG = {
+    "--networks 3": "--networks is 3, it must be at least 4",
+    "--networks 4 --bands 3": "--networks is 4, too few for 3 bands of at least 2",
+    "--seeds 0": "--seeds is 0, it must be at least 1",
+    "--steps 0": "--steps is 0, it must be at least 1",
+    "--short 1": "--short is 1.0, it must be at least 0 and below 1",
+    "--ridge 2": "--ridge is 2, it must be at least 3 trainings",
+    "--cost joule": "invalid choice: 'joule'",
+    "--cost macs --table t.json": "the latency table t.json prices ms, not macs",
+    "--supernet gone.ckpt": "give the --supernet to judge, or the --space to draw from",
+    "-c gone.yaml": "cannot read gone.yaml",
+    "-c pyproject.toml": "pyproject.toml",
+    "--space gone.yaml": "cannot read a space from gone.yaml",
+    "--frobnicate": "unrecognized arguments: --frobnicate",
+}
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_an_option_that_cannot_be_is_named_in_one_line(files, tmp_path, options):
+    with pytest.raises(UserError) as refused:
+        rank(files, "--space", tmp_path / "space.yaml", *options.split())
+    assert WRONG[options] in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+CONFIGS = {
+    "copies: 1": ("copies: 0", "copies is 0, it must be at least 1"),
+    "batch_size": ("batchsize", "Option 'batchsize' is not accepted"),
+    "copies: 1}": ("copies: 1, difficulty: {noise: -1}}", "difficulty.noise is -1.0"),
+    "lr: 0.04": ("lr: -1", "recipe.lr is -1.0, it must be above 0"),
+    "ClutteredDigits": ("Nowhere", "does not describe data"),
+    "max_steps: 4": ("max_steps: -1", "trainer.max_steps is -1 and max_epochs -1: give one"),
+    "data:": ("date:", "has no section data"),
+}
+
+
+@pytest.mark.parametrize("old", CONFIGS)
+def test_a_config_that_cannot_be_is_named_in_one_line(files, tmp_path, old):
+    new, line = CONFIGS[old]
+    config = tmp_path / "retrain.yaml"
+    config.write_text(config.read_text().replace(old, new))
+    with pytest.raises(UserError) as refused:
+        rank(files, "--space", tmp_path / "space.yaml")
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_supernet_of_other_images_is_refused(files, tmp_path, checkpoint):
+    config = tmp_path / "retrain.yaml"
+    config.write_text(config.read_text().replace("resolution: 8", "resolution: 12"))
+    with pytest.raises(UserError, match=r"8 px .* but the config's data have 10, 12 and 1"):
+        rank(files, "--supernet", checkpoint)
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+def test_supernets_of_two_spaces_are_refused(files, tmp_path, checkpoint):
+    other = dataclasses.replace(SPACE, ops=("conv", "sepconv"))
+    state = {f"supernet.{name}": value for name, value in SuperNet(other).state_dict().items()}
+    path = tmp_path / "other.ckpt"
+    torch.save({"search": {"space": dataclasses.asdict(other)}, "state_dict": state}, path)
+    with pytest.raises(UserError, match=r"other\.ckpt has another space than .*last\.ckpt"):
+        rank(files, "--supernet", checkpoint, path)
+
+
+def test_cells_drop_leading_zeros_and_keep_signs():
+    assert cell(Estimate(0.62, 0.48, 0.74)) == ".62 [.48 .74]"
+    assert cell(Estimate(-0.05, -0.3, 1.0)) == "-.05 [-.30 1.00]"
+    assert cell(Estimate(0.9, 0.9, 0.9)) == ".90"
+    assert cell(Estimate(float("nan"), 0.0, 0.0)) == "-"
