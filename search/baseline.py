@@ -56,12 +56,16 @@ def advantages(rewards: Tensor, baseline: Baseline, normalise: bool = True) -> T
     Returns:
         (M,) advantages of this rank's samples.
     """
+    distances, scale = centre(rewards, baseline)
+    return distances / scale if normalise else distances
+
+
+def centre(rewards: Tensor, baseline: Baseline) -> tuple[Tensor, Tensor]:
+    """Update the baseline; the rewards' distances from it (M,), and their scale over all ranks."""
     mean, std = gather_mean_std(rewards)
     distances = rewards - baseline.update(mean).to(rewards)
-    if not normalise:
-        return distances
     scale = torch.hypot(std, mean - baseline.value.to(rewards))
-    return distances / scale.clamp(min=RESOLUTION)
+    return distances, scale.clamp(min=RESOLUTION)
 
 
 def gather_mean_std(rewards: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,3 +85,12 @@ def mean_over_ranks(tensor: Tensor) -> Tensor:
     total = tensor.clone()
     distributed.all_reduce(total)
     return total / distributed.get_world_size()
+
+
+def gather_rows(tensor: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks; every process must give as many."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from search.ppo import PPO
+from rich.console import Console
+
 from search.schedule import Schedule
 from search.settings import Sampling
 from supernet.errors import UserError
+from supernet.space import MnasSpace
+from supernet.target import CostModel, slowest
 
 
 def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> None:
@@ -36,12 +40,13 @@ def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> No
         )
 
 
-def check_update(sampling: Sampling, ppo: PPO) -> None:
-    """Refuse an update with fewer samples than minibatches."""
-    if sampling.samples < ppo.minibatches:
-        raise UserError(
-            f"ppo.minibatches is {ppo.minibatches}, but an update has {sampling.samples} samples"
-            " per process: lower it or raise sampling.samples"
+def note_idle_target(target: float, cost: CostModel, space: MnasSpace) -> None:
+    """Say so where every network of a space meets the target: right, but perhaps not meant."""
+    _, most = slowest(space, cost)
+    if target >= most:
+        Console(file=sys.stdout, soft_wrap=True, highlight=False).print(
+            f"note: target {target:.4g} {cost.unit} constrains nothing, as the dearest network of"
+            f" the space has {most:.4g} {cost.unit}"
         )
 
 

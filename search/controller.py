@@ -1,126 +1,117 @@
-"""Controller: the policy, an RNN that writes an architecture one decision at a time."""
+"""Controller: what proposes architectures and learns from their rewards.
+
+Six kinds share the supernet, the evaluator and the budget (``search.controllers`` lists them). The
+search knows none of them: it asks for proposals, scores them, and hands the scores back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.optim import Optimizer
 
-NEVER = -1e9
-"""Logit of a value that a decision lacks: finite, as 0 * -inf would make the entropy NaN."""
+from search.reward import Reward
+from supernet.arch import DECISIONS
+from supernet.space import MnasSpace
+from supernet.target import CostModel
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Architectures that a policy drew, and what it thought of them at that time.
-
-    M architectures of D decisions; log-probabilities and entropies in nats, of each decision given
-    those before it. Decisions count as sampled: duplicates of one network are not merged.
-    """
+class Proposals:
+    """Architectures to score."""
 
     indices: Tensor
     """(M, D) int64; a row is what ``MnasSpace.decode`` reads."""
-    log_prob: Tensor
-    """(M, D) of the decisions taken."""
-    entropy: Tensor
-    """(M, D) of the distributions that they were drawn from."""
 
 
-class Controller(nn.Module):
-    """The policy of MnasNet (sec. 4.2), which is that of NASNet (Zoph et al. 2018, appendix).
+@dataclass(frozen=True)
+class Scores:
+    """What the architectures of this rank scored, each (M,)."""
 
-    A one-layer LSTM of 100 units, weights from uniform(-0.1, 0.1), which makes the start nearly
-    uniform. Its input is an embedding of the decision before, or of a start token. Each decision
-    has embeddings and a head of its own: what suits the first block says little of the last one,
-    and a bias of its own lets a decision settle within a few hundred samples.
+    accuracy: Tensor
+    """In [0, 1]."""
+    cost: Tensor
+    """In the target's unit."""
+    reward: Tensor
 
-    Autocast does not touch it: the ratios of PPO are differences of log-probabilities, which
-    bfloat16 would round away.
 
-    Args:
-        decision_sizes: Number of values of each of the D decisions, ``MnasSpace.decision_sizes``.
-        hidden: LSTM units, also the width of the embeddings.
+class Turn(NamedTuple):
+    """Which of the controller's updates this is."""
+
+    number: int
+    """From 0."""
+    updates: int
+    """In the whole search, all of them after the warm-up."""
+
+    @property
+    def progress(self) -> float:
+        """Share of the updates that are done, in [0, 1)."""
+        return self.number / self.updates
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search is after, known when the device has been measured."""
+
+    space: MnasSpace
+    cost_model: CostModel
+    reward: Reward
+    target: float
+
+
+class Controller(nn.Module, ABC):
+    """Proposes architectures and learns from their rewards.
+
+    Its state lies in parameters, buffers and ``optimizers``, which a checkpoint holds, and is the
+    same on all ranks: each rank proposes and scores its own architectures, as many as every other
+    one, and ``learn`` brings them together. Proposing changes nothing, so that a resumed search
+    proposes what it would have.
     """
 
-    exists: Tensor
-    first_token: Tensor
+    def prepare(self, goal: Goal) -> None:
+        """Take note of what is searched for, before the first step."""
+        self.goal = goal
 
-    def __init__(self, decision_sizes: Sequence[int], hidden: int = 100) -> None:
-        super().__init__()
-        sizes = torch.tensor(decision_sizes)
-        decisions, values = len(sizes), int(sizes.max())
-        self.embedding = nn.Embedding(1 + int(sizes[:-1].sum()), hidden)
-        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
-        self.head_weight = nn.Parameter(torch.empty(decisions, values, hidden))
-        self.head_bias = nn.Parameter(torch.empty(decisions, values))
-        exists = torch.arange(values) < sizes[:, None]
-        self.register_buffer("exists", exists, persistent=False)
-        self.register_buffer("first_token", 1 + sizes.cumsum(0) - sizes, persistent=False)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -0.1, 0.1)
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """What else a checkpoint must hold; ``learn`` makes their steps."""
+        return []
 
-    @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator) -> Samples:
-        """Draw ``num`` architectures; the same state of the generator draws the same ones.
-
-        The generator may live on another device than the controller.
-        """
-        noise = torch.empty(num, *self.exists.shape, device=generator.device)
-        return self._roll_out(noise.exponential_(generator=generator))
-
-    @torch.no_grad()
-    def greedy(self) -> Tensor:
-        """(D,) indices: at each decision the likeliest value, given those before it."""
-        return self._roll_out(torch.ones(1, *self.exists.shape)).indices[0]
-
-    def evaluate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies of given architectures, in one pass (teacher forcing).
+    @abstractmethod
+    def propose(self, num: int, generator: torch.Generator) -> Proposals:
+        """Architectures to train or to score; equal states of the generator give equal ones.
 
         Args:
-            indices: (M, D) int64.
+            num: How many.
+            generator: May live on another device than the controller.
+        """
+
+    @abstractmethod
+    def learn(
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+    ) -> dict[str, float]:
+        """Learn from what one call of ``propose`` gave.
+
+        Args:
+            proposals: Of this rank, as many as on every other rank.
+            scores: Of these, on the controller's device.
+            generator: On the CPU, of this rank.
+            turn: Where the controller stands in its budget.
 
         Returns:
-            Log-probability of each decision and entropy of its distribution, (M, D), in nats.
+            What to log; docs/metrics.md explains it.
         """
-        with self._full_precision():
-            tokens = functional.pad(indices[:, :-1] + self.first_token[:-1], (1, 0))
-            outputs, _ = self.lstm(self.embedding(tokens))
-            return _judge(self._log_softmax(outputs, slice(None)), indices)
 
-    def _roll_out(self, noise: Tensor) -> Samples:
-        """Take decision after decision: p / noise is largest for value v with probability p(v).
-
-        Args:
-            noise: (M, D, V), independent exponential variables; a constant takes the likeliest.
-        """
-        noise = noise.to(self.head_bias)
-        token = self.first_token.new_zeros(len(noise), 1)
-        state, indices, log_softmaxes = None, [], []
-        with self._full_precision():
-            for decision in range(len(self.exists)):
-                output, state = self.lstm(self.embedding(token), state)
-                log_softmax = self._log_softmax(output, slice(decision, decision + 1))
-                index = (log_softmax.exp() / noise[:, decision, None]).argmax(-1)
-                token = index + self.first_token[decision]
-                indices.append(index)
-                log_softmaxes.append(log_softmax)
-            drawn = torch.cat(indices, dim=1)
-            return Samples(drawn, *_judge(torch.cat(log_softmaxes, dim=1), drawn))
-
-    def _log_softmax(self, outputs: Tensor, decisions: slice) -> Tensor:
-        """(M, T, V) of the LSTM's outputs (M, T, hidden) at T consecutive decisions."""
-        logits = torch.einsum("mth,tvh->mtv", outputs, self.head_weight[decisions])
-        logits = logits + self.head_bias[decisions]
-        return logits.masked_fill(~self.exists[decisions], NEVER).log_softmax(-1)
-
-    def _full_precision(self) -> torch.autocast:
-        return torch.autocast(self.head_bias.device.type, enabled=False)
+    @abstractmethod
+    def finalists(self, num: int, generator: torch.Generator) -> Tensor:
+        """(K, D) architectures to choose the final one from, the favourite first; K <= 1 + num."""
 
 
-def _judge(log_softmax: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of the values taken and entropy, (M, D), of (M, D, V) distributions."""
-    log_prob = log_softmax.gather(-1, indices[..., None]).squeeze(-1)
-    return log_prob, -(log_softmax.exp() * log_softmax).sum(-1)
+def entropy_by_kind(entropy: Tensor) -> dict[str, float]:
+    """Mean entropy of each kind of decision, from (M, D) with the kinds in turn."""
+    means = entropy.unflatten(1, (-1, len(DECISIONS))).mean(dim=(0, 1)).tolist()
+    return {f"entropy/{kind}": mean for kind, mean in zip(DECISIONS, means, strict=True)}

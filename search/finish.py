@@ -1,8 +1,8 @@
-"""The end of a search: from the policy to one network within the target.
+"""The end of a search: from the controller to one network within the target.
 
-Many architectures are drawn from the policy and scored by their slices of the supernet. The best
-trade-offs among them are extracted, their batch norms recalibrated, and judged on the whole
-validation split. This can be killed and repeated: judged candidates are kept in the run folder.
+Its finalists are scored by their slices of the supernet. The best trade-offs among them are
+extracted, their batch norms recalibrated, and judged on the whole validation split. This can be
+killed and repeated: judged candidates are kept in the run folder.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ class Candidate:
 
 
 def draw(module: SearchModule, num: int) -> list[Code]:
-    """Distinct canonical codes: the greedy choice, ``num`` samples, and the cheapest network.
+    """Distinct canonical codes: at most ``num`` + 1 finalists, and the cheapest network.
 
     The cheapest one makes sure that something lies within the target.
     """
     space = module.space
     generator = torch.Generator().manual_seed(module.seed)
-    rows = [module.controller.greedy(), *module.controller.sample(num, generator).indices]
-    archs = [space.decode(row.tolist()) for row in rows]
+    archs = [space.decode(row) for row in module.controller.finalists(num, generator).tolist()]
     archs.append(fastest(space, module.cost_model)[0])
     return list(dict.fromkeys(space.encode(space.canonical(arch)) for arch in archs))
 

@@ -10,14 +10,13 @@ from typing import Any, Literal, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from timm.optim import create_optimizer_v2
 from torch import Tensor
 from torch.nn import functional
 
-from search.baseline import Baseline, advantages, mean_over_ranks
-from search.checks import check_identity, check_length, check_update
-from search.controller import Controller, Samples
-from search.ppo import PPO, adam, learning_rate, ppo_update
+from search.baseline import mean_over_ranks
+from search.checks import check_identity, check_length, note_idle_target
+from search.controller import Goal, Scores, Turn
+from search.controllers import ControllerSettings
 from search.reward import Reward
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
@@ -53,7 +52,7 @@ class SearchModule(pl.LightningModule):
         schedule: Schedule = Schedule(),
         weights: WeightOptimizer = WeightOptimizer(),
         sampling: Sampling = Sampling(),
-        ppo: PPO = PPO(),
+        controller: ControllerSettings = ControllerSettings(),
         final: Final = Final(),
         channels_last: bool = True,
     ) -> None:
@@ -73,37 +72,35 @@ class SearchModule(pl.LightningModule):
             schedule: warm-up, uniform sampling, policy.
             weights: optimizer of the shared weights.
             sampling: how often the controller is asked.
-            ppo: how the controller learns.
+            controller: which one, and how it learns.
             final: how the last choice is made.
             channels_last: memory format of images and weights; several times faster on CPUs.
         """
         super().__init__()
-        check_update(sampling, ppo)
         self.automatic_optimization = False
         self.space = dataclasses.replace(
             space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
         )
         self.requested_target, self.cost_unit = target, cost
         self.table_path, self.table_cache = table, FilePath(table_cache)
-        self.reward, self.schedule, self.ppo = reward, schedule, ppo
+        self.reward, self.schedule, self.controller_kind = reward, schedule, controller.kind
         self.weights, self.sampling, self.final = weights, sampling, final
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.supernet = SuperNet(self.space)
-        self.controller = Controller(self.space.decision_sizes)
-        self.baseline = Baseline(ppo.baseline_decay)
-        # The controller's gradients are averaged by ppo_update; DDP must not wait for them.
+        self.controller = controller.build(
+            self.space.decision_sizes, sampling.samples, keep=1 + final.samples
+        )
+        # The controller brings the ranks together itself; DDP must not wait for its gradients.
         self._ddp_params_and_buffers_to_ignore = [
-            f"{name}.{parameter}"
-            for name in ("controller", "baseline")
-            for parameter in getattr(self, name).state_dict(keep_vars=True)
+            f"controller.{name}" for name in self.controller.state_dict(keep_vars=True)
         ]
         self.steps_done = 0
+        self._proposed: tuple[int, list[Path]] | None = None
         self.status: dict[str, float] = {}
         self.scored: list[list[float]] = []
         self.seed = 0
         self.cost_model: CostModel
         self.target: float
-        self._restored: dict[str, Any] | None = None
 
     # --- before the first step ---------------------------------------------------------------
 
@@ -120,6 +117,9 @@ class SearchModule(pl.LightningModule):
         )
         self.target = resolve_target(self.requested_target, self.cost_model, self.space)
         check_target(self.target, self.cost_model, self.space)
+        if self.trainer.is_global_zero:
+            note_idle_target(self.target, self.cost_model, self.space)
+        self.controller.prepare(Goal(self.space, self.cost_model, self.reward, self.target))
         self.supernet.to(memory_format=self.memory_format)
 
     @property
@@ -135,22 +135,14 @@ class SearchModule(pl.LightningModule):
         return built if self.trainer.is_global_zero else build()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """One optimizer for the shared weights, one for the controller."""
+        """One optimizer for the shared weights, and what the controller has of its own."""
         check_length(self.trainer.estimated_stepping_batches, self.schedule, self.sampling)
         # Lightning has no loader yet where max_steps alone ends the search.
         self.trainer.fit_loop.setup_data()
         loader: Any = self.trainer.train_dataloader
         self._check_reward_images()
-        lr = self.weights.scaled_lr(loader.sampler.global_batch_size)
-        try:
-            optimizer = create_optimizer_v2(
-                self.supernet, self.weights.name, lr=lr, weight_decay=self.weights.weight_decay
-            )
-        except ValueError as error:
-            raise UserError(f"weights: {error}; choose another name, lr or weight_decay") from None
-        for group in optimizer.param_groups:
-            group["largest_lr"] = lr
-        return [optimizer, adam(self.controller, self.ppo)]
+        optimizer = self.weights.optimizer(self.supernet, loader.sampler.global_batch_size)
+        return [optimizer, *self.controller.optimizers]
 
     def _check_reward_images(self) -> None:
         """Find out now whether they are too few, not when the controller takes over."""
@@ -179,17 +171,25 @@ class SearchModule(pl.LightningModule):
 
     def path(self) -> Path:
         """The path of this step on this rank."""
-        rank = self.global_rank
         if self.policy_is_on:
-            generator = self._generator("path")
-            return self.space.decode(self.controller.sample(1, generator).indices[0].tolist())
-        rng = random.Random(step_seed(self.seed, self.steps_done, rank))
+            # The controller learns after every step whose number ``every`` divides.
+            group, place = divmod(self.steps_done - 1, self.sampling.every)
+            return self._proposed_paths(group)[place]
+        rng = random.Random(step_seed(self.seed, self.steps_done, self.global_rank))
         probability = self.schedule.warmup_probability(self.progress)
         return warmup_path(self.space.sample(rng), self.space, probability, rng)
 
-    def _generator(self, purpose: str) -> torch.Generator:
+    def _proposed_paths(self, group: int) -> list[Path]:
+        """The paths of all steps between two updates, proposed at once, as the LSTM is slow."""
+        if self._proposed is None or self._proposed[0] != group:
+            generator = self._generator("path", group)
+            rows = self.controller.propose(self.sampling.every, generator).indices.tolist()
+            self._proposed = group, [self.space.decode(row) for row in rows]
+        return self._proposed[1]
+
+    def _generator(self, purpose: str, step: int) -> torch.Generator:
         purposes = ("path", "samples", "minibatches", "final")
-        seed = step_seed(self.seed, self.steps_done, self.global_rank, 1 + purposes.index(purpose))
+        seed = step_seed(self.seed, step, self.global_rank, 1 + purposes.index(purpose))
         return torch.Generator().manual_seed(seed)
 
     def forward(self, images: Tensor, path: Path) -> Tensor:
@@ -206,7 +206,8 @@ class SearchModule(pl.LightningModule):
         """Train one path on one batch; then, when it is time, the controller."""
         images, labels = batch
         self.scored = []
-        optimizer, _ = cast(list[LightningOptimizer], self.optimizers())
+        given = self.optimizers()  # Lightning gives a single one without a list
+        optimizer = cast(LightningOptimizer, given[0] if isinstance(given, list) else given)
         for group in optimizer.param_groups:
             group["lr"] = group["largest_lr"] * self.schedule.learning_rate(self.progress)
         logits = self(images, self.path())
@@ -240,38 +241,34 @@ class SearchModule(pl.LightningModule):
     # --- the controller step ------------------------------------------------------------------
 
     def _controller_step(self) -> None:
-        """Score sampled architectures on one reward batch and improve the policy (PPO)."""
-        samples = self.controller.sample(self.sampling.samples, self._generator("samples"))
-        archs = [self.space.decode(row) for row in samples.indices.tolist()]
-        update = self.steps_done // self.sampling.every
-        batch = self.data.reward_batch(update, self.global_rank)
+        """Score proposed architectures on one reward batch and let the controller learn."""
+        step = self.steps_done
+        proposals = self.controller.propose(self.sampling.samples, self._generator("samples", step))
+        archs = [self.space.decode(row) for row in proposals.indices.tolist()]
+        batch = self.data.reward_batch(step // self.sampling.every, self.global_rank)
         accuracy = self.accuracies(archs, batch)
         cost = torch.tensor([self.cost_model.predict(self.space.spec(arch)) for arch in archs])
-        rewards = self.reward(accuracy, cost, self.target)
-        logs = self._improve_policy(samples, rewards.to(self.device))
-        means = torch.stack([rewards.mean(), accuracy.mean(), cost.mean()])
-        means = mean_over_ranks(means.to(self.device))
-        named = dict(
-            zip(("reward/mean", "reward/accuracy", "cost/mean"), means.tolist(), strict=True)
+        reward = self.reward(accuracy, cost, self.target)
+        scores = Scores(*(one.to(self.device) for one in (accuracy, cost, reward)))
+        logs = self.controller.learn(
+            proposals, scores, self._generator("minibatches", step), self._turn()
         )
-        over = {"cost/over_target": float((cost > self.target).float().mean())}
-        self.status |= {"accuracy": named["reward/accuracy"], "reward": named["reward/mean"]}
-        self._log(named | over | logs)
-        self.scored = torch.stack([accuracy, cost, rewards], dim=1).tolist()
+        self._log_scores(scores, logs)
+        self.scored = torch.stack([accuracy, cost, reward], dim=1).tolist()
 
-    def _improve_policy(self, samples: Samples, rewards: Tensor) -> dict[str, float]:
-        optimizer = self.trainer.optimizers[1]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.progress, self.schedule.uniform, self.ppo)
-        return ppo_update(
-            self.controller,
-            optimizer,
-            samples,
-            advantages(rewards, self.baseline, self.ppo.normalise),
-            self.ppo,
-            mean_over_ranks,
-            self._generator("minibatches"),
-        )
+    def _turn(self) -> Turn:
+        """Which of the controller's updates this step makes."""
+        total = int(self.trainer.estimated_stepping_batches)
+        steps = self.schedule.update_steps(total, self.sampling.every)
+        return Turn(steps.index(self.steps_done), len(steps))
+
+    def _log_scores(self, scores: Scores, logs: dict[str, float]) -> None:
+        means = torch.stack([scores.reward.mean(), scores.accuracy.mean(), scores.cost.mean()])
+        reward, accuracy, cost = mean_over_ranks(means).tolist()
+        self.status |= {"accuracy": accuracy, "reward": reward}
+        over = float((scores.cost > self.target).float().mean())
+        means_by_name = {"reward/mean": reward, "reward/accuracy": accuracy, "cost/mean": cost}
+        self._log({**means_by_name, "cost/over_target": over, **logs})
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory, on this device and in the memory format of the weights."""
@@ -299,6 +296,7 @@ class SearchModule(pl.LightningModule):
             "cost": f"{self.cost_unit} {self.cost_model.hash}".strip(),
             "target": self.target,
             "seed": self.seed,
+            "controller": self.controller_kind,
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -313,3 +311,4 @@ class SearchModule(pl.LightningModule):
         """
         check_identity(checkpoint.get("search"), self._identity())
         self.steps_done = checkpoint["search"]["steps_done"]
+        self._proposed = None

@@ -61,6 +61,11 @@ class Schedule:
         done = min(1.0, progress / self.uniform)
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
+    def update_steps(self, total: int, every: int) -> range:
+        """The steps of ``total`` after which the controller learns, one in ``every``."""
+        first = next(step for step in range(0, total, every) if step / total >= self.uniform)
+        return range(first, total, every)
+
 
 def _fading(progress: float, end: float) -> float:
     return max(0.0, 1 - progress / end) if end else 0.0

@@ -1,10 +1,14 @@
-"""Settings of a search that a config names, beside the schedule, the reward and PPO."""
+"""Settings of a search that a config names, beside the schedule, the reward and the controller."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from timm.optim import create_optimizer_v2
+from torch import nn
+from torch.optim import Optimizer
 
 from supernet.errors import UserError
 
@@ -32,6 +36,21 @@ class WeightOptimizer:
         _check("weights", {"lr_batch": self.lr_batch}, least=1)
         _check("weights", {"weight_decay": self.weight_decay}, least=0)
         _check("weights", {"label_smoothing": self.label_smoothing}, least=0, below=1)
+
+    def optimizer(self, supernet: nn.Module, global_batch: int) -> Optimizer:
+        """The optimizer for ``global_batch`` images per step; groups know their ``largest_lr``.
+
+        Raises:
+            UserError: for a name that timm does not know, and settings that it refuses.
+        """
+        lr = self.scaled_lr(global_batch)
+        try:
+            built = create_optimizer_v2(supernet, self.name, lr=lr, weight_decay=self.weight_decay)
+        except ValueError as error:
+            raise UserError(f"weights: {error}; choose another name, lr or weight_decay") from None
+        for group in built.param_groups:
+            group["largest_lr"] = lr
+        return built
 
     def scaled_lr(self, global_batch: int) -> float:
         """Largest learning rate for ``global_batch`` images per step."""
@@ -62,7 +81,7 @@ class Final:
     """How the end of a search spends its time."""
 
     samples: int = 256
-    """Architectures drawn from the policy."""
+    """Architectures drawn from the policy, or the best that a controller without one has met."""
     candidates: int = 24
     """How many of them are judged on the whole validation split."""
     recalibration_images: int = 2048

@@ -145,15 +145,15 @@ def test_each_run_keeps_its_config_and_a_changed_option_survives_a_resume(
     assert (first / "config.yaml").read_bytes() == kept
 
     longer = [*again, "1", "--ckpt_path", "last", "--trainer.max_steps", "30"]
-    search(*longer, "--model.ppo.epochs", "3")
+    search(*longer, "--model.controller.ppo.epochs", "3")
     assert saved(first)["trainer"]["max_steps"] == 30
-    assert saved(first)["model"]["ppo"]["epochs"] == 3
+    assert saved(first)["model"]["controller"]["ppo"]["epochs"] == 3
     assert "ckpt_path" not in saved(first)
     last = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["search"]["steps_done"] == 30
 
     found = parsed("fit", "-c", first / "config.yaml", "--run", tmp_path / "next")
-    assert (found.model.target, found.model.ppo.epochs) == ("p40", 3)
+    assert (found.model.target, found.model.controller.ppo.epochs) == ("p40", 3)
     assert (found.trainer.max_steps, found.data.init_args.resolution) == (30, 8)
 
 

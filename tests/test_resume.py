@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from search.__main__ import main
+from search.module import SearchModule
+from supernet.errors import UserError
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -71,11 +75,49 @@ def last_step(run):
     return int(rows[-1].split(",")[0]) if rows else -1
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_search_killed_three_times_ends_as_if_it_had_not_been(tiny_search, tmp_path, processes):
+@pytest.mark.parametrize("kind", ["ppo", "evolution"])
+def test_a_search_stopped_before_and_between_paths_proposed_at_once_takes_the_same(
+    tiny_search, tmp_path, monkeypatch, kind
+):
+    """Those of steps 21 and 22 are proposed together, after the controller has learned at 20."""
+    options = ["--model.controller.kind", kind, "--model.controller.evolution.population", "4"]
+    arguments = ["search", "fit", *tiny_search, "--checkpoint_every_s", "0", *options]
+    train = SearchModule.training_step
+
+    def run(*more, stop=None):
+        def stopping(module, *batch):
+            if module.steps_done == stop:
+                raise UserError("stopped here")
+            train(module, *batch)
+
+        monkeypatch.setattr(SearchModule, "training_step", stopping)
+        monkeypatch.setattr(sys, "argv", [*arguments, *more])
+        main()
+
+    for options, stop in (((), 21), (("--ckpt_path", "last"), 22)):
+        with pytest.raises(SystemExit):
+            run(*options, stop=stop)
+    run("--ckpt_path", "last")
+    run("--run", str(tmp_path / "whole"))
+    assert state_hash(tmp_path / "run") == state_hash(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("processes", "kind"),
+    [
+        (1, "ppo"),
+        pytest.param(2, "ppo", marks=pytest.mark.slow),
+        pytest.param(1, "evolution", marks=pytest.mark.slow),
+        pytest.param(2, "evolution", marks=pytest.mark.slow),
+    ],
+)
+def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
+    tiny_search, tmp_path, processes, kind
+):
     parallel = ["--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true"]
     arguments = [
         *tiny_search, "--checkpoint_every_s", "0", *(parallel if processes > 1 else []),
+        "--model.controller.kind", kind, "--model.controller.evolution.population", "4",
     ]  # fmt: skip
     run, whole = tmp_path / "run", tmp_path / "whole"
     last = run / "checkpoints" / "last.ckpt"

@@ -96,3 +96,22 @@ def test_the_command_line_sets_the_reward():
     parser.add_argument("--reward", type=Reward, default=Reward())
     arguments = parser.parse_args(["--reward.kind=soft", "--reward.beta=-0.15"])
     assert parser.instantiate_classes(arguments).reward == Reward("soft", beta=-0.15)
+
+
+@pytest.mark.parametrize("kind", ["absolute", "soft", "hard"])
+def test_with_an_exponent_of_zero_cost_is_free(kind):
+    free = Reward(kind, alpha=None if kind == "absolute" else 0.0, beta=0.0)
+    assert [free(ACCURACY, cost, TARGET_MS) for cost in (20.0, 80.0, 320.0)] == [ACCURACY] * 3
+
+
+def test_the_steeper_the_exponent_the_nearer_the_target_is_to_a_wall():
+    above = [Reward("hard", beta=beta)(ACCURACY, 160.0, TARGET_MS) for beta in (-1, -10, -100)]
+    assert above == pytest.approx([ACCURACY * 2.0**beta for beta in (-1, -10, -100)])
+    assert Reward("hard", beta=-100.0)(ACCURACY, 79.0, TARGET_MS) == ACCURACY
+
+
+def test_equal_exponents_make_the_soft_reward_a_power_on_both_sides():
+    """MnasNet, eq. 2 with alpha = beta: the reward of a ratio and of its inverse multiply to 1."""
+    for ratio in (1.5, 3.0):
+        faster, slower = (Reward("soft")(1.0, cost, 1.0) for cost in (1 / ratio, ratio))
+        assert faster * slower == pytest.approx(1.0)

@@ -30,6 +30,20 @@ def test_the_learning_rate_ramps_up_and_falls_to_its_floor_when_the_policy_begin
     assert schedule.learning_rate(0.8) == schedule.learning_rate(1.0) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(
+    ("uniform", "total", "every", "steps"),
+    [
+        (0.8, 24, 2, [20, 22]),
+        (0.8, 3000, 8, range(2400, 3000, 8)),
+        (0.0, 5, 2, [0, 2, 4]),
+        (0.1, 30, 3, range(3, 30, 3)),
+    ],
+)
+def test_the_controller_learns_after_these_steps(uniform, total, every, steps):
+    schedule = Schedule(warmup=0.0, stream=0.0, uniform=uniform)
+    assert list(schedule.update_steps(total, every)) == list(steps)
+
+
 def test_without_warmup_nothing_is_warmed_up():
     assert Schedule(warmup=0).warmup_probability(0) == 0
 

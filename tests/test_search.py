@@ -127,6 +127,38 @@ def test_without_loggers_the_folder_is_still_whole(search, tiny_search, tmp_path
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == FIGURES
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["evolution", "cost_gradient"]
+    + [pytest.param(kind, marks=pytest.mark.slow) for kind in ("reinforce", "tunas", "random")],
+)
+def test_a_search_ends_within_the_target_under_every_controller(
+    search, tiny_search, tmp_path, capsys, kind
+):
+    search(*tiny_search, "--model.controller.kind", kind)
+    found = read_arch(tmp_path / "run" / "arch.json")
+    assert found.predicted <= found.target
+    assert "constrains nothing" not in capsys.readouterr().out
+    learned = [row["entropy/op"] for row in rows(tmp_path / "run" / "metrics.csv")]
+    assert sum(map(bool, learned)) == 2
+
+
+def test_a_target_above_the_dearest_network_is_noted(search, tiny_search, capsys):
+    search(*tiny_search, "--model.target", "1e9")
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert note.startswith("note: target 1e+09 macs constrains nothing, as the dearest network ")
+
+
+def test_another_controller_does_not_continue_a_search(search, tiny_search, capsys):
+    search(*tiny_search)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        search(*tiny_search, "--model.controller.kind", "tunas", "--ckpt_path", "last")
+    assert leaving.value.code == 2
+    expected = "error: the checkpoint's controller is ppo, this search's is tunas:"
+    assert capsys.readouterr().err.startswith(expected)
+
+
 def test_a_search_keeps_to_the_restrictions_of_its_space(search, tiny_search, tmp_path):
     limits = "[{block: 1, ops: [sepconv], ses: [0.0]}, {block: 4, skips: [pool], layers: [0]}]"
     search(*tiny_search, f"--model.space.restrictions={limits}")
@@ -270,7 +302,7 @@ class RankProbe(pl.Callback):
 
     def on_train_end(self, trainer, module):
         state = {}
-        for part in ("supernet", "controller", "baseline"):
+        for part in ("supernet", "controller"):
             digest = hashlib.sha256()
             for name, tensor in sorted(getattr(module, part).state_dict().items()):
                 digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

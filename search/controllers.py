@@ -1,0 +1,62 @@
+"""The controllers that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from search.controller import Controller
+from search.cost_gradient import CostGradient, DifferentiableCost
+from search.evolution import Evolution, RegularisedEvolution
+from search.policy import IndependentPolicy, LstmPolicy
+from search.policy_gradient import PolicyGradient
+from search.ppo import PPO
+from search.random_search import RandomSearch
+from search.reinforce import Reinforce, Tunas
+
+Kind = Literal["ppo", "reinforce", "tunas", "cost_gradient", "evolution", "random"]
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """Who proposes architectures.
+
+    * ``ppo``: an LSTM that learns by PPO (MnasNet).
+    * ``reinforce``: the same LSTM, by REINFORCE (ENAS).
+    * ``tunas``: independent categoricals, by REINFORCE (TuNAS).
+    * ``cost_gradient``: the same, with the exact gradient of the expected cost.
+    * ``evolution``: regularised evolution (AmoebaNet).
+    * ``random``: uniform sampling, which keeps what scored best.
+    """
+
+    kind: Kind = "ppo"
+    """Which of them; the sections below hold the settings of each."""
+    ppo: PPO = field(default_factory=PPO)
+    reinforce: Reinforce = field(default_factory=Reinforce)
+    tunas: Tunas = field(default_factory=Tunas)
+    cost_gradient: DifferentiableCost = field(default_factory=DifferentiableCost)
+    evolution: Evolution = field(default_factory=Evolution)
+
+    def build(self, decision_sizes: Sequence[int], samples: int, keep: int) -> Controller:
+        """The controller for a space.
+
+        Args:
+            decision_sizes: ``MnasSpace.decision_sizes``.
+            samples: Architectures per update and process.
+            keep: How many architectures one without a policy remembers for the final choice.
+
+        Raises:
+            UserError: when an update has too few samples.
+        """
+        if self.kind == "random":
+            return RandomSearch(decision_sizes, keep)
+        if self.kind == "evolution":
+            return RegularisedEvolution(decision_sizes, self.evolution, keep)
+        if self.kind == "cost_gradient":
+            return CostGradient(decision_sizes, self.cost_gradient)
+        if self.kind == "tunas":
+            return PolicyGradient(IndependentPolicy(decision_sizes), self.tunas)
+        settings = self.ppo if self.kind == "ppo" else self.reinforce
+        settings.check_samples(samples)
+        return PolicyGradient(LstmPolicy(decision_sizes), settings)
