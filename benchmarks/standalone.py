@@ -125,7 +125,9 @@ def report(runs: dict[int, np.ndarray], bands: np.ndarray, config: dict) -> None
     found = {steps: judge(runs[steps], runs.get(2 * steps), bands) for steps in runs}
     print(*table(found), sep="\n")
     for steps, length in found.items():
-        record("standalone", {**config, "steps": steps}, 0, length._asdict())
+        # JSON has no NaN, which stands for what the doubled length has not shown yet.
+        known = {name: None if np.isnan(v) else v for name, v in length._asdict().items()}
+        record("standalone", {**config, "steps": steps}, 0, known)
     shortest: Sequence[int] = [steps for steps, length in found.items() if length.passes][:1]
     print(f"the shortest length that passes: {shortest[0] if shortest else 'none of these'}")
 
