@@ -19,7 +19,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -30,6 +29,7 @@ from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.network import Network
 from supernet.spec import NetSpec
+from supernet.trainingfile import make_data
 
 NUM_IMAGES = 256
 """Validation images that every file must agree on."""
@@ -205,17 +205,14 @@ def validation_images(run: Path, spec: NetSpec) -> Tensor:
 
 def _datamodule(path: Path) -> pl.LightningDataModule:
     """The data of a run, from its saved configuration."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(pl.LightningDataModule, "data")
     try:
         settings = yaml.safe_load(path.read_text())["data"]
-        config = parser.parse_object({"data": settings})
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): name a run's folder") from None
-    except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError
+    except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not describe data: {reason}") from None
-    return parser.instantiate_classes(config)["data"]
+    return make_data(settings, str(path))
 
 
 def _check_formats(names: Sequence[str]) -> None:
