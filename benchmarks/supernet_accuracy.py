@@ -17,13 +17,13 @@ import torch
 import yaml
 
 from benchmarks.record import machine, record
-from search.finish import accuracy
 from search.module import Batch
 from supernet.checkpoint import load_supernet
 from supernet.cpu import keep_freed_memory, remember_kernels
 from supernet.data import Digits
 from supernet.network import recalibrate
 from supernet.rundata import RunData
+from supernet.standalone import evaluate
 
 
 def laid_out(batches: Iterable[Batch]) -> list[Batch]:
@@ -53,7 +53,7 @@ def main() -> None:
     for _ in range(args.archs):
         network = supernet.extract(supernet.space.sample(rng))
         recalibrate(network.to(memory_format=torch.channels_last), weights)
-        accuracies.append(accuracy(network, held_out))
+        accuracies.append(evaluate(network, held_out).accuracy)
     state = torch.load(path, weights_only=True)["search"]
     result = {
         "steps": state["steps_done"],

@@ -8,15 +8,16 @@ killed and repeated: judged candidates are kept in the run folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import distributed
 
-from search.module import Batch, SearchModule
-from supernet.network import Network, recalibrate
+from search.module import SearchModule
+from supernet.network import recalibrate
+from supernet.standalone import evaluate
 from supernet.target import fastest
 
 Code = tuple[int, ...]
@@ -137,18 +138,7 @@ class Judge:
         with module.trainer.precision_plugin.forward_context():
             calibrating = (module.moved(batch)[0] for batch in data.weights_batches(self.images))
             recalibrate(network, calibrating)
-            return accuracy(network, (module.moved(batch) for batch in data.val_batches()))
-
-
-@torch.no_grad()
-def accuracy(network: Network, batches: Iterable[Batch]) -> float:
-    """Share of correct answers of a network in eval mode over (images, labels) batches."""
-    network.eval()
-    right = total = 0
-    for images, labels in batches:
-        right += int((network(images).argmax(1) == labels).sum())
-        total += len(labels)
-    return right / total
+            return evaluate(network, map(module.moved, data.val_batches())).accuracy
 
 
 def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:
