@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from search.rank_cache import commit, short_hash
 from supernet.device import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
@@ -25,15 +24,9 @@ def machine() -> str:
     )
 
 
-def commit() -> str:
-    """The commit that is measured, marked where the tree differs from it."""
-    line = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def config_hash(config: Any) -> str:
     """A short name of a configuration."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    return short_hash(config)[:12]
 
 
 def record(name: str, config: Any, seed: int, result: dict[str, Any]) -> None:

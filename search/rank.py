@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from search.rank_statistics import Yardstick
 from search.rank_trainings import Job, Trainer, Trainings, jobs_of
 from search.settings import Final
 from supernet.archfile import write_atomic
+from supernet.command import Parser
 from supernet.ending import run_command
 from supernet.errors import UserError
 from supernet.plots import save_figure
@@ -34,18 +34,6 @@ from supernet.space import MnasSpace
 from supernet.spacefile import read_space
 from supernet.target import cost_model
 from supernet.trainingfile import read_training
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other bad input, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

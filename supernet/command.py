@@ -31,15 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Reports a wrong command line as every other bad input: one line, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise it.
+
+        Raises:
+            UserError: always.
+        """
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m supernet.space", allow_abbrev=False)
+    parser = Parser(prog="python -m supernet.space", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="show, compare or size")
     names = (
         f"an arch.json or one of {', '.join(published)}, also with a width multiplier as in"
