@@ -32,6 +32,7 @@ from supernet.run import LastCheckpoint, SeedEachStep
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
 from supernet.standalone import Recipe
+from tests.interrupted import Kill, assert_same_weights, weights
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "digits" / "detect.yaml"
@@ -39,6 +40,7 @@ QUICK = Recipe(
     optimizer="adamw", lr=0.08, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1,
     dropout=0, label_smoothing=0,
 )  # fmt: skip
+
 SMALL = SSDLite((8, 16), (16,), (0.2, 0.6))
 
 
@@ -73,27 +75,6 @@ def boxes(**changes):
     settings = {"resolution": 64, "batch_size": 4, "train_images": 16, "val_images": 6,
                 "test_images": 7, **changes}  # fmt: skip
     return RunData(DigitBoxes(**settings), role="retrain", seed=0)
-
-
-def weights(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def assert_same_weights(left, right):
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert torch.equal(value, right[name]), name
-
-
-class Kill(pl.Callback):
-    """Ends a run as a signal would: before the batch of a step, with no word to anyone."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            raise RuntimeError("killed")
 
 
 def test_the_config_trains_and_is_tested_through_the_command(arch, tmp_path, monkeypatch, capsys):

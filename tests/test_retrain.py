@@ -30,12 +30,14 @@ from supernet.run import LastCheckpoint, SeedEachStep
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
 from supernet.standalone import PAPER, Recipe, WeightEma, update_average
+from tests.interrupted import Kill, assert_same_weights, weights
 
 ROOT = Path(__file__).parent.parent
 SPACE = MnasSpace(
     base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
     resolution=8, classes=10,
 )  # fmt: skip
+
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1)
 
 
@@ -67,27 +69,6 @@ def trainer_for(folder, *callbacks, max_epochs=2, **settings):
 
 def digits(batch_size=16):
     return RunData(Digits(resolution=8, batch_size=batch_size), role="retrain", seed=0)
-
-
-def weights(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def assert_same_weights(left, right):
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert torch.equal(value, right[name]), name
-
-
-class Kill(pl.Callback):
-    """Ends a run as a signal would: before the batch of a step, with no word to anyone."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            raise RuntimeError("killed")
 
 
 def test_learning_rate_grows_linearly_with_the_images_of_a_step():

@@ -17,12 +17,11 @@ from timm.data import (
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
 
-import supernet.timm_models  # noqa: F401  registers the model
-from supernet.archfile import ArchFile, load_spec, write_arch
+from supernet.archfile import ArchFile, write_arch
 from supernet.data import ImageFolder
 from supernet.errors import UserError
-from supernet.network import Network
 from supernet.space import MnasSpace
+from tests.timm_networks import create, trained
 
 BIG = MnasSpace(width=0.25, resolution=56, classes=10, head=48)
 """The paper's strides; images of 56 px."""
@@ -49,19 +48,6 @@ def write(path, space, seed):
 @pytest.fixture
 def arch(tmp_path):
     return write(tmp_path / "arch.json", TINY, 3)
-
-
-def create(arch, **settings):
-    return timm.create_model("mnasnet_searched", arch=arch, **settings)
-
-
-def trained(arch):
-    """The arch's Network with statistics that are not those of a fresh one."""
-    network = Network(load_spec(arch))
-    side = network.spec.resolution
-    for _ in range(20):
-        network(torch.randn(16, 3, side, side))
-    return network.eval()
 
 
 @pytest.mark.parametrize(("space", "seed"), [(BIG, 0), (BIG, 1), (TINY, 2), (TINY, 3)])

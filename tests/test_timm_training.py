@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import safetensors.torch
-import timm
 import torch
 from PIL import Image
 from timm.data import create_dataset, create_loader, resolve_model_data_config
@@ -17,7 +16,6 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, CheckpointSaver, ModelEmaV3, accuracy
 from torch.nn import functional
 
-import supernet.timm_models  # noqa: F401  registers the model
 from retrain.cli import run_callbacks
 from retrain.export import load_network
 from retrain.module import RetrainModule
@@ -26,6 +24,7 @@ from supernet.data import Digits
 from supernet.errors import UserError
 from supernet.network import Network
 from supernet.space import MnasSpace
+from tests.timm_networks import create, trained
 
 SPACE = MnasSpace(
     base_filters=(8, 16, 24), base_layers=(1, 2, 1), strides=(2, 1, 2), stem=8, stem_stride=1,
@@ -42,19 +41,6 @@ def arch(tmp_path):
     path = tmp_path / "arch.json"
     write_arch(path, ArchFile(SPACE, arch, **fields, **text, seed=0, step=0))
     return str(path)
-
-
-def create(arch, **settings):
-    return timm.create_model("mnasnet_searched", arch=arch, **settings)
-
-
-def trained(arch):
-    """The arch's Network with statistics that are not those of a fresh one."""
-    network = Network(load_spec(arch))
-    side = network.spec.resolution
-    for _ in range(20):
-        network(torch.randn(16, 3, side, side))
-    return network.eval()
 
 
 def images(folder, side=72):
