@@ -21,10 +21,9 @@ import pytest
 
 from supernet.arch import Arch
 from supernet.cost import count_layer
-from supernet.device import OnnxFile, ThisMachine
 from supernet.errors import UserError
-from supernet.latency import measure_onnx, measure_specs, table_for
-from supernet.measuring import NETWORKS, PARTS, Bench, Turns, estimate
+from supernet.latency import table_for
+from supernet.measuring import PARTS, Bench, Turns, estimate
 from supernet.parts import Body, Head, Stem, parts, space_layers, space_parts
 from supernet.published import published_spec
 from supernet.space import MnasSpace
@@ -353,62 +352,3 @@ def test_a_killed_build_leaves_no_file(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-# --- this machine -----------------------------------------------------------------------------
-
-
-def test_this_machine_builds_a_table_of_a_small_space(tmp_path):
-    space = dataclasses.replace(TINY, ops=("mbconv3",), kernels=(3,), ses=(0.0,), head=16)
-    spec = middle(space)
-    table = table_for(space, [spec], tmp_path, progress=False)
-    assert table.predict(spec) > 0
-    assert table.held_out.networks >= 5
-    assert all(len(times) == 2 and min(times) > 0 for times in table.entries.values())
-
-
-def test_networks_are_measured_in_the_order_they_come():
-    small = published_spec("mnasnet_small").scaled(resolution=32, classes=10)
-    large = published_spec("mnasnet_a1").scaled(resolution=32, classes=10)
-    first, second, third = measure_specs([large, small, large], sessions=1, visits=3)
-    assert first == third
-    assert min(first, second) > 0
-    assert measure_specs([]) == []
-
-
-def test_a_file_that_is_no_network_is_refused(tmp_path):
-    path = tmp_path / "net.onnx"
-    with pytest.raises(UserError, match=r"there is no file .*net\.onnx"):
-        measure_onnx(path, 32)
-    path.write_bytes(b"no network")
-    with pytest.raises(UserError, match="measuring process") as caught:
-        measure_onnx(path, 32)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_network_file_is_measured(tmp_path):
-    from supernet.onnx_graph import network_model
-
-    path = tmp_path / "net.onnx"
-    path.write_bytes(network_model(middle(TINY)).SerializeToString())
-    assert measure_onnx(path, TINY.resolution, sessions=1, visits=3) > 0
-
-
-def test_a_measuring_process_that_dies_is_reported():
-    with ThisMachine() as device:
-        device._process.kill()
-        device._process.wait()
-        with pytest.raises(UserError, match="ended with status -9: killed from outside"):
-            device.load([middle(TINY)])
-
-
-def test_the_measuring_process_ends_with_its_parent():
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "supernet.timing"]
-    done = subprocess.run(command, input=b"", env=environment, capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (0, b"")
-
-
-def test_subjects_are_told_apart_by_what_they_hold(tmp_path):
-    assert OnnxFile(tmp_path / "a.onnx", 32).key != OnnxFile(tmp_path / "b.onnx", 32).key
-    assert NETWORKS.group_size < PARTS.group_size
