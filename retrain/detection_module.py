@@ -13,9 +13,9 @@ from retrain.backbone_start import BackboneStart
 from retrain.detection import ExtraMaps, SSDLite, make_detector
 from retrain.recipe_module import RecipeModule, place, refuse_another
 from supernet.boxes import Target
+from supernet.ending import say
 from supernet.errors import UserError
 from supernet.standalone import PAPER, Recipe
-from supernet.warm_start import say
 
 Batch = tuple[list[Tensor], list[Target]]
 """Normalised images (3, R, R) and the target of each."""

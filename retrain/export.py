@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Subset
 from retrain.cli import checkpoint_path
 from retrain.formats import FORMATS, Format
 from supernet.archfile import write_atomic
-from supernet.ending import run_command
+from supernet.ending import run_command, say
 from supernet.errors import UserError
 from supernet.network import Network
 from supernet.spec import NetSpec
@@ -82,7 +82,7 @@ def _export_one(network: Network, images: Tensor, run: Path, name: str) -> dict[
     """Write one file and say what it is."""
     kind = FORMATS[name]
     target = run / f"network.{kind.suffix}"
-    _say(f"{name}: writing {target}")
+    say(f"{name}: writing {target}")
     # Exporters know no atomic writing, and some write several files.
     try:
         with tempfile.TemporaryDirectory(dir=run, prefix=".export-") as folder:
@@ -94,7 +94,7 @@ def _export_one(network: Network, images: Tensor, run: Path, name: str) -> dict[
             f"cannot write {target}: {error.strerror}; an earlier file is as it was: make room or"
             " mend the folder, then run the same command again"
         ) from None
-    _say(f"{name}: checking it on {len(images)} validation images")
+    say(f"{name}: checking it on {len(images)} validation images")
     entry = {
         "file": target.name,
         "bytes": target.stat().st_size,
@@ -103,13 +103,13 @@ def _export_one(network: Network, images: Tensor, run: Path, name: str) -> dict[
     }
     if entry["failure"]:
         return entry
-    _say(
+    say(
         f"{name}: {entry['bytes'] / 1e6:.1f} MB, logits within {entry['max_difference']:.1g} of"
         f" PyTorch's, {entry['agreement']:.1%} of images keep their class"
     )
     if kind.latency:
         entry["latency_ms"] = kind.latency(target, network.spec.resolution)
-        _say(f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine")
+        say(f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine")
     return entry
 
 
@@ -221,10 +221,6 @@ def _check_formats(names: Sequence[str]) -> None:
             raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
         if importlib.util.find_spec(FORMATS[name].package) is None:
             raise UserError(f"format {name} needs `pip install mnasnet-search[{name}]`")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -9,9 +9,10 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from retrain.recipe_module import RecipeModule, place
 from supernet.cost import count
+from supernet.ending import say
 from supernet.spec import NetSpec
 from supernet.standalone import PAPER, Recipe
-from supernet.warm_start import WarmStart, say
+from supernet.warm_start import WarmStart
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, 3, R, R) and labels (B,)."""

@@ -26,7 +26,7 @@ from search.rank_trainings import Job, Trainer, Trainings, jobs_of
 from search.settings import Final
 from supernet.archfile import write_atomic
 from supernet.command import Parser
-from supernet.ending import run_command
+from supernet.ending import run_command, say
 from supernet.errors import UserError
 from supernet.plots import save_figure
 from supernet.rundata import image_shape
@@ -171,11 +171,6 @@ class Ranking:
         self.options.run.mkdir(parents=True, exist_ok=True)
         figure = draw_ranking(yardstick, scores[name], name, labels, note)
         save_figure(figure, self.options.run / "rank.png")
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)  # noqa: T201
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How a command ends: bad input in one line and status 2, Ctrl-C in one line and status 130."""
+"""How a command speaks and ends: bad input in one line and status 2, Ctrl-C likewise and 130."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from supernet.cpu import keep_freed_memory, remember_kernels
 from supernet.errors import UserError
@@ -25,9 +26,15 @@ def one_line(message: str) -> str:
     return " ".join(message.split())
 
 
+@rank_zero_only
+def say(line: str) -> None:
+    """Print a line at once, on the first process; Lightning's own are kept from the user."""
+    print(line, flush=True)  # noqa: T201 - this is where commands speak
+
+
 def exit_with(message: str) -> NoReturn:
     """End the command over bad input: one line on stderr, status 2."""
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201 - a command's own last line
     raise SystemExit(EXIT_USER_ERROR)
 
 
@@ -80,5 +87,5 @@ def _quieten() -> None:
 
 
 def _interrupted(way_on: str) -> NoReturn:
-    print(f"stopped: go on with {way_on}", file=sys.stderr)  # noqa: T201
+    print(f"stopped: go on with {way_on}", file=sys.stderr)  # noqa: T201 - likewise
     raise SystemExit(EXIT_INTERRUPTED)

@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 import timm
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from timm.models import is_model_pretrained
 from torch import nn
 
 from supernet.archfile import is_file_name, read_arch
 from supernet.checkpoint import load_supernet
+from supernet.ending import say
 from supernet.errors import UserError
 from supernet.layers import Weights
 from supernet.network import Network
@@ -123,12 +123,6 @@ def load(weights: Weights, network: Network) -> None:
         weights = {**weights, **fresh}
         say(f"the classifier starts fresh: {kept} classes, where the weights have {given}")
     network.load_state_dict(weights)
-
-
-@rank_zero_only
-def say(line: str) -> None:
-    """Print on the first process; the commands keep Lightning's own lines from the user."""
-    print(line, flush=True)  # noqa: T201
 
 
 def pretrained_name(arch: str) -> str:
