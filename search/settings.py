@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from timm.optim import create_optimizer_v2
 from torch import nn
 from torch.optim import Optimizer
 
 from supernet.errors import UserError
+from supernet.optimizer import make_optimizer
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class WeightOptimizer:
         """
         lr = self.scaled_lr(global_batch)
         try:
-            built = create_optimizer_v2(supernet, self.name, lr=lr, weight_decay=self.weight_decay)
+            built = make_optimizer(supernet, self.name, lr=lr, weight_decay=self.weight_decay)
         except ValueError as error:
             raise UserError(f"weights: {error}; choose another name, lr or weight_decay") from None
         for group in built.param_groups:

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from supernet.errors import UserError
 from supernet.loading import resumable
 from supernet.network import Network
+from supernet.optimizer import make_optimizer
 from supernet.spec import NetSpec
 
 
@@ -102,7 +103,7 @@ class Recipe:
         """
         extra: dict[str, Any] = {"eps": self.eps} if self.eps else {}
         try:
-            return create_optimizer_v2(
+            return make_optimizer(
                 network,
                 self.optimizer,
                 lr=self.lr * images_per_step / 256,
