@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from supernet.data import Digits, ImageParts
+from supernet.data import ImageParts, source_digits, stratified_split
 from supernet.errors import UserError
-from supernet.images import DigitImages, Sample
+from supernet.images import Sample
 
 NUM_DRAWS = 6
 """Uniform numbers of each digit and fragment: angle, side, x, y, and direction and place of the
@@ -177,15 +177,18 @@ def _placed(shapes: Tensor, angle: Tensor, side: Tensor, centre: Tensor, size: i
 class ClutteredDigits(ImageParts):
     """The embedded digits among clutter: as hard as you like, and networks differ.
 
-    Parts as in ``Digits``, by source digit: test 20 %, val 10 %, reward 10 %, weights the rest;
-    fragments come from digits of the same part. Training images are drawn anew for each seed.
-    Evaluation images are fixed by ``split_seed``; each source digit gives ``copies`` of them.
+    Parts as in ``Digits``, by source digit: test 40 %, val 15 %, reward 15 %, weights the rest;
+    fragments come from digits of the same part. Evaluation images are fixed by ``split_seed``;
+    each source digit gives ``copies`` of them. Training images are fixed as well, or drawn anew
+    for each seed: with few fixed ones a training ends sooner, and networks differ in how they
+    generalise.
 
     Args:
         resolution: width and height in px, 8 to 64.
         batch_size: images per batch and process.
         difficulty: how the digits are cluttered.
         copies: images of each source digit for evaluation: more of them, less noise.
+        train_copies: fixed images of each source digit for training; 0 draws them anew.
         split_seed: seed of the split and of the evaluation images.
         num_workers: worker processes; a batch costs less than handing it over, so 0 is fastest.
 
@@ -193,7 +196,7 @@ class ClutteredDigits(ImageParts):
         UserError: if a value is out of range.
     """
 
-    EVALUATED: ClassVar = ("test", "val", "reward")
+    SHARES: ClassVar = {"test": 0.4, "val": 0.15, "reward": 0.15}
 
     def __init__(
         self,
@@ -201,37 +204,39 @@ class ClutteredDigits(ImageParts):
         batch_size: int = 64,
         difficulty: Difficulty = Difficulty(),
         copies: int = 8,
+        train_copies: int = 0,
         split_seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         if not 8 <= resolution <= 64:
             raise UserError(f"cluttered digits have a resolution of 8 to 64 px, got {resolution}")
-        if copies < 1:
-            raise UserError(f"copies is {copies}, it must be at least 1")
+        for name, value, least in (("copies", copies, 1), ("train_copies", train_copies, 0)):
+            if value < least:
+                raise UserError(f"{name} is {value}, it must be at least {least}")
         super().__init__(10, resolution, batch_size, num_workers)
         self.difficulty = difficulty
-        self.copies = copies
+        self.copies, self.train_copies = copies, train_copies
         self.split_seed = split_seed
 
     @cached_property
-    def _sources(self) -> dict[str, DigitImages]:
-        """The digits at their own 8 px, by part."""
-        digits = Digits(8, split_seed=self.split_seed)
-        loaders = {
-            "weights": digits.weights_dataloader(),
-            "reward": digits.reward_dataloader(),
-            "val": digits.val_dataloader(),
-            "test": digits.test_dataloader(),
-        }
-        return {part: cast(DigitImages, loader.dataset) for part, loader in loaders.items()}
+    def _sources(self) -> dict[str, tuple[Tensor, list[int]]]:
+        """The digits (N, 1, 8, 8) between 0 and 1 and their classes, by part."""
+        digits, targets = source_digits()
+        dealt = stratified_split(targets, list(self.SHARES.values()), self.split_seed)
+        parts = zip([*self.SHARES, "weights"], dealt, strict=True)
+        return {part: (digits[indices], targets[indices].tolist()) for part, indices in parts}
 
     def _images(self, *parts: str, augment: bool) -> ClutteredImages:
         sources = [self._sources[part] for part in parts]
-        images = torch.cat([source.images for source in sources])
-        targets = [target for source in sources for target in source.targets]
-        seeds = None if augment else self._seeds(parts, self.copies * len(targets))
+        images = torch.cat([digits for digits, _ in sources])
+        targets = [target for _, classes in sources for target in classes]
+        copies = self.train_copies if augment else self.copies
+        seeds = self._seeds(augment, parts, copies * len(targets)) if copies else None
         return ClutteredImages(images, targets, self.resolution, self.difficulty, seeds)
 
-    def _seeds(self, parts: tuple[str, ...], number: int) -> list[int]:
-        rng = np.random.default_rng([self.split_seed, *map(self.EVALUATED.index, parts)])
+    def _seeds(self, augment: bool, parts: tuple[str, ...], number: int) -> list[int]:
+        # Training and evaluation images of one part are others.
+        known = [*self.SHARES, "weights"]
+        numbers = [known.index(part) + len(known) * augment for part in parts]
+        rng = np.random.default_rng([self.split_seed, *numbers])
         return rng.integers(2**32, size=number).tolist()

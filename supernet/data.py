@@ -125,6 +125,14 @@ class ImageParts(pl.LightningDataModule):
         return self._loader("test", train=False)
 
 
+def source_digits() -> tuple[Tensor, np.ndarray]:
+    """Scikit-learn's 1,797 digits (N, 1, 8, 8) between 0 and 1, and their classes (N,)."""
+    from sklearn.datasets import load_digits  # slow to import
+
+    pixels, targets = load_digits(return_X_y=True)
+    return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), targets
+
+
 class Digits(ImageParts):
     """Scikit-learn's 1,797 handwritten digits: real images that need no download.
 
@@ -159,10 +167,7 @@ class Digits(ImageParts):
     @cached_property
     def _digits(self) -> tuple[Tensor, list[int], dict[str, list[int]]]:
         """All images (1797, 1, R, R), their classes and the indices of each part."""
-        from sklearn.datasets import load_digits  # only this module needs it, and it is slow
-
-        pixels, targets = load_digits(return_X_y=True)
-        images = torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8)
+        images, targets = source_digits()
         size = (self.resolution, self.resolution)
         images = F.interpolate(images, size, mode="bilinear", align_corners=False)
         parts = stratified_split(targets, list(self.SHARES.values()), self.split_seed)

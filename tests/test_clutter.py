@@ -8,9 +8,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from torch.nn import functional as F
 
 from supernet.clutter import ClutteredDigits, ClutteredImages, Difficulty
-from supernet.data import Digits
+from supernet.data import source_digits
 from supernet.errors import UserError
 from supernet.rundata import RunData
 
@@ -51,12 +52,10 @@ def drawn(digits, difficulty, number, resolution=32):
 
 def test_without_clutter_an_image_is_its_digit():
     images = dataset(ClutteredDigits(difficulty=CLEAN, copies=1), "val")
-    digits = dataset(Digits(16), "val")
     own = pixels(images, range(5))
-    expected = torch.stack([digits[i][0][0] for i in range(5)]) * digits.STD + digits.MEAN
+    expected = F.interpolate(images.digits[:5], (16, 16), mode="bilinear")[:, 0]
     # At the border one sees background beyond the digit, the other repeats it.
     torch.testing.assert_close(own[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
-    assert images.targets[:5] == digits.targets[:5]
 
 
 def test_a_digit_turns_by_at_most_the_rotation():
@@ -107,7 +106,7 @@ def test_noise_has_the_deviation_asked_for():
 
 def test_default_images_are_normalised():
     images = torch.stack([image for image, _ in dataset(ClutteredDigits(copies=2), "val")])
-    assert images.shape == (358, 3, 16, 16)
+    assert images.shape == (538, 3, 16, 16)
     assert images.dtype == torch.float32
     assert abs(images.mean().item()) < 0.05
     assert images.std().item() == pytest.approx(1, abs=0.05)
@@ -146,10 +145,10 @@ def test_evaluation_images_depend_on_the_split_seed():
 
 def test_more_copies_add_images_of_the_same_digits():
     one, three = (dataset(ClutteredDigits(copies=copies), "val") for copies in (1, 3))
-    assert (len(one), len(three)) == (179, 537)
+    assert (len(one), len(three)) == (269, 807)
     assert three.targets == 3 * one.targets
-    assert torch.equal(pixels(three, range(179)), pixels(one, range(179)))
-    assert not torch.equal(pixels(three, range(179, 358)), pixels(one, range(179)))
+    assert torch.equal(pixels(three, range(269)), pixels(one, range(269)))
+    assert not torch.equal(pixels(three, range(269, 538)), pixels(one, range(269)))
 
 
 def test_reward_batches_of_a_search_are_fixed_images():
@@ -181,10 +180,29 @@ def test_an_image_shows_digits_of_its_part_alone(monkeypatch):
     assert pixels(images, range(50)).abs().max() < 1e-6
 
 
-def test_the_split_is_that_of_the_plain_digits():
-    clean, plain = ClutteredDigits(split_seed=4), Digits(8, split_seed=4)
-    for part in PARTS:
-        assert torch.equal(dataset(clean, part).digits, dataset(plain, part).images)
+def test_the_split_deals_out_every_source_digit_with_its_class():
+    data, (digits, targets) = ClutteredDigits(split_seed=4), source_digits()
+    parts = [dataset(data, part) for part in PARTS]
+    found = sorted(
+        (tuple(digit.flatten().tolist()), target)
+        for part in parts
+        for digit, target in zip(part.digits, part.targets[: len(part.digits)], strict=True)
+    )
+    expected = zip(digits.flatten(1).tolist(), targets.tolist(), strict=True)
+    assert found == sorted((tuple(digit), target) for digit, target in expected)
+    shares = [len(part.digits) / len(digits) for part in parts]
+    assert shares == pytest.approx([0.3, 0.15, 0.15, 0.4], abs=0.01)
+
+
+def test_fixed_training_images_do_not_change_and_are_no_evaluation_images():
+    data = ClutteredDigits(copies=1, train_copies=2)
+    first, again = (dataset(data, "train") for _ in range(2))
+    scored = dataset(data, "reward")
+    assert len(first) == 2 * (len(dataset(data, "weights")) // 2 + len(scored))
+    assert torch.equal(pixels(first, range(40)), pixels(again, range(40), range(7, 47)))
+    twins = ClutteredImages(scored.digits, scored.targets, 16, Difficulty(), scored.seeds)
+    assert torch.equal(pixels(twins, range(9)), pixels(scored, range(9)))
+    assert not set(scored.seeds) & set(first.seeds)
 
 
 # Options
@@ -212,6 +230,7 @@ def test_a_difficulty_that_cannot_be_drawn_is_refused(values, line):
         ({"resolution": 7}, "8 to 64 px, got 7"),
         ({"resolution": 65}, "8 to 64 px, got 65"),
         ({"copies": 0}, "copies is 0, it must be at least 1"),
+        ({"train_copies": -1}, "train_copies is -1, it must be at least 0"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
     ],
 )
