@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from search.rank_cache import commit, short_hash
+from search.cache import commit, short_hash
 from supernet.device import cpu_model
 
 RESULTS = Path(__file__).parent / "results"

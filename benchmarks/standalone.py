@@ -21,9 +21,10 @@ import torch
 
 from benchmarks.record import machine, record
 from search.rank_networks import draw
-from search.rank_report import aligned, training_costs
+from search.rank_report import training_costs
 from search.rank_statistics import Yardstick, kendall
-from search.rank_trainings import Trainings, jobs_of, plain_data
+from search.tables import aligned
+from search.trainings import Trainings, jobs_of, plain_data
 from supernet.ending import run_command
 from supernet.rundata import image_shape
 from supernet.spacefile import read_space

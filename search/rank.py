@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from search.frozen_supernet import FrozenSupernet
 from search.rank_networks import Candidate, Drawing, draw, features, free_scores, ridge_scores
 from search.rank_plot import draw_ranking
 from search.rank_report import Report, band_labels, make_report, training_costs
-from search.rank_scores import Supernet, score_rows
+from search.rank_scores import score_rows
 from search.rank_statistics import Yardstick
-from search.rank_trainings import Job, Trainer, Trainings, jobs_of
 from search.settings import Final
+from search.trainings import Job, Trainer, Trainings, jobs_of
 from supernet.archfile import write_atomic
 from supernet.command import Parser
 from supernet.ending import run_command, say
@@ -90,7 +91,7 @@ class Ranking:
         self.trainer = Trainer(training)
         self.num_steps = options.steps or self.trainer.num_steps
         images = Final().recalibration_images
-        self.supernets = [Supernet(path, self.trainer, images) for path in options.supernet]
+        self.supernets = [FrozenSupernet(path, self.trainer, images) for path in options.supernet]
         self.space = self._space()
         model = cost_model(options.cost, self.space, options.table, options.table_cache)
         self.drawing: Drawing = draw(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -12,67 +11,13 @@ from typing import Any
 import numpy as np
 
 from search.rank_networks import Drawing
-from search.rank_statistics import Estimate, Yardstick
+from search.rank_statistics import Yardstick
+from search.tables import Estimate, Report
 from supernet.plots import short_count
 
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 CEILING, PERFECT = "one training (noise ceiling)", "a perfect scorer, if normal"
 TOPS = (1, 5)
 """How many of the best by a score are looked at for its regret."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Tables of a ranking."""
-
-    facts: list[str]
-    """Lines above the tables."""
-    tables: dict[str, dict[str, dict[str, Estimate]]]
-    """By title, then by score, then by column."""
-
-    def lines(self) -> list[str]:
-        """For a terminal or a log."""
-        lines = list(self.facts)
-        for title, rows in self.tables.items():
-            columns = max(map(list, rows.values()), key=len)
-            cells = [[name, *(cell(row.get(column, UNKNOWN)) for column in columns)]
-                     for name, row in rows.items()]  # fmt: skip
-            lines += ["", *aligned([[title, *columns], *cells])]
-        return lines
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON, in which unknown and infinite values are null."""
-        return {"facts": self.facts, "tables": _plain(self.tables)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return value if math.isfinite(value) else None
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
-    ]
-
-
-def cell(estimate: Estimate) -> str:
-    """A value with its interval, such as ``.62 [.48 .74]``."""
-    if math.isnan(estimate.value):
-        return "-"
-    if estimate.low == estimate.high == estimate.value:
-        return _number(estimate.value)
-    return f"{_number(estimate.value)} [{_number(estimate.low)} {_number(estimate.high)}]"
-
-
-def _number(value: float) -> str:
-    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def make_report(

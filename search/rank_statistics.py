@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from search.tables import Estimate
+
 Array = np.ndarray
 Statistic = Callable[[Array, Array], Array]
 """From a score (N,) and counts (B, N) to values (B,)."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic with its 95 % percentile interval; NaN where it cannot be computed."""
-
-    value: float
-    low: float
-    high: float
 
 
 def kendall(x: Array, y: Array, counts: Array) -> Array:

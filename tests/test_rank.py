@@ -13,9 +13,8 @@ import torch
 
 from search.rank import main
 from search.rank_networks import draw
-from search.rank_report import cell
-from search.rank_statistics import Estimate
-from search.rank_trainings import Trainer
+from search.tables import Estimate, cell
+from search.trainings import Trainer
 from supernet.errors import UserError
 from supernet.network import SuperNet
 from supernet.space import MnasSpace
@@ -123,13 +122,13 @@ def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint
 
 
 def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files, checkpoint):
-    from search.rank_scores import Supernet
+    from search.frozen_supernet import FrozenSupernet
 
     trainer = Trainer(read_training(files[1]))
-    judge = Supernet(checkpoint, trainer, images=64)
+    judge = FrozenSupernet(checkpoint, trainer, images=64)
     candidate = draw(SPACE, MACS, 1, 1, seed=0).candidates[0]
-    found = judge.evaluate(candidate)
-    torch.testing.assert_close(found, judge.evaluate(candidate))
+    found = judge.evaluate(candidate.arch)
+    torch.testing.assert_close(found, judge.evaluate(candidate.arch))
     images, labels = (
         torch.cat(parts) for parts in zip(*trainer.data.val_dataloader(), strict=True)
     )

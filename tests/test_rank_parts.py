@@ -13,10 +13,10 @@ import pytorch_lightning as pl
 import torch
 
 from retrain.module import RetrainModule
-from search.rank_cache import Cache
+from search.cache import Cache
 from search.rank_networks import draw, features, free_scores, ridge_scores
-from search.rank_trainings import Job, identity
-from search.rank_workers import work_off
+from search.trainings import Job, identity
+from search.workers import work_off
 from supernet.arch import Arch, BlockChoice
 from supernet.archfile import ArchFile, write_arch
 from supernet.clutter import ClutteredDigits

@@ -15,8 +15,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from search.rank_cache import Cache, Row, commit, short_hash
-from search.rank_workers import work_off
+from search.cache import Cache, Row, commit, short_hash
+from search.workers import work_off
 from supernet.cost import count
 from supernet.errors import UserError
 from supernet.loading import StepBatchSampler, resumable
@@ -106,7 +106,7 @@ def ready(data: pl.LightningDataModule) -> Any:
         if is_overridden(hook, data):
             raise UserError(
                 f"{type(data).__name__} changes batches in {hook}(), which only Lightning calls:"
-                " do it in its data set to rank networks"
+                " do it in its data set to train networks alone"
             )
     data.prepare_data()
     data.setup("fit")

@@ -1,0 +1,65 @@
+"""The shared weights of a finished search, as a judge of networks that are not trained alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from search.cache import Row, short_hash
+from search.trainings import Trainer, plain_data
+from supernet.arch import Arch
+from supernet.checkpoint import load_supernet
+from supernet.errors import UserError
+from supernet.network import SuperNet, recalibrate
+from supernet.rundata import RunData, image_shape
+from supernet.space import MnasSpace
+from supernet.standalone import Evaluation, evaluate
+
+
+class FrozenSupernet:
+    """The supernet of a checkpoint, as a judge of networks that are not trained alone."""
+
+    def __init__(self, checkpoint: Path, trainer: Trainer, images: int) -> None:
+        """Load it.
+
+        Args:
+            checkpoint: of a search.
+            trainer: whose data to judge on.
+            images: training images that give the batch norms their statistics.
+
+        Raises:
+            UserError: when it is none, or was searched on images of another shape.
+        """
+        self.checkpoint, self.trainer, self.images = checkpoint, trainer, images
+        self.supernet: SuperNet = load_supernet(checkpoint).to(memory_format=torch.channels_last)
+        theirs = (self.space.classes, self.space.resolution, self.space.stem_stride)
+        if theirs != (ours := image_shape(trainer.data)):
+            raise UserError(
+                f"{checkpoint} was searched with {theirs[0]} classes, {theirs[1]} px and stem"
+                f" stride {theirs[2]}, but the config's data have {ours[0]}, {ours[1]} and"
+                f" {ours[2]}: give the config of the search's data"
+            )
+
+    @property
+    def space(self) -> MnasSpace:
+        """Whose networks it judges."""
+        return self.supernet.space
+
+    @property
+    def identity(self) -> Row:
+        """What identifies its scores: weights, data and images."""
+        digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()[:16]
+        data = short_hash(plain_data(self.trainer.training))
+        return {"supernet": digest, "data": data, "images": self.images}
+
+    def evaluate(self, arch: Arch) -> Evaluation:
+        """Extract a network, recalibrate its batch norms on training images, and evaluate it."""
+        network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
+        batches = RunData(self.trainer.data, "search", seed=0).weights_batches(self.images)
+        recalibrate(
+            network,
+            (images.contiguous(memory_format=torch.channels_last) for images, _ in batches),
+        )
+        return evaluate(network, self.trainer.data.val_dataloader())
