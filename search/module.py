@@ -20,6 +20,7 @@ from search.controllers import ControllerSettings
 from search.reward import Reward
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
+from search.turns import Purpose, make_generator, slice_accuracies, take_turn
 from supernet.arch import Arch, Path
 from supernet.errors import UserError
 from supernet.network import SuperNet
@@ -187,10 +188,8 @@ class SearchModule(pl.LightningModule):
             self._proposed = group, [self.space.decode(row) for row in rows]
         return self._proposed[1]
 
-    def _generator(self, purpose: str, step: int) -> torch.Generator:
-        purposes = ("path", "samples", "minibatches", "final")
-        seed = step_seed(self.seed, step, self.global_rank, 1 + purposes.index(purpose))
-        return torch.Generator().manual_seed(seed)
+    def _generator(self, purpose: Purpose, step: int) -> torch.Generator:
+        return make_generator(purpose, self.seed, step, self.global_rank)
 
     def forward(self, images: Tensor, path: Path) -> Tensor:
         """Logits (B, classes) of ``images`` (B, 3, H, W) by one path."""
@@ -243,18 +242,18 @@ class SearchModule(pl.LightningModule):
     def _controller_step(self) -> None:
         """Score proposed architectures on one reward batch and let the controller learn."""
         step = self.steps_done
-        proposals = self.controller.propose(self.sampling.samples, self._generator("samples", step))
-        archs = [self.space.decode(row) for row in proposals.indices.tolist()]
         batch = self.data.reward_batch(step // self.sampling.every, self.global_rank)
-        accuracy = self.accuracies(archs, batch)
-        cost = torch.tensor([self.cost_model.predict(self.space.spec(arch)) for arch in archs])
-        reward = self.reward(accuracy, cost, self.target)
-        scores = Scores(*(one.to(self.device) for one in (accuracy, cost, reward)))
-        logs = self.controller.learn(
-            proposals, scores, self._generator("minibatches", step), self._turn()
+        taken = take_turn(
+            self.controller,
+            self.sampling.samples,
+            lambda archs: self.accuracies(archs, batch),
+            self._turn(),
+            draws=self._generator("samples", step),
+            shuffles=self._generator("minibatches", step),
         )
-        self._log_scores(scores, logs)
-        self.scored = torch.stack([accuracy, cost, reward], dim=1).tolist()
+        scores = taken.scores
+        self._log_scores(scores, taken.logs)
+        self.scored = torch.stack([scores.accuracy, scores.cost, scores.reward], 1).tolist()
 
     def _turn(self) -> Turn:
         """Which of the controller's updates this step makes."""
@@ -275,13 +274,10 @@ class SearchModule(pl.LightningModule):
         images, labels = batch
         return self.laid_out(images.to(self.device)), labels.to(self.device)
 
-    @torch.no_grad()
     def accuracies(self, archs: list[Arch], batch: Batch) -> Tensor:
         """Share of correct answers of each architecture's slice, on batch statistics, (M,)."""
-        images, labels = self.moved(batch)
         with self.trainer.precision_plugin.forward_context():
-            predictions = [self.supernet(images, arch).argmax(1) for arch in archs]
-        return torch.stack([(one == labels).float().mean() for one in predictions]).cpu()
+            return slice_accuracies(self.supernet, archs, *self.moved(batch))
 
     def _log(self, values: dict[str, float]) -> None:
         for logger in self.loggers:

@@ -1,0 +1,75 @@
+"""A controller's turn, which a search and a comparison share."""
+
+import random
+
+import torch
+
+from search.controller import Controller, Goal, Proposals, Turn
+from search.reward import Reward
+from search.turns import make_generator, slice_accuracies, take_turn
+from supernet.network import SuperNet
+from supernet.space import MnasSpace
+from supernet.target import CostTable
+
+SPACE = MnasSpace(
+    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
+    resolution=8, classes=10,
+)  # fmt: skip
+
+
+def spellings():
+    """Two codes of one network: an identity that acts nowhere, and none."""
+    rng = random.Random(0)
+    while True:
+        arch = SPACE.sample(rng)
+        if SPACE.canonical(arch) != arch:
+            return arch, SPACE.canonical(arch)
+
+
+def test_spellings_of_one_network_are_run_once_and_score_alike(monkeypatch):
+    torch.manual_seed(0)
+    supernet, runs = SuperNet(SPACE), []
+    forward = SuperNet.forward
+    monkeypatch.setattr(SuperNet, "forward", lambda *args: runs.append(args[2]) or forward(*args))
+    images, labels = torch.randn(32, 3, 8, 8), torch.randint(10, (32,))
+    arch, canonical = spellings()
+    other = SPACE.sample(random.Random(5))
+    found = slice_accuracies(supernet, [arch, other, canonical, other], images, labels)
+    assert len(runs) == 2
+    assert found[0] == found[2]
+    assert found[1] == found[3]
+    assert found[0] == (forward(supernet, images, arch).argmax(1) == labels).float().mean()
+
+
+class Recorder(Controller):
+    """Proposes one architecture over and over and keeps what it is told."""
+
+    def propose(self, num, generator):
+        self.drawn = torch.rand(1, generator=generator)
+        return Proposals(torch.zeros(num, len(SPACE.decision_sizes), dtype=torch.long))
+
+    def learn(self, proposals, scores, generator, turn):
+        self.told = proposals, scores, torch.rand(1, generator=generator), turn
+        return {"seen": 1.0}
+
+    def finalists(self, num, generator):
+        raise NotImplementedError
+
+
+def test_a_turn_proposes_scores_and_teaches():
+    controller, model = Recorder(), CostTable("macs")
+    cost = model.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
+    controller.prepare(Goal(SPACE, model, Reward("hard"), cost / 2))
+    draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
+    taken = take_turn(
+        controller, 4, lambda archs: torch.full((len(archs),), 0.5), Turn(2, 9), draws, shuffles
+    )
+    proposals, scores, shuffled, turn = controller.told
+    assert (taken.proposals, taken.scores, taken.logs) == (proposals, scores, {"seen": 1.0})
+    assert turn == Turn(2, 9)
+    torch.testing.assert_close(scores.cost, torch.full((4,), cost))
+    # At twice the target the hard reward halves the accuracy.
+    torch.testing.assert_close(scores.reward, torch.full((4,), 0.25))
+    assert taken.seconds >= 0
+    assert controller.drawn != shuffled
+    assert controller.drawn == torch.rand(1, generator=make_generator("samples", 3, 7))
