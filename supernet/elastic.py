@@ -160,6 +160,23 @@ class ElasticLayer(nn.Module):
             picked |= self._norm(op, place, name, *sizes)
         return picked
 
+    def gradients(self, op: str) -> list[Tensor]:
+        """Gradients of the weights that an op can use, those that it shares included.
+
+        They are 0 for channels and kernel taps that a step left out; weights without one are not
+        listed.
+        """
+        wide = slice(EXPANSION[op])
+        parts = [(self.depthwise, (wide,)), (self.project, (slice(None), wide))]
+        if op == "conv":
+            parts.append((cast(nn.Parameter, self.dense), ()))
+        elif EXPANSION[op] > 1:
+            parts.append((cast(nn.Parameter, self.expand), (wide,)))
+        modules = [*self.norms.items(), *self.squeeze_excites.items()]
+        own = [module for name, module in modules if name.split("_")[0] == op]
+        parts += [(parameter, ()) for module in own for parameter in module.parameters()]
+        return [weight.grad[place] for weight, place in parts if weight.grad is not None]
+
     def _dense(self, inputs: int, outputs: int, kernel: int) -> Tensor:
         own = prefix(cast(Tensor, self.dense), outputs, inputs, kernel=kernel)
         depthwise = prefix(self.depthwise, 1, inputs, kernel=kernel)
@@ -185,7 +202,7 @@ class ElasticLayer(nn.Module):
         """
         if layer.op == MIXED:
             bare = dataclasses.replace(layer, skip="none")
-            variants = [_variant(bare, op) for op in self.ops]
+            variants = [variant(bare, op) for op in self.ops]
             # Added up, as torch.stack would lose the memory format.
             outputs = (run_layer(x, one, self.weights(one), eps) for one in variants)
             y = functools.reduce(torch.add, outputs) / len(variants) + shortcut(x, layer)
@@ -208,6 +225,7 @@ def _norm_places(op: str) -> tuple[str, ...]:
     return ("depthwise", "output") if op == "sepconv" else ("expand", "depthwise", "output")
 
 
-def _variant(layer: Layer, op: str) -> Layer:
+def variant(layer: Layer, op: str) -> Layer:
+    """A mixed layer as one of the ops that it is the mean of."""
     expand = EXPANSION[op]
     return dataclasses.replace(layer, op="mbconv" if expand > 1 else op, expand=expand)
