@@ -78,13 +78,19 @@ def gather_mean_std(rewards: Tensor) -> tuple[Tensor, Tensor]:
     return mean.to(rewards), std.to(rewards)
 
 
-def mean_over_ranks(tensor: Tensor) -> Tensor:
-    """The element-wise mean over all processes; the tensor itself where there is only one."""
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The element-wise sum over all processes; the tensor itself where there is only one."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return tensor
     total = tensor.clone()
     distributed.all_reduce(total)
-    return total / distributed.get_world_size()
+    return total
+
+
+def mean_over_ranks(tensor: Tensor) -> Tensor:
+    """The element-wise mean over all processes; the tensor itself where there is only one."""
+    total = sum_over_ranks(tensor)
+    return tensor if total is tensor else total / distributed.get_world_size()
 
 
 def gather_rows(tensor: Tensor) -> Tensor:

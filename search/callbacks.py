@@ -12,18 +12,27 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
+from search.bn_probe import BatchNormProbe, final_accuracies
 from search.finish import Candidate, Judge, choose, draft, draw, front, shortlist
+from search.health import Health
 from search.module import SearchModule
 from search.plots import draw_run
 from supernet.archfile import ArchFile, write_arch, write_atomic
 from supernet.latency import measure_specs
-from supernet.metrics import CsvRows
+from supernet.metrics import CsvRows, MetricsCsv
 from supernet.progress import ProgressLines
 
 
 def search_callbacks(folder: Path) -> list[pl.Callback]:
     """The callbacks of a search in a run folder."""
-    return [SampleLog(folder), UniformCheckpoint(folder), Results(folder)]
+    # Health counts a step before a checkpoint of it is saved.
+    return [
+        Health(),
+        BatchNormProbe(),
+        SampleLog(folder),
+        UniformCheckpoint(folder),
+        Results(folder),
+    ]
 
 
 class SampleLog(pl.Callback):
@@ -102,7 +111,15 @@ class Results(pl.Callback):
         share = len(listed[module.global_rank :: module.trainer.world_size])
         with ProgressLines(shown=module.trainer.is_global_zero) as bar:
             task = bar.add_task("judge", total=share, status="recalibrated, on validation images")
-            return judge(listed, lambda: bar.update(task, advance=1))
+            judged = judge(listed, lambda: bar.update(task, advance=1))
+        self._log(module, final_accuracies(drafted, judged))
+        return judged
+
+    def _log(self, module: SearchModule, values: dict[str, float]) -> None:
+        for logger in module.loggers:
+            if isinstance(logger, MetricsCsv) and module.trainer.is_global_zero:
+                logger.experiment.cut(module.steps_done - 1)  # what this stage wrote before
+            logger.log_metrics(values, step=module.steps_done)
 
     def _write(self, name: str, content: Any) -> None:
         write_atomic(self.folder / name, (json.dumps(content, indent=1) + "\n").encode())

@@ -63,6 +63,18 @@ class Goal:
     target: float
 
 
+class Update(NamedTuple):
+    """What one update of the controller saw and logged, on this rank."""
+
+    turn: Turn
+    images: int
+    """Of the reward batch."""
+    proposals: Proposals
+    scores: Scores
+    logs: dict[str, float]
+    """What ``Controller.learn`` returned."""
+
+
 class Controller(nn.Module, ABC):
     """Proposes architectures and learns from their rewards.
 
@@ -111,7 +123,12 @@ class Controller(nn.Module, ABC):
         """(K, D) architectures to choose the final one from, the favourite first; K <= 1 + num."""
 
 
-def entropy_by_kind(entropy: Tensor) -> dict[str, float]:
-    """Mean entropy of each kind of decision, from (M, D) with the kinds in turn."""
-    means = entropy.unflatten(1, (-1, len(DECISIONS))).mean(dim=(0, 1)).tolist()
-    return {f"entropy/{kind}": mean for kind, mean in zip(DECISIONS, means, strict=True)}
+def entropy_logs(entropy: Tensor) -> dict[str, float]:
+    """Mean entropy of each kind of decision and of each decision, from (M, D), kinds in turn."""
+    blocks = entropy.mean(dim=0).unflatten(0, (-1, len(DECISIONS)))
+    kinds = zip(DECISIONS, blocks.mean(dim=0).tolist(), strict=True)
+    return {f"entropy/{kind}": mean for kind, mean in kinds} | {
+        f"decision_entropy/b{number}_{kind}": value
+        for number, block in enumerate(blocks.tolist(), 1)
+        for kind, value in zip(DECISIONS, block, strict=True)
+    }

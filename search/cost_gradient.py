@@ -69,4 +69,9 @@ class CostGradient(PolicyGradient):
         loss = loss / (scale if settings.normalise else 1)
         loss = loss - settings.entropy * entropy.sum(dim=1).mean()
         norm = descend(self.optimizer, loss, self.policy, settings.max_grad_norm)
-        return {"gradient_norm": float(norm), "cost/expected": float(cost.detach())}
+        return {
+            "gradient_norm": float(norm),
+            "cost/expected": float(cost.detach()),
+            "reward/baseline": float(self.reward_baseline.value),
+            "reward/accuracy_baseline": float(self.baseline.value),
+        }

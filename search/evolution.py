@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from search.archive import Archive
 from search.baseline import gather_rows
-from search.controller import Controller, Proposals, Scores, Turn, entropy_by_kind
+from search.controller import Controller, Proposals, Scores, Turn, entropy_logs
 from search.random_search import draw_uniform
 from supernet.errors import UserError
 
@@ -118,7 +118,7 @@ class RegularisedEvolution(Controller):
             "archive/best": float(self.archive.rewards[0]),
             "evolution/population": float(self.rewards[alive].mean()),
         }
-        return logs | entropy_by_kind(self._entropy(self.indices[alive]))
+        return logs | entropy_logs(self._entropy(self.indices[alive]))
 
     def _entropy(self, indices: Tensor) -> Tensor:
         """(1, D): entropy in nats of each decision's values among (P, D) architectures."""

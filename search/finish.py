@@ -8,14 +8,15 @@ killed and repeated: judged candidates are kept in the run folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import distributed
 
-from search.module import SearchModule
+from search.module import Batch, SearchModule
+from supernet.arch import Arch
 from supernet.network import recalibrate
 from supernet.standalone import evaluate
 from supernet.target import fastest
@@ -132,13 +133,26 @@ class Judge:
             file.write(json.dumps({**row, "accuracy": accuracy}) + "\n")
 
     def _accuracy(self, code: Code) -> float:
-        module, data = self.module, self.module.data
-        network = module.supernet.extract(module.space.decode(code))
-        network.to(memory_format=module.memory_format)
-        with module.trainer.precision_plugin.forward_context():
-            calibrating = (module.moved(batch)[0] for batch in data.weights_batches(self.images))
-            recalibrate(network, calibrating)
-            return evaluate(network, map(module.moved, data.val_batches())).accuracy
+        arch, batches = self.module.space.decode(code), self.module.data.val_batches()
+        return recalibrated_accuracy(self.module, arch, self.images, batches)
+
+
+def recalibrated_accuracy(
+    module: SearchModule, arch: Arch, images: int, batches: Iterable[Batch]
+) -> float:
+    """Accuracy of an extracted network with batch statistics of its own.
+
+    Args:
+        module: whose supernet.
+        arch: what to extract.
+        images: training images that give the statistics.
+        batches: what to judge on, in host memory.
+    """
+    network = module.supernet.extract(arch).to(memory_format=module.memory_format)
+    with module.trainer.precision_plugin.forward_context():
+        calibrating = (module.moved(batch)[0] for batch in module.data.weights_batches(images))
+        recalibrate(network, calibrating)
+        return evaluate(network, map(module.moved, batches)).accuracy
 
 
 def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from search.baseline import mean_over_ranks
 from search.checks import check_identity, check_length, note_idle_target
-from search.controller import Goal, Scores, Turn
+from search.controller import Goal, Scores, Turn, Update
 from search.controllers import ControllerSettings
 from search.reward import Reward
 from search.schedule import Schedule, warmup_path
@@ -99,6 +99,7 @@ class SearchModule(pl.LightningModule):
         self._proposed: tuple[int, list[Path]] | None = None
         self.status: dict[str, float] = {}
         self.scored: list[list[float]] = []
+        self.update: Update | None = None
         self.seed = 0
         self.cost_model: CostModel
         self.target: float
@@ -204,7 +205,7 @@ class SearchModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Train one path on one batch; then, when it is time, the controller."""
         images, labels = batch
-        self.scored = []
+        self.scored, self.update = [], None
         given = self.optimizers()  # Lightning gives a single one without a list
         optimizer = cast(LightningOptimizer, given[0] if isinstance(given, list) else given)
         for group in optimizer.param_groups:
@@ -243,16 +244,18 @@ class SearchModule(pl.LightningModule):
         """Score proposed architectures on one reward batch and let the controller learn."""
         step = self.steps_done
         batch = self.data.reward_batch(step // self.sampling.every, self.global_rank)
+        turn = self._turn()
         taken = take_turn(
             self.controller,
             self.sampling.samples,
             lambda archs: self.accuracies(archs, batch),
-            self._turn(),
+            turn,
             draws=self._generator("samples", step),
             shuffles=self._generator("minibatches", step),
         )
         scores = taken.scores
         self._log_scores(scores, taken.logs)
+        self.update = Update(turn, len(batch[1]), taken.proposals, scores, taken.logs)
         self.scored = torch.stack([scores.accuracy, scores.cost, scores.reward], 1).tolist()
 
     def _turn(self) -> Turn:
@@ -266,8 +269,12 @@ class SearchModule(pl.LightningModule):
         reward, accuracy, cost = mean_over_ranks(means).tolist()
         self.status |= {"accuracy": accuracy, "reward": reward}
         over = float((scores.cost > self.target).float().mean())
-        means_by_name = {"reward/mean": reward, "reward/accuracy": accuracy, "cost/mean": cost}
-        self._log({**means_by_name, "cost/over_target": over, **logs})
+        parts = {
+            "reward/mean": reward,
+            "reward/accuracy": accuracy,
+            "reward/cost": reward - accuracy,
+        }
+        self._log({**parts, "cost/mean": cost, "cost/over_target": over, **logs})
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory, on this device and in the memory format of the weights."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search.baseline import Baseline, advantages
-from search.controller import Controller, Proposals, Scores, Turn, entropy_by_kind
+from search.controller import Controller, Proposals, Scores, Turn, entropy_logs
 from search.policy import Policy, Samples
 from search.reinforce import Reinforce, adam
 
@@ -40,17 +40,18 @@ class PolicyGradient(Controller):
     def learn(
         self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
     ) -> dict[str, float]:
-        """One update of the policy; logs its statistics and ``entropy/KIND`` before the update."""
+        """One update of the policy; logs its statistics and the entropies before the update."""
         samples = cast(Samples, proposals)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(turn)
-        return self._update(samples, scores, generator) | entropy_by_kind(samples.entropy)
+        return self._update(samples, scores, generator) | entropy_logs(samples.entropy)
 
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
     ) -> dict[str, float]:
         gain = advantages(scores.reward, self.baseline, self.settings.normalise)
-        return self.settings.update(self.policy, self.optimizer, samples, gain, generator)
+        logs = self.settings.update(self.policy, self.optimizer, samples, gain, generator)
+        return {**logs, "reward/baseline": float(self.baseline.value)}
 
     def finalists(self, num: int, generator: torch.Generator) -> Tensor:
         """The greedy choice and ``num`` samples."""

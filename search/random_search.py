@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search.archive import Archive
 from search.baseline import gather_rows
-from search.controller import Controller, Proposals, Scores, Turn, entropy_by_kind
+from search.controller import Controller, Proposals, Scores, Turn, entropy_logs
 
 
 def draw_uniform(sizes: Tensor, num: int, generator: torch.Generator) -> Tensor:
@@ -42,9 +42,9 @@ class RandomSearch(Controller):
     def learn(
         self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
     ) -> dict[str, float]:
-        """Remember the best; logs the best reward and the constant ``entropy/KIND``."""
+        """Remember the best; logs the best reward and the constant entropies."""
         self.archive.add(gather_rows(proposals.indices), gather_rows(scores.reward))
-        entropy = entropy_by_kind(self.sizes[None].double().log())
+        entropy = entropy_logs(self.sizes[None].double().log())
         return {"archive/best": float(self.archive.rewards[0]), **entropy}
 
     def finalists(self, num: int, generator: torch.Generator) -> Tensor:

@@ -222,9 +222,9 @@ class ClutteredDigits(ImageParts):
     def _sources(self) -> dict[str, tuple[Tensor, list[int]]]:
         """The digits (N, 1, 8, 8) between 0 and 1 and their classes, by part."""
         digits, targets = source_digits()
-        dealt = stratified_split(targets, list(self.SHARES.values()), self.split_seed)
-        parts = zip([*self.SHARES, "weights"], dealt, strict=True)
-        return {part: (digits[indices], targets[indices].tolist()) for part, indices in parts}
+        indices = stratified_split(targets, list(self.SHARES.values()), self.split_seed)
+        parts = zip([*self.SHARES, "weights"], indices, strict=True)
+        return {part: (digits[dealt], [targets[i] for i in dealt]) for part, dealt in parts}
 
     def _images(self, *parts: str, augment: bool) -> ClutteredImages:
         sources = [self._sources[part] for part in parts]

@@ -125,12 +125,12 @@ class ImageParts(pl.LightningDataModule):
         return self._loader("test", train=False)
 
 
-def source_digits() -> tuple[Tensor, np.ndarray]:
-    """Scikit-learn's 1,797 digits (N, 1, 8, 8) between 0 and 1, and their classes (N,)."""
+def source_digits() -> tuple[Tensor, list[int]]:
+    """Scikit-learn's 1,797 digits (N, 1, 8, 8) between 0 and 1, and their N classes."""
     from sklearn.datasets import load_digits  # slow to import
 
     pixels, targets = load_digits(return_X_y=True)
-    return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), targets
+    return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), targets.tolist()
 
 
 class Digits(ImageParts):
@@ -171,7 +171,7 @@ class Digits(ImageParts):
         size = (self.resolution, self.resolution)
         images = F.interpolate(images, size, mode="bilinear", align_corners=False)
         parts = stratified_split(targets, list(self.SHARES.values()), self.split_seed)
-        return images, targets.tolist(), dict(zip([*self.SHARES, "weights"], parts, strict=True))
+        return images, targets, dict(zip([*self.SHARES, "weights"], parts, strict=True))
 
     def _images(self, *parts: str, augment: bool) -> DigitImages:
         images, targets, indices = self._digits

@@ -188,7 +188,7 @@ def test_the_split_deals_out_every_source_digit_with_its_class():
         for part in parts
         for digit, target in zip(part.digits, part.targets[: len(part.digits)], strict=True)
     )
-    expected = zip(digits.flatten(1).tolist(), targets.tolist(), strict=True)
+    expected = zip(digits.flatten(1).tolist(), targets, strict=True)
     assert found == sorted((tuple(digit), target) for digit, target in expected)
     shares = [len(part.digits) / len(digits) for part in parts]
     assert shares == pytest.approx([0.3, 0.15, 0.15, 0.4], abs=0.01)
