@@ -80,8 +80,8 @@ def parse_options() -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-c", "--config", type=Path, default=Path("configs/clutter/retrain.yaml"))
-    parser.add_argument("--space", type=Path, default=Path("configs/spaces/digits.yaml"))
-    parser.add_argument("--lengths", type=int, nargs="+", default=[300, 600, 1200, 2400])
+    parser.add_argument("--space", type=Path, default=Path("configs/spaces/clutter.yaml"))
+    parser.add_argument("--lengths", type=int, nargs="+", default=[200, 400, 800])
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--bands", type=int, default=3, help="of MACs")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn networks")

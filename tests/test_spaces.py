@@ -34,8 +34,8 @@ def networks(name: str, number: int) -> list[NetSpec]:
     return [space.spec(space.sample(rng)) for _ in range(number)]
 
 
-def test_the_five_spaces_are_there():
-    assert set(SPACES) == {"paper", "mnasnet_a1", "no_se", "cifar", "digits"}
+def test_the_six_spaces_are_there():
+    assert set(SPACES) == {"paper", "mnasnet_a1", "no_se", "cifar", "digits", "clutter"}
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -117,6 +117,8 @@ PAPER = (16 * 2 * 5) * (16 * 2 * 8) * 432**4 * (16 * 3 * 5)
         ("cifar", PAPER * (8 * 2 + 9 + 8) // (8 * 4)),
         # At 0.35 times the widths, blocks 1 to 3 have 1, 2 and 2 distinct ones.
         ("digits", (16 * 1 * 5) * (16 * 2 * 8) * (16 * 2 * 9) * 432**3 * (16 * 3 * 5)),
+        # In blocks 1, 3, 5 and 7 a single layer may have the identity behind its own width.
+        ("clutter", 16**7 * (6 + 5) * 15 * (8 + 8 + 9) * 8 * (25 + 24 + 24) * 5 * (15 + 16 + 16)),
     ],
 )
 def test_the_number_of_distinct_networks_is_exact(name, distinct):
