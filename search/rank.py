@@ -18,13 +18,31 @@ import numpy as np
 import torch
 
 from search.frozen_supernet import FrozenSupernet
-from search.rank_networks import Candidate, Drawing, draw, features, free_scores, ridge_scores
+from search.rank_networks import (
+    Candidate,
+    Drawing,
+    draw,
+    features,
+    free_scores,
+    ridge_scores,
+    ridge_scores_of_others,
+)
 from search.rank_plot import draw_ranking
-from search.rank_report import Report, band_labels, make_report, training_costs
-from search.rank_scores import score_rows
+from search.rank_policy import draw_policy, load_controller
+from search.rank_report import (
+    Report,
+    band_labels,
+    make_report,
+    ridge_sizes,
+    supernet_costs,
+    training_costs,
+    with_groups,
+)
+from search.rank_scores import named, score_rows, search_cost
 from search.rank_statistics import Yardstick
 from search.settings import Final
 from search.trainings import Job, Trainer, Trainings, jobs_of
+from search.zero_cost import synflow_scores
 from supernet.archfile import write_atomic
 from supernet.command import Parser
 from supernet.ending import run_command, say
@@ -33,7 +51,7 @@ from supernet.plots import save_figure
 from supernet.rundata import image_shape
 from supernet.space import MnasSpace
 from supernet.spacefile import read_space
-from supernet.target import cost_model
+from supernet.target import CostModel, cost_model
 from supernet.trainingfile import read_training
 
 
@@ -54,6 +72,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--table_cache", default="runs/tables", help="where measured tables are kept")
     add("--ridge", type=int, nargs="*", default=[10, 30], metavar="N",
         help="trainings that a ridge regression is fitted to (10 30)")  # fmt: skip
+    add("--policy", type=int, default=0, metavar="N",
+        help="also rank N networks that the controller of each supernet proposes (0)")  # fmt: skip
     add("--short", type=float, default=0.1, help="length of a short training, 0 for none (0.1)")
     add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
@@ -72,6 +92,11 @@ def _check(options: argparse.Namespace) -> None:
     if options.networks < 2 * options.bands:
         raise UserError(
             f"--networks is {options.networks}, too few for {options.bands} bands of at least 2"
+        )
+    if options.policy and (options.policy < 4 or not options.supernet):
+        raise UserError(
+            f"--policy is {options.policy}, it must be at least 4, and needs a --supernet, whose"
+            " controller proposes them"
         )
     if not 0 <= options.short < 1:
         raise UserError(f"--short is {options.short}, it must be at least 0 and below 1")
@@ -97,12 +122,24 @@ class Ranking:
         self.drawing: Drawing = draw(
             self.space, model, options.networks, options.bands, options.seed
         )
+        self.proposed = self._proposed(model) if options.policy else {}
         self.trainings = Trainings(training, options.cache, options.processes)
 
     @property
     def candidates(self) -> list[Candidate]:
-        """The networks to rank."""
-        return self.drawing.candidates
+        """The networks to rank, random ones first."""
+        drawings = [self.drawing, *self.proposed.values()]
+        return [one for drawing in drawings for one in drawing.candidates]
+
+    def _proposed(self, model: CostModel) -> dict[str, Drawing]:
+        """What the controller of each supernet proposes, by the name of the group."""
+        return {
+            f"policy of {name}": draw_policy(
+                load_controller(judge.checkpoint, self.space), self.space, model,
+                self.options.policy, self.options.seed,
+            )
+            for name, judge in named(self.supernets).items()
+        }  # fmt: skip
 
     def _space(self) -> MnasSpace:
         """The supernets' space, or the file's at the shape of the data."""
@@ -120,45 +157,73 @@ class Ranking:
                 )
         return first.space
 
-    def jobs(self) -> list[Job]:
-        """The trainings that the networks are ranked by."""
-        specs = [one.spec for one in self.candidates]
-        return jobs_of(specs, range(self.options.seeds), self.num_steps)
+    def jobs(self, candidates: Sequence[Candidate]) -> list[Job]:
+        """The trainings that networks are ranked by."""
+        return jobs_of([one.spec for one in candidates], range(self.options.seeds), self.num_steps)
 
     def report(self) -> Report:
         """Train what is missing, score, compare, and draw."""
-        rows = self.trainings.rows(self.jobs())
-        runs = np.array([row["test"] for row in rows])
-        runs = runs.reshape(self.options.seeds, len(self.candidates)).T
-        bands = np.array([one.band for one in self.candidates])
-        costs = np.array([one.cost for one in self.candidates])
-        yardstick = Yardstick(runs, bands, costs)
-        scores = self._scores(runs)
+        self.trainings.rows(self.jobs(self.candidates))
+        rows = self.trainings.rows(self.jobs(self.drawing.candidates))
+        yardstick, work = (
+            self._yardstick(self.drawing),
+            np.mean([row["image_macs"] for row in rows]),
+        )
+        costs = {name: search_cost(one.checkpoint) for name, one in named(self.supernets).items()}
+        ridges = ridge_sizes(self.options.ridge, costs, float(work))
+        scores = self._scores(self.drawing) | self._ridges(yardstick, ridges)
         report = make_report(yardstick, scores, self.drawing, self.options.cost)
         report.facts.append(training_costs(rows))
+        report.facts.extend(supernet_costs(costs, float(work)))
         self._draw(yardstick, scores, report)
-        return report
+        groups = {name: self._proposed_report(one, yardstick.runs) for name, one in
+                  self.proposed.items()}  # fmt: skip
+        return with_groups(report, groups)
 
-    def _scores(self, runs: np.ndarray) -> dict[str, np.ndarray]:
-        """All scores by name, the supernets' first."""
-        options = self.options
+    def _yardstick(self, drawing: Drawing) -> Yardstick:
+        rows = self.trainings.rows(self.jobs(drawing.candidates))
+        runs = np.array([row["test"] for row in rows])
+        return Yardstick(
+            runs.reshape(self.options.seeds, len(drawing.candidates)).T,
+            bands=np.array([one.band for one in drawing.candidates]),
+            costs=np.array([one.cost for one in drawing.candidates]),
+        )
+
+    def _proposed_report(self, drawing: Drawing, runs: np.ndarray) -> Report:
+        """How networks of a controller are ranked, by a ridge on all the random ones too."""
+        inputs, others = (features(self.space, one.candidates) for one in (self.drawing, drawing))
+        ridge = {f"ridge on {len(runs)} trainings": ridge_scores_of_others(inputs, runs, others)}
+        scores = self._scores(drawing) | ridge
+        return make_report(self._yardstick(drawing), scores, drawing, self.options.cost)
+
+    def _scores(self, drawing: Drawing) -> dict[str, np.ndarray]:
+        """Scores by name that know no training of full length, the supernets' first."""
+        options, candidates = self.options, drawing.candidates
         path = options.cache.with_name(f"{options.cache.stem}-scores.jsonl")
-        scores = score_rows(self.supernets, self.candidates, path)
-        scores |= free_scores(self.candidates, options.cost)
+        scores = score_rows(self.supernets, candidates, path)
+        scores |= free_scores(candidates, options.cost)
+        path = options.cache.with_name(f"{options.cache.stem}-zero-cost.jsonl")
+        scores["synflow"] = synflow_scores(candidates, path)
         if options.short:
-            scores[f"training of {options.short:.0%} length"] = self._short_runs()
-        inputs = features(self.space, self.candidates)
-        for number in options.ridge:
+            scores[f"training of {options.short:.0%} length"] = self._short_runs(candidates)
+        return scores
+
+    def _ridges(self, yardstick: Yardstick, sizes: Sequence[int]) -> dict[str, np.ndarray]:
+        """Scores by regressions on trainings of some of the networks."""
+        scores, inputs = {}, features(self.space, self.drawing.candidates)
+        for number in sizes:
             # Half of the networks at least must be left to be ranked.
-            if 2 * number <= len(runs):
-                scores[f"ridge on {number} trainings"] = ridge_scores(inputs, runs, number)
+            if 2 * number <= len(inputs):
+                scores[f"ridge on {number} trainings"] = ridge_scores(
+                    inputs, yardstick.runs, number
+                )
             else:
                 say(f"no ridge on {number} trainings: it takes {2 * number} networks")
         return scores
 
-    def _short_runs(self) -> np.ndarray:
+    def _short_runs(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Validation accuracy of a short training with a seed of its own, (N,)."""
-        specs = [one.spec for one in self.candidates]
+        specs = [one.spec for one in candidates]
         steps = max(1, round(self.options.short * self.num_steps))
         rows = self.trainings.rows(jobs_of(specs, [self.options.seeds], steps))
         return np.array([row["val"] for row in rows])
@@ -179,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     torch.set_num_threads(1)
     ranking = Ranking(options)
-    jobs = ranking.jobs()
+    jobs = ranking.jobs(ranking.candidates)
     say(
         f"{len(ranking.candidates)} networks, {len(jobs)} trainings of {ranking.num_steps} steps,"
         f" kept in {options.cache}"

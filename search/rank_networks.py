@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -120,15 +121,39 @@ def ridge_scores(
     Returns:
         (R, N), NaN for the networks that a regression was fitted to.
     """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     rng = np.random.default_rng(seed)
     scores = np.full((repeats, len(runs)), np.nan)
     for row in scores:
         fitted, others = np.split(rng.permutation(len(runs)), [trainings])
-        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
-        model.fit(inputs[fitted], runs[fitted, rng.integers(runs.shape[1], size=trainings)])
+        model = _fitted_ridge(inputs[fitted], runs[fitted], rng)
         row[others] = model.predict(inputs[others])
     return scores
+
+
+def ridge_scores_of_others(
+    inputs: np.ndarray, runs: np.ndarray, others: np.ndarray, repeats: int = 50, seed: int = 0
+) -> np.ndarray:
+    """Predictions for M other networks of ridge regressions that are fitted to all N of these.
+
+    Args:
+        inputs: features of these, (N, F).
+        runs: accuracies of these, (N, S); in each regression they count with one of their seeds.
+        others: features of the others, (M, F).
+        repeats: R, how often seeds are drawn anew.
+        seed: of that.
+
+    Returns:
+        (R, M).
+    """
+    rng = np.random.default_rng(seed)
+    return np.stack([_fitted_ridge(inputs, runs, rng).predict(others) for _ in range(repeats)])
+
+
+def _fitted_ridge(inputs: np.ndarray, runs: np.ndarray, rng: np.random.Generator) -> Any:
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+    single = runs[np.arange(len(runs)), rng.integers(runs.shape[1], size=len(runs))]
+    return model.fit(inputs, single)

@@ -137,6 +137,40 @@ def _facts(yardstick: Yardstick, drawing: Drawing, unit: str) -> list[str]:
     return facts
 
 
+def with_groups(report: Report, groups: Mapping[str, Report]) -> Report:
+    """A report to which the tables of further groups of networks are added, each by its name."""
+    facts, tables = list(report.facts), dict(report.tables)
+    for name, group in groups.items():
+        facts += [f"{name}: {fact}" for fact in group.facts]
+        tables |= {f"{title}, {name}": table for title, table in group.tables.items()}
+    return Report(facts, tables)
+
+
+def ridge_sizes(
+    wanted: Sequence[int], costs: Mapping[str, float | None], training: float
+) -> list[int]:
+    """Trainings to fit ridges to: what was asked for, and what the supernets cost on average.
+
+    Args:
+        wanted: by the user.
+        costs: images x multiply-accumulates of each search, None where unknown.
+        training: the same of a mean training.
+    """
+    known = [cost for cost in costs.values() if cost]
+    own = [max(3, round(sum(known) / len(known) / training))] if known else []
+    return list(dict.fromkeys([*wanted, *own]))
+
+
+def supernet_costs(costs: Mapping[str, float | None], training: float) -> list[str]:
+    """One line for each search: what it cost, in trainings; arguments as for ``ridge_sizes``."""
+    return [
+        f"{name}: {cost:.3g} images x MACs, as much as {cost / training:.1f} trainings"
+        if cost
+        else f"{name}: its checkpoint does not say what the search cost"
+        for name, cost in costs.items()
+    ]
+
+
 def training_costs(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line: what trainings cost."""
     seconds, work = (

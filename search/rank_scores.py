@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from search.cache import Cache, Row, commit
 from search.frozen_supernet import FrozenSupernet
+from search.health import Health
 from search.rank_networks import Candidate
 from search.trainings import network_hash
 from supernet.progress import ProgressLines
@@ -17,13 +19,29 @@ KEYS = ("supernet", "data", "images", "network")
 """What identifies a score in the cache."""
 
 
+def named(supernets: Sequence[FrozenSupernet]) -> dict[str, FrozenSupernet]:
+    """Supernets by the name of their score."""
+    if len(supernets) == 1:
+        return {"supernet": supernets[0]}
+    return {f"supernet {number}": one for number, one in enumerate(supernets, 1)}
+
+
+def search_cost(checkpoint: Path) -> float | None:
+    """Images x multiply-accumulates of a search until a checkpoint; None where it does not say.
+
+    A scored image counts a third of a trained one (search/health.py).
+    """
+    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    health = held.get("callbacks", {}).get(Health.__name__)
+    return float(health["image_macs"]) if health else None
+
+
 def score_rows(
     supernets: Sequence[FrozenSupernet], candidates: Sequence[Candidate], path: Path
 ) -> dict[str, np.ndarray]:
     """Two scores (N,) of each supernet: accuracy, and the loss with its sign changed."""
     scores = {}
-    for number, supernet in enumerate(supernets, 1):
-        name = f"supernet {number}" if len(supernets) > 1 else "supernet"
+    for name, supernet in named(supernets).items():
         rows = _kept_scores(supernet, candidates, path)
         scores[name] = np.array([row["accuracy"] for row in rows])
         scores[f"{name}, by loss"] = np.array([-row["loss"] for row in rows])

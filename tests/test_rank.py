@@ -183,6 +183,7 @@ WRONG = {
     "--steps 0": "--steps is 0, it must be at least 1",
     "--short 1": "--short is 1.0, it must be at least 0 and below 1",
     "--ridge 2": "--ridge is 2, it must be at least 3 trainings",
+    "--policy 4": "--policy is 4, it must be at least 4, and needs a --supernet",
     "--cost joule": "invalid choice: 'joule'",
     "--cost macs --table t.json": "the latency table t.json prices ms, not macs",
     "--supernet gone.ckpt": "give the --supernet to judge, or the --space to draw from",
