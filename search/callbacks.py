@@ -17,6 +17,7 @@ from search.finish import Candidate, Judge, choose, draft, draw, front, shortlis
 from search.health import Health
 from search.module import SearchModule
 from search.plots import draw_run
+from search.spending import Spending
 from supernet.archfile import ArchFile, write_arch, write_atomic
 from supernet.latency import measure_specs
 from supernet.metrics import CsvRows, MetricsCsv
@@ -25,13 +26,16 @@ from supernet.progress import ProgressLines
 
 def search_callbacks(folder: Path) -> list[pl.Callback]:
     """The callbacks of a search in a run folder."""
+    health = Health()
+    spending = Spending(health)
     # Health counts a step before a checkpoint of it is saved.
     return [
-        Health(),
+        health,
+        spending,
         BatchNormProbe(),
         SampleLog(folder),
         UniformCheckpoint(folder),
-        Results(folder),
+        Results(folder, spending),
     ]
 
 
@@ -83,9 +87,9 @@ class UniformCheckpoint(pl.Callback):
 class Results(pl.Callback):
     """After the last step: the choice, its file, the front, the figures, W&B and the summary."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is the run folder."""
-        self.folder = folder
+    def __init__(self, folder: Path, spending: Spending) -> None:
+        """``folder`` is the run folder; ``spending`` is told what the end costs."""
+        self.folder, self.spending = folder, spending
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Runs after fit, and again when a finished fit is continued."""
@@ -97,6 +101,7 @@ class Results(pl.Callback):
         write_arch(self.folder / "arch.json", arch_file(module, best))
         self._write("pareto.json", pareto(module, judged, best))
         figures = draw_run(self.folder)
+        self.spending.spent.write(self.folder / "cost.json")
         self._write("measured.json", self._measure(module, judged))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -113,7 +118,13 @@ class Results(pl.Callback):
             task = bar.add_task("judge", total=share, status="recalibrated, on validation images")
             judged = judge(listed, lambda: bar.update(task, advance=1))
         self._log(module, final_accuracies(drafted, judged))
+        self._count(module, drafted, len(module.data.reward_batch(0, 0)[1]))
+        self._count(module, judged, final.recalibration_images + module.data.num_val)
         return judged
+
+    def _count(self, module: SearchModule, scored: list[Candidate], images: int) -> None:
+        archs = [module.space.decode(one.code) for one in scored]
+        self.spending.score(module.space, archs, images)
 
     def _log(self, module: SearchModule, values: dict[str, float]) -> None:
         for logger in module.loggers:

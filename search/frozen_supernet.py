@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from search.cache import Row, short_hash
+from search.spending import Spent
 from search.trainings import Trainer, plain_data
 from supernet.arch import Arch
-from supernet.checkpoint import load_supernet
+from supernet.checkpoint import read_checkpoint, rebuild_supernet
 from supernet.errors import UserError
 from supernet.network import SuperNet, recalibrate
 from supernet.rundata import RunData, image_shape
@@ -33,7 +34,12 @@ class FrozenSupernet:
             UserError: when it is none, or was searched on images of another shape.
         """
         self.checkpoint, self.trainer, self.images = checkpoint, trainer, images
-        self.supernet: SuperNet = load_supernet(checkpoint).to(memory_format=torch.channels_last)
+        held = read_checkpoint(checkpoint)
+        self.seed: int = held["search"]["seed"]
+        """Of the search, which says what images it held out."""
+        self.spent = Spent.of(held)
+        self.supernet: SuperNet = rebuild_supernet(held, checkpoint)
+        self.supernet.to(memory_format=torch.channels_last)
         theirs = (self.space.classes, self.space.resolution, self.space.stem_stride)
         if theirs != (ours := image_shape(trainer.data)):
             raise UserError(

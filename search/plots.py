@@ -33,11 +33,12 @@ from supernet.plots import (
 )
 from supernet.space import MnasSpace
 
-_COSTS = {
+COSTS = {
     "ms": (1.0, "predicted latency", "ms"),
     "macs": (1e6, "multiply-adds", "M"),
     "params": (1e6, "parameters", "M"),
 }
+"""Of each unit: how many of it are one on an axis, what it is, and the axis's unit."""
 _LINE = "#2F5D92"
 _DECISION_COLORS = {
     "op": "#2F5D92",
@@ -98,7 +99,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 def draw_progress(metrics: Columns, target: float, unit: str, warmup_steps: int = 0) -> Figure:
     """Reward, accuracy and cost of the sampled networks against weight steps."""
-    scale, noun, suffix = _COSTS[unit]
+    scale, noun, suffix = COSTS[unit]
     panels = {
         "reward/mean": ("Reward of the sampled networks", 1.0),
         "reward/accuracy": ("Accuracy of the sampled networks", 1.0),
@@ -112,7 +113,7 @@ def draw_progress(metrics: Columns, target: float, unit: str, warmup_steps: int 
         window = _draw_series(axes, steps, values / divisor)
         _mark_warmup(axes, warmup_steps)
     _note(grid[0], f"thin: each update, thick: mean of {window} updates")
-    grid[1].yaxis.set_major_formatter(_percent)
+    grid[1].yaxis.set_major_formatter(percent)
     _mark_level(grid[2], target / scale, f"target {target / scale:.4g} {suffix}")
     grid[2].set_xlabel("weight steps", fontsize=9.5, color=MUTED)
     figure.subplots_adjust(left=0.09, right=0.97, top=0.94, bottom=0.08, hspace=0.4)
@@ -137,7 +138,8 @@ def _draw_series(axes: Axes, steps: np.ndarray, values: np.ndarray) -> int:
     return window
 
 
-def _percent(value: float, _: float | None = None) -> str:
+def percent(value: float, _: float | None = None) -> str:
+    """Labels an axis of shares."""
     return f"{100 * value:.3g}%"
 
 
@@ -201,11 +203,11 @@ def _label_ends(axes: Axes, ends: dict[str, float]) -> None:
 
 def draw_pareto(samples: Columns, front: Front) -> Figure:
     """Accuracy against cost: what was sampled, the front, the target and the chosen network."""
-    scale, noun, suffix = _COSTS[front.unit]
+    scale, noun, suffix = COSTS[front.unit]
     figure = new_figure(7.6, 5.4)
     axes = figure.add_axes((0.1, 0.115, 0.87, 0.735))
     style_axes(axes, "Accuracy against cost", f"{noun} ({suffix})", "accuracy", title_pad=34)
-    axes.yaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(percent)
     cloud = axes.scatter(samples["cost"] / scale, samples["accuracy"], c=samples["step"],
                          cmap=_STEPS, s=11, linewidths=0, alpha=0.75, zorder=2,
                          label="sampled, one batch")  # fmt: skip

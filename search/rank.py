@@ -175,7 +175,7 @@ class Ranking:
         report = make_report(yardstick, scores, self.drawing, self.options.cost)
         report.facts.append(training_costs(rows))
         report.facts.extend(supernet_costs(costs, float(work)))
-        self._draw(yardstick, scores, report)
+        self._draw(yardstick, scores)
         groups = {name: self._proposed_report(one, yardstick.runs) for name, one in
                   self.proposed.items()}  # fmt: skip
         return with_groups(report, groups)
@@ -228,9 +228,9 @@ class Ranking:
         rows = self.trainings.rows(jobs_of(specs, [self.options.seeds], steps))
         return np.array([row["val"] for row in rows])
 
-    def _draw(self, yardstick: Yardstick, scores: dict[str, np.ndarray], report: Report) -> None:
+    def _draw(self, yardstick: Yardstick, scores: dict[str, np.ndarray]) -> None:
         name = "supernet" if "supernet" in scores else next(iter(scores))
-        tau = report.tables["Kendall's tau"][name]["all"]
+        tau = yardstick.estimate(yardstick.tau, scores[name])
         unit = self.options.cost
         labels = [f"{label} {unit}" for label in band_labels(self.drawing, unit)]
         note = f"tau {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"

@@ -18,6 +18,7 @@ class Estimate:
 
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+Cell = Estimate | str
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Report:
 
     facts: list[str]
     """Lines above the tables."""
-    tables: dict[str, dict[str, dict[str, Estimate]]]
-    """By title, then by score, then by column."""
+    tables: Mapping[str, Mapping[str, Mapping[str, Cell]]]
+    """By title, then by row, then by column."""
 
     def lines(self) -> list[str]:
         """For a terminal or a log."""
@@ -49,6 +50,8 @@ def _plain(value: Any) -> Any:
         return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, str):
+        return value
     return value if math.isfinite(value) else None
 
 
@@ -60,11 +63,14 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def cell(estimate: Estimate) -> str:
-    """A value with its interval, such as ``.62 [.48 .74]``."""
+def cell(content: Cell) -> str:
+    """Words as they are; a value with its interval, if it has one, as in ``.62 [.48 .74]``."""
+    if isinstance(content, str):
+        return content
+    estimate = content
     if math.isnan(estimate.value):
         return "-"
-    if estimate.low == estimate.high == estimate.value:
+    if estimate.low == estimate.high == estimate.value or math.isnan(estimate.low):
         return _number(estimate.value)
     return f"{_number(estimate.value)} [{_number(estimate.low)} {_number(estimate.high)}]"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
@@ -169,6 +169,11 @@ class RunData(pl.LightningDataModule):
     def val_batches(self) -> DataLoader[Any]:
         """All validation images, on this rank alone."""
         return sharded(self.inner.val_dataloader(), 0, 1)
+
+    @property
+    def num_val(self) -> int:
+        """How many validation images there are."""
+        return len(cast(Sized, self.inner.val_dataloader().dataset))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """This rank's share of the validation images, in order."""

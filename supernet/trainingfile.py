@@ -28,6 +28,7 @@ __all__ = [
     "TrainingFile",
     "instantiate",
     "make_data",
+    "parsed",
     "read_training",
 ]
 
@@ -75,8 +76,8 @@ def read_training(path: str | Path) -> TrainingFile:
         raise UserError(f"{path} has no section data: name a yaml file of a retraining")
     place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
     recipe = {"recipe": (config.get("model") or {}).get("recipe") or {}}
-    checked = _parsed(_recipe_parser(), recipe, place).as_dict()["recipe"]
-    data = _parsed(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
+    checked = parsed(_recipe_parser(), recipe, place).as_dict()["recipe"]
+    data = parsed(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
     return TrainingFile(data, Recipe(**checked), *lengths)
 
 
@@ -100,7 +101,7 @@ def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
     Raises:
         UserError: when there is no such class or it refuses its arguments.
     """
-    known = _parsed(_data_parser(), {"data": settings}, place).data
+    known = parsed(_data_parser(), {"data": settings}, place).data
     module, _, name = known.class_path.rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     return instantiate(kind, known.init_args.as_dict() if "init_args" in known else {})
@@ -118,7 +119,17 @@ def _recipe_parser() -> ArgumentParser:
     return parser
 
 
-def _parsed(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
+def parsed(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
+    """A section of a config, checked and with its defaults filled in.
+
+    Args:
+        parser: of this section alone.
+        section: its content by its name.
+        place: names the config in an error.
+
+    Raises:
+        UserError: one line.
+    """
     try:
         return parser.parse_object(section)
     except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError

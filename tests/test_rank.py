@@ -16,16 +16,10 @@ from search.rank_networks import draw
 from search.tables import Estimate, cell
 from search.trainings import Trainer
 from supernet.errors import UserError
-from supernet.network import SuperNet
-from supernet.space import MnasSpace
-from supernet.target import CostTable
 from supernet.trainingfile import read_training
+from tests.tiny import MACS, SPACE, TRAINING, save_supernet
 
 ROOT = Path(__file__).parent.parent
-SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
 SPACE_YAML = """
 base_filters: [8, 16]
 base_layers: [1, 1]
@@ -33,21 +27,12 @@ strides: [1, 2]
 stem: 8
 head: 16
 """
-CONFIG = """
-model:
-  recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}
-data:
-  class_path: ClutteredDigits
-  init_args: {resolution: 8, batch_size: 16, copies: 1}
-trainer: {max_steps: STEPS, max_epochs: -1}
-"""
-MACS = CostTable("macs")
 
 
 @pytest.fixture
 def files(tmp_path):
     """Options of a toy ranking: two networks of each of two bands, four steps."""
-    (tmp_path / "retrain.yaml").write_text(CONFIG.replace("STEPS", "4"))
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
     (tmp_path / "space.yaml").write_text(SPACE_YAML)
     return [
         "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
@@ -102,11 +87,7 @@ def test_a_training_lost_from_the_cache_is_trained_again_to_the_same_result(file
 @pytest.fixture
 def checkpoint(tmp_path):
     """The supernet of a search that has not learnt anything yet."""
-    torch.manual_seed(0)
-    state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
-    path = tmp_path / "last.ckpt"
-    torch.save({"search": {"space": dataclasses.asdict(SPACE)}, "state_dict": state}, path)
-    return path
+    return save_supernet(tmp_path / "last.ckpt")
 
 
 def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint, capsys):
@@ -155,7 +136,7 @@ def wait_for_lines(path, number, process):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
-    (tmp_path / "retrain.yaml").write_text(CONFIG.replace("STEPS", "60"))
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "60"))
     path = tmp_path / "cache.jsonl"
     line = command_line(files, "--space", tmp_path / "space.yaml", "--processes", "2", "--short", 0)
     process = subprocess.Popen(
@@ -235,9 +216,7 @@ def test_a_supernet_of_other_images_is_refused(files, tmp_path, checkpoint):
 
 def test_supernets_of_two_spaces_are_refused(files, tmp_path, checkpoint):
     other = dataclasses.replace(SPACE, ops=("conv", "sepconv"))
-    state = {f"supernet.{name}": value for name, value in SuperNet(other).state_dict().items()}
-    path = tmp_path / "other.ckpt"
-    torch.save({"search": {"space": dataclasses.asdict(other)}, "state_dict": state}, path)
+    path = save_supernet(tmp_path / "other.ckpt", other)
     with pytest.raises(UserError, match=r"other\.ckpt has another space than .*last\.ckpt"):
         rank(files, "--supernet", checkpoint, path)
 

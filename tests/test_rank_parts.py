@@ -24,26 +24,12 @@ from supernet.cost import count
 from supernet.data import Digits
 from supernet.errors import UserError
 from supernet.rundata import RunData
-from supernet.space import MnasSpace
 from supernet.standalone import Recipe, evaluate, train_alone
-from supernet.target import CostTable
 from supernet.trainingfile import read_training
+from tests.tiny import MACS, SPACE, TRAINING
 
 ROOT = Path(__file__).parent.parent
-SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
-CONFIG = """
-model:
-  recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}
-data:
-  class_path: ClutteredDigits
-  init_args: {resolution: 8, batch_size: 16, copies: 1}
-trainer: {max_steps: STEPS, max_epochs: -1}
-"""
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", bn_momentum=0.1)
-MACS = CostTable("macs")
 
 
 def spec_of(seed=0):
@@ -116,7 +102,7 @@ def test_training_learns_and_evaluation_counts():
 
 
 def test_a_config_gives_data_recipe_and_length(tmp_path):
-    (tmp_path / "retrain.yaml").write_text(CONFIG.replace("STEPS", "7"))
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "7"))
     training = read_training(tmp_path / "retrain.yaml")
     assert (training.recipe.lr, training.recipe.momentum) == (0.04, 0.9)
     assert training.make_data().copies == 1
@@ -127,7 +113,7 @@ def test_a_config_gives_data_recipe_and_length(tmp_path):
 
 
 def test_a_trainings_identity_changes_with_all_that_changes_its_result(tmp_path):
-    (tmp_path / "retrain.yaml").write_text(CONFIG.replace("STEPS", "7"))
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "7"))
     training, job = read_training(tmp_path / "retrain.yaml"), Job(spec_of(), 0, 7)
     harder = json.loads(json.dumps(training.data))
     harder["init_args"]["difficulty"]["noise"] = 0.9

@@ -8,13 +8,7 @@ from search.controller import Controller, Goal, Proposals, Turn
 from search.reward import Reward
 from search.turns import make_generator, slice_accuracies, take_turn
 from supernet.network import SuperNet
-from supernet.space import MnasSpace
-from supernet.target import CostTable
-
-SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
+from tests.tiny import MACS, SPACE
 
 
 def spellings():
@@ -57,9 +51,9 @@ class Recorder(Controller):
 
 
 def test_a_turn_proposes_scores_and_teaches():
-    controller, model = Recorder(), CostTable("macs")
-    cost = model.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
-    controller.prepare(Goal(SPACE, model, Reward("hard"), cost / 2))
+    controller = Recorder()
+    cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
+    controller.prepare(Goal(SPACE, MACS, Reward("hard"), cost / 2))
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
     taken = take_turn(
         controller, 4, lambda archs: torch.full((len(archs),), 0.5), Turn(2, 9), draws, shuffles

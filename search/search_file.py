@@ -1,0 +1,62 @@
+"""What a search was after and how, from the yaml file that configures it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from search.controllers import ControllerSettings
+from search.module import SearchModule
+from search.reward import Reward
+from search.settings import Final, Sampling
+from supernet.errors import UserError
+from supernet.trainingfile import parsed
+
+
+@dataclass(frozen=True)
+class SearchFile:
+    """The settings of a search that matter once its weights are trained."""
+
+    target: float | str = "p40"
+    """Upper limit of the cost, as ``SearchModule`` takes it."""
+    cost: str = "ms"
+    """What is limited: ms, macs or params."""
+    table: str | None = None
+    """A latency table to use instead of measuring this machine."""
+    table_cache: str = "runs/tables"
+    reward: Reward = field(default_factory=Reward)
+    sampling: Sampling = field(default_factory=Sampling)
+    controller: ControllerSettings = field(default_factory=ControllerSettings)
+    final: Final = field(default_factory=Final)
+
+
+def read_search(path: str | Path) -> SearchFile:
+    """Read the section ``model`` of a search's yaml, such as config.yaml in its run folder.
+
+    Raises:
+        UserError: one line that names the file and what is wrong in it.
+    """
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"cannot read {path} ({reason}): name the search's settings by --search, such as"
+            " configs/clutter/search.yaml"
+        ) from None
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict):
+        raise UserError(f"{path} has no section model: name the yaml file of a search")
+    known = inspect.signature(SearchModule).parameters
+    unknown = next((name for name in model if name not in known), None)
+    if unknown is not None:
+        raise UserError(f"{path}: no search has model.{unknown}: name the yaml file of a search")
+    own = {one.name for one in fields(SearchFile)}
+    section = {"model": {name: value for name, value in model.items() if name in own}}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SearchFile, "model")
+    return parser.instantiate_classes(parsed(parser, section, str(path)))["model"]
