@@ -14,6 +14,7 @@ import torch
 
 from search.__main__ import main
 from search.module import SearchModule
+from search.spending import Spent
 from supernet.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -136,3 +137,5 @@ def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
     assert state_hash(run) == state_hash(whole), step
     assert lines(run / "metrics.csv") == lines(whole / "metrics.csv"), step
     assert lines(run / "samples.csv") == lines(whole / "samples.csv"), step
+    spent, spent_whole = (Spent.read(folder / "cost.json") for folder in (run, whole))
+    assert spent.image_macs == spent_whole.image_macs > 0, step
