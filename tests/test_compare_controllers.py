@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from search.arena import Arena, Rules
-from search.compare import main
+from search.compare import main, parse
 from search.compare_controllers import Contests, Entry
 from search.search_file import read_search
 from supernet.archfile import ArchFile, write_arch
@@ -273,6 +274,17 @@ def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, ho
     assert path.read_bytes().startswith(kept)
     rows = lines(path)
     assert len({(row["controller"], row["seed"]) for row in rows}) == len(rows) == 4
+
+
+# The manual
+
+
+def test_the_commands_of_the_manual_parse():
+    manual = (ROOT / "docs/search-quality.md").read_text().splitlines()
+    commands = [line for line in manual if line.startswith("python -m search.compare ")]
+    assert len(commands) == 2
+    for line in commands:
+        assert (ROOT / parse(shlex.split(line)[3:]).config).exists()
 
 
 # Bad input
