@@ -121,7 +121,7 @@ class Comparison:
         paid = {"by MACs": spent.image_macs, "by seconds": spent.cpu_seconds}
         one = {"by MACs": self.training["image_macs"], "by seconds": self.training["cpu_seconds"]}
         # A training of hardly any steps takes 0.00 s.
-        return {how: paid[how] / one[how] for how in paid if one[how]}
+        return {how: cost / one[how] for how, cost in paid.items() if cost is not None and one[how]}
 
     def plain(self) -> Row:
         """All that was measured, for JSON."""

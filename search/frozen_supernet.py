@@ -49,6 +49,11 @@ class FrozenSupernet:
             )
 
     @property
+    def image_macs(self) -> float | None:
+        """What its search has spent so far, see ``Spent``; None if it does not say."""
+        return self.spent.image_macs if self.spent else None
+
+    @property
     def space(self) -> MnasSpace:
         """Whose networks it judges."""
         return self.supernet.space

@@ -38,7 +38,7 @@ from search.rank_report import (
     training_costs,
     with_groups,
 )
-from search.rank_scores import named, score_rows, search_cost
+from search.rank_scores import named, score_rows
 from search.rank_statistics import Yardstick
 from search.settings import Final
 from search.trainings import Job, Trainer, Trainings, jobs_of
@@ -169,7 +169,7 @@ class Ranking:
             self._yardstick(self.drawing),
             np.mean([row["image_macs"] for row in rows]),
         )
-        costs = {name: search_cost(one.checkpoint) for name, one in named(self.supernets).items()}
+        costs = {name: one.image_macs for name, one in named(self.supernets).items()}
         ridges = ridge_sizes(self.options.ridge, costs, float(work))
         scores = self._scores(self.drawing) | self._ridges(yardstick, ridges)
         report = make_report(yardstick, scores, self.drawing, self.options.cost)

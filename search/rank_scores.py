@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from search.cache import Cache, Row, commit
 from search.frozen_supernet import FrozenSupernet
-from search.health import Health
 from search.rank_networks import Candidate
 from search.trainings import network_hash
 from supernet.progress import ProgressLines
@@ -24,16 +22,6 @@ def named(supernets: Sequence[FrozenSupernet]) -> dict[str, FrozenSupernet]:
     if len(supernets) == 1:
         return {"supernet": supernets[0]}
     return {f"supernet {number}": one for number, one in enumerate(supernets, 1)}
-
-
-def search_cost(checkpoint: Path) -> float | None:
-    """Images x multiply-accumulates of a search until a checkpoint; None where it does not say.
-
-    A scored image counts a third of a trained one (search/health.py).
-    """
-    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    health = held.get("callbacks", {}).get(Health.__name__)
-    return float(health["image_macs"]) if health else None
 
 
 def score_rows(

@@ -26,18 +26,19 @@ class Spent:
 
     image_macs: float
     """Images x multiply-accumulates of all training; an image that is only run counts a third."""
-    seconds: float
-    """Wall time; what a kill undid is not in it."""
-    cpu_seconds: float
-    """CPU time of the first process."""
+    seconds: float | None = None
+    """Wall time, if known; what a kill undid is not in it."""
+    cpu_seconds: float | None = None
+    """CPU time of the first process, if known."""
 
     @staticmethod
     def of(checkpoint: dict[str, Any]) -> Spent | None:
         """What a search had spent when it wrote a checkpoint; None if it did not tell."""
         told = checkpoint.get("callbacks", {})
-        if Spending.__name__ not in told:
+        if Health.__name__ not in told:
             return None
-        return Spent(told[Health.__name__]["image_macs"], **told[Spending.__name__])
+        # Searches of earlier versions kept no time.
+        return Spent(told[Health.__name__]["image_macs"], **told.get(Spending.__name__, {}))
 
     @staticmethod
     def read(path: Path) -> Spent | None:
@@ -65,8 +66,8 @@ class Spent:
         return dataclasses.replace(
             self,
             image_macs=self.image_macs + image_macs / FORWARD,
-            seconds=self.seconds + seconds,
-            cpu_seconds=self.cpu_seconds + seconds,
+            seconds=None if self.seconds is None else self.seconds + seconds,
+            cpu_seconds=None if self.cpu_seconds is None else self.cpu_seconds + seconds,
         )
 
 

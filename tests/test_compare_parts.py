@@ -159,6 +159,7 @@ def test_a_comparison_pairs_seeds_with_the_best_and_not_with_the_mean():
 def test_an_image_that_is_only_run_counts_a_third():
     spent = Spent(image_macs=60.0, seconds=1.0, cpu_seconds=2.0).plus_scoring(9.0, 0.5)
     assert spent == Spent(63.0, 1.5, 2.5)
+    assert Spent(60.0).plus_scoring(9.0, 0.5) == Spent(63.0)
 
 
 def test_spending_goes_on_from_a_checkpoint_and_adds_the_end():
@@ -174,4 +175,5 @@ def test_spending_goes_on_from_a_checkpoint_and_adds_the_end():
     assert spent.cpu_seconds >= 4
     told = {"Health": {"image_macs": 600}, "Spending": {"seconds": 3.0, "cpu_seconds": 4.0}}
     assert Spent.of({"callbacks": told}) == Spent(600, 3.0, 4.0)
+    assert Spent.of({"callbacks": {"Health": {"image_macs": 600}}}) == Spent(600)
     assert Spent.of({"callbacks": {}}) is None

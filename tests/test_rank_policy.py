@@ -16,23 +16,8 @@ from search.rank_policy import draw_policy, load_controller
 from search.rank_report import ridge_sizes, supernet_costs
 from supernet.errors import UserError
 from supernet.network import SuperNet
-from supernet.space import MnasSpace
-from supernet.target import CostTable
+from tests.tiny import MACS, SPACE, TRAINING
 from tests.toys import Toy, train
-
-SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
-MACS = CostTable("macs")
-CONFIG = """
-model:
-  recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}
-data:
-  class_path: ClutteredDigits
-  init_args: {resolution: 8, batch_size: 16, copies: 1}
-trainer: {max_steps: 4, max_epochs: -1}
-"""
 
 
 def trained(kind):
@@ -46,7 +31,7 @@ def trained(kind):
 def save(path, controller, kind, **more):
     state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
     state |= {f"controller.{name}": value for name, value in controller.state_dict().items()}
-    search = {"space": dataclasses.asdict(SPACE), "controller": kind}
+    search = {"space": dataclasses.asdict(SPACE), "seed": 0, "controller": kind}
     torch.save({"search": search, "state_dict": state, **more}, path)
     return path
 
@@ -122,7 +107,7 @@ def test_a_supernets_cost_is_told_in_trainings_and_gives_a_ridge_of_its_size():
 
 
 def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, capsys):
-    (tmp_path / "retrain.yaml").write_text(CONFIG)
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
     health = {"Health": {"image_macs": 10**9}}
     checkpoint = save(tmp_path / "last.ckpt", trained("ppo"), "ppo", callbacks=health)
     words = [
