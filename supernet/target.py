@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 import random
@@ -9,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from supernet.arch import Arch, BlockChoice
 from supernet.cost import count, count_layer
@@ -18,7 +19,7 @@ from supernet.parts import block_sizes, block_stages
 from supernet.published import published, published_spec
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
-from supernet.stage import Layer
+from supernet.stage import Layer, Stage
 
 NUM_SAMPLES = 2000
 """Networks from which a quantile of a space is estimated: one of 40 % to about +-1 %."""
@@ -182,15 +183,14 @@ def _extreme(
 ) -> tuple[Arch, float]:
     """Dynamic programming over the blocks: all that a block knows of those before is a width."""
     best: dict[int, tuple[float, tuple[BlockChoice, ...]]] = {space.stem_filters: (0.0, ())}
-    for stages, size in zip(block_stages(space), block_sizes(space), strict=False):
+    for steps in block_steps(space, table):
         longer: dict[int, tuple[float, tuple[BlockChoice, ...]]] = {}
         for inputs, (cost, blocks) in best.items():
-            for stage, choice in stages.items():
-                layers = stage.layers(inputs, size)
-                total = cost + sum(table.layer_cost(layer, "relu") for layer in layers)
-                known = longer.get(stage.filters)
+            for step in steps[inputs]:
+                total = cost + step.cost
+                known = longer.get(step.outputs)
                 if known is None or better(total, known[0]):
-                    longer[stage.filters] = (total, (*blocks, choice))
+                    longer[step.outputs] = (total, (*blocks, step.choice))
         best = longer
     found: tuple[Arch, float] | None = None
     for _, blocks in best.values():
@@ -200,6 +200,50 @@ def _extreme(
             found = (arch, total)
     assert found is not None
     return found
+
+
+class BlockStep(NamedTuple):
+    """One of the stages that a block may become behind a given input width."""
+
+    outputs: int
+    """Channels that it hands on."""
+    cost: float
+    choice: BlockChoice
+
+
+def block_steps(space: MnasSpace, table: CostModel) -> list[dict[int, list[BlockStep]]]:
+    """For each block of a space, by input width, all that it may become."""
+    found, widths = [], {space.stem_filters}
+    for stages, size in zip(block_stages(space), block_sizes(space), strict=False):
+        found.append(
+            {
+                inputs: [
+                    BlockStep(stage.filters, stage_cost(table, stage, inputs, size), choice)
+                    for stage, choice in stages.items()
+                ]
+                for inputs in sorted(widths)
+            }
+        )
+        widths = {stage.filters for stage in stages}
+    return found
+
+
+def stage_cost(table: CostModel, stage: Stage, inputs: int, size: int) -> float:
+    """Price of the layers of a stage behind ``inputs`` channels of ``size`` pixels a side."""
+    return sum(table.layer_cost(layer, "relu") for layer in stage.layers(inputs, size))
+
+
+def ends_costs(space: MnasSpace, table: CostModel) -> dict[int, float]:
+    """Price of stem and head together, by the channels that the last block hands on."""
+    first = [next(space.block_choices(block)) for block in range(space.num_blocks)]
+    last = space.num_blocks - 1
+    archs = {
+        space.block_filters(last, filters): Arch(
+            (*first[:-1], dataclasses.replace(first[-1], filters=filters))
+        )
+        for filters in space.choices[-1]["filters"]
+    }
+    return {width: table.ends_cost(space.spec(arch)) for width, arch in archs.items()}
 
 
 def check_target(target: float, table: CostModel, space: MnasSpace) -> None:

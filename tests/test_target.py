@@ -9,9 +9,7 @@ import pytest
 from supernet.arch import Arch
 from supernet.cost import count
 from supernet.errors import UserError
-from supernet.parts import space_parts
 from supernet.space import MnasSpace
-from supernet.table import Calibration, HeldOut, LatencyTable
 from supernet.target import (
     CostTable,
     check_target,
@@ -23,6 +21,7 @@ from supernet.target import (
     resolve_target,
     slowest,
 )
+from tests.tables import random_table
 
 TINY = MnasSpace(
     ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0,), skips=("none", "identity", "pool"),
@@ -34,15 +33,6 @@ TINY = MnasSpace(
 def every_arch(space):
     choices = map(space.block_choices, range(space.num_blocks))
     return [Arch(blocks) for blocks in itertools.product(*choices)]
-
-
-def random_table(space, seed):
-    """A table whose times follow nothing but chance, so that no order of choices is a hint."""
-    rng = random.Random(seed)
-    entries = {part.key: (1.0, rng.uniform(0.1, 1.0)) for part in space_parts(space)}
-    fingerprint = {"cpu": "none", "onnxruntime": "0", "threads": 1}
-    held_out = HeldOut(10, 0.0, 1.0, 1.0, 0.0, 0.0)
-    return LatencyTable(fingerprint, entries, Calibration(0.0, 1.0, 0.0), held_out)
 
 
 TABLES = {
