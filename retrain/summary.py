@@ -49,9 +49,12 @@ def _costs(spec: NetSpec) -> list[tuple[str, str]]:
 def _search(found: ArchFile | None) -> list[tuple[str, str]]:
     if found is None:
         return []
+    measured = found.measured
+    timed = f"{measured.ms:.4g} ms, {measured.comparison}" if measured else ""
     return [
         ("target", f"{found.target:.4g} {found.unit}"),
         ("predicted", f"{found.predicted:.4g} {found.unit}"),
+        *([("measured by search", timed)] if timed else []),
         ("supernet accuracy", f"{found.accuracy:.2%} of validation images"),
     ]
 

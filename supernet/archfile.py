@@ -1,7 +1,8 @@
 """arch.json: the one file in which search and retrain meet. No torch.
 
-It holds only what is reproducible: the space, the architecture, what follows from the two, and
-what the search predicted of it. What is measured, dated or named lies beside it.
+It holds what is reproducible: the space, the architecture, what follows from the two, and what the
+search predicted of it; and last, where the network was timed on the device of the predictions,
+``measured``, in which alone equal searches differ. What is dated or named lies beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from supernet.arch import Arch, BlockChoice
 from supernet.cost import count
 from supernet.errors import UserError
 from supernet.fields import check_names, read_as, short, typed, typed_object
+from supernet.measured import Measured
 from supernet.published import published, published_spec
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
@@ -60,6 +62,8 @@ class ArchFile:
     seed: int
     step: int
     """Weight steps that the supernet had taken."""
+    measured: Measured | None = None
+    """Its time on the device, where predictions are of this device."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
@@ -68,6 +72,8 @@ class ArchFile:
         for name in ("predicted", "accuracy", "reward", "target"):
             if not math.isfinite(getattr(self, name)):
                 raise UserError(f"{name} is {getattr(self, name)}, it must be a finite number")
+        if self.measured:
+            self.measured.check(self.predicted, self.unit)
         # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
         inside = self.space.decode(self.space.encode(self.arch))
         object.__setattr__(self, "arch", self.space.canonical(inside))
@@ -104,9 +110,11 @@ class ArchFile:
 
 
 _RECORDED = {
-    name: kind for name, kind in get_type_hints(ArchFile).items() if name not in ("space", "arch")
+    name: kind
+    for name, kind in get_type_hints(ArchFile).items()
+    if name not in ("space", "arch", "measured")
 }
-_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED)
+_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, "measured")
 
 
 def write_arch(path: str | Path, archfile: ArchFile) -> None:
@@ -122,6 +130,8 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
         "arch": [dataclasses.asdict(block) for block in archfile.arch.blocks],
         **{name: getattr(archfile, name) for name in (*DERIVED, *_RECORDED)},
     }
+    if archfile.measured:
+        fields["measured"] = dataclasses.asdict(archfile.measured)
     write_atomic(path, (_layout(fields) + "\n").encode())
 
 
@@ -173,11 +183,14 @@ def read_arch(path: str | Path) -> ArchFile:
     try:
         fields = _read_object(Path(path))
         _check_header(fields)
-        check_names("", fields, _FIELDS)
+        check_names("", fields, _FIELDS, optional=("measured",))
         archfile = ArchFile(
             space=read_as(MnasSpace, fields["space"], "space.", partial=True),
             arch=_read_blocks(fields["arch"]),
             **{name: typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
+            measured=typed("measured", fields["measured"], Measured)
+            if "measured" in fields
+            else None,
         )
         _check_derived(fields, archfile)
     except UserError as error:
@@ -205,12 +218,18 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         fields = json.loads(path.read_bytes())
     except OSError as error:
-        raise UserError(
-            f"cannot be read ({error.strerror}): name an arch.json, such as runs/NAME/arch.json"
-        ) from None
+        raise UserError(f"cannot be read ({error.strerror}): name {_nearby(path)}") from None
     except (ValueError, RecursionError):
         raise UserError("not JSON: name the arch.json that a search wrote") from None
     return typed_object("the content", fields)
+
+
+def _nearby(path: Path) -> str:
+    """What to name instead of a file that is not there: a search has one for each target."""
+    found = sorted(one.name for one in path.parent.glob(f"{path.stem}-*{path.suffix}"))
+    return (
+        f"one of {', '.join(found)} there" if found else "an arch.json, such as runs/NAME/arch.json"
+    )
 
 
 def _check_header(fields: dict[str, Any]) -> None:

@@ -162,6 +162,7 @@ def network_object(spec: NetSpec, found: ArchFile | None) -> dict[str, Any]:
     }
     if found:
         values["found"] = {name: getattr(found, name) for name in _FOUND}
+        values["found"]["measured"] = found.measured and dataclasses.asdict(found.measured)
     return values
 
 
@@ -208,9 +209,11 @@ def print_table(table: Table) -> None:
 
 def _found_line(found: ArchFile) -> str:
     device = f" on {found.device}" if found.device else ""
+    measured = found.measured
     return (
         f"supernet accuracy {found.accuracy:.4f}, predicted {found.predicted:,g} {found.unit}"
-        f" of at most {found.target:,g} {found.unit}{device}\n"
+        f" of at most {found.target:,g} {found.unit}{device}"
+        + (f"; measured {measured.ms:,g} ms, {measured.comparison}\n" if measured else "\n")
     )
 
 

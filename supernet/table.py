@@ -60,6 +60,11 @@ class HeldOut:
     seconds apart: no error below it means anything."""
 
 
+def device_name(found: Mapping[str, Any]) -> str:
+    """In words what ``supernet.device.describe`` says of a machine."""
+    return f"{found['cpu']}, onnxruntime {found['onnxruntime']}, {found['threads']} thread"
+
+
 @dataclass(frozen=True)
 class LatencyTable:
     """Predicts the latency of a network as the sum of its parts' times.
@@ -79,8 +84,7 @@ class LatencyTable:
     @property
     def device(self) -> str:
         """What the table holds for, in words."""
-        found = self.fingerprint
-        return f"{found['cpu']}, onnxruntime {found['onnxruntime']}, {found['threads']} thread"
+        return device_name(self.fingerprint)
 
     @cached_property
     def hash(self) -> str:

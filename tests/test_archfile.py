@@ -15,6 +15,7 @@ from supernet.arch import Arch
 from supernet.archfile import ArchFile, load_spec, read_arch, write_arch, write_atomic
 from supernet.cost import Cost, count
 from supernet.errors import UserError
+from supernet.measured import Measured
 from supernet.published import published
 from supernet.space import MnasSpace
 
@@ -32,6 +33,9 @@ FOUND = ArchFile(
     seed=0,
     step=4000,
 )
+
+
+TIMED = replace(FOUND, measured=Measured.beside(1.25, 1.0))
 
 
 @pytest.fixture
@@ -102,6 +106,43 @@ def test_whole_numbers_are_read_where_a_file_gives_them_for_fractions(path):
     edit(path, lambda fields: fields.update(target=2))
     assert read_arch(path).target == 2.0
     assert type(read_arch(path).target) is float
+
+
+def test_what_was_measured_is_the_last_field_and_comes_back(tmp_path, path):
+    timed = tmp_path / "timed.json"
+    write_arch(timed, TIMED)
+    assert read_arch(timed) == TIMED
+    fields = json.loads(timed.read_text())
+    assert fields.pop("measured") == {"ms": 1.0, "difference_percent": -20.0}
+    assert list(fields.items()) == list(json.loads(path.read_text()).items())
+    assert TIMED.measured.comparison == "20.0 % less than predicted"
+    assert Measured.beside(2.0, 2.5).comparison == "25.0 % more than predicted"
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        (None, "measured is None, it must be a JSON object"),
+        ({"ms": 1.0}, "field measured.difference_percent is missing"),
+        ({"ms": -1.0, "difference_percent": -180.0}, "measured.ms is -1.0, it must be a finite"),
+        ({"ms": 1.0, "difference_percent": 3.0}, "measured.difference_percent is 3.0, but between"),
+    ],
+)
+def test_a_measurement_that_cannot_be_is_refused(path, measured, message):
+    edit(path, lambda fields: fields.update(measured=measured))
+    assert refusal(path).startswith(message)
+
+
+def test_a_measurement_beside_a_count_is_refused(path):
+    measured = {"ms": 1.0, "difference_percent": -20.0}
+    edit(path, lambda fields: fields.update(unit="macs", measured=measured))
+    assert refusal(path).startswith("measured is in ms, but unit is macs")
+
+
+def test_of_a_search_with_several_targets_one_file_must_be_named(tmp_path, path):
+    path.rename(tmp_path / "arch-p20.json")
+    (tmp_path / "arch-p50.json").touch()
+    assert refusal(path).endswith(": name one of arch-p20.json, arch-p50.json there")
 
 
 @pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000, '{"format": ' + "9" * 5000 + "}"])
