@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from statistics import fmean
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Archive(nn.Module):
@@ -34,7 +39,23 @@ class Archive(nn.Module):
             self.indices[row] = self.indices.new_tensor(code)
             self.rewards[row] = reward
 
+    def preferences(self, sizes: Tensor) -> Tensor:
+        """(D, V) log-probabilities: shares of the values in the archive, each counted once more.
+
+        Args:
+            sizes: (D,) numbers of values.
+        """
+        exists = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
+        counts = functional.one_hot(self.best, exists.shape[1]).sum(dim=0)
+        shares = (counts + 1) / (len(self.best) + sizes[:, None])
+        return shares.log().masked_fill(~exists, -torch.inf)
+
     @property
     def best(self) -> Tensor:
         """(K, D), K <= capacity: those that hold an architecture."""
         return self.indices[self.rewards > -torch.inf]
+
+
+def best_reward(archives: Iterable[nn.Module]) -> float:
+    """The best reward so far, the mean over archives of several targets."""
+    return fmean(float(cast(Archive, archive).rewards[0]) for archive in archives)

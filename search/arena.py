@@ -16,6 +16,7 @@ from search.controllers import Kind
 from search.finish import Candidate, Code
 from search.frozen_supernet import FrozenSupernet
 from search.search_file import SearchFile
+from search.targets import one_target
 from search.trainings import Trainer
 from search.turns import slice_accuracies
 from supernet.arch import Arch
@@ -98,9 +99,9 @@ class Arena:
         self.supernets = [FrozenSupernet(path, self.trainer, images) for path in checkpoints]
         self.space = self._one_space()
         model = cost_model(search.cost, self.space, search.table, search.table_cache)
-        target = resolve_target(search.target, model, self.space)
-        check_target(target, model, self.space)
-        self.goal = Goal(self.space, model, search.reward, target)
+        self.target = resolve_target(one_target(search.target), model, self.space)
+        check_target(self.target, model, self.space)
+        self.goal = Goal(self.space, model, search.reward, (self.target,))
         self._rescored: dict[tuple[int, Code], Candidate] = {}
         # Too few images are refused before anything long begins.
         self.batch_size = len(next(self.batches(0, 0))[1])
@@ -118,7 +119,7 @@ class Arena:
     def identity(self, supernet: int, kind: Kind) -> Row:
         """What identifies the contests of a kind on a supernet, but for their seed."""
         goal, known = self.goal, self.supernets[supernet].identity
-        device = {"unit": goal.cost_model.unit, "hash": goal.cost_model.hash, "target": goal.target}
+        device = {"unit": goal.cost_model.unit, "hash": goal.cost_model.hash, "target": self.target}
         contest = short_hash({**self.rules.identity(kind), **device})
         shared = {"supernet": known["supernet"], "data": known["data"]}
         return {**shared, "contest": contest, "controller": kind}

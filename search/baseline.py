@@ -1,4 +1,7 @@
-"""Advantages: how much better than usual a sampled architecture did, alike on every rank."""
+"""Advantages: how much better than usual a sampled architecture did, alike on every rank.
+
+What is usual depends on the target: under a tight one all architectures earn less.
+"""
 
 from __future__ import annotations
 
@@ -17,62 +20,84 @@ class Baseline(nn.Module):
 
     Args:
         decay: Weight of the past in each update, in [0, 1).
+        targets: K, each with an average of its own.
     """
 
     total: Tensor
     weight: Tensor
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, targets: int = 1) -> None:
         super().__init__()
         self.decay = decay
-        self.register_buffer("total", torch.zeros(()))
-        self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("total", torch.zeros(targets))
+        self.register_buffer("weight", torch.zeros(targets))
 
     @torch.no_grad()
     def update(self, mean: Tensor) -> Tensor:
-        """Take in the mean reward over all ranks and return the new value, a scalar.
+        """Take in the mean rewards (K,) over all ranks and return the new values, (K,).
 
-        TuNAS (search code) also updates before use.
+        NaN leaves a target's average as it was. TuNAS (search code) also updates before use.
         """
-        self.total.lerp_(mean.to(self.total), 1 - self.decay)
-        self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+        seen = ~mean.isnan()
+        share = 1 - self.decay
+        self.total.copy_(self.total.lerp(mean.to(self.total), share).where(seen, self.total))
+        self.weight.copy_(self.weight.lerp(seen.to(self.weight), share).where(seen, self.weight))
         return self.value
 
     @property
     def value(self) -> Tensor:
-        """The average; NaN before the first update."""
+        """The averages (K,); NaN before the first update."""
         return self.total / self.weight
 
 
-def advantages(rewards: Tensor, baseline: Baseline, normalise: bool = True) -> Tensor:
+def advantages(
+    rewards: Tensor, baseline: Baseline, targets: Tensor | None = None, normalise: bool = True
+) -> Tensor:
     """Update the baseline and return the rewards' distances from it.
 
     Args:
         rewards: (M,) of this rank's samples.
         baseline: Must hold the same state on all ranks; it still does afterwards.
-        normalise: Divide by the root mean square distance over all ranks. Unlike the standard
-            deviation it stays in proportion when a policy near its end draws equal rewards.
+        targets: (M,) numbers of their targets; the first by default.
+        normalise: Divide by the root mean square distance of the same target over all ranks.
+            Unlike the standard deviation it stays in proportion when a policy near its end draws
+            equal rewards.
 
     Returns:
         (M,) advantages of this rank's samples.
     """
-    distances, scale = centre(rewards, baseline)
+    distances, scale = centre(rewards, baseline, targets)
     return distances / scale if normalise else distances
 
 
-def centre(rewards: Tensor, baseline: Baseline) -> tuple[Tensor, Tensor]:
-    """Update the baseline; the rewards' distances from it (M,), and their scale over all ranks."""
-    mean, std = gather_mean_std(rewards)
-    distances = rewards - baseline.update(mean).to(rewards)
-    scale = torch.hypot(std, mean - baseline.value.to(rewards))
-    return distances, scale.clamp(min=RESOLUTION)
+def centre(
+    rewards: Tensor, baseline: Baseline, targets: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Update the baseline; the rewards' distances from it, and their scale over all ranks, (M,)."""
+    numbers = first_target(rewards) if targets is None else targets
+    mean, std = gather_mean_std(rewards, numbers, len(baseline.total))
+    usual = baseline.update(mean).to(rewards)
+    scale = torch.hypot(std, mean - usual).clamp(min=RESOLUTION)
+    return rewards - usual[numbers], scale[numbers]
 
 
-def gather_mean_std(rewards: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (biased) of the rewards of all ranks together, as scalars."""
+def first_target(rewards: Tensor) -> Tensor:
+    """(M,) zeros: the number of a single target, for each reward."""
+    return torch.zeros_like(rewards, dtype=torch.long)
+
+
+def gather_mean_std(
+    rewards: Tensor, targets: Tensor | None = None, num_targets: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (biased) of each target's rewards over all ranks, (K,).
+
+    NaN where a target has none.
+    """
+    numbers = first_target(rewards) if targets is None else targets
     values = rewards.double()
-    count = torch.ones_like(values)
-    moments = mean_over_ranks(torch.stack([count, values, values.square()]).sum(dim=1))
+    powers = torch.stack([torch.ones_like(values), values, values.square()])
+    sums = powers.new_zeros(3, num_targets).index_add(1, numbers, powers)
+    moments = mean_over_ranks(sums)
     mean, square = moments[1:] / moments[0]
     std = (square - mean.square()).clamp(min=0).sqrt()
     return mean.to(rewards), std.to(rewards)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from search.schedule import Schedule
 from search.settings import Sampling
+from search.targets import BAND, Target
 from supernet.errors import UserError
+from supernet.rundata import RunData
 from supernet.space import MnasSpace
 from supernet.target import CostModel, slowest
 
@@ -40,14 +42,34 @@ def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> No
         )
 
 
-def note_idle_target(target: float, cost: CostModel, space: MnasSpace) -> None:
-    """Say so where every network of a space meets the target: right, but perhaps not meant."""
-    _, most = slowest(space, cost)
-    if target >= most:
-        Console(file=sys.stdout, soft_wrap=True, highlight=False).print(
-            f"note: target {target:.4g} {cost.unit} constrains nothing, as the dearest network of"
-            f" the space has {most:.4g} {cost.unit}"
-        )
+def check_reward_images(data: RunData, rank: int) -> None:
+    """Find out before the first step whether they are too few, not when the controller takes over.
+
+    Raises:
+        UserError: naming how many there are, and the way out.
+    """
+    try:
+        data.reward_batch(0, rank)
+    except UserError as error:
+        raise UserError(f"reward: {error}, or lower model.sampling.images") from None
+
+
+def note_odd_targets(targets: Sequence[Target], cost: CostModel, space: MnasSpace) -> None:
+    """Say which targets every network of a space meets, and which ones none comes near."""
+    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    for target in targets:
+        if not target.least:
+            _, most = slowest(space, cost)
+            console.print(
+                f"note: target {target.cost:.4g} {cost.unit} constrains nothing, as the dearest"
+                f" network of the space has {most:.4g} {cost.unit}"
+            )
+        elif not target.is_near:
+            console.print(
+                f"note: no network of the space lies within {BAND:.0%} below target"
+                f" {target.cost:.4g} {cost.unit}, the choice will be the nearest from below with"
+                f" {target.least:.4g} {cost.unit}"
+            )
 
 
 def check_identity(saved: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from search.arena import Arena, Rules
 from search.cache import Cache, Row, commit
 from search.controller import Controller, Turn
 from search.controllers import Kind
-from search.finish import Candidate, Code, choose, front
+from search.finish import Candidate, Code, front
 from search.knowledge import Knowledge, hypervolume
 from search.turns import Taken, make_generator, take_turn
 from search.workers import work_off
@@ -65,8 +65,8 @@ class Contests:
             "seed": entry.seed,
             "commit": commit(),
             "unit": self.arena.goal.cost_model.unit,
-            "target": self.arena.goal.target,
-            **_course(turns, self.arena.goal.target),
+            "target": self.arena.target,
+            **_course(turns, self.arena.target),
             **self._found(knowledge),
             **self._judged(entry, self._favourites(entry, controller), knowledge),
             "controller_seconds": round(sum(taken.seconds for taken in turns), 3),
@@ -112,7 +112,7 @@ class Contests:
 
     def _judged(self, entry: Entry, favourites: list[Code], knowledge: Knowledge) -> Row:
         """The best by the controller's own knowledge, scored again, and the choice among them."""
-        arena, target, top = self.arena, self.arena.goal.target, self.rules.top
+        arena, target, top = self.arena, self.arena.target, self.rules.top
         cheapest = arena.space.encode(fastest(arena.space, arena.goal.cost_model)[0])
         affordable = [c for c in favourites if arena.cost(arena.space.decode(c)) <= target]
         listed = knowledge.best(favourites, top)
@@ -121,7 +121,7 @@ class Contests:
         judged = [arena.rescored(entry.supernet, code) for code in listed]
         eligible = [arena.rescored(entry.supernet, code) for code in within]
         rewards = [self._reward(one) for one in judged]
-        chosen = choose([*judged, *eligible], target)
+        chosen = _best_within(target, [*judged, *eligible])
         return {
             "rescored": [asdict(one) for one in judged],
             "best_reward": max(rewards),
@@ -130,7 +130,7 @@ class Contests:
 
     def _reward(self, candidate: Candidate) -> float:
         goal = self.arena.goal
-        return goal.reward(candidate.accuracy, candidate.cost, goal.target)
+        return goal.reward(candidate.accuracy, candidate.cost, self.arena.target)
 
     def _image_macs(self, knowledge: Knowledge) -> int:
         """Images times multiply-accumulates of all evaluations, which are forward passes."""
@@ -139,6 +139,12 @@ class Contests:
             images * len(record.rewards) * count(space.spec(space.decode(code))).macs
             for code, record in knowledge.records.items()
         )
+
+
+def _best_within(target: float, candidates: Sequence[Candidate]) -> Candidate:
+    """The most accurate candidate within a target; of equals the cheaper one."""
+    within = (one for one in candidates if one.cost <= target)
+    return min(within, key=lambda one: (-one.accuracy, one.cost, one.code))
 
 
 def _course(turns: Sequence[Taken], target: float) -> Row:

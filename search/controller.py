@@ -26,6 +26,8 @@ class Proposals:
 
     indices: Tensor
     """(M, D) int64; a row is what ``MnasSpace.decode`` reads."""
+    targets: Tensor
+    """(M,) int64: the number of the target that each is meant to hit."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Scores:
     cost: Tensor
     """In the target's unit."""
     reward: Tensor
+    """Each under its own target."""
 
 
 class Turn(NamedTuple):
@@ -60,7 +63,12 @@ class Goal:
     space: MnasSpace
     cost_model: CostModel
     reward: Reward
-    target: float
+    targets: tuple[float, ...]
+    """Upper limits of the cost, in its unit."""
+
+    def limits(self, numbers: Tensor) -> Tensor:
+        """(M,) targets by their numbers (M,), on the same device."""
+        return torch.tensor(self.targets, device=numbers.device)[numbers]
 
 
 class Update(NamedTuple):
@@ -82,7 +90,14 @@ class Controller(nn.Module, ABC):
     same on all ranks: each rank proposes and scores its own architectures, as many as every other
     one, and ``learn`` brings them together. Proposing changes nothing, so that a resumed search
     proposes what it would have.
+
+    Args:
+        targets: How many targets it learns to hit, each with architectures of its own.
     """
+
+    def __init__(self, targets: int = 1) -> None:
+        super().__init__()
+        self.num_targets = targets
 
     def prepare(self, goal: Goal) -> None:
         """Take note of what is searched for, before the first step."""
@@ -96,6 +111,8 @@ class Controller(nn.Module, ABC):
     @abstractmethod
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
         """Architectures to train or to score; equal states of the generator give equal ones.
+
+        Each is for a target of its own, see ``draw_targets``.
 
         Args:
             num: How many.
@@ -119,8 +136,43 @@ class Controller(nn.Module, ABC):
         """
 
     @abstractmethod
-    def finalists(self, num: int, generator: torch.Generator) -> Tensor:
-        """(K, D) architectures to choose the final one from, the favourite first; K <= 1 + num."""
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
+        """(K, D) architectures for the final choice, the favourite first; K <= 1 + num.
+
+        Args:
+            num: How many beside the favourite.
+            generator: May live on another device than the controller.
+            target: Number of the target that they are meant to hit.
+        """
+
+    @abstractmethod
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """How much the controller likes each value of each decision, beside those of (M, D).
+
+        Returns:
+            (M, D, V): log-probabilities in nats.
+        """
+
+    def _rewards(self, scores: Scores) -> list[Tensor]:
+        """The rewards (M,) under each target: accuracy and cost are the same under all."""
+        if self.num_targets == 1:
+            return [scores.reward]
+        return [
+            self.goal.reward(scores.accuracy, scores.cost, target) for target in self.goal.targets
+        ]
+
+
+def draw_targets(num: int, targets: int, generator: torch.Generator) -> Tensor:
+    """(num,) numbers of targets in random order, of each as many as of any other, give or take one.
+
+    A single target takes nothing from the generator.
+    """
+    if targets == 1:
+        return torch.zeros(num, dtype=torch.long, device=generator.device)
+    device = generator.device
+    order = torch.randperm(targets, generator=generator, device=device)
+    repeated = order.repeat(-(-num // targets))[:num]
+    return repeated[torch.randperm(num, generator=generator, device=device)]
 
 
 def entropy_logs(entropy: Tensor) -> dict[str, float]:

@@ -14,13 +14,14 @@ from search.policy_gradient import PolicyGradient
 from search.ppo import PPO
 from search.random_search import RandomSearch
 from search.reinforce import Reinforce, Tunas
+from supernet.errors import UserError
 
 Kind = Literal["ppo", "reinforce", "tunas", "cost_gradient", "evolution", "random"]
 
 
 @dataclass(frozen=True)
 class ControllerSettings:
-    """Who proposes architectures.
+    """Who proposes architectures, for one target or for several.
 
     * ``ppo``: an LSTM that learns by PPO (MnasNet).
     * ``reinforce``: the same LSTM, by REINFORCE (ENAS).
@@ -38,25 +39,35 @@ class ControllerSettings:
     cost_gradient: DifferentiableCost = field(default_factory=DifferentiableCost)
     evolution: Evolution = field(default_factory=Evolution)
 
-    def build(self, decision_sizes: Sequence[int], samples: int, keep: int) -> Controller:
+    def build(
+        self, decision_sizes: Sequence[int], samples: int, keep: int, targets: int = 1
+    ) -> Controller:
         """The controller for a space.
 
         Args:
             decision_sizes: ``MnasSpace.decision_sizes``.
             samples: Architectures per update and process.
-            keep: How many architectures one without a policy remembers for the final choice.
+            keep: How many architectures one without a policy remembers for each final choice.
+            targets: How many targets it learns to hit.
 
         Raises:
             UserError: when an update has too few samples.
         """
+        if samples < targets:
+            raise UserError(
+                f"an update has {samples} samples per process for {targets} targets: raise"
+                " sampling.samples, or give fewer targets"
+            )
         if self.kind == "random":
-            return RandomSearch(decision_sizes, keep)
+            return RandomSearch(decision_sizes, keep, targets)
         if self.kind == "evolution":
-            return RegularisedEvolution(decision_sizes, self.evolution, keep)
+            return RegularisedEvolution(decision_sizes, self.evolution, keep, targets)
         if self.kind == "cost_gradient":
-            return CostGradient(decision_sizes, self.cost_gradient)
+            return CostGradient(decision_sizes, self.cost_gradient, targets)
         if self.kind == "tunas":
-            return PolicyGradient(IndependentPolicy(decision_sizes), self.tunas)
+            independent = IndependentPolicy(decision_sizes, targets)
+            return PolicyGradient(independent, self.tunas, targets)
         settings = self.ppo if self.kind == "ppo" else self.reinforce
         settings.check_samples(samples)
-        return PolicyGradient(LstmPolicy(decision_sizes), settings)
+        policy = LstmPolicy(decision_sizes, targets=targets)
+        return PolicyGradient(policy, settings, targets)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from search.baseline import Baseline, centre, mean_over_ranks
+from search.baseline import Baseline, centre, gather_mean_std
 from search.controller import Goal, Scores
 from search.expected_cost import ExpectedCost
 from search.policy import IndependentPolicy, Samples
@@ -39,14 +39,17 @@ class CostGradient(PolicyGradient):
     Args:
         decision_sizes: Number of values of each of the D decisions.
         settings: How it learns.
+        targets: How many, each with decisions of its own.
     """
 
     policy: IndependentPolicy
     expected_cost: Callable[[Tensor], Tensor]
 
-    def __init__(self, decision_sizes: Sequence[int], settings: DifferentiableCost) -> None:
-        super().__init__(IndependentPolicy(decision_sizes), settings)
-        self.reward_baseline = Baseline(settings.baseline_decay)
+    def __init__(
+        self, decision_sizes: Sequence[int], settings: DifferentiableCost, targets: int = 1
+    ) -> None:
+        super().__init__(IndependentPolicy(decision_sizes, targets), settings, targets)
+        self.reward_baseline = Baseline(settings.baseline_decay, targets)
 
     def prepare(self, goal: Goal) -> None:
         """Tabulate the costs of all blocks."""
@@ -56,22 +59,29 @@ class CostGradient(PolicyGradient):
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
     ) -> dict[str, float]:
-        settings = self.settings
-        gain, _ = centre(scores.accuracy, self.baseline)
-        _, scale = centre(scores.reward, self.reward_baseline)
-        log_prob, entropy = self.policy.evaluate(samples.indices)
-        accuracy = mean_over_ranks(scores.accuracy.mean()).requires_grad_()
-        cost = self.expected_cost(self.policy.log_softmax.exp())
-        reward = self.goal.reward(accuracy, cost, self.goal.target)
-        (slope,) = torch.autograd.grad(reward, accuracy, retain_graph=True)
+        settings, numbers = self.settings, samples.targets
+        gain, _ = centre(scores.accuracy, self.baseline, numbers)
+        _, scale = centre(scores.reward, self.reward_baseline, numbers)
+        scale = scale if settings.normalise else torch.ones_like(scale)
+        log_prob, entropy = self.policy.evaluate(samples.indices, numbers)
+        cost = torch.stack([self.expected_cost(one.exp()) for one in self.policy.log_probabilities])
+        accuracy = self._mean_accuracies(scores, numbers).requires_grad_()
+        limits = torch.tensor(self.goal.targets).to(cost)
+        reward = self.goal.reward(accuracy, cost, limits)
+        (slope,) = torch.autograd.grad(reward.sum(), accuracy, retain_graph=True)
         # reinforce_loss stands for -accuracy: its gradient is the estimate of that of accuracy.
-        loss = slope * reinforce_loss(log_prob, gain) - reward
-        loss = loss / (scale if settings.normalise else 1)
+        loss = reinforce_loss(log_prob, gain * slope[numbers] / scale)
+        loss = loss - (reward[numbers] / scale).mean()
         loss = loss - settings.entropy * entropy.sum(dim=1).mean()
         norm = descend(self.optimizer, loss, self.policy, settings.max_grad_norm)
         return {
             "gradient_norm": float(norm),
-            "cost/expected": float(cost.detach()),
-            "reward/baseline": float(self.reward_baseline.value),
-            "reward/accuracy_baseline": float(self.baseline.value),
+            "cost/expected": float(cost.detach().mean()),
+            "reward/baseline": float(self.reward_baseline.value.nanmean()),
+            "reward/accuracy_baseline": float(self.baseline.value.nanmean()),
         }
+
+    def _mean_accuracies(self, scores: Scores, numbers: Tensor) -> Tensor:
+        """(K,) over all ranks; 0 for a target without samples, which then has no part."""
+        mean, _ = gather_mean_std(scores.accuracy, numbers, self.num_targets)
+        return mean.nan_to_num(0.0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from search.archive import Archive
+from search.archive import best_reward
 from search.baseline import gather_rows
-from search.controller import Controller, Proposals, Scores, Turn, entropy_logs
+from search.controller import Controller, Proposals, Scores, Turn, draw_targets, entropy_logs
+from search.population import Population
 from search.random_search import draw_uniform
 from supernet.errors import UserError
 
@@ -47,48 +50,56 @@ class RegularisedEvolution(Controller):
     from the population before it, and all ranks hold the same population, into which the children
     go in the order of ranks. Until the population is full, architectures are uniform.
 
+    Each target has a population, into which the children of its own members go; the uniform ones
+    of the start go into all.
+
     Args:
         decision_sizes: Number of values of each of the D decisions.
         settings: Size of population and tournament.
         keep: How many architectures are remembered for the final choice; they do not die.
+        targets: How many, each with a population of its own.
     """
 
     sizes: Tensor
     mutable: Tensor
-    indices: Tensor
-    rewards: Tensor
 
-    def __init__(self, decision_sizes: Sequence[int], settings: Evolution, keep: int) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        decision_sizes: Sequence[int],
+        settings: Evolution,
+        keep: int,
+        targets: int = 1,
+    ) -> None:
+        super().__init__(targets)
         sizes = torch.tensor(decision_sizes)
         self.settings = settings
         self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("mutable", (sizes > 1).nonzero().flatten(), persistent=False)
-        # Oldest first; minus infinity marks places that nothing has filled yet.
-        self.register_buffer("indices", sizes.new_zeros(settings.population, len(sizes)))
-        self.register_buffer("rewards", torch.full((settings.population,), -torch.inf))
-        self.archive = Archive(keep, len(sizes))
+        self.populations = nn.ModuleList(
+            Population(settings.population, keep, len(sizes)) for _ in range(targets)
+        )
+
+    def _population(self, target: int) -> Population:
+        return cast(Population, self.populations[target])
 
     @property
     def is_full(self) -> bool:
-        """Whether there are parents."""
-        return bool((self.rewards > -torch.inf).all())
+        """Whether there are parents: all populations fill at the same time."""
+        return self._population(0).is_full
 
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
-        """Children of tournament winners, or uniform ones while the population fills."""
+        """Children of tournament winners, or uniform ones while the populations fill."""
+        targets = draw_targets(num, self.num_targets, generator).to(self.sizes.device)
         if not self.is_full:
-            return Proposals(draw_uniform(self.sizes, num, generator))
-        return Proposals(self._mutate(self._parents(num, generator), generator))
-
-    def _parents(self, num: int, generator: torch.Generator) -> Tensor:
-        """(num, D): winners of tournaments whose members are drawn with replacement."""
-        shape = (num, self.settings.tournament)
-        drawn = torch.randint(
-            len(self.rewards), shape, generator=generator, device=generator.device
-        )
-        drawn = drawn.to(self.rewards.device)
-        winners = self.rewards[drawn].argmax(dim=1, keepdim=True)
-        return self.indices[drawn.gather(1, winners).squeeze(1)]
+            return Proposals(draw_uniform(self.sizes, num, generator), targets)
+        children = self.sizes.new_empty(num, len(self.sizes))
+        for number in range(self.num_targets):
+            mine = targets == number
+            parents = self._population(number).parents(
+                int(mine.sum()), self.settings.tournament, generator
+            )
+            children[mine] = self._mutate(parents, generator)
+        return Proposals(children, targets)
 
     def _mutate(self, parents: Tensor, generator: torch.Generator) -> Tensor:
         """(M, D) copies with one decision changed; as they are where no decision has a choice."""
@@ -108,23 +119,30 @@ class RegularisedEvolution(Controller):
         self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
     ) -> dict[str, float]:
         """Let the children of all ranks in and the oldest die."""
-        indices, rewards = gather_rows(proposals.indices), gather_rows(scores.reward)
-        self.archive.add(indices, rewards)
-        kept = len(self.rewards)
-        self.indices = torch.cat([self.indices, indices])[-kept:].clone()
-        self.rewards = torch.cat([self.rewards, rewards.to(self.rewards)])[-kept:].clone()
-        alive = self.rewards > -torch.inf
+        indices, targets = gather_rows(proposals.indices), gather_rows(proposals.targets)
+        full = self.is_full
+        for number, own in enumerate(self._rewards(scores)):
+            rewards, population = gather_rows(own), self._population(number)
+            population.archive.add(indices, rewards)
+            mine = targets == number if full else torch.ones_like(targets, dtype=torch.bool)
+            population.add(indices[mine], rewards[mine])
+        alive = [self._population(number).alive for number in range(self.num_targets)]
         logs = {
-            "archive/best": float(self.archive.rewards[0]),
-            "evolution/population": float(self.rewards[alive].mean()),
+            "archive/best": best_reward(self._population(k).archive for k in range(len(alive))),
+            "evolution/population": fmean(float(rewards.mean()) for _, rewards in alive),
         }
-        return logs | entropy_logs(self._entropy(self.indices[alive]))
+        return logs | entropy_logs(torch.cat([self._entropy(members) for members, _ in alive]))
 
     def _entropy(self, indices: Tensor) -> Tensor:
         """(1, D): entropy in nats of each decision's values among (P, D) architectures."""
         shares = functional.one_hot(indices, int(self.sizes.max())).double().mean(dim=0)
         return torch.special.entr(shares).sum(dim=1)[None]
 
-    def finalists(self, num: int, generator: torch.Generator) -> Tensor:
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
         """The best-rewarded architectures of all generations."""
-        return self.archive.best[: 1 + num]
+        return self._population(target).archive.best[: 1 + num]
+
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """How often the best-rewarded architectures have each value, whatever ``indices`` are."""
+        table = self._population(target).archive.preferences(self.sizes)
+        return table.expand(len(indices), -1, -1)

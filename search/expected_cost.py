@@ -1,4 +1,4 @@
-"""ExpectedCost: the mean cost of independently drawn architectures, exactly."""
+"""The cost of architectures as tables of their blocks: of many at once, and in expectation."""
 
 from __future__ import annotations
 
@@ -8,56 +8,72 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from supernet.arch import DECISIONS, Arch, BlockChoice
+from supernet.arch import DECISIONS
 from supernet.parts import block_sizes
 from supernet.space import MnasSpace
 from supernet.stage import Stage
-from supernet.target import CostModel
+from supernet.target import CostModel, ends_costs, stage_cost
 
 
-class ExpectedCost:
-    """Expectation of an additive cost under independent decisions, differentiable.
+class BlockCosts:
+    """An additive cost, tabulated by the choices of each block.
 
     A block's cost depends on its own six decisions and, through its input width, on the filters of
-    the block before. So the expectation over all architectures is the sum over blocks of a table
-    weighed by seven probabilities; nothing is sampled and nothing is approximated.
+    the block before.
 
     Args:
-        space: Whose decisions are drawn.
+        space: Whose architectures are priced.
         cost_model: Prices layers and ends.
     """
 
     def __init__(self, space: MnasSpace, cost_model: CostModel) -> None:
-        self.space, self.cost_model = space, cost_model
-        layer_cost = functools.cache(lambda layer: cost_model.layer_cost(layer, "relu"))
+        self.space = space
 
         @functools.cache
-        def stage_cost(stage: Stage, inputs: int, size: int) -> float:
-            return sum(layer_cost(layer) for layer in stage.layers(inputs, size))
+        def cost(stage: Stage, inputs: int, size: int) -> float:
+            return stage_cost(cost_model, stage, inputs, size)
 
         sizes = block_sizes(space)
         self.tables = []
         for block in range(space.num_blocks):
             stages = [space.stage(block, choice) for choice in space.block_choices(block)]
             rows = [
-                [stage_cost(stage, inputs, sizes[block]) for stage in stages]
+                [cost(stage, inputs, sizes[block]) for stage in stages]
                 for inputs in self._input_widths(block)
             ]
-            self.tables.append(torch.tensor(rows))
-        self.ends = torch.tensor([self._ends(last) for last in space.choices[-1]["filters"]])
+            self.tables.append(torch.tensor(rows, dtype=torch.float64))
+        ends = ends_costs(space, cost_model)
+        widths = self._output_widths(space.num_blocks - 1)
+        self.ends = torch.tensor([ends[width] for width in widths], dtype=torch.float64)
 
     def _input_widths(self, block: int) -> list[int]:
         """Channels that enter a block, for each value of the filters of the block before."""
-        if not block:
-            return [self.space.stem_filters]
-        filters = self.space.choices[block - 1]["filters"]
-        return [self.space.block_filters(block - 1, choice) for choice in filters]
+        return self._output_widths(block - 1) if block else [self.space.stem_filters]
 
-    def _ends(self, filters: float) -> float:
-        """Cost of stem and head behind a last block of these filters."""
-        blocks = [next(self.space.block_choices(block)) for block in range(self.space.num_blocks)]
-        last = BlockChoice(**{**vars(blocks[-1]), "filters": filters})
-        return self.cost_model.ends_cost(self.space.spec(Arch((*blocks[:-1], last))))
+    def _output_widths(self, block: int) -> list[int]:
+        filters = self.space.choices[block]["filters"]
+        return [self.space.block_filters(block, choice) for choice in filters]
+
+    def of(self, indices: Tensor) -> Tensor:
+        """Costs (M,), in double precision, of architectures (M, D) on the CPU."""
+        blocks = indices.unflatten(1, (-1, len(DECISIONS)))
+        inputs = indices.new_zeros(len(indices))
+        total = torch.zeros(len(indices), dtype=torch.float64)
+        for number, table in enumerate(self.tables):
+            choice = indices.new_zeros(len(indices))
+            for decision, values in enumerate(self.space.choices[number].values()):
+                choice = choice * len(values) + blocks[:, number, decision]
+            total += table[inputs, choice]
+            inputs = blocks[:, number, DECISIONS.index("filters")]
+        return total + self.ends[inputs]
+
+
+class ExpectedCost(BlockCosts):
+    """Expectation of an additive cost under independent decisions, differentiable.
+
+    The expectation over all architectures is the sum over blocks of a table weighed by seven
+    probabilities; nothing is sampled and nothing is approximated.
+    """
 
     def __call__(self, probabilities: Tensor) -> Tensor:
         """The expectation, a scalar in the cost's unit.

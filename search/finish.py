@@ -1,25 +1,29 @@
-"""The end of a search: from the controller to one network within the target.
+"""The end of a search: from the controller to one network for each target, just below it.
 
-Its finalists are scored by their slices of the supernet. The best trade-offs among them are
-extracted, their batch norms recalibrated, and judged on the whole validation split. This can be
-killed and repeated: judged candidates are kept in the run folder.
+The controller's finalists, and their neighbours that hit a target, are scored by their slices of
+the supernet. The best of those that hit, and the best trade-offs among all, are extracted, their
+batch norms recalibrated, and judged on the whole validation split. This can be killed and repeated:
+judged candidates are kept in the run folder.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import distributed
+from torch import Tensor, distributed
 
+from search.expected_cost import BlockCosts
 from search.module import Batch, SearchModule
+from search.near_target import NearTarget
+from search.targets import Target
+from search.turns import make_generator
 from supernet.arch import Arch
 from supernet.network import recalibrate
+from supernet.reach import dearest_within
 from supernet.standalone import evaluate
-from supernet.target import fastest
 
 Code = tuple[int, ...]
 
@@ -37,15 +41,28 @@ class Candidate:
 
 
 def draw(module: SearchModule, num: int) -> list[Code]:
-    """Distinct canonical codes: at most ``num`` + 1 finalists, and the cheapest network.
+    """Distinct canonical codes: for each target finalists, and as many networks that hit it.
 
-    The cheapest one makes sure that something lies within the target.
+    The nearest one below a target makes sure that something hits it.
     """
-    space = module.space
-    generator = torch.Generator().manual_seed(module.seed)
-    archs = [space.decode(row) for row in module.controller.finalists(num, generator).tolist()]
-    archs.append(fastest(space, module.cost_model)[0])
-    return list(dict.fromkeys(space.encode(space.canonical(arch)) for arch in archs))
+    space, codes = module.space, dict[Code, None]()
+    costs = BlockCosts(space, module.cost_model)
+    for number, target in enumerate(module.targets):
+        generator = make_generator("final", module.seed, number)
+        finalists = module.controller.finalists(num, generator, number).cpu()
+        near = NearTarget(costs, target, _preferences(module, number))
+        hits = near.find(finalists, num, generator)[:num]
+        nearest, _ = dearest_within(space, module.cost_model, target.cost)
+        archs = [space.decode(row) for row in [*finalists.tolist(), *hits.tolist()]]
+        codes |= dict.fromkeys(space.encode(space.canonical(one)) for one in [*archs, nearest])
+    return list(codes)
+
+
+def _preferences(module: SearchModule, target: int) -> Callable[[Tensor], Tensor]:
+    def preferences(rows: Tensor) -> Tensor:
+        return module.controller.preferences(rows.to(module.device), target).cpu()
+
+    return preferences
 
 
 def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
@@ -62,16 +79,24 @@ def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
     return _gather(scored, codes)
 
 
-def shortlist(candidates: list[Candidate], target: float, num: int) -> list[Candidate]:
-    """At most ``num`` candidates worth judging: best within the target, then the front, then rest.
+def shortlist(candidates: list[Candidate], targets: Sequence[Target], num: int) -> list[Candidate]:
+    """The candidates worth judging.
 
-    Half the places go to the most accurate within the target, since one of them will be chosen;
-    the others to the front of non-dominated ones, which is also reported.
+    Half of ``num`` places for each target go to the most accurate that hit it, since one of them
+    will be chosen; another half to the front of non-dominated ones, which is also reported, and to
+    what else is accurate.
     """
-    within = sorted((c for c in candidates if c.cost <= target), key=_preference)
-    chosen = within[: (num + 1) // 2]
-    others = [*front(candidates), *within, *sorted(candidates, key=_preference)]
-    return list(dict.fromkeys([*chosen, *others]))[:num]
+    ranked = sorted(candidates, key=_preference)
+    half = (num + 1) // 2
+    hits = [one for target in targets for one in best_hits(candidates, target, half)]
+    places = num + (len(targets) - 1) * half
+    return list(dict.fromkeys([*hits, *front(candidates), *ranked]))[:places]
+
+
+def best_hits(candidates: list[Candidate], target: Target, num: int) -> list[Candidate]:
+    """The ``num`` most accurate candidates that hit a target; of equals the cheaper first."""
+    hits = (one for one in candidates if target.is_hit_by(one.cost))
+    return sorted(hits, key=_preference)[:num]
 
 
 def front(candidates: list[Candidate]) -> list[Candidate]:
@@ -82,11 +107,6 @@ def front(candidates: list[Candidate]) -> list[Candidate]:
             kept.append(candidate)
             best = candidate.accuracy
     return kept
-
-
-def choose(candidates: list[Candidate], target: float) -> Candidate:
-    """The most accurate candidate within the target; of equals the cheaper one."""
-    return min((c for c in candidates if c.cost <= target), key=_preference)
 
 
 def _preference(candidate: Candidate) -> tuple[float, float, Code]:

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from search.baseline import mean_over_ranks
-from search.checks import check_identity, check_length, note_idle_target
+from search.checks import check_identity, check_length, check_reward_images, note_odd_targets
 from search.controller import Goal, Scores, Turn, Update
 from search.controllers import ControllerSettings
 from search.reward import Reward
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
+from search.targets import Requested, Target, num_targets, resolve_targets
 from search.turns import Purpose, make_generator, slice_accuracies, take_turn
 from supernet.arch import Arch, Path
 from supernet.errors import UserError
@@ -27,7 +28,7 @@ from supernet.network import SuperNet
 from supernet.run import step_seed
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
-from supernet.target import CostModel, check_target, cost_model, resolve_target
+from supernet.target import CostModel, cost_model
 
 Batch = tuple[Tensor, Tensor]
 
@@ -45,7 +46,7 @@ class SearchModule(pl.LightningModule):
         resolution: int,
         stem_stride: int,
         space: MnasSpace = MnasSpace(),
-        target: float | str = "p40",
+        target: Requested = "p40",
         cost: Literal["ms", "macs", "params"] = "ms",
         table: str | None = None,
         table_cache: str = "runs/tables",
@@ -65,7 +66,7 @@ class SearchModule(pl.LightningModule):
             stem_stride: linked from the data.
             space: the search space; the data's three values replace its own.
             target: upper limit of the cost: a number in its unit, ``p40`` (quantile of the space)
-                or ``0.8x mnasnet_a1``.
+                or ``0.8x mnasnet_a1``; or a list of such, to find a network for each.
             cost: what is limited: predicted latency, multiply-accumulates or parameters.
             table: a latency table to use instead of measuring this machine.
             table_cache: folder in which measured tables are kept.
@@ -89,7 +90,7 @@ class SearchModule(pl.LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.supernet = SuperNet(self.space)
         self.controller = controller.build(
-            self.space.decision_sizes, sampling.samples, keep=1 + final.samples
+            self.space.decision_sizes, sampling.samples, 1 + final.samples, num_targets(target)
         )
         # The controller brings the ranks together itself; DDP must not wait for its gradients.
         self._ddp_params_and_buffers_to_ignore = [
@@ -102,7 +103,7 @@ class SearchModule(pl.LightningModule):
         self.update: Update | None = None
         self.seed = 0
         self.cost_model: CostModel
-        self.target: float
+        self.targets: tuple[Target, ...]
 
     # --- before the first step ---------------------------------------------------------------
 
@@ -117,12 +118,16 @@ class SearchModule(pl.LightningModule):
         self.cost_model = self._on_rank_zero_first(
             lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache)
         )
-        self.target = resolve_target(self.requested_target, self.cost_model, self.space)
-        check_target(self.target, self.cost_model, self.space)
+        self.targets = resolve_targets(self.requested_target, self.cost_model, self.space)
         if self.trainer.is_global_zero:
-            note_idle_target(self.target, self.cost_model, self.space)
-        self.controller.prepare(Goal(self.space, self.cost_model, self.reward, self.target))
+            note_odd_targets(self.targets, self.cost_model, self.space)
+        self.controller.prepare(Goal(self.space, self.cost_model, self.reward, self.limits))
         self.supernet.to(memory_format=self.memory_format)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The targets in the cost's unit."""
+        return tuple(target.cost for target in self.targets)
 
     @property
     def data(self) -> RunData:
@@ -142,16 +147,9 @@ class SearchModule(pl.LightningModule):
         # Lightning has no loader yet where max_steps alone ends the search.
         self.trainer.fit_loop.setup_data()
         loader: Any = self.trainer.train_dataloader
-        self._check_reward_images()
+        check_reward_images(self.data, self.global_rank)
         optimizer = self.weights.optimizer(self.supernet, loader.sampler.global_batch_size)
         return [optimizer, *self.controller.optimizers]
-
-    def _check_reward_images(self) -> None:
-        """Find out now whether they are too few, not when the controller takes over."""
-        try:
-            self.data.reward_batch(0, self.global_rank)
-        except UserError as error:
-            raise UserError(f"reward: {error}, or lower model.sampling.images") from None
 
     # --- the weight step ----------------------------------------------------------------------
 
@@ -254,7 +252,8 @@ class SearchModule(pl.LightningModule):
             shuffles=self._generator("minibatches", step),
         )
         scores = taken.scores
-        self._log_scores(scores, taken.logs)
+        limits = self.controller.goal.limits(taken.proposals.targets)
+        self._log_scores(scores, limits, taken.logs)
         self.update = Update(turn, len(batch[1]), taken.proposals, scores, taken.logs)
         self.scored = torch.stack([scores.accuracy, scores.cost, scores.reward], 1).tolist()
 
@@ -264,11 +263,11 @@ class SearchModule(pl.LightningModule):
         steps = self.schedule.update_steps(total, self.sampling.every)
         return Turn(steps.index(self.steps_done), len(steps))
 
-    def _log_scores(self, scores: Scores, logs: dict[str, float]) -> None:
+    def _log_scores(self, scores: Scores, limits: Tensor, logs: dict[str, float]) -> None:
         means = torch.stack([scores.reward.mean(), scores.accuracy.mean(), scores.cost.mean()])
         reward, accuracy, cost = mean_over_ranks(means).tolist()
         self.status |= {"accuracy": accuracy, "reward": reward}
-        over = float((scores.cost > self.target).float().mean())
+        over = float((scores.cost > limits).float().mean())
         parts = {
             "reward/mean": reward,
             "reward/accuracy": accuracy,
@@ -297,7 +296,7 @@ class SearchModule(pl.LightningModule):
         return {
             "space": dataclasses.asdict(self.space),
             "cost": f"{self.cost_unit} {self.cost_model.hash}".strip(),
-            "target": self.target,
+            "target": self.limits[0] if len(self.limits) == 1 else list(self.limits),
             "seed": self.seed,
             "controller": self.controller_kind,
         }

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from search.run_files import Columns, Front, read_columns, read_front
+from search.targets import file_names
 from supernet.arch import DECISIONS
 from supernet.archfile import read_arch
 from supernet.errors import UserError
@@ -64,7 +66,7 @@ def draw_run(folder: str | Path, warmup_steps: int = 0) -> list[Path]:
     """Draw a finished search into its ``figures`` folder.
 
     Args:
-        folder: a run with metrics.csv, samples.csv, pareto.json and arch.json.
+        folder: a run with metrics.csv, samples.csv, pareto.json and each target's arch.json.
         warmup_steps: weight steps before the controller's first update.
 
     Returns:
@@ -77,14 +79,17 @@ def draw_run(folder: str | Path, warmup_steps: int = 0) -> list[Path]:
     metrics = read_columns(folder / "metrics.csv", _METRICS)
     samples = read_columns(folder / "samples.csv", ("step", "accuracy", "cost", "reward"))
     front = read_front(folder / "pareto.json")
-    found = read_arch(folder / "arch.json")
+    names = list(front.targets)
+    found = [read_arch(folder / name) for name in file_names(names, "arch", ".json")]
+    titles = file_names(names, "The chosen network", "")
     figures = {
-        "progress": draw_progress(metrics, front.target, front.unit, warmup_steps),
-        "entropy": draw_entropy(metrics, found.space, warmup_steps),
-        "pareto": draw_pareto(samples, front),
-        "network": draw_network(found.spec, "The chosen network"),
+        "progress.png": draw_progress(metrics, front.targets, front.unit, warmup_steps),
+        "entropy.png": draw_entropy(metrics, found[0].space, warmup_steps),
+        "pareto.png": draw_pareto(samples, front),
     }
-    paths = {folder / "figures" / f"{name}.png": figure for name, figure in figures.items()}
+    for name, title, one in zip(file_names(names, "network", ".png"), titles, found, strict=True):
+        figures[name] = draw_network(one.spec, title)
+    paths = {folder / "figures" / name: figure for name, figure in figures.items()}
     (folder / "figures").mkdir(exist_ok=True)
     for path, figure in paths.items():
         save_figure(figure, path)
@@ -97,7 +102,9 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
-def draw_progress(metrics: Columns, target: float, unit: str, warmup_steps: int = 0) -> Figure:
+def draw_progress(
+    metrics: Columns, targets: Mapping[str, float], unit: str, warmup_steps: int = 0
+) -> Figure:
     """Reward, accuracy and cost of the sampled networks against weight steps."""
     scale, noun, suffix = COSTS[unit]
     panels = {
@@ -114,7 +121,8 @@ def draw_progress(metrics: Columns, target: float, unit: str, warmup_steps: int 
         _mark_warmup(axes, warmup_steps)
     _note(grid[0], f"thin: each update, thick: mean of {window} updates")
     grid[1].yaxis.set_major_formatter(percent)
-    _mark_level(grid[2], target / scale, f"target {target / scale:.4g} {suffix}")
+    for name, target in targets.items():
+        _mark_level(grid[2], target / scale, _target_text(name, targets, scale, suffix))
     grid[2].set_xlabel("weight steps", fontsize=9.5, color=MUTED)
     figure.subplots_adjust(left=0.09, right=0.97, top=0.94, bottom=0.08, hspace=0.4)
     return figure
@@ -155,6 +163,11 @@ def _mark_warmup(axes: Axes, steps: int) -> None:
     axes.axvspan(0, steps, color=FAINT, alpha=0.55, linewidth=0, zorder=0)
     axes.annotate("warm-up", (steps, 0.5), (-8, 0), xycoords=("data", "axes fraction"),
                   textcoords="offset points", ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
+
+
+def _target_text(name: str, targets: Mapping[str, float], scale: float, suffix: str) -> str:
+    """A single target by its value; of several, which stand close, the name alone."""
+    return name if len(targets) > 1 else f"target {targets[name] / scale:.4g} {suffix}"
 
 
 def _mark_level(axes: Axes, level: float, text: str) -> None:
@@ -202,7 +215,7 @@ def _label_ends(axes: Axes, ends: dict[str, float]) -> None:
 
 
 def draw_pareto(samples: Columns, front: Front) -> Figure:
-    """Accuracy against cost: what was sampled, the front, the target and the chosen network."""
+    """Accuracy against cost: what was sampled, the front, the targets and the chosen networks."""
     scale, noun, suffix = COSTS[front.unit]
     figure = new_figure(7.6, 5.4)
     axes = figure.add_axes((0.1, 0.115, 0.87, 0.735))
@@ -212,7 +225,8 @@ def draw_pareto(samples: Columns, front: Front) -> Figure:
                          cmap=_STEPS, s=11, linewidths=0, alpha=0.75, zorder=2,
                          label="sampled, one batch")  # fmt: skip
     _draw_front(axes, front, scale, suffix)
-    _mark_target(axes, front.target / scale, suffix)
+    for name, target in front.targets.items():
+        _mark_target(axes, target / scale, _target_text(name, front.targets, scale, suffix))
     _draw_step_key(figure, cloud)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=3, frameon=False,
                 fontsize=9, labelcolor=INK, handletextpad=0.5, columnspacing=1.6)  # fmt: skip
@@ -224,15 +238,22 @@ def _draw_front(axes: Axes, front: Front, scale: float, suffix: str) -> None:
     axes.plot(costs, front.accuracies, color=INK, linewidth=1.4, drawstyle="steps-post", marker="o",
               markersize=5, markerfacecolor="white", zorder=3,
               label="Pareto front, re-evaluated")  # fmt: skip
-    cost, accuracy = costs[front.chosen], front.accuracies[front.chosen]
-    axes.scatter([cost], [accuracy], marker="*", s=230, color=ACCENT, edgecolor="white",
-                 linewidth=1.0, zorder=4,
-                 label=f"chosen: {accuracy:.1%} at {cost:.3g} {suffix}")  # fmt: skip
+    chosen = list(front.chosen.values())
+    best = " to ".join(f"{one:.1%}" for one in _ends(front.accuracies[chosen]))
+    spent = " to ".join(f"{one:.3g}" for one in _ends(costs[chosen]))
+    axes.scatter(costs[chosen], front.accuracies[chosen], marker="*", s=230, color=ACCENT,
+                 edgecolor="white", linewidth=1.0, zorder=4,
+                 label=f"chosen: {best} at {spent} {suffix}")  # fmt: skip
 
 
-def _mark_target(axes: Axes, target: float, suffix: str) -> None:
+def _ends(values: np.ndarray) -> list[float]:
+    """The smallest and the largest value; once where they are the same."""
+    return sorted({float(values.min()), float(values.max())})
+
+
+def _mark_target(axes: Axes, target: float, text: str) -> None:
     axes.axvline(target, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2.5)
-    axes.annotate(f"target {target:.4g} {suffix}", (target, 0), (-6, 8), ha="right",
+    axes.annotate(text, (target, 0), (-6, 8), ha="right",
                   xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=9,
                   color=ACCENT)  # fmt: skip
 

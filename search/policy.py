@@ -31,7 +31,7 @@ class Samples(Proposals):
 
 
 class Policy(nn.Module, ABC):
-    """A distribution over architectures of D decisions with at most V values each.
+    """Distributions over architectures of D decisions with at most V values, one for each target.
 
     Autocast does not touch it: the ratios of PPO are differences of log-probabilities, which
     bfloat16 would round away.
@@ -49,37 +49,59 @@ class Policy(nn.Module, ABC):
         self.register_buffer("exists", exists, persistent=False)
 
     @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator) -> Samples:
+    def sample(
+        self, num: int, generator: torch.Generator, targets: Tensor | None = None
+    ) -> Samples:
         """Draw ``num`` architectures; the same state of the generator draws the same ones.
 
-        The generator may live on another device than the policy.
+        Args:
+            num: M.
+            generator: May live on another device than the policy.
+            targets: (M,) numbers of their targets; the first by default.
         """
         noise = torch.empty(num, *self.exists.shape, device=generator.device)
-        return self._roll_out(noise.exponential_(generator=generator))
+        return self._roll_out(noise.exponential_(generator=generator), self._numbers(num, targets))
 
     @torch.no_grad()
-    def greedy(self) -> Tensor:
+    def greedy(self, target: int = 0) -> Tensor:
         """(D,) indices: at each decision the likeliest value, given those before it."""
-        return self._roll_out(torch.ones(1, *self.exists.shape)).indices[0]
+        noise = torch.ones(1, *self.exists.shape)
+        return self._roll_out(noise, self._numbers(1) + target).indices[0]
 
-    @abstractmethod
-    def evaluate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, indices: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of given architectures, differentiable.
 
         Args:
             indices: (M, D) int64.
+            targets: (M,) numbers of their targets; the first by default.
 
         Returns:
             Log-probability of each decision and entropy of its distribution, (M, D), in nats.
         """
+        return _judge(self.log_softmax(indices, targets), indices)
 
     @abstractmethod
-    def _roll_out(self, noise: Tensor) -> Samples:
+    def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
+        """(M, D, V): log-probability of each value, given the decisions before it in ``indices``.
+
+        Args:
+            indices: (M, D) int64.
+            targets: (M,) numbers of their targets; the first by default.
+        """
+
+    @abstractmethod
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
         """Take every decision: p / noise is largest for value v with probability p(v).
 
         Args:
             noise: (M, D, V), independent exponential variables; a constant takes the likeliest.
+            targets: (M,).
         """
+
+    def _numbers(self, num: int, targets: Tensor | None = None) -> Tensor:
+        if targets is None:
+            return torch.zeros(num, dtype=torch.long, device=self.exists.device)
+        return targets.to(self.exists.device)
 
 
 class LstmPolicy(Policy):
@@ -90,47 +112,58 @@ class LstmPolicy(Policy):
     has embeddings and a head of its own: what suits the first block says little of the last one,
     and a bias of its own lets a decision settle within a few hundred samples.
 
+    Several targets share all of this. Each has an embedding that is added to the input of every
+    step. (On a toy with three targets, tests/toys.py, that of the start token alone is forgotten
+    on the way: policies for the outer targets earn half of what dedicated ones do.)
+
     Args:
         decision_sizes: See ``Policy``.
         hidden: LSTM units, also the width of the embeddings.
+        targets: How many targets it is conditioned on.
     """
 
     first_token: Tensor
 
-    def __init__(self, decision_sizes: Sequence[int], hidden: int = 100) -> None:
+    def __init__(self, decision_sizes: Sequence[int], hidden: int = 100, targets: int = 1) -> None:
         super().__init__(decision_sizes)
         sizes = torch.tensor(decision_sizes)
         self.embedding = nn.Embedding(1 + int(sizes[:-1].sum()), hidden)
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         self.head_weight = nn.Parameter(torch.empty(*self.exists.shape, hidden))
         self.head_bias = nn.Parameter(torch.empty(self.exists.shape))
+        self.target = nn.Embedding(targets, hidden) if targets > 1 else None
         self.register_buffer("first_token", 1 + sizes.cumsum(0) - sizes, persistent=False)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
 
-    def evaluate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``Policy.evaluate``, in one pass (teacher forcing)."""
+    def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
+        """As ``Policy.log_softmax``, in one pass (teacher forcing)."""
         with self._full_precision():
             tokens = functional.pad(indices[:, :-1] + self.first_token[:-1], (1, 0))
-            outputs, _ = self.lstm(self.embedding(tokens))
-            return _judge(self._log_softmax(outputs, slice(None)), indices)
+            inputs = self._inputs(tokens, self._numbers(len(indices), targets))
+            return self._distributions(self.lstm(inputs)[0], slice(None))
 
-    def _roll_out(self, noise: Tensor) -> Samples:
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
         noise = noise.to(self.head_bias)
         token = self.first_token.new_zeros(len(noise), 1)
         state, indices, log_softmaxes = None, [], []
         with self._full_precision():
             for decision in range(len(self.exists)):
-                output, state = self.lstm(self.embedding(token), state)
-                log_softmax = self._log_softmax(output, slice(decision, decision + 1))
+                output, state = self.lstm(self._inputs(token, targets), state)
+                log_softmax = self._distributions(output, slice(decision, decision + 1))
                 index = (log_softmax.exp() / noise[:, decision, None]).argmax(-1)
                 token = index + self.first_token[decision]
                 indices.append(index)
                 log_softmaxes.append(log_softmax)
             drawn = torch.cat(indices, dim=1)
-            return Samples(drawn, *_judge(torch.cat(log_softmaxes, dim=1), drawn))
+            return Samples(drawn, targets, *_judge(torch.cat(log_softmaxes, dim=1), drawn))
 
-    def _log_softmax(self, outputs: Tensor, decisions: slice) -> Tensor:
+    def _inputs(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """(M, T, hidden) of the tokens (M, T) of T consecutive steps, for targets (M,)."""
+        inputs = self.embedding(tokens)
+        return inputs if self.target is None else inputs + self.target(targets)[:, None]
+
+    def _distributions(self, outputs: Tensor, decisions: slice) -> Tensor:
         """(M, T, V) of the LSTM's outputs (M, T, hidden) at T consecutive decisions."""
         logits = torch.einsum("mth,tvh->mtv", outputs, self.head_weight[decisions])
         logits = logits + self.head_bias[decisions]
@@ -141,25 +174,30 @@ class LstmPolicy(Policy):
 
 
 class IndependentPolicy(Policy):
-    """One categorical distribution per decision, uniform at the start (TuNAS, sec. 4.1)."""
+    """One categorical distribution per decision, uniform at the start (TuNAS, sec. 4.1).
 
-    def __init__(self, decision_sizes: Sequence[int]) -> None:
+    Args:
+        decision_sizes: See ``Policy``.
+        targets: K, each with logits of its own.
+    """
+
+    def __init__(self, decision_sizes: Sequence[int], targets: int = 1) -> None:
         super().__init__(decision_sizes)
-        self.logits = nn.Parameter(torch.zeros(self.exists.shape))
+        self.logits = nn.Parameter(torch.zeros(targets, *self.exists.shape))
 
     @property
-    def log_softmax(self) -> Tensor:
-        """(D, V) log-probability of every value of every decision, differentiable."""
+    def log_probabilities(self) -> Tensor:
+        """(K, D, V) of every value of every decision for every target, differentiable."""
         return self.logits.masked_fill(~self.exists, NEVER).log_softmax(-1)
 
-    def evaluate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``Policy.evaluate``; the entropies are those of the policy, whatever the indices."""
-        return _judge(self.log_softmax.expand(len(indices), -1, -1), indices)
+    def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
+        """As ``Policy.log_softmax``; the same whatever the indices."""
+        return self.log_probabilities[self._numbers(len(indices), targets)]
 
-    def _roll_out(self, noise: Tensor) -> Samples:
-        log_softmax = self.log_softmax.expand(len(noise), -1, -1)
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
+        log_softmax = self.log_probabilities[targets]
         drawn = (log_softmax.exp() / noise.to(log_softmax)).argmax(-1)
-        return Samples(drawn, *_judge(log_softmax, drawn))
+        return Samples(drawn, targets, *_judge(log_softmax, drawn))
 
 
 def _judge(log_softmax: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search.baseline import Baseline, advantages
-from search.controller import Controller, Proposals, Scores, Turn, entropy_logs
+from search.controller import Controller, Proposals, Scores, Turn, draw_targets, entropy_logs
 from search.policy import Policy, Samples
 from search.reinforce import Reinforce, adam
 
@@ -20,12 +20,13 @@ class PolicyGradient(Controller):
     Args:
         policy: The LSTM or independent categoricals.
         settings: How it learns: ``PPO``, ``Reinforce`` or ``Tunas``.
+        targets: How many the policy knows.
     """
 
-    def __init__(self, policy: Policy, settings: Reinforce) -> None:
-        super().__init__()
+    def __init__(self, policy: Policy, settings: Reinforce, targets: int = 1) -> None:
+        super().__init__(targets)
         self.policy, self.settings = policy, settings
-        self.baseline = Baseline(settings.baseline_decay)
+        self.baseline = Baseline(settings.baseline_decay, targets)
         self.optimizer = adam(policy.parameters(), settings.lr)
 
     @property
@@ -35,7 +36,7 @@ class PolicyGradient(Controller):
 
     def propose(self, num: int, generator: torch.Generator) -> Samples:
         """Draw from the policy."""
-        return self.policy.sample(num, generator)
+        return self.policy.sample(num, generator, draw_targets(num, self.num_targets, generator))
 
     def learn(
         self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
@@ -49,11 +50,16 @@ class PolicyGradient(Controller):
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
     ) -> dict[str, float]:
-        gain = advantages(scores.reward, self.baseline, self.settings.normalise)
+        gain = advantages(scores.reward, self.baseline, samples.targets, self.settings.normalise)
         logs = self.settings.update(self.policy, self.optimizer, samples, gain, generator)
-        return {**logs, "reward/baseline": float(self.baseline.value)}
+        return {**logs, "reward/baseline": float(self.baseline.value.nanmean())}
 
-    def finalists(self, num: int, generator: torch.Generator) -> Tensor:
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
         """The greedy choice and ``num`` samples."""
-        drawn = self.policy.sample(num, generator).indices
-        return torch.cat([self.policy.greedy()[None], drawn])
+        drawn = self.policy.sample(num, generator, torch.full((num,), target)).indices
+        return torch.cat([self.policy.greedy(target)[None], drawn])
+
+    @torch.no_grad()
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """What the policy thinks of each value after the decisions before it."""
+        return self.policy.log_softmax(indices, torch.full((len(indices),), target))

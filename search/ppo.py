@@ -79,7 +79,7 @@ class PPO(Reinforce):
             order = torch.randperm(len(advantages), generator=generator).to(advantages.device)
             for rows in order.tensor_split(self.minibatches):
                 old = samples.log_prob[rows]
-                new, entropy = policy.evaluate(samples.indices[rows])
+                new, entropy = policy.evaluate(samples.indices[rows], samples.targets[rows])
                 loss = ppo_loss(new, old, advantages[rows], self.clip)
                 loss = loss - self.entropy * entropy.sum(dim=1).mean()
                 norm = descend(optimizer, loss, policy, self.max_grad_norm)

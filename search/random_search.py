@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from search.archive import Archive
+from search.archive import Archive, best_reward
 from search.baseline import gather_rows
-from search.controller import Controller, Proposals, Scores, Turn, entropy_logs
+from search.controller import Controller, Proposals, Scores, Turn, draw_targets, entropy_logs
 
 
 def draw_uniform(sizes: Tensor, num: int, generator: torch.Generator) -> Tensor:
@@ -23,30 +24,41 @@ def draw_uniform(sizes: Tensor, num: int, generator: torch.Generator) -> Tensor:
 class RandomSearch(Controller):
     """Draws every decision uniformly and keeps the best-rewarded architectures.
 
+    What it draws depends on no target, so that each counts for all of them.
+
     Args:
         decision_sizes: Number of values of each of the D decisions.
         keep: How many architectures are remembered for the final choice.
+        targets: How many, each with an archive of its own.
     """
 
     sizes: Tensor
 
-    def __init__(self, decision_sizes: Sequence[int], keep: int) -> None:
-        super().__init__()
+    def __init__(self, decision_sizes: Sequence[int], keep: int, targets: int = 1) -> None:
+        super().__init__(targets)
         self.register_buffer("sizes", torch.tensor(decision_sizes), persistent=False)
-        self.archive = Archive(keep, len(decision_sizes))
+        self.archives = nn.ModuleList(Archive(keep, len(decision_sizes)) for _ in range(targets))
 
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
         """Draw uniformly."""
-        return Proposals(draw_uniform(self.sizes, num, generator))
+        targets = draw_targets(num, self.num_targets, generator)
+        return Proposals(draw_uniform(self.sizes, num, generator), targets)
 
     def learn(
         self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
     ) -> dict[str, float]:
         """Remember the best; logs the best reward and the constant entropies."""
-        self.archive.add(gather_rows(proposals.indices), gather_rows(scores.reward))
+        indices = gather_rows(proposals.indices)
+        for archive, rewards in zip(self.archives, self._rewards(scores), strict=True):
+            cast(Archive, archive).add(indices, gather_rows(rewards))
         entropy = entropy_logs(self.sizes[None].double().log())
-        return {"archive/best": float(self.archive.rewards[0]), **entropy}
+        return {"archive/best": best_reward(self.archives), **entropy}
 
-    def finalists(self, num: int, generator: torch.Generator) -> Tensor:
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
         """The best-rewarded architectures."""
-        return self.archive.best[: 1 + num]
+        return cast(Archive, self.archives[target]).best[: 1 + num]
+
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """How often the best-rewarded architectures have each value, whatever ``indices`` are."""
+        table = cast(Archive, self.archives[target]).preferences(self.sizes)
+        return table.expand(len(indices), -1, -1)

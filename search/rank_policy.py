@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from supernet.errors import UserError
 from supernet.space import MnasSpace
 from supernet.target import CostModel
 
+ARCHIVE = re.compile(r"^(archives\.0|populations\.0\.archive)\.rewards$")
 BATCH = 100
 """Architectures proposed at a time."""
 
@@ -37,7 +39,7 @@ def load_controller(checkpoint: Path, space: MnasSpace) -> Controller:
         if name.startswith("controller.")
     }
     try:
-        controller = _fresh(held["search"]["controller"], space, own)
+        controller = _fresh(held["search"], space, own)
         controller.load_state_dict(own)
     except (KeyError, RuntimeError):
         raise UserError(
@@ -47,16 +49,17 @@ def load_controller(checkpoint: Path, space: MnasSpace) -> Controller:
     return controller
 
 
-def _fresh(kind: Any, space: MnasSpace, state: dict[str, Any]) -> Controller:
-    """One of the same shape as ``state``.
+def _fresh(search: dict[str, Any], space: MnasSpace, state: dict[str, Any]) -> Controller:
+    """One of the same shape as ``state``, for as many targets.
 
     What else it is set to plays a part in learning only, but for the size of tournaments, which is
     the default.
     """
-    keep = len(state.get("archive.rewards", [0]))
-    population = len(state["rewards"]) if kind == "evolution" else 1
-    settings = ControllerSettings(kind, evolution=Evolution(population))
-    return settings.build(space.decision_sizes, samples=1, keep=keep)
+    targets = len(search["target"]) if isinstance(search["target"], list) else 1
+    archive = next((one for name, one in state.items() if ARCHIVE.search(name)), [0])
+    population = len(state.get("populations.0.rewards", [0]))
+    settings = ControllerSettings(search["controller"], evolution=Evolution(population))
+    return settings.build(space.decision_sizes, targets, len(archive), targets)
 
 
 def draw_policy(

@@ -95,7 +95,7 @@ class Reinforce:
         Returns:
             ``gradient_norm``, over all ranks and before clipping.
         """
-        log_prob, entropy = policy.evaluate(samples.indices)
+        log_prob, entropy = policy.evaluate(samples.indices, samples.targets)
         loss = reinforce_loss(log_prob, advantages) - self.entropy * entropy.sum(dim=1).mean()
         return {"gradient_norm": float(descend(optimizer, loss, policy, self.max_grad_norm))}
 

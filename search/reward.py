@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from torch import Tensor
 
@@ -69,21 +69,22 @@ class Reward:
             beta if self.beta is None else self.beta,
         )
 
-    def __call__(self, accuracy: Number, cost: Number, target: float) -> Number:
+    def __call__(self, accuracy: Number, cost: Number, target: float | Tensor) -> Number:
         """Rewards of networks, element by element.
 
         Args:
             accuracy: In [0, 1].
             cost: Above 0, in any unit (ms, MACs, parameters).
-            target: Above 0, in the unit of ``cost``.
+            target: Above 0, in the unit of ``cost``; one for all, or one for each.
 
         Raises:
-            UserError: if the target is not above 0.
+            UserError: if a target is not above 0.
         """
-        if not target > 0:
-            raise UserError(f"target is {target}, it must be above 0, in the unit of the cost")
+        least = float(target.min()) if isinstance(target, Tensor) else target
+        if not least > 0:
+            raise UserError(f"target is {least}, it must be above 0, in the unit of the cost")
         alpha, beta = self.coefficients
-        ratio = cost / target
+        ratio = cast(Number, cost / target)
         if self.kind == "absolute":
             return accuracy + beta * abs(ratio - 1)
         exponent = beta + (alpha - beta) * (ratio <= 1)

@@ -22,13 +22,13 @@ Columns = dict[str, np.ndarray]
 class Front:
     """What pareto.json holds: the re-evaluated networks that no other one beats."""
 
-    target: float
-    """Upper limit of the cost, in ``unit``."""
+    targets: dict[str, float]
+    """Upper limits of the cost, in ``unit``, by name."""
     unit: str
     costs: np.ndarray
     accuracies: np.ndarray
-    chosen: int
-    """Index of the network that went into arch.json."""
+    chosen: dict[str, int]
+    """Index of the network that was chosen for each target."""
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Columns:
@@ -71,20 +71,23 @@ def read_front(path: Path) -> Front:
     try:
         fields = json.loads(path.read_bytes())
         points = sorted(fields["points"], key=lambda point: point["cost"])
-        chosen = [index for index, point in enumerate(points) if point["chosen"]]
+        chosen = {name: index for index, point in enumerate(points) for name in point["chosen"]}
+        targets = {str(name): float(target) for name, target in fields["targets"].items()}
         front = Front(
-            float(fields["target"]),
+            targets,
             fields["unit"],
             np.array([float(point["cost"]) for point in points]),
             np.array([float(point["accuracy"]) for point in points]),
-            chosen[0],
+            {name: chosen[name] for name in targets},
         )
+        if not targets:
+            raise ValueError("no target")
     except OSError as error:
         raise _unreadable(path, error) from None
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{path} is broken: it must hold target, unit and points with cost, accuracy and one"
-            " chosen; run the search's final stage again"
+            f"{path} is broken: it must hold targets, unit and points with cost, accuracy and one"
+            " chosen for each target; run the search's final stage again"
         ) from None
     if front.unit not in UNITS:
         raise UserError(f"{path}: unit is {front.unit!r}, allowed are {', '.join(UNITS)}")

@@ -13,6 +13,7 @@ from search.controllers import ControllerSettings
 from search.module import SearchModule
 from search.reward import Reward
 from search.settings import Final, Sampling
+from search.targets import Requested
 from supernet.errors import UserError
 from supernet.trainingfile import parsed
 
@@ -21,8 +22,8 @@ from supernet.trainingfile import parsed
 class SearchFile:
     """The settings of a search that matter once its weights are trained."""
 
-    target: float | str = "p40"
-    """Upper limit of the cost, as ``SearchModule`` takes it."""
+    target: Requested = "p40"
+    """Upper limit of the cost, or several, as ``SearchModule`` takes them."""
     cost: str = "ms"
     """What is limited: ms, macs or params."""
     table: str | None = None

@@ -82,7 +82,7 @@ def take_turn(
     archs = [goal.space.decode(row) for row in proposals.indices.tolist()]
     accuracy = accuracies(archs)
     cost = torch.tensor([goal.cost_model.predict(goal.space.spec(arch)) for arch in archs])
-    reward = goal.reward(accuracy, cost, goal.target)
+    reward = goal.reward(accuracy, cost, goal.limits(proposals.targets.cpu()))
     device = proposals.indices.device
     scores = Scores(*(values.to(device) for values in (accuracy, cost, reward)))
     scored = time.process_time()

@@ -20,7 +20,8 @@ def update(number, rewards=(0.1, 0.2, 0.3), indices=None, updates=100):
     rewards = torch.tensor(rewards)
     rows = torch.arange(len(rewards))[:, None] if indices is None else torch.tensor(indices)
     scores = Scores(rewards, torch.ones_like(rewards), rewards)
-    return Update(Turn(number, updates), 8, Proposals(rows), scores, {})
+    proposals = Proposals(rows, torch.zeros(len(rows), dtype=torch.long))
+    return Update(Turn(number, updates), 8, proposals, scores, {})
 
 
 def causes(alarms):

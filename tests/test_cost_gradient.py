@@ -1,7 +1,6 @@
 """The expected cost and its gradient, against every architecture of small spaces."""
 
 import itertools
-import random
 
 import pytest
 import torch
@@ -11,10 +10,9 @@ from search.controller import Goal, Scores, Turn
 from search.cost_gradient import CostGradient, DifferentiableCost
 from search.expected_cost import ExpectedCost
 from search.reward import Reward
-from supernet.parts import space_parts
 from supernet.space import MnasSpace, Restriction
-from supernet.table import Calibration, HeldOut, LatencyTable
 from supernet.target import CostTable
+from tests.tables import random_table
 from tests.toys import generator
 
 SPACE = MnasSpace(
@@ -25,23 +23,14 @@ SPACE = MnasSpace(
 )  # fmt: skip
 
 
-def random_table(space):
-    """A table whose times follow nothing but chance."""
-    rng = random.Random(0)
-    entries = {part.key: (1.0, rng.uniform(0.1, 1.0)) for part in space_parts(space)}
-    fingerprint = {"cpu": "none", "onnxruntime": "0", "threads": 1}
-    held_out = HeldOut(10, 0.0, 1.0, 1.0, 0.0, 0.0)
-    return LatencyTable(fingerprint, entries, Calibration(0.0, 1.0, 0.0), held_out)
-
-
-COSTS = {"params": CostTable("params"), "ms": random_table(SPACE)}
+COSTS = {"params": CostTable("params"), "ms": random_table(SPACE, 0)}
 EVERY = torch.tensor(list(itertools.product(*map(range, SPACE.decision_sizes))))
 
 
 def settled(cost_model, reward=Reward("absolute"), target=1.0):
     """A controller far from uniform."""
     controller = CostGradient(SPACE.decision_sizes, DifferentiableCost(entropy=0.0)).double()
-    controller.prepare(Goal(SPACE, cost_model, reward, target))
+    controller.prepare(Goal(SPACE, cost_model, reward, (target,)))
     with torch.no_grad():
         controller.policy.logits.normal_(generator=generator(1))
     return controller
@@ -55,7 +44,7 @@ def costs(cost_model):
 @pytest.mark.parametrize("cost_model", COSTS.values(), ids=COSTS)
 def test_the_expected_cost_and_its_gradient_are_those_of_all_architectures(cost_model):
     policy = settled(cost_model).policy
-    expected = ExpectedCost(SPACE, cost_model)(policy.log_softmax.exp())
+    expected = ExpectedCost(SPACE, cost_model)(policy.log_probabilities[0].exp())
     summed = (policy.evaluate(EVERY)[0].sum(dim=1).exp() * costs(cost_model)).sum()
     torch.testing.assert_close(expected, summed, rtol=1e-6, atol=0)
     ours, theirs = (
@@ -71,7 +60,7 @@ def test_the_gradient_agrees_with_finite_differences():
 
     def cost(logits):
         exists = logits.masked_fill(~policy.exists, -1e9)
-        return expected_cost(exists.softmax(-1))
+        return expected_cost(exists.softmax(-1)[0])
 
     assert gradcheck(cost, policy.logits)
 
@@ -91,7 +80,9 @@ def test_the_update_is_the_gradient_of_the_reward_of_the_expectations(kind):
     objective = Reward(kind)(mean_accuracy, mean_cost, target)
     (expected,) = torch.autograd.grad(-objective, controller.policy.logits)
     samples = controller.policy.sample(1, generator(0))
-    samples = type(samples)(EVERY, samples.log_prob, samples.entropy)
+    samples = type(samples)(
+        EVERY, torch.zeros(len(EVERY), dtype=torch.long), samples.log_prob, samples.entropy
+    )
     scores = Scores(accuracy, cost, Reward(kind)(accuracy, cost, target))
     logs = controller.learn(samples, scores, generator(0), Turn(0, 1))
     torch.testing.assert_close(controller.policy.logits.grad, expected, rtol=1e-5, atol=1e-9)
@@ -104,7 +95,7 @@ def test_with_equal_accuracies_the_policy_settles_at_the_target():
     target = 1.2e7
     torch.manual_seed(0)
     controller = CostGradient(space.decision_sizes, DifferentiableCost())
-    controller.prepare(Goal(space, cost_model, Reward("absolute"), target))
+    controller.prepare(Goal(space, cost_model, Reward("absolute"), (target,)))
     for step in range(60):
         samples = controller.propose(20, generator(step))
         archs = [space.decode(row) for row in samples.indices.tolist()]

@@ -19,8 +19,8 @@ def told(controller, codes, rewards):
     """A controller that has learned these rewards."""
     rewards = torch.tensor(rewards)
     scores = Scores(rewards, torch.ones_like(rewards), rewards)
-    logs = controller.learn(Proposals(torch.tensor(codes)), scores, generator(0), Turn(0, 1))
-    return controller, logs
+    proposals = Proposals(torch.tensor(codes), torch.zeros(len(codes), dtype=torch.long))
+    return controller, controller.learn(proposals, scores, generator(0), Turn(0, 1))
 
 
 def evolving(population, tournament):
@@ -56,7 +56,7 @@ def test_children_differ_from_the_best_of_all_in_exactly_one_decision_that_has_a
 
 def test_tournaments_of_one_ignore_rewards():
     controller, _ = told(evolving(2, 1), [code(1), code(3)], [0.0, 1.0])
-    parents = controller._parents(1000, generator(2))[:, 0]
+    parents = controller.populations[0].parents(1000, 1, generator(2))[:, 0]
     assert set(parents.tolist()) == {1, 3}
     assert abs((parents == 1).sum().item() - 500) < 5 * math.sqrt(250)
 
@@ -64,7 +64,7 @@ def test_tournaments_of_one_ignore_rewards():
 def test_the_oldest_die_however_good_they_are():
     controller, _ = told(evolving(2, 50), [code(1), code(2)], [0.9, 0.1])
     controller, logs = told(controller, [code(3)], [0.2])
-    assert controller.indices.tolist() == [code(2), code(3)]
+    assert controller.populations[0].indices.tolist() == [code(2), code(3)]
     assert logs["archive/best"] == pytest.approx(0.9)
     assert logs["evolution/population"] == pytest.approx(0.15)
     assert controller.finalists(1, generator(0)).tolist() == [code(1), code(3)]
@@ -72,7 +72,7 @@ def test_the_oldest_die_however_good_they_are():
 
 def test_more_children_than_places_leave_the_youngest():
     controller, _ = told(evolving(2, 2), [code(0), code(1), code(2)], [0.5, 0.6, 0.7])
-    assert controller.indices.tolist() == [code(1), code(2)]
+    assert controller.populations[0].indices.tolist() == [code(1), code(2)]
 
 
 def test_until_the_population_is_full_proposals_are_uniform():

@@ -50,9 +50,10 @@ def run(tmp_path):
     write_rows(tmp_path / "metrics.csv", weights + [update_row(step) for step in STEPS])
     samples = [{"step": step, "accuracy": 0.5, "cost": 1.5, "reward": 0.4} for step in STEPS]
     write_rows(tmp_path / "samples.csv", samples)
-    points = [{"cost": cost, "accuracy": accuracy, "arch": [0] * 42, "chosen": cost == 1.1}
+    points = [{"cost": cost, "accuracy": accuracy, "arch": [0] * 42,
+               "chosen": ["p40"] if cost == 1.1 else []}
               for cost, accuracy in ((1.4, 0.95), (0.7, 0.8), (1.1, 0.9))]  # fmt: skip
-    front = {"target": 1.2, "unit": "ms", "points": points}
+    front = {"targets": {"p40": 1.2}, "unit": "ms", "points": points}
     (tmp_path / "pareto.json").write_text(json.dumps(front))
     arch = SPACE.sample(random.Random(0))
     found = ArchFile(SPACE, arch, 1.1, "ms", "9f2c", "device", 0.9, 0.9, 1.2, 0, 1000)
@@ -107,7 +108,7 @@ def test_a_broken_csv_file_is_refused_by_name_and_line(tmp_path, text, message):
 
 def test_the_front_is_read_in_the_order_of_its_costs(run):
     front = read_front(run / "pareto.json")
-    assert (front.target, front.unit, front.chosen) == (1.2, "ms", 1)
+    assert (front.targets, front.unit, front.chosen) == ({"p40": 1.2}, "ms", {"p40": 1})
     assert front.costs.tolist() == [0.7, 1.1, 1.4]
     assert front.accuracies.tolist() == [0.8, 0.9, 0.95]
 
@@ -117,10 +118,12 @@ def test_the_front_is_read_in_the_order_of_its_costs(run):
     [
         "{",
         "[]",
-        '{"target": 1, "unit": "ms"}',
-        '{"target": 1, "unit": "ms", "points": []}',
-        '{"target": 1, "unit": "ms", "points": [{"cost": 1, "accuracy": 1, "chosen": false}]}',
-        '{"target": 1, "unit": "s", "points": [{"cost": 1, "accuracy": 1, "chosen": true}]}',
+        '{"targets": {"a": 1}, "unit": "ms"}',
+        '{"targets": {"a": 1}, "unit": "ms", "points": []}',
+        '{"targets": {}, "unit": "ms", "points": [{"cost": 1, "accuracy": 1, "chosen": []}]}',
+        '{"targets": [1], "unit": "ms", "points": [{"cost": 1, "accuracy": 1, "chosen": []}]}',
+        '{"targets": {"a": 1}, "unit": "ms", "points": [{"cost": 1, "accuracy": 1, "chosen": []}]}',
+        '{"targets": {"a": 1}, "unit": "s", "points": [{"cost": 1, "accuracy": 1, "chosen": "a"}]}',
     ],
 )
 def test_a_broken_front_is_refused_by_name(tmp_path, text):
@@ -141,7 +144,7 @@ def metrics_of(run) -> dict[str, np.ndarray]:
 
 
 def test_progress_draws_each_update_and_marks_warm_up_and_target(run):
-    figure = draw_progress(metrics_of(run), 1.2, "ms", warmup_steps=400)
+    figure = draw_progress(metrics_of(run), {"p40": 1.2}, "ms", warmup_steps=400)
     steps, rewards = figure.axes[0].lines[0].get_data()
     assert steps.tolist() == list(STEPS)
     assert rewards.tolist() == [update_row(step)["reward/mean"] for step in STEPS]
@@ -151,7 +154,7 @@ def test_progress_draws_each_update_and_marks_warm_up_and_target(run):
 
 
 def test_a_search_without_warm_up_shades_nothing(run):
-    figure = draw_progress(metrics_of(run), 1.2, "ms")
+    figure = draw_progress(metrics_of(run), {"p40": 1.2}, "ms")
     assert not any(axes.patches for axes in figure.axes)
 
 
@@ -167,7 +170,7 @@ def test_costs_are_shown_in_their_unit(run, unit, shown):
 def test_a_run_whose_controller_never_moved_says_so(run):
     weights = {**metrics_of(run), "reward/mean": np.full(80, np.nan)}
     with pytest.raises(UserError, match="no values of reward/mean"):
-        draw_progress(weights, 1.2, "ms")
+        draw_progress(weights, {"p40": 1.2}, "ms")
 
 
 def test_entropy_is_drawn_relative_to_that_of_the_uniform_choice(run):
@@ -207,5 +210,38 @@ def test_the_cloud_marks_front_target_and_chosen_network(run):
 
 def test_a_front_of_one_network_can_be_drawn(run):
     samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
-    front = Front(1.2, "ms", np.array([1.0]), np.array([0.9]), 0)
+    front = Front({"p40": 1.2}, "ms", np.array([1.0]), np.array([0.9]), {"p40": 0})
     assert "chosen: 90.0% at 1 ms" in texts(draw_pareto(samples, front))
+
+
+@pytest.fixture
+def run_of_two(run):
+    """The same search with two targets, whose choices are the first and the last of the front."""
+    front = json.loads((run / "pareto.json").read_text())
+    front["targets"] = {"p20": 0.8, "0.5x_mnasnet_a1": 1.4}
+    for point in front["points"]:
+        point["chosen"] = {0.7: ["p20"], 1.4: ["0.5x_mnasnet_a1"]}.get(point["cost"], [])
+    (run / "pareto.json").write_text(json.dumps(front))
+    for name in front["targets"]:
+        (run / f"arch-{name}.json").write_bytes((run / "arch.json").read_bytes())
+    (run / "arch.json").unlink()
+    return run
+
+
+def test_several_targets_have_a_picture_of_each_network_and_share_the_others(run_of_two):
+    names = {path.name for path in draw_run(run_of_two)}
+    networks = {"network-p20.png", "network-0.5x_mnasnet_a1.png"}
+    assert names == networks | {"progress.png", "entropy.png", "pareto.png"}
+
+
+def test_the_cloud_marks_every_target_and_every_choice(run_of_two):
+    front = read_front(run_of_two / "pareto.json")
+    samples = read_columns(run_of_two / "samples.csv", ("step", "accuracy", "cost"))
+    figure = draw_pareto(samples, front)
+    axes = figure.axes[0]
+    assert axes.collections[1].get_offsets().tolist() == [[0.7, 0.8], [1.4, 0.95]]
+    drawn = {"p20", "0.5x_mnasnet_a1", "chosen: 80.0% to 95.0% at 0.7 to 1.4 ms"}
+    assert drawn <= set(texts(figure))
+    assert [line.get_xdata()[0] for line in axes.lines[1:]] == [0.8, 1.4]
+    progress = draw_progress(metrics_of(run_of_two), front.targets, "ms")
+    assert {"p20", "0.5x_mnasnet_a1"} <= set(texts(progress))

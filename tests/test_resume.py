@@ -76,12 +76,15 @@ def last_step(run):
     return int(rows[-1].split(",")[0]) if rows else -1
 
 
-@pytest.mark.parametrize("kind", ["ppo", "evolution"])
+@pytest.mark.parametrize(
+    ("kind", "targets"), [("ppo", "p40"), ("evolution", "p40"), ("ppo", "[p20, p50, p80]")]
+)
 def test_a_search_stopped_before_and_between_paths_proposed_at_once_takes_the_same(
-    tiny_search, tmp_path, monkeypatch, kind
+    tiny_search, tmp_path, monkeypatch, kind, targets
 ):
     """Those of steps 21 and 22 are proposed together, after the controller has learned at 20."""
     options = ["--model.controller.kind", kind, "--model.controller.evolution.population", "4"]
+    options += ["--model.target", targets]
     arguments = ["search", "fit", *tiny_search, "--checkpoint_every_s", "0", *options]
     train = SearchModule.training_step
 
@@ -104,21 +107,25 @@ def test_a_search_stopped_before_and_between_paths_proposed_at_once_takes_the_sa
 
 
 @pytest.mark.parametrize(
-    ("processes", "kind"),
+    ("processes", "kind", "targets"),
     [
-        (1, "ppo"),
-        pytest.param(2, "ppo", marks=pytest.mark.slow),
-        pytest.param(1, "evolution", marks=pytest.mark.slow),
-        pytest.param(2, "evolution", marks=pytest.mark.slow),
+        (1, "ppo", "p40"),
+        pytest.param(2, "ppo", "p40", marks=pytest.mark.slow),
+        pytest.param(1, "evolution", "p40", marks=pytest.mark.slow),
+        pytest.param(2, "evolution", "p40", marks=pytest.mark.slow),
+        pytest.param(1, "ppo", "[p20, p50, p80]", marks=pytest.mark.slow),
+        pytest.param(2, "ppo", "[p20, p50, p80]", marks=pytest.mark.slow),
+        pytest.param(2, "evolution", "[p20, p50, p80]", marks=pytest.mark.slow),
     ],
 )
 def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
-    tiny_search, tmp_path, processes, kind
+    tiny_search, tmp_path, processes, kind, targets
 ):
     parallel = ["--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true"]
     arguments = [
         *tiny_search, "--checkpoint_every_s", "0", *(parallel if processes > 1 else []),
         "--model.controller.kind", kind, "--model.controller.evolution.population", "4",
+        "--model.target", targets,
     ]  # fmt: skip
     run, whole = tmp_path / "run", tmp_path / "whole"
     last = run / "checkpoints" / "last.ckpt"
@@ -129,11 +136,14 @@ def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
     resumed = [*arguments, "--ckpt_path", "last"]
     kill_when(start(resumed), lambda: last_step(run) >= step)
     kill_when(start(resumed), lambda: lines(run / "judged-rank0.jsonl"))
-    assert not (run / "arch.json").exists()
+    assert not list(run.glob("arch*.json"))
     finish(start(resumed))
 
     finish(start([*arguments, "--run", str(whole)]))
-    assert (run / "arch.json").read_bytes() == (whole / "arch.json").read_bytes(), step
+    archs = sorted(path.name for path in whole.glob("arch*.json"))
+    assert len(archs) == 1 + targets.count(",")
+    for name in (*archs, "pareto.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), (name, step)
     assert state_hash(run) == state_hash(whole), step
     assert lines(run / "metrics.csv") == lines(whole / "metrics.csv"), step
     assert lines(run / "samples.csv") == lines(whole / "samples.csv"), step

@@ -4,7 +4,7 @@ import random
 
 import torch
 
-from search.controller import Controller, Goal, Proposals, Turn
+from search.controller import Controller, Goal, Proposals, Turn, draw_targets
 from search.reward import Reward
 from search.turns import make_generator, slice_accuracies, take_turn
 from supernet.network import SuperNet
@@ -40,20 +40,24 @@ class Recorder(Controller):
 
     def propose(self, num, generator):
         self.drawn = torch.rand(1, generator=generator)
-        return Proposals(torch.zeros(num, len(SPACE.decision_sizes), dtype=torch.long))
+        targets = draw_targets(num, self.num_targets, generator)
+        return Proposals(torch.zeros(num, len(SPACE.decision_sizes), dtype=torch.long), targets)
 
     def learn(self, proposals, scores, generator, turn):
         self.told = proposals, scores, torch.rand(1, generator=generator), turn
         return {"seen": 1.0}
 
-    def finalists(self, num, generator):
+    def finalists(self, num, generator, target=0):
+        raise NotImplementedError
+
+    def preferences(self, indices, target=0):
         raise NotImplementedError
 
 
 def test_a_turn_proposes_scores_and_teaches():
     controller = Recorder()
     cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
-    controller.prepare(Goal(SPACE, MACS, Reward("hard"), cost / 2))
+    controller.prepare(Goal(SPACE, MACS, Reward("hard"), (cost / 2,)))
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
     taken = take_turn(
         controller, 4, lambda archs: torch.full((len(archs),), 0.5), Turn(2, 9), draws, shuffles
@@ -67,3 +71,16 @@ def test_a_turn_proposes_scores_and_teaches():
     assert taken.seconds >= 0
     assert controller.drawn != shuffled
     assert controller.drawn == torch.rand(1, generator=make_generator("samples", 3, 7))
+
+
+def test_each_architecture_is_scored_under_its_own_target():
+    controller = Recorder(targets=2)
+    cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
+    controller.prepare(Goal(SPACE, MACS, Reward("hard"), (cost / 2, cost / 4)))
+    draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
+    taken = take_turn(
+        controller, 4, lambda archs: torch.full((len(archs),), 0.5), Turn(2, 9), draws, shuffles
+    )
+    assert sorted(taken.proposals.targets.tolist()) == [0, 0, 1, 1]
+    expected = torch.tensor([0.25, 0.125])[taken.proposals.targets]
+    torch.testing.assert_close(taken.scores.reward, expected)

@@ -53,7 +53,7 @@ class Toy:
 
     @property
     def goal(self):
-        return Goal(None, None, lambda accuracy, cost, _: accuracy - cost, 1.0)
+        return Goal(None, None, lambda accuracy, cost, _: accuracy - cost, (1.0,))
 
     @property
     def single_best(self):
@@ -73,6 +73,52 @@ class Toy:
     def share(self, code):
         """The reward of (D,) indices over the best."""
         return float(self.scores(code[None]).reward[0]) / self.optimum
+
+
+@dataclass(frozen=True)
+class PricedToy:
+    """Dear values are mostly the better ones, at prices that differ between decisions.
+
+    ``accuracy`` and ``cost`` are (D, V), the cost's mean over all architectures is 1. The reward is
+    accuracy - abs(cost / target - 1), so that each target asks for other decisions.
+    """
+
+    sizes: tuple[int, ...]
+    accuracy: Tensor
+    cost: Tensor
+
+    @staticmethod
+    def draw(sizes, seed):
+        rng, count, most = generator(seed), len(sizes), max(sizes)
+        rank = torch.arange(most) / (torch.tensor(sizes)[:, None] - 1).clamp(min=1)
+        price = torch.randn(count, 1, generator=rng).mul(0.8).exp()
+        cost = price * (rank + 0.3)
+        exists = torch.arange(most) < torch.tensor(sizes)[:, None]
+        mean = (cost * exists).sum() / exists.sum() * count
+        accuracy = rank * torch.rand(count, 1, generator=rng)
+        accuracy = accuracy + 0.5 * torch.rand(count, most, generator=rng)
+        return PricedToy(tuple(sizes), accuracy, cost / mean)
+
+    def goal(self, targets):
+        return Goal(None, None, lambda acc, cost, target: acc - abs(cost / target - 1), targets)
+
+    def scores(self, goal, indices, numbers):
+        accuracy = self.accuracy.gather(1, indices.T).mean(dim=0)
+        cost = self.cost.gather(1, indices.T).sum(dim=0)
+        return Scores(accuracy, cost, goal.reward(accuracy, cost, goal.limits(numbers)))
+
+    def learn(self, controller, targets, updates, samples):
+        """Let a controller learn all targets; the rewards that its favourites reach, (K,)."""
+        goal = controller.goal = self.goal(targets)
+        if isinstance(controller, CostGradient):
+            controller.expected_cost = lambda share: (share * self.cost).sum()
+        for step in range(updates):
+            proposals = controller.propose(samples, generator(1000 + step))
+            scores = self.scores(goal, proposals.indices, proposals.targets)
+            controller.learn(proposals, scores, generator(step), Turn(step, updates))
+        numbers = torch.arange(len(targets))
+        codes = [controller.finalists(1, generator(0), number)[0] for number in numbers.tolist()]
+        return self.scores(goal, torch.stack(codes), numbers).reward
 
 
 def train(controller, toy, seed, updates, samples=20, start=0):

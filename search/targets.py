@@ -1,0 +1,107 @@
+"""Targets of a search: what was asked for, what it means here, and which networks hit it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from supernet.errors import UserError
+from supernet.reach import dearest_within
+from supernet.space import MnasSpace
+from supernet.target import CostModel, check_target, resolve_target, slowest
+
+BAND = 0.01
+"""How far below its target a choice may lie, as a share of it."""
+
+Requested = list[float | str] | float | str
+"""One target or several, each as ``supernet.target.resolve_target`` reads it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An upper limit of the cost, and the band below it from which the choice comes."""
+
+    name: str
+    """As it was asked for, in letters that suit a file's name."""
+    cost: float
+    """Upper limit, in the cost's unit."""
+    least: float
+    """Lower end of the band: 1 % below the target. Where no network lies so near, the cost of the
+    nearest one from below; 0 where the target constrains nothing."""
+
+    def is_hit_by(self, cost: float) -> bool:
+        """Whether a network of this cost may be chosen."""
+        return self.least <= cost <= self.cost
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the band is as narrow as it should be."""
+        return self.least >= (1 - BAND) * self.cost
+
+
+def num_targets(requested: Requested) -> int:
+    """How many are asked for, before anything is known of the device.
+
+    Raises:
+        UserError: for none.
+    """
+    if requested == []:
+        raise UserError("target is an empty list: give at least one, as in '[p20, p50, p80]'")
+    return len(requested) if isinstance(requested, list) else 1
+
+
+def one_target(requested: Requested) -> float | str:
+    """The target of what can have only one.
+
+    Raises:
+        UserError: for several.
+    """
+    if num_targets(requested) > 1:
+        names = ", ".join(map(str, requested if isinstance(requested, list) else [requested]))
+        raise UserError(f"the search has targets {names}: give one of them by --target")
+    return requested[0] if isinstance(requested, list) else requested
+
+
+def resolve_targets(
+    requested: Requested, cost_model: CostModel, space: MnasSpace
+) -> tuple[Target, ...]:
+    """The targets of a search, in the order in which they were asked for.
+
+    Raises:
+        UserError: for one that means nothing or that no network meets, and two that are the same.
+    """
+    texts = requested if isinstance(requested, list) else [requested]
+    costs: dict[float, float | str] = {}
+    for text in texts:
+        cost = resolve_target(text, cost_model, space)
+        check_target(cost, cost_model, space)
+        if cost in costs:
+            raise UserError(
+                f"targets {costs[cost]} and {text} are the same, {cost:.4g} {cost_model.unit}:"
+                " leave one out"
+            )
+        costs[cost] = text
+    _, most = slowest(space, cost_model)
+    return tuple(
+        Target(_name(text), cost, 0.0 if cost >= most else _least(cost, cost_model, space))
+        for cost, text in costs.items()
+    )
+
+
+def _name(text: float | str) -> str:
+    whole = str(text).strip().removesuffix(".0")
+    return re.sub(r"[^0-9A-Za-z.+-]+", "_", whole)
+
+
+def _least(cost: float, cost_model: CostModel, space: MnasSpace) -> float:
+    """The lower end of the band below ``cost``."""
+    _, nearest = dearest_within(space, cost_model, cost)
+    return min((1 - BAND) * cost, nearest)
+
+
+def file_names(names: Sequence[str], stem: str, suffix: str) -> list[str]:
+    """A file for each target: ``arch.json`` for a single one, else ``arch-p20.json`` and so on."""
+    if len(names) == 1:
+        return [stem + suffix]
+    return [f"{stem}-{name}{suffix}" for name in names]
