@@ -52,9 +52,9 @@ class SampleLog(pl.Callback):
     ) -> None:
         """Add the samples of this step."""
         if self.rows and isinstance(pl_module, SearchModule):
-            for accuracy, cost, reward in pl_module.scored:
-                values = {"accuracy": accuracy, "cost": cost, "reward": reward}
-                self.rows.append(pl_module.steps_done - 1, values)
+            names = ("accuracy", "cost", "reward", "target")
+            for row in pl_module.scored:
+                self.rows.append(pl_module.steps_done - 1, dict(zip(names, row, strict=True)))
 
 
 class UniformCheckpoint(pl.Callback):

@@ -255,7 +255,9 @@ class SearchModule(pl.LightningModule):
         limits = self.controller.goal.limits(taken.proposals.targets)
         self._log_scores(scores, limits, taken.logs)
         self.update = Update(turn, len(batch[1]), taken.proposals, scores, taken.logs)
-        self.scored = torch.stack([scores.accuracy, scores.cost, scores.reward], 1).tolist()
+        self.scored = torch.stack(
+            [scores.accuracy, scores.cost, scores.reward, limits.to(scores.cost)], dim=1
+        ).tolist()
 
     def _turn(self) -> Turn:
         """Which of the controller's updates this step makes."""

@@ -234,21 +234,18 @@ def draw_pareto(samples: Columns, front: Front) -> Figure:
 
 
 def _draw_front(axes: Axes, front: Front, scale: float, suffix: str) -> None:
-    costs = front.costs / scale
-    axes.plot(costs, front.accuracies, color=INK, linewidth=1.4, drawstyle="steps-post", marker="o",
-              markersize=5, markerfacecolor="white", zorder=3,
+    costs, accuracies = front.costs / scale, front.accuracies
+    # A choice may lie beside the front: it is the best right below its target.
+    ahead = accuracies > np.maximum.accumulate(np.append(-np.inf, accuracies[:-1]))
+    axes.plot(costs[ahead], accuracies[ahead], color=INK, linewidth=1.4, drawstyle="steps-post",
+              marker="o", markersize=5, markerfacecolor="white", zorder=3,
               label="Pareto front, re-evaluated")  # fmt: skip
     chosen = list(front.chosen.values())
-    best = " to ".join(f"{one:.1%}" for one in _ends(front.accuracies[chosen]))
-    spent = " to ".join(f"{one:.3g}" for one in _ends(costs[chosen]))
-    axes.scatter(costs[chosen], front.accuracies[chosen], marker="*", s=230, color=ACCENT,
-                 edgecolor="white", linewidth=1.0, zorder=4,
-                 label=f"chosen: {best} at {spent} {suffix}")  # fmt: skip
-
-
-def _ends(values: np.ndarray) -> list[float]:
-    """The smallest and the largest value; once where they are the same."""
-    return sorted({float(values.min()), float(values.max())})
+    label = "chosen for each target"
+    if len(chosen) == 1:
+        label = f"chosen: {accuracies[chosen[0]]:.1%} at {costs[chosen[0]]:.3g} {suffix}"
+    axes.scatter(costs[chosen], accuracies[chosen], marker="*", s=230, color=ACCENT,
+                 edgecolor="white", linewidth=1.0, zorder=4, label=label)  # fmt: skip
 
 
 def _mark_target(axes: Axes, target: float, text: str) -> None:

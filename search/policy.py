@@ -113,8 +113,7 @@ class LstmPolicy(Policy):
     and a bias of its own lets a decision settle within a few hundred samples.
 
     Several targets share all of this. Each has an embedding that is added to the input of every
-    step. (On a toy with three targets, tests/toys.py, that of the start token alone is forgotten
-    on the way: policies for the outer targets earn half of what dedicated ones do.)
+    step; added to the start token alone it is forgotten on the way (docs/targets.md).
 
     Args:
         decision_sizes: See ``Policy``.

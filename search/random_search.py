@@ -41,7 +41,7 @@ class RandomSearch(Controller):
 
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
         """Draw uniformly."""
-        targets = draw_targets(num, self.num_targets, generator)
+        targets = draw_targets(num, self.num_targets, generator).to(self.sizes.device)
         return Proposals(draw_uniform(self.sizes, num, generator), targets)
 
     def learn(

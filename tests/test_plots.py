@@ -240,8 +240,18 @@ def test_the_cloud_marks_every_target_and_every_choice(run_of_two):
     figure = draw_pareto(samples, front)
     axes = figure.axes[0]
     assert axes.collections[1].get_offsets().tolist() == [[0.7, 0.8], [1.4, 0.95]]
-    drawn = {"p20", "0.5x_mnasnet_a1", "chosen: 80.0% to 95.0% at 0.7 to 1.4 ms"}
+    drawn = {"p20", "0.5x_mnasnet_a1", "chosen for each target"}
     assert drawn <= set(texts(figure))
     assert [line.get_xdata()[0] for line in axes.lines[1:]] == [0.8, 1.4]
     progress = draw_progress(metrics_of(run_of_two), front.targets, "ms")
     assert {"p20", "0.5x_mnasnet_a1"} <= set(texts(progress))
+
+
+def test_the_line_of_the_front_leaves_out_a_choice_that_others_beat(run):
+    front = Front(
+        {"p40": 1.2}, "ms", np.array([0.7, 1.1, 1.4]), np.array([0.9, 0.8, 0.95]), {"p40": 1}
+    )
+    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
+    axes = draw_pareto(samples, front).axes[0]
+    assert axes.lines[0].get_xdata().tolist() == [0.7, 1.4]
+    assert axes.collections[1].get_offsets().tolist() == [[1.1, 0.8]]
