@@ -9,6 +9,7 @@ from torch import Tensor
 
 from search.controller import Goal, Scores, Turn
 from search.cost_gradient import CostGradient
+from supernet.run import step_seed
 
 
 def generator(seed: int) -> torch.Generator:
@@ -26,14 +27,16 @@ class Toy:
     sizes: tuple[int, ...]
     single: Tensor
     pair: Tensor
+    noise: float = 0.0
+    """Standard deviation of what is added to the accuracy each time that one is scored."""
 
     @staticmethod
-    def draw(sizes, seed, interaction):
+    def draw(sizes, seed, interaction, noise=0.0):
         """``interaction`` is the range of pair scores beside single ones in [0, 1]."""
         rng, most = generator(seed), max(sizes)
         single = torch.rand(len(sizes), most, generator=rng)
         pair = interaction * torch.rand(len(sizes) - 1, most, most, generator=rng)
-        return Toy(tuple(sizes), single, pair)
+        return Toy(tuple(sizes), single, pair, noise)
 
     def accuracy_and_cost(self, indices):
         single = self.single.gather(1, indices.T)
@@ -44,8 +47,10 @@ class Toy:
     def _cost(self, single):
         return -single[1::2].sum(dim=0) / len(self.sizes)
 
-    def scores(self, indices):
+    def scores(self, indices, rng=None):
         accuracy, cost = self.accuracy_and_cost(indices)
+        if rng:
+            accuracy = accuracy + self.noise * torch.randn(len(accuracy), generator=rng)
         return Scores(accuracy, cost, accuracy - cost)
 
     def expected_cost(self, probabilities):
@@ -127,6 +132,6 @@ def train(controller, toy, seed, updates, samples=20, start=0):
         controller.goal, controller.expected_cost = toy.goal, toy.expected_cost
     for step in range(start, updates):
         proposals = controller.propose(samples, generator(100_000 + 1000 * seed + step))
-        scores = toy.scores(proposals.indices)
+        scores = toy.scores(proposals.indices, generator(step_seed(1, seed, step)))
         controller.learn(proposals, scores, generator(step), Turn(step, updates))
         yield toy.share(controller.finalists(1, generator(0))[0])
