@@ -19,7 +19,9 @@ def test_the_supernet_comes_back_with_its_weights(tmp_path):
     state = {f"supernet.{name}": value for name, value in supernet.state_dict().items()}
     state["controller.head_bias"] = torch.zeros(1)
     path = tmp_path / "last.ckpt"
-    torch.save({"search": {"space": dataclasses.asdict(SPACE)}, "state_dict": state}, path)
+    torch.save(
+        {"search": {"space": dataclasses.asdict(SPACE), "seed": 0}, "state_dict": state}, path
+    )
     arch, images = SPACE.sample(random.Random(0)), torch.randn(4, 3, 8, 8)
     with torch.no_grad():
         assert torch.equal(load_supernet(path)(images, arch), supernet(images, arch))
@@ -44,6 +46,8 @@ def test_a_supernet_of_other_tensors_is_refused(tmp_path):
     path = tmp_path / "last.ckpt"
     state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
     del state["supernet.conv_head"]
-    torch.save({"search": {"space": dataclasses.asdict(SPACE)}, "state_dict": state}, path)
+    torch.save(
+        {"search": {"space": dataclasses.asdict(SPACE), "seed": 0}, "state_dict": state}, path
+    )
     with pytest.raises(UserError, match="holds a supernet of another version: search again"):
         load_supernet(path)
