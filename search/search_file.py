@@ -6,7 +6,6 @@ import inspect
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from search.controllers import ControllerSettings
@@ -16,6 +15,7 @@ from search.settings import Final, Sampling
 from search.targets import Requested
 from supernet.errors import UserError
 from supernet.trainingfile import parsed
+from supernet.yamlfile import read_yaml
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,9 @@ def read_search(path: str | Path) -> SearchFile:
     Raises:
         UserError: one line that names the file and what is wrong in it.
     """
-    try:
-        config = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot read {path} ({reason}): name the search's settings by --search, such as"
-            " configs/clutter/search.yaml"
-        ) from None
+    config = read_yaml(
+        path, "name the search's settings by --search, such as configs/clutter/search.yaml"
+    )
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict):
         raise UserError(f"{path} has no section model: name the yaml file of a search")

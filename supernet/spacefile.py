@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from supernet.errors import UserError
 from supernet.fields import read_as
 from supernet.space import MnasSpace
+from supernet.yamlfile import read_yaml
 
 
 def read_space(path: str | Path) -> MnasSpace:
@@ -17,14 +16,7 @@ def read_space(path: str | Path) -> MnasSpace:
     Raises:
         UserError: one line that names the file, the field, its value and what is allowed.
     """
-    try:
-        fields = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot read a space from {path} ({reason}): name a yaml file such as"
-            " configs/spaces/paper.yaml"
-        ) from None
+    fields = read_yaml(path, "name a yaml file of a space such as configs/spaces/paper.yaml")
     try:
         return read_as(MnasSpace, fields, "space.", partial=True)
     except UserError as error:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 # Named here, jsonargparse knows them by their short names.
@@ -18,6 +17,7 @@ from supernet.data import Digits, ImageFolder
 from supernet.errors import UserError
 from supernet.fields import short
 from supernet.standalone import Recipe
+from supernet.yamlfile import read_yaml
 
 _T = TypeVar("_T")
 
@@ -65,13 +65,7 @@ def read_training(path: str | Path) -> TrainingFile:
     Raises:
         UserError: one line that names the file and what is wrong in it.
     """
-    try:
-        config = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot read {path} ({reason}): name a yaml file such as configs/clutter/retrain.yaml"
-        ) from None
+    config = read_yaml(path, "name a yaml file such as configs/clutter/retrain.yaml")
     if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
         raise UserError(f"{path} has no section data: name a yaml file of a retraining")
     place, lengths = str(path), _lengths(config.get("trainer") or {}, path)

@@ -3,10 +3,6 @@
 import dataclasses
 import json
 import shlex
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +15,7 @@ from search.search_file import read_search
 from supernet.archfile import ArchFile, write_arch
 from supernet.errors import UserError
 from supernet.trainingfile import read_training
+from tests.interrupted import SIGNALS, stopped_and_continued
 from tests.tiny import MACS, SPACE, TRAINING, save_supernet
 
 ROOT = Path(__file__).parent.parent
@@ -245,36 +242,15 @@ def test_a_search_that_did_not_tell_its_cost_is_compared_all_the_same(files, tmp
 # Stops
 
 
-def wait_for_lines(path, number, process):
-    for _ in range(1200):
-        if path.exists() and path.read_bytes().count(b"\n") >= number:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    raise AssertionError("no contest ended")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", SIGNALS)
 def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, how):
     more = ("--evaluations", "240", "--retrain", "0", "--processes", "2")
-    words = [sys.executable, "-W", "ignore", "-m", "search.compare", *files, *supernet, *more]
-    line, path = list(map(str, words)), tmp_path / "cache-contests.jsonl"
-    process = subprocess.Popen(
-        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    kept, out, rows = stopped_and_continued(
+        "search.compare", [*files, *supernet, *more], tmp_path / "cache-contests.jsonl", 1, how
     )
-    wait_for_lines(path, 1, process)
-    process.send_signal(how)
-    _, errors = process.communicate()
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert errors == "stopped: go on with the same command\n"
-    kept = path.read_bytes()
-    assert 1 <= len(kept.splitlines()) < 4
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "contests 4/4" in done.stdout
-    assert path.read_bytes().startswith(kept)
-    rows = lines(path)
+    assert 1 <= kept < 4
+    assert "contests 4/4" in out
     assert len({(row["controller"], row["seed"]) for row in rows}) == len(rows) == 4
 
 

@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ from search.tables import Estimate, cell
 from search.trainings import Trainer
 from supernet.errors import UserError
 from supernet.trainingfile import read_training
+from tests.interrupted import SIGNALS, stopped_and_continued
 from tests.tiny import MACS, SPACE, TRAINING, save_supernet
 
 ROOT = Path(__file__).parent.parent
@@ -120,40 +117,16 @@ def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files,
     assert found.loss == pytest.approx(loss, rel=0.1)
 
 
-def command_line(files, *more):
-    return [sys.executable, "-W", "ignore", "-m", "search.rank", *map(str, (*files, *more))]
-
-
-def wait_for_lines(path, number, process):
-    for _ in range(600):
-        if path.exists() and path.read_bytes().count(b"\n") >= number:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    raise AssertionError("no training ended")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", SIGNALS)
 def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
     (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "60"))
-    path = tmp_path / "cache.jsonl"
-    line = command_line(files, "--space", tmp_path / "space.yaml", "--processes", "2", "--short", 0)
-    process = subprocess.Popen(
-        line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    options = [*files, "--space", tmp_path / "space.yaml", "--processes", "2", "--short", 0]
+    kept, out, rows = stopped_and_continued(
+        "search.rank", options, tmp_path / "cache.jsonl", 2, how
     )
-    wait_for_lines(path, 2, process)
-    process.send_signal(how)
-    _, errors = process.communicate()
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert errors == "stopped: go on with the same command\n"
-    kept = path.read_bytes()
-    assert 2 <= len(kept.splitlines()) < 8
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "trainings 8/8" in done.stdout
-    assert path.read_bytes().startswith(kept)
-    rows = lines(path)
+    assert 2 <= kept < 8
+    assert "trainings 8/8" in out
     assert len({(row["network"], row["seed"]) for row in rows}) == len(rows) == 8
 
 
@@ -170,7 +143,7 @@ WRONG = {
     "--supernet gone.ckpt": "give the --supernet to judge, or the --space to draw from",
     "-c gone.yaml": "cannot read gone.yaml",
     "-c pyproject.toml": "pyproject.toml",
-    "--space gone.yaml": "cannot read a space from gone.yaml",
+    "--space gone.yaml": "cannot read gone.yaml",
     "--frobnicate": "unrecognized arguments: --frobnicate",
 }
 

@@ -61,7 +61,7 @@ def test_what_a_file_leaves_out_is_the_papers(tmp_path):
         ("width: true", "space.width is True, it must be a finite number"),
         ("restrictions: [{ops: [conv]}]", "field space.restrictions[1].block is missing"),
         ("restrictions: [{block: 9}]", "block is 9, it must be one of 1 to 7"),
-        ("[1, 2", "cannot read a space from"),
+        ("[1, 2", "cannot read"),
         ("", "space is None, it must be a JSON object"),
     ],
 )
