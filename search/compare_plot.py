@@ -60,12 +60,15 @@ def draw_comparison(contests: Sequence[Contests], comparisons: Sequence[Comparis
 def draw_rewards(axes: Axes, rows: Contests, title: str) -> None:
     """Mean reward of what was proposed, against evaluations: mean over seeds and its interval."""
     style_axes(axes, f"Reward of the proposals{title}", "evaluations", "", title_pad=6)
+    drawn = []
     for kind, own in rows.items():
         curves = np.array([row["mean_rewards"] for row in own])
         window = max(1, curves.shape[1] // 20)
         curves = np.array([smooth(curve, window) for curve in curves])
         steps = (np.arange(curves.shape[1]) + 1) * own[0]["evaluations"] / curves.shape[1]
         _draw_band(axes, kind, steps, curves)
+        drawn.append(curves)
+    _fit(axes, drawn)
     axes.margins(x=0.01)
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
@@ -79,10 +82,20 @@ def draw_fronts(axes: Axes, rows: Contests) -> None:
     axes.yaxis.set_major_formatter(percent)
     fronts = {kind: [np.array(row["front"]) for row in own] for kind, own in rows.items()}
     ends = np.concatenate([front[:, 0] for own in fronts.values() for front in own])
-    costs = np.linspace(ends.min(), ends.max(), 200)
+    costs, drawn = np.linspace(ends.min(), ends.max(), 200), []
     for kind, own in fronts.items():
         reached = np.array([_reached(front, costs) for front in own])
         _draw_band(axes, kind, costs / scale, reached)
+        drawn.append(reached)
+    _fit(axes, drawn)
+
+
+def _fit(axes: Axes, drawn: Sequence[np.ndarray]) -> None:
+    """Show all seeds' curves (S, P) whole; of two or three seeds the intervals go far beyond."""
+    values = np.concatenate([curves.ravel() for curves in drawn])
+    low, high = np.nanmin(values), np.nanmax(values)
+    margin = 0.08 * (high - low) or 0.01
+    axes.set_ylim(low - margin, high + margin)
 
 
 def _reached(front: np.ndarray, costs: np.ndarray) -> np.ndarray:
