@@ -17,7 +17,7 @@ from search.rank_report import ridge_sizes, supernet_costs
 from supernet.errors import UserError
 from supernet.network import SuperNet
 from tests.tiny import MACS, SPACE, TRAINING
-from tests.toys import Toy, train
+from tests.toys import PricedToy, Toy, train
 
 
 def trained(kind):
@@ -31,20 +31,32 @@ def trained(kind):
 def save(path, controller, kind, **more):
     state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
     state |= {f"controller.{name}": value for name, value in controller.state_dict().items()}
+    targets = [float(number) for number in range(1, 1 + controller.num_targets)]
     search = {"space": dataclasses.asdict(SPACE), "seed": 0, "controller": kind}
+    search["target"] = targets if len(targets) > 1 else targets[0]
     torch.save({"search": search, "state_dict": state, **more}, path)
     return path
 
 
+def trained_for_three(kind):
+    torch.manual_seed(0)
+    settings = ControllerSettings(kind, evolution=Evolution(population=20))
+    controller = settings.build(SPACE.decision_sizes, samples=8, keep=5, targets=3)
+    PricedToy.draw(SPACE.decision_sizes, 0).learn(controller, (0.7, 1.0, 1.3), 3, 8)
+    return controller
+
+
+@pytest.mark.parametrize("train_kind", [trained, trained_for_three])
 @pytest.mark.parametrize("kind", get_args(Kind))
-def test_a_saved_controller_of_any_kind_proposes_what_it_would_have(kind, tmp_path):
-    controller = trained(kind)
+def test_a_saved_controller_of_any_kind_proposes_what_it_would_have(kind, train_kind, tmp_path):
+    controller = train_kind(kind)
     path = save(tmp_path / "last.ckpt", controller, kind)
     loaded = load_controller(path, SPACE)
     ours, theirs = (
         one.propose(9, torch.Generator().manual_seed(3)) for one in (controller, loaded)
     )
     assert torch.equal(ours.indices, theirs.indices)
+    assert torch.equal(ours.targets, theirs.targets)
 
 
 def test_a_checkpoint_without_a_controller_is_refused(tmp_path):
