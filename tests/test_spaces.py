@@ -167,7 +167,7 @@ def test_json_and_block_strings_give_1000_networks_back(name):
         assert NetSpec.from_json(spec.to_json()) == spec
         assert spec == NetSpec.from_block_strings(
             spec.block_strings(), stem_stride=space.stem_stride, classes=space.classes,
-            resolution=space.resolution,
+            resolution=space.resolution, head=space.head,
         )  # fmt: skip
 
 

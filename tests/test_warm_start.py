@@ -50,7 +50,9 @@ def search(tmp_path):
         parameter.data += 0.05 * torch.randn_like(parameter)
     state = {f"supernet.{name}": value for name, value in supernet.state_dict().items()}
     path = tmp_path / "search.ckpt"
-    torch.save({"search": {"space": dataclasses.asdict(SPACE)}, "state_dict": state}, path)
+    torch.save(
+        {"search": {"space": dataclasses.asdict(SPACE), "seed": 0}, "state_dict": state}, path
+    )
     return supernet, f"supernet:{path}", write(tmp_path)
 
 
