@@ -45,6 +45,18 @@ wandb: {mode: disabled}
 
 
 @pytest.fixture
+def search(monkeypatch):
+    """Run ``python -m search fit ARGS`` in this process."""
+    from search.__main__ import main
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["search", "fit", *map(str, args)])
+        main()
+
+    return run
+
+
+@pytest.fixture
 def tiny_search(tmp_path):
     """A search of seconds: config file and run folder as command-line arguments."""
     config = tmp_path / "tiny.yaml"
