@@ -9,21 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.__main__ import main
 from supernet.ending import run_command
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def search(monkeypatch):
-    """Run ``python -m search fit ARGS`` in this process."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["search", "fit", *map(str, args)])
-        main()
-
-    return run
 
 
 @pytest.fixture

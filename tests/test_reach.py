@@ -7,16 +7,9 @@ import pytest
 
 from supernet.arch import Arch
 from supernet.reach import dearest_within
-from supernet.space import MnasSpace
 from supernet.target import CostTable, fastest, slowest
-from tests.tables import random_table
+from tests.tables import DIGITS, TINY, random_table
 
-TINY = MnasSpace(
-    ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0,), skips=("none", "identity", "pool"),
-    filters=(0.75, 1.25), layers=(0, 1), base_filters=(16, 32), base_layers=(1, 2),
-    strides=(1, 2), resolution=16, stem_stride=1, stem=16, head=32, classes=10,
-)  # fmt: skip
-DIGITS = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 TABLES = {"macs": CostTable("macs"), "params": CostTable("params"), "ms": random_table(TINY, 0)}
 
 
