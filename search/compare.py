@@ -30,7 +30,7 @@ from search.spending import Spent
 from search.tables import Report
 from search.trainings import Trainer, Trainings
 from supernet.archfile import read_arch, write_atomic
-from supernet.command import Parser
+from supernet.command import Parser, check_least
 from supernet.ending import run_command, say
 from supernet.errors import UserError
 from supernet.plots import save_figure
@@ -70,10 +70,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> None:
     least = {"seeds": 1, "top": 1, "retrain": 0, "random": 2, "trainings": 1, "processes": 1}
-    least |= {"steps": 1} if options.steps is not None else {}
-    for name, limit in least.items():
-        if getattr(options, name) < limit:
-            raise UserError(f"--{name} is {getattr(options, name)}, it must be at least {limit}")
+    check_least(options, {**least, "steps": 1})
     if not options.supernet and not options.runs:
         raise UserError("give a --supernet for controllers to search on, or finished --runs")
     if not options.retrain and options.runs:

@@ -44,7 +44,7 @@ from search.settings import Final
 from search.trainings import Job, Trainer, Trainings, jobs_of
 from search.zero_cost import synflow_scores
 from supernet.archfile import write_atomic
-from supernet.command import Parser
+from supernet.command import Parser, check_least
 from supernet.ending import run_command, say
 from supernet.errors import UserError
 from supernet.plots import save_figure
@@ -85,10 +85,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> None:
     least = {"networks": 4, "seed": 0, "seeds": 1, "bands": 1, "processes": 1}
-    least |= {"steps": 1} if options.steps is not None else {}
-    for name, limit in least.items():
-        if getattr(options, name) < limit:
-            raise UserError(f"--{name} is {getattr(options, name)}, it must be at least {limit}")
+    check_least(options, {**least, "steps": 1})
     if options.networks < 2 * options.bands:
         raise UserError(
             f"--networks is {options.networks}, too few for {options.bands} bands of at least 2"

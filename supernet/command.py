@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +41,18 @@ class Parser(argparse.ArgumentParser):
             UserError: always.
         """
         raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def check_least(options: argparse.Namespace, least: Mapping[str, int]) -> None:
+    """Refuse options below their least values; one that was not given has none.
+
+    Raises:
+        UserError: naming the option, its value and the limit.
+    """
+    for name, limit in least.items():
+        value = getattr(options, name)
+        if value is not None and value < limit:
+            raise UserError(f"--{name} is {value}, it must be at least {limit}")
 
 
 def _parser() -> argparse.ArgumentParser:
