@@ -97,7 +97,7 @@ class SearchModule(pl.LightningModule):
             f"controller.{name}" for name in self.controller.state_dict(keep_vars=True)
         ]
         self.steps_done = 0
-        self._proposed: tuple[int, list[Path]] | None = None
+        self._drawn: tuple[tuple[bool, int], list[Path]] | None = None
         self.status: dict[str, float] = {}
         self.scored: list[list[float]] = []
         self.update: Update | None = None
@@ -170,22 +170,26 @@ class SearchModule(pl.LightningModule):
         return (self.steps_done - 1) / total < self.schedule.uniform <= self.progress
 
     def path(self) -> Path:
-        """The path of this step on this rank."""
-        if self.policy_is_on:
-            # The controller learns after every step whose number ``every`` divides.
-            group, place = divmod(self.steps_done - 1, self.sampling.every)
-            return self._proposed_paths(group)[place]
+        """The path of this step on this rank; drawn once, however often it is asked for."""
+        policy = self.policy_is_on
+        # The controller learns after every step whose number ``every`` divides.
+        every = self.sampling.every if policy else 1
+        group, place = divmod(self.steps_done - policy, every)
+        if self._drawn is None or self._drawn[0] != (policy, group):
+            paths = self._proposed_paths(group) if policy else [self._uniform_path()]
+            self._drawn = (policy, group), paths
+        return self._drawn[1][place]
+
+    def _uniform_path(self) -> Path:
         rng = random.Random(step_seed(self.seed, self.steps_done, self.global_rank))
         probability = self.schedule.warmup_probability(self.progress)
         return warmup_path(self.space.sample(rng), self.space, probability, rng)
 
     def _proposed_paths(self, group: int) -> list[Path]:
         """The paths of all steps between two updates, proposed at once, as the LSTM is slow."""
-        if self._proposed is None or self._proposed[0] != group:
-            generator = self._generator("path", group)
-            rows = self.controller.propose(self.sampling.every, generator).indices.tolist()
-            self._proposed = group, [self.space.decode(row) for row in rows]
-        return self._proposed[1]
+        generator = self._generator("path", group)
+        rows = self.controller.propose(self.sampling.every, generator).indices.tolist()
+        return [self.space.decode(row) for row in rows]
 
     def _generator(self, purpose: Purpose, step: int) -> torch.Generator:
         return make_generator(purpose, self.seed, step, self.global_rank)
@@ -266,10 +270,11 @@ class SearchModule(pl.LightningModule):
         return Turn(steps.index(self.steps_done), len(steps))
 
     def _log_scores(self, scores: Scores, limits: Tensor, logs: dict[str, float]) -> None:
-        means = torch.stack([scores.reward.mean(), scores.accuracy.mean(), scores.cost.mean()])
-        reward, accuracy, cost = mean_over_ranks(means).tolist()
+        over_target = (scores.cost > limits).to(scores.cost)
+        columns = [scores.reward, scores.accuracy, scores.cost, over_target]
+        means = torch.stack([column.mean() for column in columns])
+        reward, accuracy, cost, over = mean_over_ranks(means).tolist()
         self.status |= {"accuracy": accuracy, "reward": reward}
-        over = float((scores.cost > limits).float().mean())
         parts = {
             "reward/mean": reward,
             "reward/accuracy": accuracy,
@@ -315,4 +320,4 @@ class SearchModule(pl.LightningModule):
         """
         check_identity(checkpoint.get("search"), self._identity())
         self.steps_done = checkpoint["search"]["steps_done"]
-        self._proposed = None
+        self._drawn = None
