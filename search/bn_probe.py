@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from search.finish import Candidate, recalibrated_accuracy
 from search.health import FORWARD
 from search.module import Batch, SearchModule
+from supernet.metrics import log_metrics
 
 ARCHS = 2
 """Samples of an update that are recalibrated."""
@@ -46,8 +47,7 @@ class BatchNormProbe(pl.Callback):
         turn, num = module.update.turn, num_probes(work, images + module.update.images)
         if (turn.number + 1) * num // turn.updates > turn.number * num // turn.updates:
             values = _probe(module, images)
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=module.steps_done - 1)
+            log_metrics(trainer, values, module.steps_done - 1)
 
 
 def num_probes(search: int, one: int) -> int:

@@ -18,6 +18,7 @@ from search.module import Batch, SearchModule
 from supernet.arch import MIXED, Path
 from supernet.elastic import ElasticLayer
 from supernet.ending import say
+from supernet.metrics import log_metrics
 from supernet.path_cost import path_macs
 from supernet.space import MnasSpace
 
@@ -98,7 +99,7 @@ class Health(pl.Callback):
         values = {f"op_gradient_norm/{op}": norm for op, norm in norms.items()}
         values |= {f"op_uses/{op}": number for op, number in self.uses.items()}
         values |= {"train/image_macs": self.image_macs, "alarms": len(self.alarms.told)}
-        _log(trainer, values, module.steps_done)
+        log_metrics(trainer, values, module.steps_done)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -116,7 +117,7 @@ class Health(pl.Callback):
             alarms := self.alarms.of_update(module.update, entropy, largest)
         ):
             _tell(trainer, alarms)
-            _log(trainer, {"alarms": len(self.alarms.told)}, module.steps_done - 1)
+            log_metrics(trainer, {"alarms": len(self.alarms.told)}, module.steps_done - 1)
 
 
 def op_uses(space: MnasSpace, path: Path) -> list[list[int]]:
@@ -154,11 +155,6 @@ def scoring_work(space: MnasSpace, update: Update) -> int:
     """Images x multiply-accumulates of an update, in training steps' worth."""
     archs = [space.decode(row) for row in update.proposals.indices.tolist()]
     return update.images * sum(path_macs(space, arch, stream=False) for arch in archs) // FORWARD
-
-
-def _log(trainer: pl.Trainer, values: dict[str, float], step: int) -> None:
-    for logger in trainer.loggers:
-        logger.log_metrics(values, step=step)
 
 
 def _tell(trainer: pl.Trainer, alarms: list[Alarm]) -> None:

@@ -24,8 +24,9 @@ from search.targets import Requested, Target, num_targets, resolve_targets
 from search.turns import Purpose, make_generator, slice_accuracies, take_turn
 from supernet.arch import Arch, Path
 from supernet.errors import UserError
+from supernet.metrics import log_metrics
 from supernet.network import SuperNet
-from supernet.run import step_seed
+from supernet.run import first_on_rank_zero, step_seed
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
 from supernet.target import CostModel, cost_model
@@ -115,8 +116,9 @@ class SearchModule(pl.LightningModule):
             raise UserError(
                 "trainer.log_every_n_steps is 0, it must be at least 1: figures show what is logged"
             )
-        self.cost_model = self._on_rank_zero_first(
-            lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache)
+        self.cost_model = first_on_rank_zero(
+            self.trainer,
+            lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache),
         )
         self.targets = resolve_targets(self.requested_target, self.cost_model, self.space)
         if self.trainer.is_global_zero:
@@ -133,13 +135,6 @@ class SearchModule(pl.LightningModule):
     def data(self) -> RunData:
         """The run's images."""
         return cast(Any, self.trainer).datamodule
-
-    def _on_rank_zero_first(self, build: Any) -> Any:
-        """Others wait, and then find in the cache what rank 0 measured."""
-        if self.trainer.is_global_zero:
-            built = build()
-        self.trainer.strategy.barrier("device measured")
-        return built if self.trainer.is_global_zero else build()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer for the shared weights, and what the controller has of its own."""
@@ -230,14 +225,16 @@ class SearchModule(pl.LightningModule):
 
     def _log_weights(self, loss: Tensor, norm: Tensor, lr: float) -> None:
         self.status["loss"] = float(loss.detach())
-        self._log(
+        log_metrics(
+            self.trainer,
             {
                 "train/loss": self.status["loss"],
                 "train/gradient_norm": float(norm),
                 "train/lr": lr,
                 "schedule/warmup": self.schedule.warmup_probability(self.progress),
                 "schedule/stream": self.schedule.stream_weight(self.progress),
-            }
+            },
+            self.steps_done,
         )
 
     # --- the controller step ------------------------------------------------------------------
@@ -280,7 +277,8 @@ class SearchModule(pl.LightningModule):
             "reward/accuracy": accuracy,
             "reward/cost": reward - accuracy,
         }
-        self._log({**parts, "cost/mean": cost, "cost/over_target": over, **logs})
+        values = {**parts, "cost/mean": cost, "cost/over_target": over, **logs}
+        log_metrics(self.trainer, values, self.steps_done)
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory, on this device and in the memory format of the weights."""
@@ -291,10 +289,6 @@ class SearchModule(pl.LightningModule):
         """Share of correct answers of each architecture's slice, on batch statistics, (M,)."""
         with self.trainer.precision_plugin.forward_context():
             return slice_accuracies(self.supernet, archs, *self.moved(batch))
-
-    def _log(self, values: dict[str, float]) -> None:
-        for logger in self.loggers:
-            logger.log_metrics(values, step=self.steps_done)
 
     # --- checkpoints --------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from search.plots import draw_run
 from search.spending import Spending
 from search.targets import Target, file_names
 from supernet.archfile import ArchFile, read_arch, write_arch, write_atomic
-from supernet.metrics import MetricsCsv
+from supernet.metrics import MetricsCsv, log_metrics
 from supernet.progress import ProgressLines
 
 
@@ -71,10 +71,10 @@ class Results(pl.Callback):
         self.spending.score(module.space, archs, images)
 
     def _log(self, module: SearchModule, values: dict[str, float]) -> None:
-        for logger in module.loggers:
+        for logger in module.trainer.loggers:
             if isinstance(logger, MetricsCsv) and module.trainer.is_global_zero:
                 logger.experiment.cut(module.steps_done - 1)  # what this stage wrote before
-            logger.log_metrics(values, step=module.steps_done)
+        log_metrics(module.trainer, values, module.steps_done)
 
     def _write_archs(
         self, module: SearchModule, choices: Sequence[Candidate], times: DeviceTimes

@@ -95,6 +95,12 @@ class MetricsCsv(Logger):
         """Nothing: config.yaml is the record."""
 
 
+def log_metrics(trainer: pl.Trainer, values: Mapping[str, float], step: int) -> None:
+    """Give values to each of a trainer's loggers."""
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(values), step=step)
+
+
 class CutMetrics(pl.Callback):
     """Cuts metrics.csv back to the step at which a run continues."""
 

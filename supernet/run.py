@@ -6,8 +6,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +16,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from supernet.archfile import write_atomic
 from supernet.errors import UserError
+
+Built = TypeVar("Built")
 
 CONTINUE = "--ckpt_path last"
 
@@ -104,6 +107,14 @@ class Stepping(Protocol):
 def steps_done(module: pl.LightningModule) -> int:
     """The place of a run in its data: what a search or a retraining counts."""
     return cast(Stepping, module).steps_done
+
+
+def first_on_rank_zero(trainer: pl.Trainer, build: Callable[[], Built]) -> Built:
+    """What ``build`` gives; other ranks call it after rank 0, whose cached work they then find."""
+    if trainer.is_global_zero:
+        built = build()
+    trainer.strategy.barrier("rank 0 first")
+    return built if trainer.is_global_zero else build()
 
 
 class SavedConfig(pl.Callback):
