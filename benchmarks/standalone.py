@@ -28,7 +28,7 @@ from search.trainings import Trainings, jobs_of, plain_data
 from supernet.ending import run_command
 from supernet.rundata import image_shape
 from supernet.spacefile import read_space
-from supernet.target import CostTable
+from supernet.target import cost_model
 from supernet.trainingfile import read_training
 
 GAIN, LENGTHS_AGREE, MEDIAN, SPREAD, SEEDS_AGREE, WITHIN = 0.005, 0.85, (0.5, 0.9), 0.1, 0.7, 0.5
@@ -83,7 +83,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--space", type=Path, default=Path("configs/spaces/clutter.yaml"))
     parser.add_argument("--lengths", type=int, nargs="+", default=[200, 400, 800])
     parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--bands", type=int, default=3, help="of MACs")
+    parser.add_argument("--bands", type=int, default=3, help="of cost")
+    parser.add_argument("--table", metavar="JSON", help="bands of its latency, instead of MACs")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn networks")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=Path("runs/standalone.jsonl"))
@@ -109,7 +110,9 @@ def main() -> None:
     space = dataclasses.replace(
         read_space(options.space), classes=classes, resolution=resolution, stem_stride=stride
     )
-    drawn = draw(space, CostTable("macs"), options.networks, options.bands, options.seed).candidates
+    unit = "ms" if options.table else "macs"
+    model = cost_model(unit, space, options.table, options.cache.parent)
+    drawn = draw(space, model, options.networks, options.bands, options.seed).candidates
     bands = np.array([one.band for one in drawn])
     trainings = Trainings(training, options.cache, options.processes)
     runs: dict[int, np.ndarray] = {}
