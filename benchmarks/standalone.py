@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -35,12 +36,14 @@ GAIN, LENGTHS_AGREE, MEDIAN, SPREAD, SEEDS_AGREE, WITHIN = 0.005, 0.85, (0.5, 0.
 
 
 class Length(NamedTuple):
-    """What was found of one length; the first two need the doubled one, else they are NaN."""
+    """What was found of one length; the first three need the doubled one, else they are NaN."""
 
     gain: float
     """Mean accuracy gained by doubling it."""
     tau_doubled: float
     """Between mean accuracies at this length and at twice of it."""
+    tau_most: float
+    """What that would be if the true ranks were the same: seeds differ at both lengths."""
     median: float
     spread: float
     """From the 5th to the 95th percentile."""
@@ -64,16 +67,23 @@ class Length(NamedTuple):
 def judge(runs: np.ndarray, doubled: np.ndarray | None, bands: np.ndarray) -> Length:
     """Judge a length by accuracies (N, S) at it and at twice of it."""
     yardstick = Yardstick(runs, bands, np.ones(len(runs)), resamples=1)
-    gain = tau = float("nan")
+    gain = tau = most = float("nan")
     if doubled is not None:
         gain = float((doubled.mean(1) - runs.mean(1)).mean())
         tau = float(kendall(runs.mean(1), doubled.mean(1), yardstick.whole)[0])
+        most = most_alike(yardstick, Yardstick(doubled, bands, np.ones(len(runs)), resamples=1))
     low, middle, high = np.quantile(yardstick.truth, [0.05, 0.5, 0.95])
     seeds, within = (
         float(statistic(yardstick.truth, yardstick.whole)[0])
         for statistic in (yardstick.ceiling, yardstick.ceiling_within)
     )
-    return Length(gain, tau, float(middle), float(high - low), seeds, within)
+    return Length(gain, tau, most, float(middle), float(high - low), seeds, within)
+
+
+def most_alike(one: Yardstick, other: Yardstick) -> float:
+    """Tau of two yardsticks' means over seeds if the true accuracies were the same, and normal."""
+    reliabilities = [each.reliability_of_mean(each.runs.shape[1]) for each in (one, other)]
+    return 2 / math.pi * math.asin(math.sqrt(math.prod(reliabilities)))
 
 
 def parse_options() -> argparse.Namespace:
@@ -93,7 +103,17 @@ def parse_options() -> argparse.Namespace:
 
 def table(found: dict[int, Length]) -> list[str]:
     """One line for each length."""
-    head = ["steps", "gain", "tau(T, 2T)", "median", "spread", "two seeds", "in bands", ""]
+    head = [
+        "steps",
+        "gain",
+        "tau(T, 2T)",
+        "at most",
+        "median",
+        "spread",
+        "two seeds",
+        "in bands",
+        "",
+    ]
     rows = [
         [str(steps), *(f"{value:.3f}" for value in length), "passes" if length.passes else ""]
         for steps, length in found.items()

@@ -203,3 +203,12 @@ def test_a_length_passes_only_when_doubling_it_changes_little():
     assert not any(length.passes for length in wrong)
     assert judge(runs, doubled + 0.02, bands).gain == pytest.approx(0.02, abs=0.002)
     assert judge(runs, mixed, bands).tau_doubled < 0.5
+
+
+def test_noise_limits_how_alike_two_lengths_can_rank():
+    rng = np.random.default_rng(2)
+    truth = 0.7 + 0.1 * rng.normal(size=2000)
+    runs, doubled = (truth[:, None] + 0.05 * rng.normal(size=(2000, 2)) for _ in range(2))
+    length = judge(runs, doubled, np.zeros(2000, int))
+    assert length.tau_doubled == pytest.approx(length.tau_most, abs=0.02)
+    assert 0.6 < length.tau_most < 0.8
