@@ -18,7 +18,7 @@ from search.frozen_supernet import FrozenSupernet
 from search.search_file import SearchFile
 from search.targets import one_target
 from search.trainings import Trainer
-from search.turns import slice_accuracies
+from search.turns import slice_scores
 from supernet.arch import Arch
 from supernet.errors import UserError
 from supernet.rundata import RunData
@@ -136,10 +136,11 @@ class Arena:
             pixels, labels = data.reward_batch(seed * self.rules.updates + number, 0)
             yield pixels.contiguous(memory_format=torch.channels_last), labels
 
-    def accuracies(self, supernet: int, archs: list[Arch], batch: Batch) -> Tensor:
-        """Share of correct answers of each architecture's slice, on batch statistics, (M,)."""
+    def slice_scores(self, supernet: int, archs: list[Arch], batch: Batch) -> Tensor:
+        """What ``sampling.score`` says of each architecture's slice, on batch statistics, (M,)."""
+        score = self.rules.search.sampling.score
         with torch.inference_mode():
-            found = slice_accuracies(self.supernets[supernet].supernet, archs, *batch)
+            found = slice_scores(self.supernets[supernet].supernet, archs, *batch, score)
         return found.clone()  # outside, so that a controller may differentiate what it multiplies
 
     def rescored(self, supernet: int, code: Code) -> Candidate:

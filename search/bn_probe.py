@@ -1,4 +1,4 @@
-"""How far accuracies on batch statistics, which the controller sees, are from recalibrated ones."""
+"""How far scores on batch statistics, which the controller sees, are from recalibrated ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 
-from search.finish import Candidate, recalibrated_accuracy
+from search.finish import Candidate, evaluate_recalibrated
 from search.health import FORWARD
 from search.module import Batch, SearchModule
 from supernet.metrics import log_metrics
@@ -69,16 +69,17 @@ def _probe(module: SearchModule, images: int) -> dict[str, float]:
     return {
         "probe/batch_accuracy": float(update.scores.accuracy[:ARCHS].mean()),
         "probe/recalibrated_accuracy": fmean(
-            recalibrated_accuracy(module, arch, images, [batch]) for arch in archs
+            getattr(evaluate_recalibrated(module, arch, images, [batch]), module.sampling.score)
+            for arch in archs
         ),
     }
 
 
 def final_accuracies(drafted: Sequence[Candidate], judged: Sequence[Candidate]) -> dict[str, float]:
-    """The same of the final candidates: on one reward batch, and on the validation split.
+    """What the final candidates are worth on one reward batch, and on the validation split.
 
     Args:
-        drafted: with accuracies on batch statistics.
+        drafted: with scores on batch statistics.
         judged: some of them, with accuracies of their recalibrated networks.
     """
     draft = {one.code: one.accuracy for one in drafted}

@@ -81,7 +81,7 @@ class Contests:
             yield take_turn(
                 controller,
                 self.rules.search.sampling.samples,
-                partial(self.arena.accuracies, entry.supernet, batch=batch),
+                partial(self.arena.slice_scores, entry.supernet, batch=batch),
                 Turn(number, self.rules.updates),
                 draws=make_generator("samples", entry.seed, number, 0),
                 shuffles=make_generator("minibatches", entry.seed, number, 0),

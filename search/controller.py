@@ -35,7 +35,7 @@ class Scores:
     """What the architectures of this rank scored, each (M,)."""
 
     accuracy: Tensor
-    """In [0, 1]."""
+    """In [0, 1], as ``sampling.score`` measures it."""
     cost: Tensor
     """In the target's unit."""
     reward: Tensor

@@ -1,9 +1,9 @@
 """The end of a search: from the controller to one network for each target, just below it.
 
 The controller's finalists, and their neighbours that hit a target, are scored by their slices of
-the supernet. The best of those that hit, and the best trade-offs among all, are extracted, their
-batch norms recalibrated, and judged on the whole validation split. This can be killed and repeated:
-judged candidates are kept in the run folder.
+the supernet. The best of those that hit, and the best trade-offs among all, are extracted, tuned
+for a few steps, their batch norms recalibrated, and judged on the whole validation split. This can
+be killed and repeated: judged candidates are kept in the run folder.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from search.expected_cost import BlockCosts
 from search.module import Batch, SearchModule
 from search.near_target import NearTarget
 from search.targets import Target
+from search.tuning import tune
 from search.turns import make_generator
 from supernet.arch import Arch
 from supernet.network import recalibrate
 from supernet.reach import dearest_within
-from supernet.standalone import evaluate
+from supernet.standalone import Evaluation, evaluate
 
 Code = tuple[int, ...]
 
@@ -37,7 +38,7 @@ class Candidate:
     cost: float
     """Predicted, in the target's unit."""
     accuracy: float
-    """Share of correct answers: first on a reward batch, at last on the validation split."""
+    """First the slice's score on a reward batch, at last the accuracy on the validation split."""
 
 
 def draw(module: SearchModule, num: int) -> list[Code]:
@@ -71,10 +72,10 @@ def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
     batch = module.data.reward_batch(0, 0)
     mine = codes[rank::world]
     archs = [module.space.decode(code) for code in mine]
-    accuracies = module.accuracies(archs, batch).tolist() if archs else []
+    scores = module.slice_scores(archs, batch).tolist() if archs else []
     scored = [
-        Candidate(code, module.cost_model.predict(module.space.spec(arch)), accuracy)
-        for code, arch, accuracy in zip(mine, archs, accuracies, strict=True)
+        Candidate(code, module.cost_model.predict(module.space.spec(arch)), score)
+        for code, arch, score in zip(mine, archs, scores, strict=True)
     ]
     return _gather(scored, codes)
 
@@ -116,9 +117,10 @@ def _preference(candidate: Candidate) -> tuple[float, float, Code]:
 class Judge:
     """Judges candidates on the validation split, remembering those that a killed run has judged."""
 
-    def __init__(self, module: SearchModule, folder: Path, images: int) -> None:
+    def __init__(self, module: SearchModule, folder: Path) -> None:
         """Load what this rank has judged before with the same weights."""
-        self.module, self.images = module, images
+        self.module, final = module, module.final
+        self.images, self.tuning = final.recalibration_images, final.tuning_steps
         self.path = folder / f"judged-rank{module.global_rank}.jsonl"
         self.known = self._load()
 
@@ -131,12 +133,16 @@ class Judge:
                 row = json.loads(line)
             except json.JSONDecodeError:  # the line during which the process was killed
                 continue
-            if row["step"] == self.module.steps_done and row["images"] == self.images:
+            if row | self._conditions == row:
                 known[tuple(row["code"])] = row["accuracy"]
         return known
 
+    @property
+    def _conditions(self) -> dict[str, int]:
+        return {"step": self.module.steps_done, "images": self.images, "tuning": self.tuning}
+
     def __call__(self, candidates: list[Candidate], advance: Callable[[], None]) -> list[Candidate]:
-        """The candidates with the accuracy of their recalibrated networks; ranks share the work."""
+        """The candidates with the accuracy of their networks; ranks share the work."""
         rank, world = self.module.global_rank, self.module.trainer.world_size
         judged = []
         for candidate in candidates[rank::world]:
@@ -148,31 +154,34 @@ class Judge:
 
     def _remember(self, code: Code, accuracy: float) -> None:
         self.known[code] = accuracy
-        row = {"step": self.module.steps_done, "images": self.images, "code": code}
         with self.path.open("a") as file:
-            file.write(json.dumps({**row, "accuracy": accuracy}) + "\n")
+            row = {**self._conditions, "code": code, "accuracy": accuracy}
+            file.write(json.dumps(row) + "\n")
 
     def _accuracy(self, code: Code) -> float:
         arch, batches = self.module.space.decode(code), self.module.data.val_batches()
-        return recalibrated_accuracy(self.module, arch, self.images, batches)
+        found = evaluate_recalibrated(self.module, arch, self.images, batches, self.tuning)
+        return found.accuracy
 
 
-def recalibrated_accuracy(
-    module: SearchModule, arch: Arch, images: int, batches: Iterable[Batch]
-) -> float:
-    """Accuracy of an extracted network with batch statistics of its own.
+def evaluate_recalibrated(
+    module: SearchModule, arch: Arch, images: int, batches: Iterable[Batch], tuning: int = 0
+) -> Evaluation:
+    """What an extracted network is worth, with batch statistics of its own.
 
     Args:
         module: whose supernet.
         arch: what to extract.
         images: training images that give the statistics.
         batches: what to judge on, in host memory.
+        tuning: steps that it is trained for before, in full precision.
     """
     network = module.supernet.extract(arch).to(memory_format=module.memory_format)
+    tune(network, map(module.moved, module.data.endless_weights_batches()), module.weights, tuning)
     with module.trainer.precision_plugin.forward_context():
         calibrating = (module.moved(batch)[0] for batch in module.data.weights_batches(images))
         recalibrate(network, calibrating)
-        return evaluate(network, map(module.moved, batches)).accuracy
+        return evaluate(network, map(module.moved, batches))
 
 
 def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:

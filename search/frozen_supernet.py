@@ -6,10 +6,13 @@ import hashlib
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from search.cache import Row, short_hash
+from search.settings import WeightOptimizer
 from search.spending import Spent
 from search.trainings import Trainer, plain_data
+from search.tuning import tune
 from supernet.arch import Arch
 from supernet.checkpoint import read_checkpoint, rebuild_supernet
 from supernet.errors import UserError
@@ -65,12 +68,19 @@ class FrozenSupernet:
         data = short_hash(plain_data(self.trainer.training))
         return {"supernet": digest, "data": data, "images": self.images}
 
-    def evaluate(self, arch: Arch) -> Evaluation:
-        """Extract a network, recalibrate its batch norms on training images, and evaluate it."""
+    def evaluate(self, arch: Arch, tuning: int = 0) -> Evaluation:
+        """Extract a network, tune it, recalibrate its batch norms on training images, evaluate it.
+
+        Args:
+            arch: what to extract.
+            tuning: steps that it is trained for, by a search's default optimizer.
+        """
         network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
-        batches = RunData(self.trainer.data, "search", seed=0).weights_batches(self.images)
-        recalibrate(
-            network,
-            (images.contiguous(memory_format=torch.channels_last) for images, _ in batches),
-        )
+        data = RunData(self.trainer.data, "search", seed=0)
+        tune(network, map(_laid_out, data.endless_weights_batches()), WeightOptimizer(), tuning)
+        recalibrate(network, (_laid_out(one)[0] for one in data.weights_batches(self.images)))
         return evaluate(network, self.trainer.data.val_dataloader())
+
+
+def _laid_out(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch[0].contiguous(memory_format=torch.channels_last), batch[1]

@@ -21,7 +21,7 @@ from search.reward import Reward
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
 from search.targets import Requested, Target, num_targets, resolve_targets
-from search.turns import Purpose, make_generator, slice_accuracies, take_turn
+from search.turns import Purpose, make_generator, slice_scores, take_turn
 from supernet.arch import Arch, Path
 from supernet.errors import UserError
 from supernet.metrics import log_metrics
@@ -247,7 +247,7 @@ class SearchModule(pl.LightningModule):
         taken = take_turn(
             self.controller,
             self.sampling.samples,
-            lambda archs: self.accuracies(archs, batch),
+            lambda archs: self.slice_scores(archs, batch),
             turn,
             draws=self._generator("samples", step),
             shuffles=self._generator("minibatches", step),
@@ -285,10 +285,10 @@ class SearchModule(pl.LightningModule):
         images, labels = batch
         return self.laid_out(images.to(self.device)), labels.to(self.device)
 
-    def accuracies(self, archs: list[Arch], batch: Batch) -> Tensor:
-        """Share of correct answers of each architecture's slice, on batch statistics, (M,)."""
+    def slice_scores(self, archs: list[Arch], batch: Batch) -> Tensor:
+        """What ``sampling.score`` says of each architecture's slice, on batch statistics, (M,)."""
         with self.trainer.precision_plugin.forward_context():
-            return slice_accuracies(self.supernet, archs, *self.moved(batch))
+            return slice_scores(self.supernet, archs, *self.moved(batch), self.sampling.score)
 
     # --- checkpoints --------------------------------------------------------------------------
 

@@ -74,6 +74,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="trainings that a ridge regression is fitted to (10 30)")  # fmt: skip
     add("--policy", type=int, default=0, metavar="N",
         help="also rank N networks that the controller of each supernet proposes (0)")  # fmt: skip
+    add("--tuning", type=int, nargs="*", default=[Final().tuning_steps], metavar="STEPS",
+        help="judge slices of supernets after so much training of their own, too (40)")  # fmt: skip
     add("--short", type=float, default=0.1, help="length of a short training, 0 for none (0.1)")
     add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
@@ -97,6 +99,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if not 0 <= options.short < 1:
         raise UserError(f"--short is {options.short}, it must be at least 0 and below 1")
+    if any(steps < 1 for steps in options.tuning):
+        raise UserError(f"--tuning is {min(options.tuning)}, it must be at least 1 step")
     if any(number < 3 for number in options.ridge):
         raise UserError(f"--ridge is {min(options.ridge)}, it must be at least 3 trainings")
     if bool(options.supernet) == bool(options.space):
@@ -197,7 +201,7 @@ class Ranking:
         """Scores by name that know no training of full length, the supernets' first."""
         options, candidates = self.options, drawing.candidates
         path = options.cache.with_name(f"{options.cache.stem}-scores.jsonl")
-        scores = score_rows(self.supernets, candidates, path)
+        scores = score_rows(self.supernets, candidates, path, options.tuning)
         scores |= free_scores(candidates, options.cost)
         path = options.cache.with_name(f"{options.cache.stem}-zero-cost.jsonl")
         scores["synflow"] = synflow_scores(candidates, path)

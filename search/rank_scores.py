@@ -13,7 +13,7 @@ from search.rank_networks import Candidate
 from search.trainings import network_hash
 from supernet.progress import ProgressLines
 
-KEYS = ("supernet", "data", "images", "network")
+KEYS = ("supernet", "data", "images", "network", "tuning")
 """What identifies a score in the cache."""
 
 
@@ -25,28 +25,42 @@ def named(supernets: Sequence[FrozenSupernet]) -> dict[str, FrozenSupernet]:
 
 
 def score_rows(
-    supernets: Sequence[FrozenSupernet], candidates: Sequence[Candidate], path: Path
+    supernets: Sequence[FrozenSupernet],
+    candidates: Sequence[Candidate],
+    path: Path,
+    tunings: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
-    """Two scores (N,) of each supernet: accuracy, and the loss with its sign changed."""
+    """Scores (N,) of each supernet: accuracy, and the loss with its sign changed.
+
+    Args:
+        supernets: of searches.
+        candidates: the networks.
+        path: where scores are kept.
+        tunings: steps after which networks are also judged.
+    """
     scores = {}
     for name, supernet in named(supernets).items():
-        rows = _kept_scores(supernet, candidates, path)
+        rows = _kept_scores(supernet, candidates, path, 0)
         scores[name] = np.array([row["accuracy"] for row in rows])
         scores[f"{name}, by loss"] = np.array([-row["loss"] for row in rows])
+        for steps in tunings:
+            rows = _kept_scores(supernet, candidates, path, steps)
+            scores[f"{name}, tuned for {steps}"] = np.array([row["accuracy"] for row in rows])
     return scores
 
 
 def _kept_scores(
-    supernet: FrozenSupernet, candidates: Sequence[Candidate], path: Path
+    supernet: FrozenSupernet, candidates: Sequence[Candidate], path: Path, tuning: int
 ) -> list[Row]:
     """Accuracy and loss of each network on the validation split; kept in the file ``path``."""
     cache, shared = Cache(path, KEYS), supernet.identity
-    rows = [{**shared, "network": network_hash(one.spec)} for one in candidates]
+    known = {**shared, "tuning": tuning}
+    rows = [{**known, "network": network_hash(one.spec)} for one in candidates]
     with ProgressLines() as bar:
         task = bar.add_task("scores", total=len(rows), status=str(supernet.checkpoint))
         for row, candidate in zip(rows, candidates, strict=True):
             if cache.key(row) not in cache.rows:
-                scored = supernet.evaluate(candidate.arch)
+                scored = supernet.evaluate(candidate.arch, tuning)
                 cache.append({**row, "commit": commit(), **scored._asdict()})
             bar.update(task, advance=1)
     return [cache.rows[cache.key(row)] for row in rows]

@@ -15,6 +15,7 @@ from rich.console import Console
 from search.bn_probe import final_accuracies
 from search.device_times import DeviceTimes
 from search.finish import Candidate, Judge, best_hits, draft, draw, front, shortlist
+from search.health import FORWARD
 from search.module import SearchModule
 from search.plots import draw_run
 from search.spending import Spending
@@ -56,14 +57,17 @@ class Results(pl.Callback):
         final = module.final
         drafted = draft(module, draw(module, final.samples))
         listed = shortlist(drafted, module.targets, final.candidates)
-        judge = Judge(module, self.folder, final.recalibration_images)
+        judge = Judge(module, self.folder)
         share = len(listed[module.global_rank :: module.trainer.world_size])
         with ProgressLines(shown=module.trainer.is_global_zero) as bar:
-            task = bar.add_task("judge", total=share, status="recalibrated, on validation images")
+            task = bar.add_task(
+                "judge", total=share, status="tuned, recalibrated, on validation images"
+            )
             judged = judge(listed, lambda: bar.update(task, advance=1))
         self._log(module, final_accuracies(drafted, judged))
         self._count(module, drafted, len(module.data.reward_batch(0, 0)[1]))
-        self._count(module, judged, final.recalibration_images + module.data.num_val)
+        tuning = FORWARD * final.tuning_steps * module.data.weights_batch_size
+        self._count(module, judged, tuning + final.recalibration_images + module.data.num_val)
         return judged
 
     def _count(self, module: SearchModule, scored: list[Candidate], images: int) -> None:
@@ -119,7 +123,9 @@ class Results(pl.Callback):
                 beside = f", {found.measured.comparison}" if found.measured else ""
                 ms = times.times[choice.code]
                 console.print(f"measured on this machine: {ms:.4g} ms{beside}")
-            console.print(f"supernet accuracy on validation images: {found.accuracy:.3f}")
+            steps = module.final.tuning_steps
+            tuned = f", tuned for {steps} steps" * (steps > 0)
+            console.print(f"supernet accuracy on validation images{tuned}: {found.accuracy:.3f}")
             console.print(f"architecture: {path}")
         console.print(f"figures: {self.folder / 'figures'}")
 

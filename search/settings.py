@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from torch import nn
 from torch.optim import Optimizer
 
 from supernet.errors import UserError
 from supernet.optimizer import make_optimizer
+
+Score = Literal["probability", "accuracy"]
+"""What a slice of the supernet is worth on a reward batch."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,17 @@ class Sampling:
     """Architectures per update and process, scored on one reward batch."""
     images: int | None = None
     """Images of a reward batch, per process; the data's batch size by default."""
+    score: Score = "probability"
+    """What is averaged over these images: ``probability`` of the right class, the accuracy of an
+    answer drawn from the softmax, or ``accuracy`` of the likeliest one. On few images it has far
+    less noise: docs/search-quality.md. Finalists are judged by accuracy either way."""
 
     def __post_init__(self) -> None:
         """Refuse an update of nothing."""
         _check("sampling", {"every": self.every, "samples": self.samples}, least=1)
         _check("sampling", {"images": 1 if self.images is None else self.images}, least=1)
+        if self.score not in (allowed := get_args(Score)):
+            raise UserError(f"sampling.score is {self.score!r}, allowed are {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,9 @@ class Final:
     """How many of them are judged on the whole validation split."""
     recalibration_images: int = 2048
     """Training images that give an extracted network its batch statistics (OFA: 2,000)."""
+    tuning_steps: int = 40
+    """Steps that each of these is trained for on its own before it is judged: without them shared
+    weights rank it by half as much, see docs/search-quality.md. 0 judges the slice as it is."""
     measured: int = 3
     """How many of the best are timed on this device."""
 
@@ -97,7 +110,7 @@ class Final:
             "recalibration_images": self.recalibration_images,
         }
         _check("final", counts, least=1)
-        _check("final", {"measured": self.measured}, least=0)
+        _check("final", {"tuning_steps": self.tuning_steps, "measured": self.measured}, least=0)
 
 
 def _check(

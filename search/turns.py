@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from search.controller import Controller, Proposals, Scores, Turn
+from search.settings import Score
 from supernet.arch import Arch
 from supernet.network import SuperNet
 from supernet.run import step_seed
+from supernet.standalone import right_probabilities
 
 Purpose = Literal["path", "samples", "minibatches", "final"]
 """What random numbers are for; each has generators of its own."""
@@ -25,11 +27,18 @@ def make_generator(purpose: Purpose, *place: int) -> torch.Generator:
     return torch.Generator().manual_seed(step_seed(*place, number))
 
 
+def mean_score(logits: Tensor, labels: Tensor, score: Score) -> Tensor:
+    """What a network's logits (B, classes) are worth for labels (B,), in [0, 1]."""
+    if score == "accuracy":
+        return (logits.argmax(1) == labels).float().mean()
+    return right_probabilities(logits.float(), labels).mean()
+
+
 @torch.no_grad()
-def slice_accuracies(
-    supernet: SuperNet, archs: list[Arch], images: Tensor, labels: Tensor
+def slice_scores(
+    supernet: SuperNet, archs: list[Arch], images: Tensor, labels: Tensor, score: Score
 ) -> Tensor:
-    """Share of correct answers of each architecture's slice, on batch statistics, (M,) on the CPU.
+    """Score of each architecture's slice, on batch statistics, (M,) on the CPU.
 
     Spellings of one network are run once.
 
@@ -38,13 +47,13 @@ def slice_accuracies(
         archs: M architectures.
         images: (B, 3, H, W) on the supernet's device and in its memory format.
         labels: (B,).
+        score: what is averaged over the images.
     """
     canonical = [supernet.space.canonical(arch) for arch in archs]
-    accuracies = {
-        arch: (supernet(images, arch).argmax(1) == labels).float().mean()
-        for arch in dict.fromkeys(canonical)
+    scores = {
+        arch: mean_score(supernet(images, arch), labels, score) for arch in dict.fromkeys(canonical)
     }
-    return torch.stack([accuracies[arch] for arch in canonical]).cpu()
+    return torch.stack([scores[arch] for arch in canonical]).cpu()
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,15 @@ class RunData(pl.LightningDataModule):
             if given >= images:
                 return
 
+    def endless_weights_batches(self) -> Iterator[Any]:
+        """A search's training images, the same on every rank, epoch after epoch."""
+        return _endless(resumable(self._parts[0], self.seed))
+
+    @property
+    def weights_batch_size(self) -> int:
+        """Images of each of these batches."""
+        return resumable(self._parts[0], self.seed).sampler.global_batch_size
+
     def val_batches(self) -> DataLoader[Any]:
         """All validation images, on this rank alone."""
         return sharded(self.inner.val_dataloader(), 0, 1)

@@ -250,6 +250,13 @@ class Evaluation(NamedTuple):
     """Share of correct answers."""
     loss: float
     """Mean cross-entropy, in nats."""
+    probability: float
+    """Mean probability of the right class."""
+
+
+def right_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Probability of the right class of each image, (B,), from logits (B, classes)."""
+    return logits.softmax(1).gather(1, labels[:, None])[:, 0]
 
 
 @torch.no_grad()
@@ -257,10 +264,11 @@ def evaluate(network: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> Eval
     """Evaluate a network in eval mode over batches of images (B, 3, R, R) and labels (B,)."""
     network.eval()
     right = total = 0
-    loss = 0.0
+    loss = probability = 0.0
     for images, labels in batches:
         logits = network(images.contiguous(memory_format=torch.channels_last))
         right += int((logits.argmax(1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        probability += float(right_probabilities(logits, labels).sum())
         total += len(labels)
-    return Evaluation(right / total, loss / total)
+    return Evaluation(right / total, loss / total, probability / total)

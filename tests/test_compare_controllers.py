@@ -134,14 +134,14 @@ def test_a_contest_is_a_function_of_controller_and_seed(contests):
 
 def test_a_contest_reports_what_it_evaluated(contests, monkeypatch):
     asked = []
-    accuracies = Arena.accuracies
+    original = Arena.slice_scores
 
     def counted(arena, supernet, archs, batch):
-        found = accuracies(arena, supernet, archs, batch)
+        found = original(arena, supernet, archs, batch)
         asked.extend(zip(archs, found.tolist(), strict=True))
         return found
 
-    monkeypatch.setattr(Arena, "accuracies", counted)
+    monkeypatch.setattr(Arena, "slice_scores", counted)
     row, goal = contests(Entry(0, "evolution", 0)), contests.arena.goal
     assert len(asked) == row["evaluations"] == 24
     costs = [MACS.predict(SPACE.spec(arch)) for arch, _ in asked]

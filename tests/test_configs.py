@@ -105,7 +105,7 @@ model:
   cost: macs
   schedule: {warmup: 0.5, stream: 0.5, uniform: 0.5}
   sampling: {every: 1, samples: 2, images: 2}
-  final: {samples: 4, candidates: 2, recalibration_images: 8, measured: 0}
+  final: {samples: 4, candidates: 2, recalibration_images: 8, tuning_steps: 1, measured: 0}
 """
 
 

@@ -34,7 +34,7 @@ def files(tmp_path):
     return [
         "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
         "--run", tmp_path / "run", "--networks", "4", "--bands", "2", "--seeds", "2", "--ridge",
-        "--short", "0.5",
+        "--short", "0.5", "--tuning",
     ]  # fmt: skip
 
 
@@ -97,6 +97,13 @@ def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint
         assert f"\n{word}" in out
     rank(files, "--supernet", checkpoint)
     assert lines(tmp_path / "cache-scores.jsonl") == scores
+    rank(files, "--supernet", checkpoint, "--tuning", "2")
+    assert lines(tmp_path / "cache-scores.jsonl")[:4] == scores
+    tuned = lines(tmp_path / "cache-scores.jsonl")[4:]
+    assert [row["network"] for row in tuned] == [row["network"] for row in scores]
+    assert {row["tuning"] for row in tuned} == {2}
+    assert [row["loss"] for row in tuned] != [row["loss"] for row in scores]
+    assert "\nsupernet, tuned for 2 " in capsys.readouterr().out
 
 
 def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files, checkpoint):

@@ -23,7 +23,8 @@ OPTIONS = [
 SHORT = {
     "search": "--trainer.max_steps 24 --model.sampling.every 2 --model.cost macs"
     " --model.space.base_layers [1,1,1,1,1,1,1] --model.space.layers [0,1]"
-    " --model.final.samples 8 --model.final.candidates 2 --model.final.measured 0",
+    " --model.final.samples 8 --model.final.candidates 2 --model.final.tuning_steps 1"
+    " --model.final.measured 0",
     "retrain fit": "--trainer.max_epochs 1",
 }
 

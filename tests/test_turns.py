@@ -2,11 +2,12 @@
 
 import random
 
+import pytest
 import torch
 
 from search.controller import Controller, Goal, Proposals, Turn, draw_targets
 from search.reward import Reward
-from search.turns import make_generator, slice_accuracies, take_turn
+from search.turns import make_generator, mean_score, slice_scores, take_turn
 from supernet.network import SuperNet
 from tests.tiny import MACS, SPACE
 
@@ -28,11 +29,39 @@ def test_spellings_of_one_network_are_run_once_and_score_alike(monkeypatch):
     images, labels = torch.randn(32, 3, 8, 8), torch.randint(10, (32,))
     arch, canonical = spellings()
     other = SPACE.sample(random.Random(5))
-    found = slice_accuracies(supernet, [arch, other, canonical, other], images, labels)
+    found = slice_scores(supernet, [arch, other, canonical, other], images, labels, "accuracy")
     assert len(runs) == 2
     assert found[0] == found[2]
     assert found[1] == found[3]
     assert found[0] == (forward(supernet, images, arch).argmax(1) == labels).float().mean()
+
+
+def test_scores_are_the_accuracy_of_the_likeliest_or_of_drawn_answers():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4000, 3), torch.randint(3, (4000,))
+    assert mean_score(logits, labels, "accuracy") == (logits.argmax(1) == labels).float().mean()
+    drawn = torch.multinomial(logits.softmax(1), 200, replacement=True)
+    expected = float((drawn == labels[:, None]).float().mean())
+    assert float(mean_score(logits, labels, "probability")) == pytest.approx(expected, abs=0.002)
+
+
+def test_probabilities_tell_networks_apart_on_fewer_images_than_accuracies():
+    """Two networks, one a little better: means of 100 images, in units of their noise."""
+    torch.manual_seed(0)
+    labels = torch.randint(10, (500, 100))
+    right = torch.nn.functional.one_hot(labels, 10).float()
+    noise = torch.randn(2, 500, 100, 10)
+    logits = torch.stack([1.0 * right + noise[0], 1.2 * right + noise[1]]).flatten(1, 2)
+
+    def separation(score):
+        batches = [
+            torch.stack([mean_score(*batch, score) for batch in zip(one, two, strict=True)])
+            for one, two in [(net.view(500, 100, 10), labels) for net in logits]
+        ]
+        difference = batches[1] - batches[0]
+        return float(difference.mean() / difference.std())
+
+    assert separation("probability") > 1.1 * separation("accuracy") > 0
 
 
 class Recorder(Controller):
