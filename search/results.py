@@ -60,9 +60,7 @@ class Results(pl.Callback):
         judge = Judge(module, self.folder)
         share = len(listed[module.global_rank :: module.trainer.world_size])
         with ProgressLines(shown=module.trainer.is_global_zero) as bar:
-            task = bar.add_task(
-                "judge", total=share, status="tuned, recalibrated, on validation images"
-            )
+            task = bar.add_task("judge", total=share, status="on validation images")
             judged = judge(listed, lambda: bar.update(task, advance=1))
         self._log(module, final_accuracies(drafted, judged))
         self._count(module, drafted, len(module.data.reward_batch(0, 0)[1]))

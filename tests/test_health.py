@@ -193,7 +193,7 @@ def test_an_alarm_is_told_once_also_when_the_search_is_resumed(
     fake, train = FakeRun(), SearchModule.training_step
     monkeypatch.setattr("wandb.init", lambda **_: fake)
     monkeypatch.setattr(
-        SearchModule, "accuracies", lambda _, archs, __: torch.full((len(archs),), 0.1)
+        SearchModule, "slice_scores", lambda _, archs, __: torch.full((len(archs),), 0.1)
     )
 
     def stopping(module, *batch):
