@@ -39,6 +39,14 @@ class Candidate:
     """Predicted, in the target's unit."""
     accuracy: float
     """First the slice's score on a reward batch, at last the accuracy on the validation split."""
+    probability: float | None = None
+    """Of the right class, on the validation split. It ranks better than accuracy there (docs/
+    search-quality.md), so that judged candidates are chosen by it."""
+
+    @property
+    def worth(self) -> float:
+        """What it is preferred by."""
+        return self.accuracy if self.probability is None else self.probability
 
 
 def draw(module: SearchModule, num: int) -> list[Code]:
@@ -95,7 +103,7 @@ def shortlist(candidates: list[Candidate], targets: Sequence[Target], num: int) 
 
 
 def best_hits(candidates: list[Candidate], target: Target, num: int) -> list[Candidate]:
-    """The ``num`` most accurate candidates that hit a target; of equals the cheaper first."""
+    """The ``num`` best candidates that hit a target; of equals the cheaper first."""
     hits = (one for one in candidates if target.is_hit_by(one.cost))
     return sorted(hits, key=_preference)[:num]
 
@@ -111,7 +119,7 @@ def front(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def _preference(candidate: Candidate) -> tuple[float, float, Code]:
-    return -candidate.accuracy, candidate.cost, candidate.code
+    return -candidate.worth, candidate.cost, candidate.code
 
 
 class Judge:
@@ -124,7 +132,7 @@ class Judge:
         self.path = folder / f"judged-rank{module.global_rank}.jsonl"
         self.known = self._load()
 
-    def _load(self) -> dict[Code, float]:
+    def _load(self) -> dict[Code, tuple[float, float]]:
         if not self.path.exists():
             return {}
         known = {}
@@ -134,7 +142,7 @@ class Judge:
             except json.JSONDecodeError:  # the line during which the process was killed
                 continue
             if row | self._conditions == row:
-                known[tuple(row["code"])] = row["accuracy"]
+                known[tuple(row["code"])] = row["accuracy"], row["probability"]
         return known
 
     @property
@@ -142,26 +150,25 @@ class Judge:
         return {"step": self.module.steps_done, "images": self.images, "tuning": self.tuning}
 
     def __call__(self, candidates: list[Candidate], advance: Callable[[], None]) -> list[Candidate]:
-        """The candidates with the accuracy of their networks; ranks share the work."""
+        """The candidates with accuracy and probability of their networks; ranks share the work."""
         rank, world = self.module.global_rank, self.module.trainer.world_size
         judged = []
         for candidate in candidates[rank::world]:
             if candidate.code not in self.known:
-                self._remember(candidate.code, self._accuracy(candidate.code))
-            judged.append(Candidate(candidate.code, candidate.cost, self.known[candidate.code]))
+                self._remember(candidate.code, self._evaluate(candidate.code))
+            judged.append(Candidate(candidate.code, candidate.cost, *self.known[candidate.code]))
             advance()
         return _gather(judged, [candidate.code for candidate in candidates])
 
-    def _remember(self, code: Code, accuracy: float) -> None:
-        self.known[code] = accuracy
+    def _remember(self, code: Code, found: Evaluation) -> None:
+        self.known[code] = found.accuracy, found.probability
         with self.path.open("a") as file:
-            row = {**self._conditions, "code": code, "accuracy": accuracy}
+            row = {**self._conditions, "code": code, **found._asdict()}
             file.write(json.dumps(row) + "\n")
 
-    def _accuracy(self, code: Code) -> float:
+    def _evaluate(self, code: Code) -> Evaluation:
         arch, batches = self.module.space.decode(code), self.module.data.val_batches()
-        found = evaluate_recalibrated(self.module, arch, self.images, batches, self.tuning)
-        return found.accuracy
+        return evaluate_recalibrated(self.module, arch, self.images, batches, self.tuning)
 
 
 def evaluate_recalibrated(

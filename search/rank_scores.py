@@ -30,13 +30,15 @@ def score_rows(
     path: Path,
     tunings: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
-    """Scores (N,) of each supernet: accuracy, and the loss with its sign changed.
+    """Scores (N,) of each supernet: accuracy, the loss with its sign changed, what searches use.
+
+    That is the probability of the right class after some steps of training (``Judge``).
 
     Args:
         supernets: of searches.
         candidates: the networks.
         path: where scores are kept.
-        tunings: steps after which networks are also judged.
+        tunings: steps of such training.
     """
     scores = {}
     for name, supernet in named(supernets).items():
@@ -45,7 +47,7 @@ def score_rows(
         scores[f"{name}, by loss"] = np.array([-row["loss"] for row in rows])
         for steps in tunings:
             rows = _kept_scores(supernet, candidates, path, steps)
-            scores[f"{name}, tuned for {steps}"] = np.array([row["accuracy"] for row in rows])
+            scores[f"{name}, tuned for {steps}"] = np.array([row["probability"] for row in rows])
     return scores
 
 

@@ -29,6 +29,12 @@ def test_of_equals_the_cheaper_is_chosen_whatever_the_order():
     assert best_hits([a, b], band, 1) == best_hits([b, a], band, 1) == [b]
 
 
+def test_judged_candidates_are_chosen_by_the_probability_of_the_right_class():
+    a, b = Candidate((0,), 2, 0.7, 0.5), Candidate((1,), 2, 0.6, 0.55)
+    assert best_hits([a, b], target(2, 1.98), 1) == [b]
+    assert front([a, b]) == [a]
+
+
 def test_half_of_the_short_list_hits_the_target():
     many = candidates(*((cost, cost / 20) for cost in range(1, 21)))
     listed = shortlist(many, [target(10, 5)], num=8)
