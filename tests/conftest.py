@@ -11,6 +11,9 @@ from torch import nn
 
 from supernet.cost import Cost
 
+# So that its assertions say what they saw.
+pytest.register_assert_rewrite("tests.interrupted")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
