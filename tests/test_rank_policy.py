@@ -126,6 +126,7 @@ def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, caps
         "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
         "--run", tmp_path / "run", "--networks", 4, "--bands", 2, "--seeds", 2, "--ridge",
         "--short", 0.5, "--supernet", checkpoint, "--policy", 5,
+        "--tuning", 2,
     ]  # fmt: skip
     main([str(word) for word in words])
     out = capsys.readouterr().out
@@ -136,7 +137,7 @@ def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, caps
     assert f"as much as {10**9 / np.mean(random):.1f} trainings" in out
     report = json.loads((tmp_path / "run" / "rank.json").read_text())
     names = {"Kendall's tau", "what it is good for", "tau by macs", "supernet, less",
-             "supernet, by loss, less"}  # fmt: skip
+             "supernet, by loss, less", "supernet, tuned for 2, less"}  # fmt: skip
     apart = {f"{name}, policy of supernet" for name in names}
     assert set(report["tables"]) == names | apart
     for title in ("Kendall's tau", "Kendall's tau, policy of supernet"):
