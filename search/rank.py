@@ -230,7 +230,8 @@ class Ranking:
         return np.array([row["val"] for row in rows])
 
     def _draw(self, yardstick: Yardstick, scores: dict[str, np.ndarray]) -> None:
-        name = "supernet" if "supernet" in scores else next(iter(scores))
+        # What a search chooses by, if that is known; else the first: supernets stand before counts.
+        name = next((one for one in scores if ", tuned for" in one), next(iter(scores)))
         tau = yardstick.estimate(yardstick.tau, scores[name])
         unit = self.options.cost
         labels = [f"{label} {unit}" for label in band_labels(self.drawing, unit)]
