@@ -141,6 +141,7 @@ WRONG = {
     "--networks 3": "--networks is 3, it must be at least 4",
     "--networks 4 --bands 3": "--networks is 4, too few for 3 bands of at least 2",
     "--seeds 0": "--seeds is 0, it must be at least 1",
+    "--tuning 0": "--tuning is 0, it must be at least 1 step",
     "--steps 0": "--steps is 0, it must be at least 1",
     "--short 1": "--short is 1.0, it must be at least 0 and below 1",
     "--ridge 2": "--ridge is 2, it must be at least 3 trainings",
