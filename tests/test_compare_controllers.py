@@ -1,6 +1,5 @@
 """``python -m search.compare``: controllers on a frozen supernet, then choices trained alone."""
 
-import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -9,50 +8,26 @@ import pytest
 import torch
 
 from search.arena import Arena, Rules
-from search.compare import main, parse
+from search.compare import parse
 from search.compare_controllers import Contests, Entry
 from search.search_file import read_search
-from supernet.archfile import ArchFile, write_arch
 from supernet.errors import UserError
 from supernet.trainingfile import read_training
 from tests.interrupted import SIGNALS, stopped_and_continued
-from tests.tiny import MACS, SPACE, TRAINING, save_supernet
+from tests.tiny import MACS, SPACE
+from tests.toy_comparison import SEARCH, compare, first_stage, save_run, toy_options
 
 ROOT = Path(__file__).parent.parent
-SEARCH = """
-model:
-  cost: macs
-  target: p40
-  sampling: {samples: 4, images: 32}
-  final: {samples: 8, recalibration_images: 32}
-"""
-SECONDS = {"seconds": 9.0, "cpu_seconds": 8.0}
-SPENT = {"Health": {"image_macs": 5e8}, "Spending": SECONDS}
 
 
 @pytest.fixture
 def files(tmp_path):
-    """Options of a toy comparison, and the run folder of the search that it starts from."""
-    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
-    save_supernet(tmp_path / "found/checkpoints/last.ckpt", callbacks=SPENT)
-    (tmp_path / "found/config.yaml").write_text(SEARCH)
-    return [
-        "-c", tmp_path / "retrain.yaml", "--cache", tmp_path / "cache.jsonl",
-        "--run", tmp_path / "run", "--random", "2", "--trainings", "2", "--top", "2",
-    ]  # fmt: skip
+    return toy_options(tmp_path)
 
 
 @pytest.fixture
 def supernet(tmp_path):
-    """Options of the first stage."""
-    return [
-        "--supernet", tmp_path / "found/checkpoints/last.ckpt", "--evaluations", "24", "--seeds",
-        "2", "--controllers", "tunas", "random",
-    ]  # fmt: skip
-
-
-def compare(files, *more):
-    main([str(word) for word in (*files, *more)])
+    return first_stage(tmp_path)
 
 
 def lines(path):
@@ -196,21 +171,6 @@ def test_evaluations_must_fill_their_updates(files, tmp_path):
 # Finished searches
 
 
-def save_run(folder, arch, told=True):
-    folder.mkdir()
-    (folder / "config.yaml").write_text(SEARCH)
-    fields = dict.fromkeys(("accuracy", "reward"), 0.5)
-    cost = MACS.predict(SPACE.spec(arch))
-    found = ArchFile(
-        SPACE, arch, predicted=cost, target=cost, unit="macs", table="", device="", seed=0, step=0,
-        **fields,
-    )  # fmt: skip
-    write_arch(folder / "arch.json", found)
-    if told:
-        (folder / "cost.json").write_text(json.dumps({"image_macs": 5e8, **SECONDS}))
-    return folder
-
-
 def test_finished_searches_are_retrained_and_pooled(files, tmp_path, capsys):
     archs = [SPACE.decode([value] * 12) for value in (0, 1)]
     a, b = (save_run(tmp_path / name, arch) for name, arch in zip("ab", archs, strict=True))
@@ -263,74 +223,3 @@ def test_the_commands_of_the_manual_parse():
     assert len(commands) == 2
     for line in commands:
         assert (ROOT / parse(shlex.split(line)[3:]).config).exists()
-
-
-# Bad input
-
-WRONG = {
-    "--seeds 0": "--seeds is 0, it must be at least 1",
-    "--top 0": "--top is 0, it must be at least 1",
-    "--retrain 3": "--retrain is 3, but there are 2 --seeds",
-    "--random 1": "--random is 1, it must be at least 2",
-    "--trainings 0": "--trainings is 0, it must be at least 1",
-    "--processes 0": "--processes is 0, it must be at least 1",
-    "--steps 0": "--steps is 0, it must be at least 1",
-    "--evaluations 3": "--evaluations is 3, it must be a multiple of the 4 samples",
-    "--controllers magic": "invalid choice: 'magic'",
-    "--controllers random random": "--controllers names random twice",
-    "--retrain 0 --runs r": "--retrain 0 leaves nothing to do with --runs",
-    "--runs gone": "cannot read gone/config.yaml",
-    "--search gone.yaml": "cannot read gone.yaml",
-    "--search pyproject.toml": "cannot read pyproject.toml",
-    "--search configs/spaces/paper.yaml": "configs/spaces/paper.yaml has no section model",
-    "--search configs/clutter/retrain.yaml": "no search has model.recipe",
-    "--target fast": "target 'fast' is neither a number of macs",
-    "--target 1": "target 1 macs lies below the cheapest network",
-    "-c gone.yaml": "cannot read gone.yaml",
-    "--supernet pyproject.toml": "is no checkpoint of a search",
-}
-
-
-@pytest.mark.parametrize("options", WRONG)
-def test_an_option_that_cannot_be_is_named_in_one_line(files, supernet, tmp_path, options):
-    if "--supernet" in options:
-        options = f"{options} --search {tmp_path / 'found/config.yaml'}"
-    with pytest.raises(UserError) as refused:
-        compare(files, *supernet, *options.split())
-    expected = next(line for wrong, line in WRONG.items() if options.startswith(wrong))
-    assert expected in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert not list(tmp_path.glob("cache*"))
-
-
-def test_neither_a_supernet_nor_a_run_is_refused(files):
-    with pytest.raises(UserError, match="give a --supernet for controllers to search on, or"):
-        compare(files)
-
-
-def test_searches_of_two_manners_or_spaces_are_refused(files, supernet, tmp_path):
-    other = dataclasses.replace(SPACE, ops=("conv", "sepconv"))
-    more = save_supernet(tmp_path / "other/checkpoints/last.ckpt", other)
-    (tmp_path / "other/config.yaml").write_text(SEARCH.replace("p40", "p60"))
-    both = [*supernet, "--supernet", supernet[1], more]
-    with pytest.raises(UserError, match=r"other/config\.yaml searches in another manner than"):
-        compare(files, *both)
-    (tmp_path / "other/config.yaml").write_text(SEARCH)
-    with pytest.raises(UserError, match=r"last\.ckpt has another space than .*last\.ckpt"):
-        compare(files, *both)
-
-
-@pytest.mark.parametrize("broken", ["", "[1]", '{"trained": 1}'])
-def test_a_broken_cost_file_is_refused(files, tmp_path, broken):
-    run = save_run(tmp_path / "a", SPACE.decode([0] * 12))
-    (run / "cost.json").write_text(broken)
-    with pytest.raises(UserError, match=r"cost\.json is broken"):
-        compare(files, "--runs", run)
-
-
-def test_a_found_network_for_other_images_is_refused(files, tmp_path):
-    run = save_run(tmp_path / "a", SPACE.decode([0] * 12))
-    config = tmp_path / "retrain.yaml"
-    config.write_text(config.read_text().replace("resolution: 8", "resolution: 12"))
-    with pytest.raises(UserError, match=r"8 px .* but the config's data have 10, 12 and 1"):
-        compare(files, "--runs", run)
