@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from supernet.errors import UserError
 from supernet.optimizer import make_optimizer
 
-Score = Literal["probability", "accuracy"]
+Score = Literal["soft_accuracy", "accuracy"]
 """What a slice of the supernet is worth on a reward batch."""
 
 
@@ -73,10 +73,9 @@ class Sampling:
     """Architectures per update and process, scored on one reward batch."""
     images: int | None = None
     """Images of a reward batch, per process; the data's batch size by default."""
-    score: Score = "probability"
-    """What is averaged over these images: ``probability`` of the right class, the accuracy of an
-    answer drawn from the softmax, or ``accuracy`` of the likeliest one. On few images it has far
-    less noise: docs/search-quality.md. Finalists are judged by accuracy either way."""
+    score: Score = "soft_accuracy"
+    """What is averaged over these images: ``accuracy``, or ``soft_accuracy``, which counts answers
+    that are nearly right in part. On few images it has less noise: docs/search-quality.md."""
 
     def __post_init__(self) -> None:
         """Refuse an update of nothing."""

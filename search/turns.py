@@ -15,7 +15,7 @@ from search.settings import Score
 from supernet.arch import Arch
 from supernet.network import SuperNet
 from supernet.run import step_seed
-from supernet.standalone import right_probabilities
+from supernet.standalone import soft_accuracies
 
 Purpose = Literal["path", "samples", "minibatches", "final"]
 """What random numbers are for; each has generators of its own."""
@@ -31,7 +31,7 @@ def mean_score(logits: Tensor, labels: Tensor, score: Score) -> Tensor:
     """What a network's logits (B, classes) are worth for labels (B,), in [0, 1]."""
     if score == "accuracy":
         return (logits.argmax(1) == labels).float().mean()
-    return right_probabilities(logits.float(), labels).mean()
+    return soft_accuracies(logits.float(), labels).mean()
 
 
 @torch.no_grad()

@@ -252,6 +252,8 @@ class Evaluation(NamedTuple):
     """Mean cross-entropy, in nats."""
     probability: float
     """Mean probability of the right class."""
+    soft_accuracy: float
+    """Mean of ``soft_accuracies``."""
 
 
 def right_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
@@ -259,16 +261,28 @@ def right_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.softmax(1).gather(1, labels[:, None])[:, 0]
 
 
+SHARPNESS = 4.0
+"""Factor of the logits in a soft accuracy. At 1 shared weights, which are sure of nothing, make all
+networks nearly alike, so that a reward would be of cost alone; the more it is, the nearer to the
+accuracy and its noise (docs/search-quality.md)."""
+
+
+def soft_accuracies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Right (1), wrong (0) or between, where it is close: (B,), from logits (B, classes)."""
+    return right_probabilities(SHARPNESS * logits, labels)
+
+
 @torch.no_grad()
 def evaluate(network: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
     """Evaluate a network in eval mode over batches of images (B, 3, R, R) and labels (B,)."""
     network.eval()
     right = total = 0
-    loss = probability = 0.0
+    loss = probability = soft = 0.0
     for images, labels in batches:
         logits = network(images.contiguous(memory_format=torch.channels_last))
         right += int((logits.argmax(1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         probability += float(right_probabilities(logits, labels).sum())
+        soft += float(soft_accuracies(logits, labels).sum())
         total += len(labels)
-    return Evaluation(right / total, loss / total, probability / total)
+    return Evaluation(right / total, loss / total, probability / total, soft / total)

@@ -66,7 +66,7 @@ OPTIONS = {
     "--model.final.candidates 0": "final.candidates is 0",
     "--model.final.recalibration_images 0": "final.recalibration_images is 0",
     "--model.final.tuning_steps -1": "final.tuning_steps is -1, it must be at least 0",
-    "--model.sampling.score best": "['probability', 'accuracy']. Got value: best",
+    "--model.sampling.score best": "['soft_accuracy', 'accuracy']. Got value: best",
     "--model.controller.ppo.minibatches 5": "ppo.minibatches is 5, but an update has 4 samples",
     "--model.sampling.every 40": "of 24 steps it has those from 19.2 on, and sampling.every is 40",
     "--model.sampling.images 200": "reward: 179 images are fewer than one batch of 200",

@@ -9,6 +9,7 @@ from search.controller import Controller, Goal, Proposals, Turn, draw_targets
 from search.reward import Reward
 from search.turns import make_generator, mean_score, slice_scores, take_turn
 from supernet.network import SuperNet
+from supernet.standalone import SHARPNESS, right_probabilities
 from tests.tiny import MACS, SPACE
 
 
@@ -40,12 +41,30 @@ def test_scores_are_the_accuracy_of_the_likeliest_or_of_drawn_answers():
     torch.manual_seed(0)
     logits, labels = torch.randn(4000, 3), torch.randint(3, (4000,))
     assert mean_score(logits, labels, "accuracy") == (logits.argmax(1) == labels).float().mean()
-    drawn = torch.multinomial(logits.softmax(1), 200, replacement=True)
+    drawn = torch.multinomial((SHARPNESS * logits).softmax(1), 200, replacement=True)
     expected = float((drawn == labels[:, None]).float().mean())
-    assert float(mean_score(logits, labels, "probability")) == pytest.approx(expected, abs=0.002)
+    assert float(mean_score(logits, labels, "soft_accuracy")) == pytest.approx(expected, abs=0.002)
 
 
-def test_probabilities_tell_networks_apart_on_fewer_images_than_accuracies():
+def test_a_soft_accuracy_differs_between_unsure_networks_like_the_accuracy():
+    """Logits of little size, one network more often right: the probability hardly tells."""
+    torch.manual_seed(0)
+    labels = torch.randint(10, (20_000,))
+    right = torch.nn.functional.one_hot(labels, 10).float()
+    unsure = [0.3 * (strength * right + torch.randn(20_000, 10)) for strength in (0.5, 0.8)]
+
+    def difference(score):
+        one, other = (score(logits) for logits in unsure)
+        return float(other - one)
+
+    accuracy = difference(lambda logits: mean_score(logits, labels, "accuracy"))
+    soft = difference(lambda logits: mean_score(logits, labels, "soft_accuracy"))
+    probability = difference(lambda logits: right_probabilities(logits, labels).mean())
+    assert 0 < probability < 0.25 * accuracy
+    assert 0.5 * accuracy < soft < accuracy
+
+
+def test_soft_accuracies_tell_networks_apart_on_fewer_images_than_accuracies():
     """Two networks, one a little better: means of 100 images, in units of their noise."""
     torch.manual_seed(0)
     labels = torch.randint(10, (500, 100))
@@ -61,7 +80,7 @@ def test_probabilities_tell_networks_apart_on_fewer_images_than_accuracies():
         difference = batches[1] - batches[0]
         return float(difference.mean() / difference.std())
 
-    assert separation("probability") > 1.1 * separation("accuracy") > 0
+    assert separation("soft_accuracy") > 1.1 * separation("accuracy") > 0
 
 
 class Recorder(Controller):
