@@ -144,11 +144,16 @@ class Arena:
         return found.clone()  # outside, so that a controller may differentiate what it multiplies
 
     def rescored(self, supernet: int, code: Code) -> Candidate:
-        """A network with its accuracy on the whole validation split, batch norms recalibrated."""
+        """A network judged on the whole validation split, batch norms recalibrated.
+
+        Its score is what ``sampling.score`` says, as what a controller was rewarded by counts.
+        """
         if (supernet, code) not in self._rescored:
             arch = self.space.decode(code)
-            accuracy = self.supernets[supernet].evaluate(arch).accuracy
-            self._rescored[supernet, code] = Candidate(code, self.cost(arch), accuracy)
+            found = self.supernets[supernet].evaluate(arch)._asdict()
+            score = found[self.rules.search.sampling.score]
+            candidate = Candidate(code, self.cost(arch), found["accuracy"], score)
+            self._rescored[supernet, code] = candidate
         return self._rescored[supernet, code]
 
     def cost(self, arch: Arch) -> float:

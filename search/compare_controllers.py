@@ -130,7 +130,7 @@ class Contests:
 
     def _reward(self, candidate: Candidate) -> float:
         goal = self.arena.goal
-        return goal.reward(candidate.accuracy, candidate.cost, self.arena.target)
+        return goal.reward(candidate.worth, candidate.cost, self.arena.target)
 
     def _image_macs(self, knowledge: Knowledge) -> int:
         """Images times multiply-accumulates of all evaluations, which are forward passes."""
@@ -142,9 +142,9 @@ class Contests:
 
 
 def _best_within(target: float, candidates: Sequence[Candidate]) -> Candidate:
-    """The most accurate candidate within a target; of equals the cheaper one."""
+    """The best candidate within a target; of equals the cheaper one."""
     within = (one for one in candidates if one.cost <= target)
-    return min(within, key=lambda one: (-one.accuracy, one.cost, one.code))
+    return min(within, key=lambda one: (-one.worth, one.cost, one.code))
 
 
 def _course(turns: Sequence[Taken], target: float) -> Row:

@@ -39,14 +39,14 @@ class Candidate:
     """Predicted, in the target's unit."""
     accuracy: float
     """First the slice's score on a reward batch, at last the accuracy on the validation split."""
-    probability: float | None = None
-    """Of the right class, on the validation split. It ranks better than accuracy there (docs/
-    search-quality.md), so that judged candidates are chosen by it."""
+    score: float | None = None
+    """What else it is preferred by, on the validation split. At the end of a search it is the
+    probability of the right class, which ranks better than accuracy (docs/search-quality.md)."""
 
     @property
     def worth(self) -> float:
         """What it is preferred by."""
-        return self.accuracy if self.probability is None else self.probability
+        return self.accuracy if self.score is None else self.score
 
 
 def draw(module: SearchModule, num: int) -> list[Code]:

@@ -137,11 +137,10 @@ def test_the_best_are_scored_again_by_recalibrated_networks(contests):
     assert len(row["rescored"]) == 2
     for one in row["rescored"]:
         arch = SPACE.decode(one["code"])
-        assert one["accuracy"] == arena.supernets[0].evaluate(arch).accuracy
+        judged = arena.supernets[0].evaluate(arch)
+        assert (one["accuracy"], one["score"]) == (judged.accuracy, judged.soft_accuracy)
     goal = arena.goal
-    rewards = [
-        goal.reward(one["accuracy"], one["cost"], goal.targets[0]) for one in row["rescored"]
-    ]
+    rewards = [goal.reward(one["score"], one["cost"], goal.targets[0]) for one in row["rescored"]]
     assert row["best_reward"] == max(rewards)
     assert row["choice"]["cost"] <= goal.targets[0]
 
