@@ -13,6 +13,9 @@ from search.controller import Controller, Proposals, Scores, Turn, draw_targets,
 from search.policy import Policy, Samples
 from search.reinforce import Reinforce, adam
 
+OVERSAMPLING = 16
+"""Samples for each finalist: while decisions are still open, most samples are far from the best."""
+
 
 class PolicyGradient(Controller):
     """Samples architectures from a policy and makes the good ones likelier.
@@ -55,9 +58,11 @@ class PolicyGradient(Controller):
         return {**logs, "reward/baseline": float(self.baseline.value.nanmean())}
 
     def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
-        """The greedy choice and ``num`` samples."""
-        drawn = self.policy.sample(num, generator, torch.full((num,), target)).indices
-        return torch.cat([self.policy.greedy(target)[None], drawn])
+        """The greedy choice and the ``num`` likeliest of many samples, the likeliest first."""
+        many = OVERSAMPLING * num
+        drawn = self.policy.sample(many, generator, torch.full((many,), target))
+        likeliest = drawn.log_prob.sum(dim=1).argsort(descending=True, stable=True)[:num]
+        return torch.cat([self.policy.greedy(target)[None], drawn.indices[likeliest]])
 
     @torch.no_grad()
     def preferences(self, indices: Tensor, target: int = 0) -> Tensor:

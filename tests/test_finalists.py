@@ -1,0 +1,28 @@
+"""What a policy offers at the end of a search."""
+
+import torch
+
+from search.controllers import ControllerSettings
+from search.policy_gradient import OVERSAMPLING
+from supernet.space import MnasSpace
+from tests.toys import generator
+
+SMALL = MnasSpace(base_filters=(16, 24), base_layers=(1, 2), strides=(1, 2))
+
+
+def test_the_likeliest_of_many_samples_follow_the_greedy_choice():
+    torch.manual_seed(0)
+    controller = ControllerSettings("tunas").build(SMALL.decision_sizes, 4, keep=8)
+    with torch.no_grad():
+        controller.policy.logits.normal_()
+    found = controller.finalists(20, generator(1))
+    likelihoods = controller.policy.evaluate(found)[0].sum(dim=1).detach()
+    assert torch.equal(likelihoods, likelihoods.sort(descending=True).values)
+    assert torch.equal(found[0], controller.policy.greedy())
+    samples = controller.policy.sample(20 * OVERSAMPLING, generator(1)).log_prob.sum(dim=1)
+    assert torch.equal(likelihoods[1:], samples.sort(descending=True).values[:20])
+
+
+def test_no_samples_are_needed_for_the_greedy_choice_alone():
+    controller = ControllerSettings("tunas").build(SMALL.decision_sizes, 4, keep=8)
+    assert len(controller.finalists(0, generator(0))) == 1
