@@ -281,9 +281,12 @@ class SearchModule(pl.LightningModule):
         log_metrics(self.trainer, values, self.steps_done)
 
     def moved(self, batch: Batch) -> Batch:
-        """A batch from host memory, on this device and in the memory format of the weights."""
-        images, labels = batch
-        return self.laid_out(images.to(self.device)), labels.to(self.device)
+        """A batch from host memory as training sees it: by the data's hooks, on this device."""
+        data = self.data
+        batch = data.on_before_batch_transfer(batch, 0)
+        batch = data.transfer_batch_to_device(batch, self.device, 0)
+        images, labels = data.on_after_batch_transfer(batch, 0)
+        return self.laid_out(images), labels
 
     def slice_scores(self, archs: list[Arch], batch: Batch) -> Tensor:
         """What ``sampling.score`` says of each architecture's slice, on batch statistics, (M,)."""

@@ -35,7 +35,9 @@ class Results(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Runs after fit, and again when a finished fit is continued."""
         module = cast(SearchModule, pl_module)
+        module.to(trainer.strategy.root_device)  # Lightning has taken it off the device by now
         judged = self._judge(module)
+        module.cpu()
         if not trainer.is_global_zero:
             return
         choices = [best_hits(judged, target, 1)[0] for target in module.targets]
