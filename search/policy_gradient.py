@@ -58,11 +58,16 @@ class PolicyGradient(Controller):
         return {**logs, "reward/baseline": float(self.baseline.value.nanmean())}
 
     def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
-        """The greedy choice and the ``num`` likeliest of many samples, the likeliest first."""
+        """The greedy choice and the ``num`` likeliest of many samples, the likeliest first.
+
+        Fewer where a policy that has narrowed down draws too few that differ.
+        """
         many = OVERSAMPLING * num
         drawn = self.policy.sample(many, generator, torch.full((many,), target))
-        likeliest = drawn.log_prob.sum(dim=1).argsort(descending=True, stable=True)[:num]
-        return torch.cat([self.policy.greedy(target)[None], drawn.indices[likeliest]])
+        order = drawn.log_prob.sum(dim=1).argsort(descending=True, stable=True)
+        rows = [self.policy.greedy(target).tolist(), *drawn.indices[order].tolist()]
+        distinct = dict.fromkeys(map(tuple, rows))
+        return drawn.indices.new_tensor(list(distinct)[: 1 + num])
 
     @torch.no_grad()
     def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
