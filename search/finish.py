@@ -8,11 +8,13 @@ be killed and repeated: judged candidates are kept in the run folder.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, distributed
 
 from search.expected_cost import BlockCosts
@@ -126,9 +128,15 @@ class Judge:
     """Judges candidates on the validation split, remembering those that a killed run has judged."""
 
     def __init__(self, module: SearchModule, folder: Path) -> None:
-        """Load what this rank has judged before with the same weights."""
+        """Load what this rank has judged before with the same weights and settings."""
         self.module, final = module, module.final
         self.images, self.tuning = final.recalibration_images, final.tuning_steps
+        self.conditions = {
+            "step": module.steps_done,
+            "shared": _fingerprint(module),
+            "images": self.images,
+            "tuning": self.tuning,
+        }
         self.path = folder / f"judged-rank{module.global_rank}.jsonl"
         self.known = self._load()
 
@@ -141,13 +149,9 @@ class Judge:
                 row = json.loads(line)
             except json.JSONDecodeError:  # the line during which the process was killed
                 continue
-            if row | self._conditions == row:
+            if row | self.conditions == row:
                 known[tuple(row["code"])] = row["accuracy"], row["probability"]
         return known
-
-    @property
-    def _conditions(self) -> dict[str, int]:
-        return {"step": self.module.steps_done, "images": self.images, "tuning": self.tuning}
 
     def __call__(self, candidates: list[Candidate], advance: Callable[[], None]) -> list[Candidate]:
         """The candidates with accuracy and probability of their networks; ranks share the work."""
@@ -163,12 +167,22 @@ class Judge:
     def _remember(self, code: Code, found: Evaluation) -> None:
         self.known[code] = found.accuracy, found.probability
         with self.path.open("a") as file:
-            row = {**self._conditions, "code": code, **found._asdict()}
-            file.write(json.dumps(row) + "\n")
+            row = {**self.conditions, "code": code, **found._asdict()}
+            # A line that was cut short must not swallow this one.
+            file.write("\n" * (file.tell() > 0) + json.dumps(row))
 
     def _evaluate(self, code: Code) -> Evaluation:
         arch, batches = self.module.space.decode(code), self.module.data.val_batches()
         return evaluate_recalibrated(self.module, arch, self.images, batches, self.tuning)
+
+
+def _fingerprint(module: SearchModule) -> str:
+    """A short name of the shared weights, and of how networks cut from them are tuned."""
+    how = (module.weights, module.data.weights_batch_size, module.trainer.precision)
+    digest = hashlib.sha256(repr(how).encode())
+    for tensor in module.supernet.state_dict().values():
+        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def evaluate_recalibrated(
