@@ -279,7 +279,8 @@ def evaluate(network: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> Eval
     right = total = 0
     loss = probability = soft = 0.0
     for images, labels in batches:
-        logits = network(images.contiguous(memory_format=torch.channels_last))
+        # Autocast on CPUs would leave probabilities in bfloat16.
+        logits = network(images.contiguous(memory_format=torch.channels_last)).float()
         right += int((logits.argmax(1) == labels).sum())
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         probability += float(right_probabilities(logits, labels).sum())

@@ -12,6 +12,7 @@ from search.rank_networks import draw
 from search.tables import Estimate, cell
 from search.trainings import Trainer
 from supernet.errors import UserError
+from supernet.rundata import RunData
 from supernet.trainingfile import read_training
 from tests.interrupted import SIGNALS, stopped_and_continued
 from tests.tiny import MACS, SPACE, TRAINING, save_supernet
@@ -111,17 +112,23 @@ def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files,
 
     trainer = Trainer(read_training(files[1]))
     judge = FrozenSupernet(checkpoint, trainer, images=64)
-    candidate = draw(SPACE, MACS, 1, 1, seed=0).candidates[0]
-    found = judge.evaluate(candidate.arch)
-    torch.testing.assert_close(found, judge.evaluate(candidate.arch))
-    images, labels = (
-        torch.cat(parts) for parts in zip(*trainer.data.val_dataloader(), strict=True)
-    )
+    arch, other = (draw(SPACE, MACS, 1, 1, seed).candidates[0].arch for seed in (0, 1))
+    found = judge.evaluate(arch)
+    torch.testing.assert_close(found, judge.evaluate(arch))
+    network = judge.supernet.extract(arch)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over batches
+    data = RunData(trainer.data, "search", seed=0)
     with torch.no_grad():
-        logits = judge.supernet(images, candidate.arch)
-    # Statistics of the whole split instead of training images: nearly the same.
+        for images, _ in data.weights_batches(64):
+            network.train()(images)
+        images, labels = map(torch.cat, zip(*trainer.data.val_dataloader(), strict=True))
+        logits = network.eval()(images)
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
-    assert found.loss == pytest.approx(loss, rel=0.1)
+    assert found.loss == pytest.approx(loss, rel=1e-4)
+    assert judge.evaluate(other).loss != pytest.approx(loss, rel=1e-4)
 
 
 @pytest.mark.slow
