@@ -25,7 +25,6 @@ from supernet.archfile import read_arch
 from supernet.errors import UserError
 from supernet.plots import (
     ACCENT,
-    FAINT,
     INK,
     MUTED,
     draw_network,
@@ -62,12 +61,11 @@ _METRICS = (
 )
 
 
-def draw_run(folder: str | Path, warmup_steps: int = 0) -> list[Path]:
+def draw_run(folder: str | Path) -> list[Path]:
     """Draw a finished search into its ``figures`` folder.
 
     Args:
         folder: a run with metrics.csv, samples.csv, pareto.json and each target's arch.json.
-        warmup_steps: weight steps before the controller's first update.
 
     Returns:
         The files written.
@@ -83,8 +81,8 @@ def draw_run(folder: str | Path, warmup_steps: int = 0) -> list[Path]:
     found = [read_arch(folder / name) for name in file_names(names, "arch", ".json")]
     titles = file_names(names, "The chosen network", "")
     figures = {
-        "progress.png": draw_progress(metrics, front.targets, front.unit, warmup_steps),
-        "entropy.png": draw_entropy(metrics, found[0].space, warmup_steps),
+        "progress.png": draw_progress(metrics, front.targets, front.unit),
+        "entropy.png": draw_entropy(metrics, found[0].space),
         "pareto.png": draw_pareto(samples, front),
     }
     for name, title, one in zip(file_names(names, "network", ".png"), titles, found, strict=True):
@@ -102,14 +100,12 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
-def draw_progress(
-    metrics: Columns, targets: Mapping[str, float], unit: str, warmup_steps: int = 0
-) -> Figure:
+def draw_progress(metrics: Columns, targets: Mapping[str, float], unit: str) -> Figure:
     """Reward, accuracy and cost of the sampled networks against weight steps."""
     scale, noun, suffix = COSTS[unit]
     panels = {
         "reward/mean": ("Reward of the sampled networks", 1.0),
-        "reward/accuracy": ("Accuracy of the sampled networks", 1.0),
+        "reward/accuracy": ("Score of the sampled networks", 1.0),
         "cost/mean": (f"{noun.capitalize()} of the sampled networks ({suffix})", scale),
     }
     figure = new_figure(7.6, 7.6)
@@ -118,7 +114,6 @@ def draw_progress(
         steps, values = _present(metrics, name)
         style_axes(axes, title, "", "")
         window = _draw_series(axes, steps, values / divisor)
-        _mark_warmup(axes, warmup_steps)
     _note(grid[0], f"thin: each update, thick: mean of {window} updates")
     grid[1].yaxis.set_major_formatter(percent)
     for name, target in targets.items():
@@ -157,14 +152,6 @@ def _note(axes: Axes, text: str) -> None:
                   ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
 
 
-def _mark_warmup(axes: Axes, steps: int) -> None:
-    if not steps:
-        return
-    axes.axvspan(0, steps, color=FAINT, alpha=0.55, linewidth=0, zorder=0)
-    axes.annotate("warm-up", (steps, 0.5), (-8, 0), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
-
-
 def _target_text(name: str, targets: Mapping[str, float], scale: float, suffix: str) -> str:
     """A single target by its value; of several, which stand close, the name alone."""
     return name if len(targets) > 1 else f"target {targets[name] / scale:.4g} {suffix}"
@@ -176,13 +163,12 @@ def _mark_level(axes: Axes, level: float, text: str) -> None:
                   textcoords="offset points", fontsize=8.5, color=ACCENT)  # fmt: skip
 
 
-def draw_entropy(metrics: Columns, space: MnasSpace, warmup_steps: int = 0) -> Figure:
+def draw_entropy(metrics: Columns, space: MnasSpace) -> Figure:
     """How sure the controller is of each decision: 1 is uniform, 0 is decided.
 
     Args:
         metrics: ``entropy/NAME`` in nats, the mean over the blocks.
         space: gives the number of values of each decision.
-        warmup_steps: weight steps before the controller's first update.
     """
     figure = new_figure(7.6, 4.2)
     axes = figure.add_axes((0.1, 0.14, 0.76, 0.74))
@@ -199,7 +185,6 @@ def draw_entropy(metrics: Columns, space: MnasSpace, warmup_steps: int = 0) -> F
         ends[name] = normalised[-1]
     axes.set_ylim(0, 1.03)
     axes.margins(x=0.01)
-    _mark_warmup(axes, warmup_steps)
     _label_ends(axes, ends)
     return figure
 
@@ -223,7 +208,7 @@ def draw_pareto(samples: Columns, front: Front) -> Figure:
     axes.yaxis.set_major_formatter(percent)
     cloud = axes.scatter(samples["cost"] / scale, samples["accuracy"], c=samples["step"],
                          cmap=_STEPS, s=11, linewidths=0, alpha=0.75, zorder=2,
-                         label="sampled, one batch")  # fmt: skip
+                         label="sampled: score on one batch")  # fmt: skip
     _draw_front(axes, front, scale, suffix)
     for name, target in front.targets.items():
         _mark_target(axes, target / scale, _target_text(name, front.targets, scale, suffix))

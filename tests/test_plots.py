@@ -62,7 +62,7 @@ def run(tmp_path):
 
 
 def test_a_run_is_drawn_into_four_pictures(run):
-    paths = draw_run(run, warmup_steps=400)
+    paths = draw_run(run)
     names = ["progress.png", "entropy.png", "pareto.png", "network.png"]
     assert paths == [run / "figures" / name for name in names]
     for path in paths:
@@ -143,19 +143,13 @@ def metrics_of(run) -> dict[str, np.ndarray]:
     return read_columns(run / "metrics.csv", list(update_row(0)))
 
 
-def test_progress_draws_each_update_and_marks_warm_up_and_target(run):
-    figure = draw_progress(metrics_of(run), {"p40": 1.2}, "ms", warmup_steps=400)
+def test_progress_draws_each_update_and_marks_the_target(run):
+    figure = draw_progress(metrics_of(run), {"p40": 1.2}, "ms")
     steps, rewards = figure.axes[0].lines[0].get_data()
     assert steps.tolist() == list(STEPS)
     assert rewards.tolist() == [update_row(step)["reward/mean"] for step in STEPS]
-    assert [axes.patches[0].get_width() for axes in figure.axes] == [400] * 3
     assert figure.axes[2].lines[-1].get_ydata() == [1.2, 1.2]
     assert "target 1.2 ms" in texts(figure)
-
-
-def test_a_search_without_warm_up_shades_nothing(run):
-    figure = draw_progress(metrics_of(run), {"p40": 1.2}, "ms")
-    assert not any(axes.patches for axes in figure.axes)
 
 
 @pytest.mark.parametrize(("unit", "shown"), [("ms", 1.5), ("macs", 1.5e-6), ("params", 1.5e-6)])
