@@ -76,7 +76,7 @@ class FrozenSupernet:
             tuning: steps that it is trained for, by a search's default optimizer.
         """
         network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
-        data = RunData(self.trainer.data, "search", seed=0)
+        data = RunData(self.trainer.data, "search", self.seed)
         tune(network, map(_laid_out, data.endless_weights_batches()), WeightOptimizer(), tuning)
         recalibrate(network, (_laid_out(one)[0] for one in data.weights_batches(self.images)))
         return evaluate(network, self.trainer.data.val_dataloader())

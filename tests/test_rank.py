@@ -120,7 +120,7 @@ def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files,
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None  # the mean over batches
-    data = RunData(trainer.data, "search", seed=0)
+    data = RunData(trainer.data, "search", judge.seed)
     with torch.no_grad():
         for images, _ in data.weights_batches(64):
             network.train()(images)
