@@ -15,6 +15,7 @@ from search.controller import Controller, Goal
 from search.controllers import Kind
 from search.finish import Candidate, Code
 from search.frozen_supernet import FrozenSupernet
+from search.policy_gradient import OVERSAMPLING
 from search.search_file import SearchFile
 from search.targets import one_target
 from search.trainings import Trainer
@@ -23,6 +24,7 @@ from supernet.arch import Arch
 from supernet.errors import UserError
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
+from supernet.standalone import SHARPNESS
 from supernet.target import check_target, cost_model, resolve_target
 from supernet.trainingfile import TrainingFile
 
@@ -76,6 +78,7 @@ class Rules:
             "controller": dataclasses.asdict(search.controller).get(kind),
             "evaluations": self.evaluations,
             "top": self.top,
+            "constants": [SHARPNESS, OVERSAMPLING],
         }
 
 

@@ -93,9 +93,9 @@ def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
 def shortlist(candidates: list[Candidate], targets: Sequence[Target], num: int) -> list[Candidate]:
     """The candidates worth judging.
 
-    Half of ``num`` places for each target go to the most accurate that hit it, since one of them
+    Half of ``num`` places for each target go to the best slices that hit it, since one of them
     will be chosen; another half to the front of non-dominated ones, which is also reported, and to
-    what else is accurate.
+    what else scores well.
     """
     ranked = sorted(candidates, key=_preference)
     half = (num + 1) // 2

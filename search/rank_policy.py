@@ -1,4 +1,4 @@
-"""The networks that a search's controller proposes: those among which it chooses."""
+"""The networks that a search's controller proposes."""
 
 from __future__ import annotations
 

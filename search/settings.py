@@ -90,7 +90,7 @@ class Final:
     """How the end of a search spends its time."""
 
     samples: int = 256
-    """Architectures drawn from the policy, or the best that a controller without one has met."""
+    """The likeliest architectures of a policy, or the best that another controller has met."""
     candidates: int = 24
     """How many of them are judged on the whole validation split."""
     recalibration_images: int = 2048

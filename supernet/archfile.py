@@ -55,8 +55,9 @@ class ArchFile:
     device: str
     """Device of that table, empty when the cost is a count."""
     accuracy: float
-    """Accuracy of the supernet's slice on the validation split, batch norm recalibrated."""
+    """Of the supernet's slice on the validation split, tuned and batch norms recalibrated."""
     reward: float
+    """Of ``accuracy`` and ``predicted``."""
     target: float
     """Upper limit of ``predicted``, in ``unit``."""
     seed: int
