@@ -5,15 +5,12 @@ import dataclasses
 import importlib.util
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -23,58 +20,23 @@ from retrain.detection import SSDLite
 from retrain.detection_module import DETECTION, DetectionModule, check_targets
 from retrain.module import RetrainModule
 from retrain.summary import summarise
-from supernet.archfile import ArchFile, write_arch
 from supernet.boxes import DigitBoxes, as_lists
 from supernet.data import Digits
 from supernet.ending import run_command
 from supernet.errors import UserError
-from supernet.run import LastCheckpoint, SeedEachStep
+from supernet.run import LastCheckpoint
 from supernet.rundata import RunData
-from supernet.space import MnasSpace
 from supernet.standalone import Recipe
+from tests.detectors import QUICK, SMALL, boxes, module_for, trainer_for, write_searched_arch
 from tests.interrupted import Kill, assert_same_weights, weights
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "digits" / "detect.yaml"
-QUICK = Recipe(
-    optimizer="adamw", lr=0.08, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1,
-    dropout=0, label_smoothing=0,
-)  # fmt: skip
-
-SMALL = SSDLite((8, 16), (16,), (0.2, 0.6))
-
-
-def write_searched_arch(path, seed=0, **settings):
-    space = MnasSpace(resolution=16, classes=10, stem_stride=1, **settings)
-    arch = space.sample(random.Random(seed))
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
-    write_arch(path, ArchFile(space, arch, **fields, **text, seed=0, step=0))
-    return str(path)
 
 
 @pytest.fixture
 def arch(tmp_path):
     return write_searched_arch(tmp_path / "arch.json", width=0.1, head=32)
-
-
-def module_for(arch, ssdlite=SMALL, recipe=QUICK, init="scratch"):
-    return DetectionModule(arch, 10, 64, 2, ssdlite, recipe, init)
-
-
-def trainer_for(folder, *callbacks, max_epochs=2, **settings):
-    keeps = any(isinstance(one, Checkpoint) for one in callbacks)
-    return pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", logger=False, max_epochs=max_epochs,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        callbacks=[*callbacks, SeedEachStep(0)], enable_checkpointing=keeps, **settings,
-    )  # fmt: skip
-
-
-def boxes(**changes):
-    settings = {"resolution": 64, "batch_size": 4, "train_images": 16, "val_images": 6,
-                "test_images": 7, **changes}  # fmt: skip
-    return RunData(DigitBoxes(**settings), role="retrain", seed=0)
 
 
 def test_the_config_trains_and_is_tested_through_the_command(arch, tmp_path, monkeypatch, capsys):
@@ -204,58 +166,6 @@ def test_average_precision_is_cocos(arch, tmp_path, shift, figures):
     module.network.shift = 60.0
     (missed,) = trainer_for(tmp_path).validate(module, data, verbose=False)
     assert missed["val/map_50"] == 0
-
-
-def classifier_checkpoint(arch, folder):
-    """A retraining of 20 steps: weights that are not fresh, and batch norms that have seen data."""
-    digits = RunData(Digits(resolution=16, batch_size=64), role="retrain", seed=0)
-    recipe = dataclasses.replace(QUICK, dropout=0.1)
-    module = RetrainModule(arch, 10, 16, 1, recipe)
-    trainer_for(folder, *run_callbacks(folder), max_epochs=1).fit(module, digits)
-    return folder / "checkpoints" / "best.ckpt"
-
-
-class Watch(pl.Callback):
-    """Keeps the weights before the first step."""
-
-    def on_train_start(self, trainer, pl_module):
-        self.first = weights(pl_module)
-
-
-@pytest.mark.parametrize("ssdlite", [SMALL, SSDLite("paper", (16,))])
-def test_a_detector_starts_from_a_classifiers_weights(arch, tmp_path, ssdlite):
-    path = classifier_checkpoint(arch, tmp_path / "classifier")
-    trained = torch.load(path)["state_dict"]
-    folder, watch = tmp_path / "detector", Watch()
-    module = module_for(arch, ssdlite, init=str(path))
-    fresh = weights(module)
-    callbacks = [watch, LastCheckpoint(folder)]
-    trainer_for(folder, *callbacks, max_epochs=1).fit(module, boxes())
-    trunk = "network.backbone.features."
-    given = {name for name in fresh if name.startswith(trunk)}
-    for name in fresh:
-        source = trained["network." + name.removeprefix(trunk)] if name in given else fresh[name]
-        assert torch.equal(watch.first[name], source), name
-    assert any(not torch.equal(fresh[name], watch.first[name]) for name in given)
-    assert (f"{trunk}conv_head.weight" in given) == (ssdlite.taps == "paper")
-
-    # A run that goes on has its weights from its own checkpoint, whatever became of the other.
-    last, again = folder / "checkpoints" / "last.ckpt", Watch()
-    trained_so_far = torch.load(last)["current_model_state"]
-    path.unlink()
-    continued = module_for(arch, ssdlite, init=str(path))
-    trainer_for(folder, again, max_epochs=2).fit(continued, boxes(), ckpt_path=last)
-    assert_same_weights(again.first, trained_so_far)
-
-
-def test_another_networks_weights_are_refused(arch, tmp_path):
-    path = classifier_checkpoint(arch, tmp_path / "classifier")
-    other = write_searched_arch(tmp_path / "other.json", seed=1, width=0.1, head=32)
-    with pytest.raises(UserError, match=r"best.ckpt holds another network than --model.arch"):
-        trainer_for(tmp_path).fit(module_for(other, init=str(path)), boxes())
-    path.write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"best.ckpt is not a whole checkpoint of a retraining"):
-        trainer_for(tmp_path).fit(module_for(arch, init=str(path)), boxes())
 
 
 def test_without_pycocotools_one_line_says_what_to_install(arch, monkeypatch):
