@@ -8,17 +8,6 @@ from supernet.errors import UserError
 from tests.tiny import SPACE, save_supernet
 from tests.toy_comparison import SEARCH, compare, first_stage, save_run, toy_options
 
-
-@pytest.fixture
-def files(tmp_path):
-    return toy_options(tmp_path)
-
-
-@pytest.fixture
-def supernet(tmp_path):
-    return first_stage(tmp_path)
-
-
 WRONG = {
     "--seeds 0": "--seeds is 0, it must be at least 1",
     "--top 0": "--top is 0, it must be at least 1",
@@ -44,7 +33,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("options", WRONG)
-def test_an_option_that_cannot_be_is_named_in_one_line(files, supernet, tmp_path, options):
+def test_an_option_that_cannot_be_is_named_in_one_line(tmp_path, options):
+    files, supernet = toy_options(tmp_path), first_stage(tmp_path)
     if "--supernet" in options:
         options = f"{options} --search {tmp_path / 'found/config.yaml'}"
     with pytest.raises(UserError) as refused:
@@ -55,12 +45,13 @@ def test_an_option_that_cannot_be_is_named_in_one_line(files, supernet, tmp_path
     assert not list(tmp_path.glob("cache*"))
 
 
-def test_neither_a_supernet_nor_a_run_is_refused(files):
+def test_neither_a_supernet_nor_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="give a --supernet for controllers to search on, or"):
-        compare(files)
+        compare(toy_options(tmp_path))
 
 
-def test_searches_of_two_manners_or_spaces_are_refused(files, supernet, tmp_path):
+def test_searches_of_two_manners_or_spaces_are_refused(tmp_path):
+    files, supernet = toy_options(tmp_path), first_stage(tmp_path)
     other = dataclasses.replace(SPACE, ops=("conv", "sepconv"))
     more = save_supernet(tmp_path / "other/checkpoints/last.ckpt", other)
     (tmp_path / "other/config.yaml").write_text(SEARCH.replace("p40", "p60"))
@@ -73,14 +64,16 @@ def test_searches_of_two_manners_or_spaces_are_refused(files, supernet, tmp_path
 
 
 @pytest.mark.parametrize("broken", ["", "[1]", '{"trained": 1}'])
-def test_a_broken_cost_file_is_refused(files, tmp_path, broken):
+def test_a_broken_cost_file_is_refused(tmp_path, broken):
+    files = toy_options(tmp_path)
     run = save_run(tmp_path / "a", SPACE.decode([0] * 12))
     (run / "cost.json").write_text(broken)
     with pytest.raises(UserError, match=r"cost\.json is broken"):
         compare(files, "--runs", run)
 
 
-def test_a_found_network_for_other_images_is_refused(files, tmp_path):
+def test_a_found_network_for_other_images_is_refused(tmp_path):
+    files = toy_options(tmp_path)
     run = save_run(tmp_path / "a", SPACE.decode([0] * 12))
     config = tmp_path / "retrain.yaml"
     config.write_text(config.read_text().replace("resolution: 8", "resolution: 12"))
