@@ -25,7 +25,7 @@ from scipy import stats
 
 from benchmarks.record import RESULTS, machine, record
 from supernet.archfile import ArchFile, read_arch, write_arch
-from supernet.latency import LatencyTable
+from supernet.latency.table import LatencyTable
 
 SEARCH, RETRAIN = Path("configs/digits/search.yaml"), Path("configs/digits/retrain.yaml")
 BAND = 0.1

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from search.cache import commit, short_hash
-from supernet.device import cpu_model
+from supernet.latency.device import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
 

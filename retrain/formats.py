@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from supernet.latency import measure_onnx
+from supernet.latency.cache import measure_onnx
 from supernet.network import Network
 
 MAX_BATCH = 1024

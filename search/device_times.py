@@ -10,10 +10,10 @@ from pathlib import Path
 from search.finish import Candidate, Code
 from search.module import SearchModule
 from supernet.archfile import write_atomic
-from supernet.device import describe
-from supernet.latency import measure_specs
+from supernet.latency.cache import measure_specs
+from supernet.latency.device import describe
+from supernet.latency.table import device_name
 from supernet.measured import Measured
-from supernet.table import device_name
 
 
 class DeviceTimes:

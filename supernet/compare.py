@@ -29,7 +29,7 @@ from supernet.show import (
 from supernet.spec import NetSpec
 
 if TYPE_CHECKING:
-    from supernet.table import LatencyTable
+    from supernet.latency.table import LatencyTable
 
 _SAME = "."
 _LEFT = ("part", "network", "op", "skip")
@@ -99,7 +99,7 @@ def _read_networks(
 
 def _load_table(path: str) -> LatencyTable:
     # Loaded on demand: only a latency needs it.
-    from supernet.table import LatencyTable
+    from supernet.latency.table import LatencyTable
 
     return LatencyTable.load(path)
 

@@ -101,7 +101,8 @@ def cost_model(
             raise UserError(f"the latency table {table} prices ms, not {unit}: drop one of the two")
         return CostTable(unit)
     # ONNX and its runtime take a second to load and are needed for latency only.
-    from supernet.latency import LatencyTable, table_for
+    from supernet.latency.cache import table_for
+    from supernet.latency.table import LatencyTable
 
     if table:
         return LatencyTable.load(table)

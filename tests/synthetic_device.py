@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from supernet.cost import count_layer
-from supernet.latency import table_for
+from supernet.latency.cache import table_for
 from supernet.parts import Body, parts
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec

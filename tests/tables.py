@@ -2,9 +2,9 @@
 
 import random
 
+from supernet.latency.table import Calibration, HeldOut, LatencyTable
 from supernet.parts import space_parts
 from supernet.space import MnasSpace
-from supernet.table import Calibration, HeldOut, LatencyTable
 
 TINY = MnasSpace(
     ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0,), skips=("none", "identity", "pool"),

@@ -11,10 +11,10 @@ import pytest
 from supernet.archfile import ArchFile, write_arch
 from supernet.command import main
 from supernet.cost import count
+from supernet.latency.table import Calibration, HeldOut, LatencyTable
 from supernet.parts import parts
 from supernet.published import published
 from supernet.space import MnasSpace
-from supernet.table import Calibration, HeldOut, LatencyTable
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 SCALE = {"resolution": 16, "classes": 10, "stem_stride": 1}

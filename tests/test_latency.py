@@ -13,11 +13,11 @@ import pytest
 
 from supernet.arch import Arch
 from supernet.errors import UserError
-from supernet.measuring import PARTS, Bench, Turns, estimate
+from supernet.latency.build import QUICK, middle, plan
+from supernet.latency.measuring import PARTS, Bench, Turns, estimate
 from supernet.parts import Head, Stem, parts, space_layers, space_parts
 from supernet.published import published_spec
 from supernet.space import MnasSpace
-from supernet.table_build import QUICK, middle, plan
 from tests.synthetic_device import TINY, SyntheticDevice, build, true_ms
 
 DIGITS = MnasSpace(width=0.35, stem_stride=1, resolution=16, classes=10)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from supernet.errors import UserError
-from supernet.latency import table_for
-from supernet.table import LatencyTable
-from supernet.table_build import FULL, middle
+from supernet.latency.build import FULL, middle
+from supernet.latency.cache import table_for
+from supernet.latency.table import LatencyTable
 from tests.synthetic_device import TINY, SyntheticDevice, build, refuse
 
 
@@ -124,8 +124,8 @@ def test_an_interrupted_build_leaves_no_file(tmp_path):
 
 KILLED = """
 import os, signal
-from supernet.device import ThisMachine
-from supernet.latency import table_for
+from supernet.latency.device import ThisMachine
+from supernet.latency.cache import table_for
 from supernet.space import MnasSpace
 
 class Killed(ThisMachine):

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 import torch
 
+from supernet.latency.onnx_graph import layer_model, network_model, part_model
 from supernet.layers import pool_shortcut
 from supernet.network import Network
-from supernet.onnx_graph import layer_model, network_model, part_model
 from supernet.parts import Body, parts
 from supernet.published import published_spec
 from supernet.space import MnasSpace

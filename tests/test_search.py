@@ -14,7 +14,7 @@ from retrain.__main__ import main as retrain
 from supernet.archfile import read_arch
 from supernet.data import Digits
 from supernet.ending import run_command
-from supernet.table import LatencyTable
+from supernet.latency.table import LatencyTable
 from tests.tables import random_table
 
 ROOT = Path(__file__).parent.parent

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from supernet.device import OnnxFile, ThisMachine
 from supernet.errors import UserError
-from supernet.latency import measure_onnx, measure_specs, table_for
-from supernet.measuring import NETWORKS, PARTS
+from supernet.latency.build import middle
+from supernet.latency.cache import measure_onnx, measure_specs, table_for
+from supernet.latency.device import OnnxFile, ThisMachine
+from supernet.latency.measuring import NETWORKS, PARTS
 from supernet.published import published_spec
 from supernet.space import MnasSpace
-from supernet.table_build import middle
 
 TINY = MnasSpace(
     ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0, 0.25), skips=("none", "identity", "pool"),
@@ -51,7 +51,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path):
 
 
 def test_a_network_file_is_measured(tmp_path):
-    from supernet.onnx_graph import network_model
+    from supernet.latency.onnx_graph import network_model
 
     path = tmp_path / "net.onnx"
     path.write_bytes(network_model(middle(TINY)).SerializeToString())
@@ -68,7 +68,7 @@ def test_a_measuring_process_that_dies_is_reported():
 
 def test_the_measuring_process_ends_with_its_parent():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "supernet.timing"]
+    command = [sys.executable, "-m", "supernet.latency.timing"]
     done = subprocess.run(command, input=b"", env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
 

@@ -1,8 +1,8 @@
 """The measuring process: loads ONNX models and times single runs of them on one thread.
 
-``supernet.device`` starts it as a process of its own, since what makes timings repeatable must be
-set before a process starts: huge pages for malloc and one OpenMP thread. Requests arrive on stdin
-and answers leave on stdout, one JSON object a line:
+``supernet.latency.device`` starts it as a process of its own, since what makes timings repeatable
+must be set before a process starts: huge pages for malloc and one OpenMP thread. Requests arrive
+on stdin and answers leave on stdout, one JSON object a line:
 
 * ``{"load": [{"bytes": n, "shape": [1, 3, 224, 224]}, ...]}`` followed by the models themselves;
   ``"path"`` instead of ``"bytes"`` names a file. Replaces what was loaded before.

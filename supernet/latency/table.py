@@ -61,7 +61,7 @@ class HeldOut:
 
 
 def device_name(found: Mapping[str, Any]) -> str:
-    """In words what ``supernet.device.describe`` says of a machine."""
+    """In words what ``supernet.latency.device.describe`` says of a machine."""
     return f"{found['cpu']}, onnxruntime {found['onnxruntime']}, {found['threads']} thread"
 
 

@@ -1,7 +1,7 @@
 """The latency of networks on this machine: measured whole, or predicted from a table.
 
 The protocol is that of research on noisy machines: a process of its own, one thread, batch 1,
-ONNX Runtime, round-robin visits (``supernet.measuring``).
+ONNX Runtime, round-robin visits (``supernet.latency.measuring``).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from supernet.archfile import write_atomic
-from supernet.device import Device, OnnxFile, Subject, ThisMachine, describe, subject_key
 from supernet.errors import UserError
-from supernet.measuring import NETWORKS, Bench, mean_times, to_npz
+from supernet.latency.build import FULL, QUICK, Effort, build, middle, plan
+from supernet.latency.device import Device, OnnxFile, Subject, ThisMachine, describe, subject_key
+from supernet.latency.measuring import NETWORKS, Bench, mean_times, to_npz
+from supernet.latency.table import VERSION, LatencyTable, canonical_json
 from supernet.parts import Part
 from supernet.progress import ProgressLines
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
-from supernet.table import VERSION, LatencyTable, canonical_json
-from supernet.table_build import FULL, QUICK, Effort, build, middle, plan
 
 __all__ = ["LatencyTable", "measure_onnx", "measure_specs", "table_for"]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 from scipy.stats import kendalltau
 
-from supernet.device import subject_key
 from supernet.errors import UserError
-from supernet.measuring import (
+from supernet.latency.device import subject_key
+from supernet.latency.measuring import (
     NETWORKS,
     PARTS,
     Bench,
@@ -24,10 +24,10 @@ from supernet.measuring import (
     estimate,
     mean_times,
 )
+from supernet.latency.table import Calibration, HeldOut, LatencyTable
 from supernet.parts import Part, parts, space_parts
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
-from supernet.table import Calibration, HeldOut, LatencyTable
 
 NETWORK_SHARE = 0.35
 """Of the time: two or more sessions of whole networks; the rest goes to the parts."""

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.device import Device, Subject, subject_key
+from supernet.latency.device import Device, Subject, subject_key
 
 _Item = TypeVar("_Item")
 _Runs = list[list[float]]

@@ -1,4 +1,4 @@
-"""This machine as a measuring device: the parent's side of ``supernet.timing``."""
+"""This machine as a measuring device: the parent's side of ``supernet.latency.timing``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from supernet.errors import UserError
-from supernet.onnx_graph import network_model, part_model
+from supernet.latency.onnx_graph import network_model, part_model
 from supernet.parts import Part
 from supernet.spec import NetSpec
 
@@ -77,7 +77,7 @@ class ThisMachine:
         # A file, not a pipe: nobody reads it unless the process dies.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "supernet.timing"],
+            [sys.executable, "-m", "supernet.latency.timing"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
             env=_environment(),
         )  # fmt: skip
