@@ -11,8 +11,8 @@ from search.finish import Candidate, Code
 from search.module import SearchModule
 from supernet.archfile import write_atomic
 from supernet.latency.cache import measure_specs
-from supernet.latency.device import describe
-from supernet.latency.table import device_name
+from supernet.latency.device import device_name
+from supernet.latency.onnxruntime_device import describe
 from supernet.measured import Measured
 
 

@@ -199,10 +199,11 @@ def _new_table(*headers: str) -> Table:
 
 
 def _table_line(path: str, table: LatencyTable) -> str:
-    held_out = table.held_out
+    validation = table.validation
     return (
-        f"latency: predicted for {table.device}, from {path}; mean error {held_out.mape:.1%}"
-        f" on {held_out.networks} measured networks\n"
+        f"latency: predicted for {table.device}, from {path}; mean error"
+        f" {validation.predicted.mape:.1%} on {validation.networks} measured networks, whose own"
+        f" noise is {validation.noise.floor:.1%}\n"
     )
 
 

@@ -2,7 +2,9 @@
 
 import random
 
-from supernet.latency.table import Calibration, HeldOut, LatencyTable
+from supernet.latency.correction import Correction, Times
+from supernet.latency.table import LatencyTable
+from supernet.latency.validation import Figures, Noise, Validation
 from supernet.parts import space_parts
 from supernet.space import MnasSpace
 
@@ -17,7 +19,18 @@ DIGITS = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=25
 def random_table(space, seed, machine=None):
     """A table whose times follow nothing but chance, so that no order of choices is a hint."""
     rng = random.Random(seed)
-    entries = {part.key: (1.0, rng.uniform(0.1, 1.0)) for part in space_parts(space)}
-    fingerprint = machine or {"cpu": "none", "onnxruntime": "0", "threads": 1}
-    held_out = HeldOut(10, 0.0, 1.0, 1.0, 0.0, 0.0)
-    return LatencyTable(fingerprint, entries, Calibration(0.0, 1.0, 0.0), held_out)
+    entries = {part.key: Times(1.0, rng.uniform(0.1, 1.0)) for part in space_parts(space)}
+    return plain_table(entries, machine or NOWHERE)
+
+
+NOWHERE = {
+    "backend": "none", "device": "none", "runtime": "none", "threads": 1, "precision": "fp32",
+    "clock": "cpu",
+}  # fmt: skip
+
+
+def plain_table(entries, machine, mape=0.0):
+    """A table that adds up the later times of ``entries``."""
+    predicted = Figures(mape, 1.0, 1.0, 1.0, 0.0)
+    validation = Validation(16, 4, predicted, Noise(0.0, 1.0, 1.0, 1.0))
+    return LatencyTable(machine, entries, Correction("scale", 0.0, {"later": 1.0}, {}), validation)

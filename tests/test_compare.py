@@ -11,10 +11,12 @@ import pytest
 from supernet.archfile import ArchFile, write_arch
 from supernet.command import main
 from supernet.cost import count
-from supernet.latency.table import Calibration, HeldOut, LatencyTable
+from supernet.latency.correction import Times
+from supernet.latency.table import LatencyTable
 from supernet.parts import parts
 from supernet.published import published
 from supernet.space import MnasSpace
+from tests.tables import NOWHERE, plain_table
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 SCALE = {"resolution": 16, "classes": 10, "stem_stride": 1}
@@ -37,10 +39,9 @@ def arch_file(tmp_path, found):
 def save_table(path, specs, fingerprint) -> LatencyTable:
     rng = random.Random(0)
     keys = sorted({part.key for spec in specs for part in parts(spec)})
-    entries = {key: (1.0, rng.uniform(0.1, 1.0)) for key in keys}
-    words = {"cpu": "[x] core", "onnxruntime": "0", "threads": 1, **fingerprint}
-    held_out = HeldOut(16, 0.045, 1.0, 1.0, 0.0, 0.0)
-    table = LatencyTable(words, entries, Calibration(0.0, 1.0, 0.0), held_out)
+    entries = {key: Times(1.0, rng.uniform(0.1, 1.0)) for key in keys}
+    words = {**NOWHERE, "device": "[x] core", "runtime": "onnxruntime 0", **fingerprint}
+    table = plain_table(entries, words, mape=0.045)
     table.save(path)
     return table
 

@@ -13,8 +13,8 @@ import pytest
 
 from supernet.arch import Arch
 from supernet.errors import UserError
-from supernet.latency.build import QUICK, middle, plan
-from supernet.latency.measuring import PARTS, Bench, Turns, estimate
+from supernet.latency.measuring import PARTS, Bench, Estimates, Limits, Turns
+from supernet.latency.plan import QUICK, middle, plan
 from supernet.parts import Head, Stem, parts, space_layers, space_parts
 from supernet.published import published_spec
 from supernet.space import MnasSpace
@@ -69,11 +69,11 @@ def test_a_network_has_two_ends_and_all_its_layers():
 
 
 def test_subjects_take_turns_with_the_reference_in_between():
-    device, rng = SyntheticDevice(), random.Random(0)
+    device = SyntheticDevice()
     subjects = space_parts(TINY)[:20]
+    bench = Bench(device, middle(TINY))
     turns = Turns(group_size=10, chunk=4)
-    bench = Bench(device, middle(TINY), rng)
-    session = bench.measure(subjects, turns, math.inf, 5, lambda _: None)
+    session = bench.measure("parts 0", subjects, turns, Limits(math.inf, 5))
     assert [len(load) for load in device.loads] == [11, 11]
     assert len(device.orders) == 10
     for order in device.orders:
@@ -85,26 +85,55 @@ def test_subjects_take_turns_with_the_reference_in_between():
 
 def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
     clock = itertools.count().__next__
-    bench = Bench(SyntheticDevice(), middle(TINY), random.Random(0), lambda: float(clock()))
     told = []
-    session = bench.measure(space_parts(TINY)[:4], PARTS, 1.0, 100, told.append)
+    bench = Bench(
+        SyntheticDevice(), middle(TINY), progress=told.append, clock=lambda: float(clock())
+    )
+    session = bench.measure("short", space_parts(TINY)[:4], PARTS, Limits(1.0, 100))
     assert session.groups[0].times.shape == (3, 4, 2)
-    assert sum(told) == pytest.approx(1.0)
-    session = bench.measure(space_parts(TINY)[:4], PARTS, 40.0, 100, told.append)
-    assert 3 < len(session.groups[0].times) < 40
-    assert sum(told) == pytest.approx(41.0)
+    assert sum(told) == pytest.approx(3.0)
+    session = bench.measure("long", space_parts(TINY)[:4], PARTS, Limits(40.0, 100))
+    assert len(session.groups[0].times) == 40
+    assert sum(told) == pytest.approx(43.0)
 
 
-def test_interruptions_and_a_slower_session_change_no_estimate_by_more_than_the_noise():
-    device = SyntheticDevice(noise=0.02, spikes=0.3)
-    bench = Bench(device, middle(TINY), random.Random(0))
+def test_a_loud_time_is_waited_out_and_does_not_count():
+    device, clock = SyntheticDevice(), itertools.count().__next__
+    bench = Bench(device, middle(TINY), clock=lambda: float(clock()))
+    bench.measure("quiet", space_parts(TINY)[:4], PARTS, Limits(20.0, 100))
+    device.slowness, visit = 1.5, device.visit
+
+    def until_it_is_quiet(order):
+        device.slowness = 1.5 if len(device.orders) < 32 else 1.0
+        return visit(order)
+
+    device.visit = until_it_is_quiet
+    session = bench.measure("loud", space_parts(TINY)[:4], PARTS, Limits(10.0, 100))
+    assert len(session.groups[0].times) == 15, "12 loud rounds, then 3 quiet ones"
+    mean = Estimates([session], bench.quiet_ms()).mean
+    for part in space_parts(TINY)[:4]:
+        assert mean(part.key).later == pytest.approx(1.2 * true_ms(part) + 0.03)
+
+
+def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
+    device = SyntheticDevice()
+    bench, limits = Bench(device, middle(TINY)), Limits(math.inf, 10)
     sessions = []
-    for slowness in (1.0, 1.5):
+    for number, slowness in enumerate((1.0, 1.5)):
         device.slowness = slowness
-        sessions.append(bench.measure(space_parts(TINY), PARTS, math.inf, 40, lambda _: None))
-    for times in estimate(sessions):
-        ratio = [times[p.key].later / (1.2 * true_ms(p) + 0.03) for p in space_parts(TINY)]
-        assert np.abs(np.array(ratio) / 1.25 - 1).max() < 0.05
+        sessions.append(bench.measure(f"parts {number}", space_parts(TINY), PARTS, limits))
+    mean = Estimates(sessions[1:], bench.quiet_ms()).mean
+    for part in space_parts(TINY):
+        assert mean(part.key).later == pytest.approx(1.2 * true_ms(part) + 0.03)
+
+
+def test_interruptions_change_no_estimate_by_more_than_the_noise():
+    device = SyntheticDevice(noise=0.02, spikes=0.3)
+    bench = Bench(device, middle(TINY))
+    session = bench.measure("parts 0", space_parts(TINY), PARTS, Limits(math.inf, 40))
+    mean = Estimates([session], bench.quiet_ms()).mean
+    ratio = [mean(p.key).later / (1.2 * true_ms(p) + 0.03) for p in space_parts(TINY)]
+    assert np.ptp(np.log(ratio)) < 0.06
 
 
 # --- the table --------------------------------------------------------------------------------
@@ -114,19 +143,19 @@ def test_an_additive_device_without_noise_is_predicted_exactly(table):
     for arch in (TINY.sample(random.Random(seed)) for seed in range(20)):
         spec = TINY.spec(arch)
         assert table.predict(spec) == pytest.approx(sum(map(true_ms, parts(spec))), rel=1e-6)
-    assert table.held_out.networks >= 10
-    assert table.held_out.mape < 1e-6
-    assert table.held_out.noise < 1e-12
-    assert table.held_out.within_10 == 1.0
-    assert table.held_out.kendall_tau == pytest.approx(1.0)
+    validation = table.validation
+    assert validation.networks >= 10
+    assert validation.predicted.mape < 1e-6
+    assert validation.noise.floor < 1e-4, "times are kept to 10 ns"
+    assert validation.predicted.within_5 == 1.0
+    assert validation.predicted.kendall_tau == pytest.approx(1.0)
 
 
 def test_a_noisy_device_is_predicted_within_its_noise(tmp_path):
-    device = SyntheticDevice(noise=0.05, spikes=0.2)
-    table = build(tmp_path, device)
-    assert 0 < table.held_out.noise < 0.05
-    assert table.held_out.mape < 0.05
-    assert table.held_out.kendall_tau > 0.8
+    table = build(tmp_path, SyntheticDevice(noise=0.05, spikes=0.2))
+    assert 0 < table.validation.noise.floor < 0.03
+    assert table.validation.own_error < 0.03
+    assert table.validation.predicted.kendall_tau > 0.8
 
 
 def test_held_out_networks_calibrate_nothing():
@@ -145,7 +174,7 @@ def test_prediction_is_ends_plus_layers(table):
 def test_references_can_be_predicted_and_other_networks_name_the_missing_layer(table, tmp_path):
     spec = published_spec("mobilenet_v2").scaled(resolution=32, classes=10)
     assert build(tmp_path, references=[spec]).predict(spec) > 0
-    with pytest.raises(UserError, match=r"holds no stem_k3_s2_o32_px32_relu6: .* references"):
+    with pytest.raises(UserError, match=r"holds no stem_k3_s2_o32_px32_relu6: .* published"):
         table.predict(spec)
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from supernet.archfile import read_arch
 from supernet.errors import UserError
-from supernet.latency.device import describe
+from supernet.latency.onnxruntime_device import describe
 from supernet.measured import Measured
 from tests.tables import random_table
 

@@ -8,10 +8,11 @@ import sys
 import pytest
 
 from supernet.errors import UserError
-from supernet.latency.build import middle
 from supernet.latency.cache import measure_onnx, measure_specs, table_for
-from supernet.latency.device import OnnxFile, ThisMachine
+from supernet.latency.device import OnnxFile
 from supernet.latency.measuring import NETWORKS, PARTS
+from supernet.latency.onnxruntime_device import ThisMachine
+from supernet.latency.plan import middle
 from supernet.published import published_spec
 from supernet.space import MnasSpace
 
@@ -27,14 +28,14 @@ def test_this_machine_builds_a_table_of_a_small_space(tmp_path):
     spec = middle(space)
     table = table_for(space, [spec], tmp_path, progress=False)
     assert table.predict(spec) > 0
-    assert table.held_out.networks >= 5
+    assert table.validation.networks >= 5
     assert all(len(times) == 2 and min(times) > 0 for times in table.entries.values())
 
 
 def test_networks_are_measured_in_the_order_they_come():
     small = published_spec("mnasnet_small").scaled(resolution=32, classes=10)
     large = published_spec("mnasnet_a1").scaled(resolution=32, classes=10)
-    first, second, third = measure_specs([large, small, large], sessions=1, visits=3)
+    first, second, third = measure_specs([large, small, large], sessions=1, rounds=3)
     assert first == third
     assert min(first, second) > 0
     assert measure_specs([]) == []
@@ -55,20 +56,20 @@ def test_a_network_file_is_measured(tmp_path):
 
     path = tmp_path / "net.onnx"
     path.write_bytes(network_model(middle(TINY)).SerializeToString())
-    assert measure_onnx(path, TINY.resolution, sessions=1, visits=3) > 0
+    assert measure_onnx(path, TINY.resolution, sessions=1, rounds=3) > 0
 
 
 def test_a_measuring_process_that_dies_is_reported():
     with ThisMachine() as device:
-        device._process.kill()
-        device._process.wait()
+        device.worker.process.kill()
+        device.worker.process.wait()
         with pytest.raises(UserError, match="ended with status -9: killed from outside"):
             device.load([middle(TINY)])
 
 
 def test_the_measuring_process_ends_with_its_parent():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "supernet.latency.timing"]
+    command = [sys.executable, "-m", "supernet.latency.onnxruntime_worker", "1"]
     done = subprocess.run(command, input=b"", env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
 

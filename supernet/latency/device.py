@@ -1,23 +1,19 @@
-"""This machine as a measuring device: the parent's side of ``supernet.latency.timing``."""
+"""Device: what loads subjects and times single runs of them."""
 
 from __future__ import annotations
 
-import json
-import os
+import dataclasses
+import hashlib
 import platform
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from supernet.errors import UserError
-from supernet.latency.onnx_graph import network_model, part_model
-from supernet.parts import Part
+from supernet.fields import read_as
+from supernet.parts import Body, Head, Part, Stem
 from supernet.spec import NetSpec
 
 
@@ -39,18 +35,76 @@ Subject = Part | NetSpec | OnnxFile
 
 
 class Device(Protocol):
-    """Loads subjects and times single runs of them."""
+    """Loads subjects and times single runs of them; leaving its context frees what it holds."""
+
+    def __enter__(self) -> Device:
+        """Return the device itself."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free what it holds, also in the middle of a visit."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a time depends on besides the network, as ``DESCRIPTION`` lists it."""
 
     def load(self, subjects: Sequence[Subject]) -> None:
         """Load subjects in place of those loaded before."""
 
-    def visit(self, order: Sequence[int], runs: int) -> list[list[float]]:
-        """Times in ms of ``runs`` runs in a row of each loaded subject of ``order``."""
+    def visit(self, order: Sequence[int]) -> list[list[float]]:
+        """Times in ms of a few runs in a row of each loaded subject of ``order``."""
+
+
+DESCRIPTION = ("backend", "device", "runtime", "threads", "precision", "clock")
+"""What a description says: backend's name, processor or phone, runtime with its version, threads,
+precision, and whether times are of the ``cpu`` or of the ``wall`` clock."""
+
+
+def device_name(description: Mapping[str, Any]) -> str:
+    """A description in words."""
+    threads = description["threads"]
+    more = [] if description["precision"] == "fp32" else [description["precision"]]
+    counted = [f"{threads} thread{'s' if threads > 1 else ''}"] if threads else []
+    return ", ".join([description["device"], description["runtime"], *counted, *more])
 
 
 def subject_key(subject: Subject) -> str:
     """The name under which a subject's times are kept."""
     return subject.to_json() if isinstance(subject, NetSpec) else subject.key
+
+
+def short_key(subject: Part | NetSpec) -> str:
+    """A name for a file that holds the subject."""
+    key = subject_key(subject)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return f"network_{digest}" if isinstance(subject, NetSpec) else f"{key}_{digest[:6]}"
+
+
+def input_shape(subject: Subject) -> tuple[int, int, int, int]:
+    """Batch, channels, height and width that a subject takes."""
+    if isinstance(subject, NetSpec | OnnxFile):
+        return (1, 3, subject.resolution, subject.resolution)
+    return (1, subject.inputs, subject.size, subject.size)
+
+
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Stem, Body, Head)}
+
+
+def to_plain(subject: Part | NetSpec) -> dict[str, Any]:
+    """A part or network as a JSON object, for another process."""
+    if isinstance(subject, NetSpec):
+        return {"network": subject.to_json()}
+    return {"part": type(subject).__name__, "fields": dataclasses.asdict(subject)}
+
+
+def from_plain(fields: Mapping[str, Any]) -> Part | NetSpec:
+    """The inverse of ``to_plain``."""
+    if "network" in fields:
+        return NetSpec.from_json(fields["network"])
+    return read_as(_KINDS[fields["part"]], fields["fields"])
 
 
 def cpu_model() -> str:
@@ -61,93 +115,12 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def describe() -> dict[str, Any]:
-    """What a measured time depends on besides the network."""
-    return {"cpu": cpu_model(), "onnxruntime": version("onnxruntime"), "threads": 1, "batch": 1}
+def refuse_file(subject: Subject, backend: str) -> Part | NetSpec:
+    """The subject, unless it is a file that only ONNX Runtime takes.
 
-
-class ThisMachine:
-    """ONNX Runtime on one thread of this machine, in a process of its own.
-
-    Use it as a context manager: leaving it, for whatever reason, ends the process.
+    Raises:
+        UserError: naming file and backend.
     """
-
-    def __init__(self) -> None:
-        """Start the measuring process."""
-        # A file, not a pipe: nobody reads it unless the process dies.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "supernet.latency.timing"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-            env=_environment(),
-        )  # fmt: skip
-
-    def __enter__(self) -> ThisMachine:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the measuring process, also in the middle of a visit."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-    def load(self, subjects: Sequence[Subject]) -> None:
-        """Load subjects in place of those loaded before.
-
-        Raises:
-            UserError: when a file is no network or the memory does not suffice.
-        """
-        models = [_model(subject) for subject in subjects]
-        header = {"load": [entry for entry, _ in models]}
-        self._ask(header, b"".join(content for _, content in models))
-
-    def visit(self, order: Sequence[int], runs: int) -> list[list[float]]:
-        """Times in ms of ``runs`` runs in a row of each loaded subject of ``order``."""
-        return self._ask({"visit": list(order), "runs": runs}, b"")
-
-    def _ask(self, header: dict[str, Any], content: bytes) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(header).encode() + b"\n" + content)
-            self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            raise UserError(
-                f"the measuring process ended with status {self._process.wait()}: {self._reason()}"
-            ) from None
-
-    def _reason(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "killed from outside, perhaps for want of memory"
-
-
-def _environment() -> dict[str, str]:
-    tunables = [os.environ.get("GLIBC_TUNABLES"), "glibc.malloc.hugetlb=1"]
-    return {
-        **os.environ,
-        "GLIBC_TUNABLES": ":".join(filter(None, tunables)),
-        "OMP_NUM_THREADS": "1",
-        # The child must find the package wherever this process found it.
-        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-    }
-
-
-def _model(subject: Subject) -> tuple[dict[str, Any], bytes]:
-    """A subject's entry in a load request, and its bytes."""
     if isinstance(subject, OnnxFile):
-        shape = (1, 3, subject.resolution, subject.resolution)
-        return {"path": str(subject.path), "shape": shape}, b""
-    if isinstance(subject, NetSpec):
-        content = network_model(subject).SerializeToString()
-        return {"bytes": len(content), "shape": (1, 3, *[subject.resolution] * 2)}, content
-    content = part_model(subject).SerializeToString()
-    shape = (1, subject.inputs, subject.size, subject.size)
-    return {"bytes": len(content), "shape": shape}, content
+        raise UserError(f"{backend} cannot run {subject.path}: measure it with onnxruntime")
+    return subject

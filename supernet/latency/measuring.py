@@ -1,44 +1,49 @@
 """How subjects are timed: round-robin, never in one block, with a reference in between.
 
-A machine's speed drifts: it warms up, and neighbours come and go. So subjects are loaded in random
-groups and visited in turns, in a new order each turn; every few visits the reference network runs,
-and a session's times are scaled by how fast the reference ran meanwhile. (Measured in
-four builds on a busy machine: networks of two sessions differ by 3.6 % this way, by 4.0 % unscaled
-and by 4.8 % when each group is scaled by its own few runs of the reference.)
+A shared machine has quiet and loud times: for seconds or minutes a neighbour takes half of what a
+core can do, and not the same half from every layer. So subjects are loaded in random groups and
+visited in turns, in a new order each turn; every few visits the reference network runs, and only
+the rounds in which it was about as fast as it ever is count. Loading anew moves a network's data
+in memory, which changes its time by some percent, so there are several sessions.
+
+Measured at 32 px on a shared machine of two cores (280 networks and 1,982 parts, 7 sessions): the
+mean of half of the sessions differs from that of the other half by 2 * 0.9 % for networks and
+2 * 0.7 % for parts; 2 * 1.1 % and 2 * 3.6 % when all rounds of a group count and are scaled by its
+runs of the reference, 2 * 5 % and 2 * 4 % unscaled.
 """
 
 from __future__ import annotations
 
-import io
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from supernet.latency.correction import Times
 from supernet.latency.device import Device, Subject, subject_key
+from supernet.latency.journal import Round, Rounds
 
 _Item = TypeVar("_Item")
 _Runs = list[list[float]]
 
-QUANTILE = 0.2
-"""Of the times of all visits: noise only ever adds time. A lower one lets outliers in (measured:
-the minimum of the first runs repeats within 18 %, this quantile within 1.4 %)."""
-RUNS = 2
-"""Runs in a row on each visit: the first finds the caches cold, the others warm."""
-MIN_VISITS = 3
-
-
-class Times(NamedTuple):
-    """Milliseconds of one run."""
-
-    first: float
-    """With other networks' data in the caches."""
-    later: float
-    """Straight after a run of the same."""
+QUANTILE = 0.15
+"""Of the times of the rounds that count: noise only ever adds time, but the least is an outlier."""
+QUIET = 0.1
+"""Quantile of the reference's times that shows how fast it is on a quiet machine."""
+TOLERANCE = 0.15
+"""By how much more than that the reference may take in a round that counts; loading it anew alone
+changes its time by 3 %."""
+SCALE = 0.5
+"""Exponent of the reference's remaining slowness by which times are scaled: half of it is its
+own noise."""
+MIN_ROUNDS = 3
+"""Of each group, however little time there is; a session of fewer quiet ones does not count."""
+PATIENCE = 3.0
+"""Times its share of the seconds that a group may wait for them."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,40 @@ class Group:
 
     keys: tuple[str, ...]
     times: NDArray[np.float64]
-    """(visits, subjects, runs), ms."""
+    """(rounds, subjects, runs), ms."""
     reference: NDArray[np.float64]
-    """(visits, chunks, runs), ms."""
+    """(rounds, chunks, runs), ms."""
 
-    def estimates(self) -> Iterator[tuple[str, Times]]:
-        """Each subject's times."""
-        first = np.quantile(self.times[..., 0], QUANTILE, axis=0)
-        later = np.quantile(self.times[..., 1:], QUANTILE, axis=(0, 2))
-        yield from zip(self.keys, map(Times, first.tolist(), later.tolist()), strict=True)
+    def log_times(self, quiet_ms: float) -> tuple[NDArray[np.float64], bool]:
+        """Logarithms (subjects, 2) of first and later times in ms, and whether it was quiet.
+
+        Args:
+            quiet_ms: what the reference takes on a quiet machine.
+        """
+        counts = _is_quiet(self.reference, quiet_ms)
+        quiet = bool(counts.sum() >= MIN_ROUNDS)
+        times, reference = self.times, self.reference
+        if quiet:
+            times, reference = times[counts], reference[counts]
+        first = np.quantile(times[..., 0], QUANTILE, axis=0)
+        later = np.quantile(_later(times), QUANTILE, axis=(0, 2))
+        slowness = np.log(np.quantile(_later(reference), QUANTILE) / quiet_ms)
+        return np.log([first, later]).T - (SCALE if quiet else 1.0) * slowness, quiet
+
+
+def _later(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The runs after the first, if there are any."""
+    return times[..., 1:] if times.shape[-1] > 1 else times
+
+
+def _of_rounds(reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The reference's time in each round; its median, for a single interruption is not loud."""
+    return np.median(_later(reference), axis=(1, 2))
+
+
+def _is_quiet(reference: NDArray[np.float64], quiet_ms: float) -> NDArray[np.bool_]:
+    """For each round whether the reference (rounds, chunks, runs) was about as fast as ever."""
+    return _of_rounds(reference) <= quiet_ms * (1 + TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -64,47 +94,40 @@ class Session:
 
     groups: list[Group]
 
-    @property
-    def reference_ms(self) -> float:
-        """How fast the reference ran meanwhile."""
-        runs = [group.reference[..., 1:].ravel() for group in self.groups]
-        return float(np.quantile(np.concatenate(runs), QUANTILE))
 
-    def estimates(self, reference_ms: float) -> dict[str, Times]:
-        """Each subject's times on a machine that runs the reference in ``reference_ms``."""
-        scale = reference_ms / self.reference_ms
-        return {
-            key: Times(first * scale, later * scale)
-            for group in self.groups
-            for key, (first, later) in group.estimates()
-        }
+def quiet_ms(references: Iterable[NDArray[np.float64]]) -> float:
+    """What the reference takes on the quiet machine, from its runs (rounds, chunks, runs)."""
+    return float(np.quantile(np.concatenate(list(map(_of_rounds, references))), QUIET))
 
 
-def estimate(sessions: Sequence[Session]) -> list[dict[str, Times]]:
-    """Each session's times, scaled to the usual speed of the machine."""
-    usual = float(np.median([session.reference_ms for session in sessions]))
-    return [session.estimates(usual) for session in sessions]
+class Estimates:
+    """The times of some subjects in several sessions.
 
+    Args:
+        sessions: each over the same subjects.
+        reference_ms: what the reference takes on the quiet machine.
+    """
 
-def mean_times(sessions: Sequence[Session]) -> dict[str, Times]:
-    """For each subject the geometric mean of its times in all sessions."""
-    found = estimate(sessions)
-    return {
-        key: Times(*np.exp(np.mean([np.log(times[key]) for times in found], axis=0)).tolist())
-        for key in found[0]
-    }
+    def __init__(self, sessions: Sequence[Session], reference_ms: float) -> None:
+        keys = [key for group in sessions[0].groups for key in group.keys]
+        self.places = {key: place for place, key in enumerate(keys)}
+        self.logs = np.empty((len(sessions), len(keys), 2))
+        quiet = np.empty((len(sessions), len(keys)), bool)
+        for number, session in enumerate(sessions):
+            for group in session.groups:
+                places = [self.places[key] for key in group.keys]
+                self.logs[number, places], quiet[number, places] = group.log_times(reference_ms)
+        # Loud sessions are better than a single quiet one, in which nothing shows its noise.
+        enough = quiet.sum(0) >= min(2, len(sessions))
+        self.logs[~quiet & enough] = np.nan
 
+    def log_ms(self, keys: Sequence[str]) -> NDArray[np.float64]:
+        """Logarithms (sessions, subjects) of later times in ms; NaN where it was loud."""
+        return self.logs[:, [self.places[key] for key in keys], 1]
 
-def to_npz(sessions: Sequence[Session]) -> bytes:
-    """The raw times as a NumPy archive: keys_0, times_0, reference_0, keys_1... by group."""
-    arrays = {}
-    for number, group in enumerate(group for session in sessions for group in session.groups):
-        arrays[f"keys_{number}"] = np.array(group.keys)
-        arrays[f"times_{number}"] = group.times.astype(np.float32)
-        arrays[f"reference_{number}"] = group.reference.astype(np.float32)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
-    return stream.getvalue()
+    def mean(self, key: str) -> Times:
+        """Geometric mean of a subject's times over all quiet sessions."""
+        return Times(*np.exp(np.nanmean(self.logs[:, self.places[key]], axis=0)).tolist())
 
 
 @dataclass(frozen=True)
@@ -121,7 +144,20 @@ PARTS = Turns(group_size=256, chunk=32)
 NETWORKS = Turns(group_size=16, chunk=8)
 
 Progress = Callable[[float], None]
-"""Told each time of how many more of the allotted seconds are over."""
+"""Told each time of how many more seconds were spent."""
+
+
+class Limits(NamedTuple):
+    """How long one pass over subjects may take."""
+
+    seconds: float
+    """To aim at; each group still gets ``MIN_ROUNDS``."""
+    rounds: int
+    """At most, however many seconds are left."""
+
+
+def no_progress(seconds: float) -> None:
+    """Tell nobody."""
 
 
 @dataclass
@@ -130,54 +166,75 @@ class Bench:
 
     device: Device
     reference: Subject
-    rng: random.Random
+    rounds: Rounds = field(default_factory=Rounds)
+    """Those found in it are not measured again."""
+    progress: Progress = no_progress
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 
     def measure(
-        self,
-        subjects: Sequence[Subject],
-        turns: Turns,
-        seconds: float,
-        max_visits: int,
-        progress: Progress,
+        self, name: str, subjects: Sequence[Subject], turns: Turns, limits: Limits
     ) -> Session:
-        """Visit all subjects in random groups.
+        """Visit all subjects in random groups; which and in what order follows from ``name``.
 
         Args:
+            name: of the pass, such as ``networks-0``.
             subjects: what to time.
             turns: how to visit them.
-            seconds: to spend; each group still gets ``MIN_VISITS`` when they do not suffice.
-            max_visits: of each subject, however many seconds are left.
-            progress: told of seconds that are over, ``seconds`` in all.
+            limits: on the time.
         """
-        start, told = self.clock(), 0.0
+        rng, spent = random.Random(name), 0.0
         measured: list[Group] = []
-        groups = list(_groups(self.rng.sample(subjects, len(subjects)), turns.group_size))
+        groups = list(_groups(rng.sample(subjects, len(subjects)), turns.group_size))
         for number, group in enumerate(groups):
-            now = self.clock()
-            deadline = now + (start + seconds - now) / (len(groups) - number)
-            self.device.load([self.reference, *group])
-            visits: list[tuple[_Runs, _Runs]] = []
-            while len(visits) < max_visits:
-                if len(visits) >= MIN_VISITS and self.clock() >= deadline:
-                    break
-                visits.append(self._visit(len(group), turns.chunk))
-                spent = min(seconds, self.clock() - start)
-                progress(spent - told)
-                told = spent
-            times, reference = zip(*visits, strict=True)
+            share = (limits.seconds - spent) / (len(groups) - number)
+            rounds = self._group(f"{name}.{number}", group, turns, Limits(share, limits.rounds))
+            spent += sum(one.seconds for one in rounds)
             keys = tuple(map(subject_key, group))
+            times, reference, _ = zip(*rounds, strict=True)
             measured.append(Group(keys, np.array(times), np.array(reference)))
-        progress(seconds - told)
         return Session(measured)
 
-    def _visit(self, num_subjects: int, chunk: int) -> tuple[_Runs, _Runs]:
+    def _group(
+        self, name: str, group: Sequence[Subject], turns: Turns, limits: Limits
+    ) -> list[Round]:
+        """All rounds of one group, of which some may have been measured before."""
+        known, keys = self.rounds.of(name), list(map(subject_key, group))
+        rng, loaded = random.Random(f"{name} {len(known)}"), False
+        while not self._is_over(known, limits):
+            start = self.clock()
+            if not loaded:
+                self.device.load([self.reference, *group])
+                loaded = True
+            times, reference = self._visit(rng, len(group), turns.chunk)
+            one = Round(times, reference, self.clock() - start)
+            self.rounds.add(name, keys, one)
+            self.progress(one.seconds)
+        return known
+
+    def _is_over(self, rounds: Sequence[Round], limits: Limits) -> bool:
+        if not MIN_ROUNDS <= len(rounds) < limits.rounds:
+            return len(rounds) >= MIN_ROUNDS
+        spent = sum(one.seconds for one in rounds)
+        if not limits.seconds <= spent < limits.seconds * PATIENCE:
+            return spent >= limits.seconds
+        reference = np.array([one.reference for one in rounds])
+        return bool(_is_quiet(reference, self.quiet_ms()).sum() >= MIN_ROUNDS)
+
+    def quiet_ms(self) -> float:
+        """What the reference takes on the quiet machine, by all rounds so far."""
+        return quiet_ms(
+            np.array([one.reference for one in group])
+            for group in self.rounds.groups.values()
+            if group
+        )
+
+    def _visit(self, rng: random.Random, num_subjects: int, chunk: int) -> tuple[_Runs, _Runs]:
         """Visit every loaded subject once, in random order; number 0 is the reference."""
         order: list[int] = []
-        for numbers in _groups(self.rng.sample(range(1, num_subjects + 1), num_subjects), chunk):
+        for numbers in _groups(rng.sample(range(1, num_subjects + 1), num_subjects), chunk):
             order += [0, *numbers]
-        answers = self.device.visit(order, RUNS)
+        answers = self.device.visit(order)
         times: _Runs = [[] for _ in range(num_subjects)]
         reference: _Runs = []
         for number, runs in zip(order, answers, strict=True):

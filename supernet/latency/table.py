@@ -14,70 +14,50 @@ from typing import Any
 
 from supernet.archfile import write_atomic
 from supernet.errors import UserError
-from supernet.parts import Body, Part, ends
+from supernet.fields import read_as, typed
+from supernet.latency.correction import Correction, Times
+from supernet.latency.device import DESCRIPTION, device_name
+from supernet.latency.validation import Figures, Noise, Validation
+from supernet.parts import Body, Part, ends, space_parts
+from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 from supernet.stage import Layer
 
 FORMAT = "mnasnet-latency-table"
-VERSION = 1
+VERSION = 2
+BUILD = "python -m supernet.latency build --space YAML --out FILE"
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Turns the times of a part alone into its share of a network's time.
+class MeasuredNetwork:
+    """A whole network that the table was fitted to or judged by."""
 
-    A part that runs alone converts the layout of its input and output and pays a call, which a
-    network pays once; and its weights lie in a cache where a network's may not. So its share is
-    ``first * t_first + later * t_later + part``, fitted to whole networks.
-    """
+    spec: NetSpec
+    log_ms: tuple[float, ...]
+    """Logarithms of ms, one for each quiet session."""
+    calibrates: bool
+    """Whether the correction was fitted to it; else it judged the table."""
 
-    first: float
-    """Weight of the run that finds the caches cold."""
-    later: float
-    """Weight of the runs that find them warm."""
-    part: float
-    """Added for each part, in ms; mostly negative."""
-
-    def share(self, first: float, later: float) -> float:
-        """Share in ms of a part that takes these times alone, in ms."""
-        return max(0.0, self.first * first + self.later * later + self.part)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How well the table predicts networks of the space that did not calibrate it."""
-
-    networks: int
-    mape: float
-    """Mean absolute relative error."""
-    within_10: float
-    """Share of the networks whose error is at most 10 %."""
-    kendall_tau: float
-    bias: float
-    """Mean relative error."""
-    noise: float
-    """Mean absolute relative difference of two measurements of the same network, minutes or
-    seconds apart: no error below it means anything."""
-
-
-def device_name(found: Mapping[str, Any]) -> str:
-    """In words what ``supernet.latency.device.describe`` says of a machine."""
-    return f"{found['cpu']}, onnxruntime {found['onnxruntime']}, {found['threads']} thread"
+    @property
+    def ms(self) -> float:
+        """Geometric mean of the sessions."""
+        return math.exp(math.fsum(self.log_ms) / len(self.log_ms))
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Predicts the latency of a network as the sum of its parts' times.
+    """Predicts the latency of a network as the sum of its parts' shares.
 
-    Additivity is checked on whole networks each time a table is built (``held_out``).
+    Additivity is checked on whole networks each time a table is built (``validation``).
     """
 
     fingerprint: Mapping[str, Any]
-    """What was measured on what: device, runtime, space settings, effort."""
-    entries: Mapping[str, tuple[float, float]]
+    """What was measured on what: device, runtime, space, effort, date and command."""
+    entries: Mapping[str, Times]
     """For each part that runs alone, ms of a first and of a later run."""
-    calibration: Calibration
-    held_out: HeldOut
+    correction: Correction
+    validation: Validation
+    networks: tuple[MeasuredNetwork, ...] = ()
 
     unit = "ms"
 
@@ -88,12 +68,13 @@ class LatencyTable:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the content."""
-        return hashlib.sha256(canonical_json(self._fields()).encode()).hexdigest()
+        """SHA-256 of all that predictions follow from."""
+        fields = {name: self._fields[name] for name in ("fingerprint", "correction", "entries")}
+        return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
 
     @cached_property
-    def _shares(self) -> dict[str, float]:
-        return {key: self.calibration.share(*times) for key, times in self.entries.items()}
+    def _shares(self) -> dict[Part, float]:
+        return {}
 
     def part_ms(self, part: Part) -> float:
         """A part's share of a network's latency, in ms.
@@ -101,13 +82,16 @@ class LatencyTable:
         Raises:
             UserError: when the part was not measured.
         """
-        try:
-            return self._shares[part.key]
-        except KeyError:
-            raise UserError(
-                f"the latency table holds no {part.key}: the network lies outside the space it was"
-                " built for; build one with this network among its references"
-            ) from None
+        share = self._shares.get(part)
+        if share is None:
+            if part.key not in self.entries:
+                raise UserError(
+                    f"the latency table holds no {part.key}: the network lies outside the space"
+                    f" that it was built for; `{BUILD}` measures a space and the published networks"
+                )
+            share = self.correction.share(part, self.entries[part.key])
+            self._shares[part] = share
+        return share
 
     def layer_cost(self, layer: Layer, activation: str) -> float:
         """Share of one layer of a stage, in ms."""
@@ -118,7 +102,7 @@ class LatencyTable:
         return sum(self.part_ms(part) for part in ends(spec))
 
     def predict(self, spec: NetSpec) -> float:
-        """Latency of one image on one thread, in ms.
+        """Latency of one image, in ms.
 
         Raises:
             UserError: naming the layer that was not measured.
@@ -126,14 +110,36 @@ class LatencyTable:
         layers = (self.layer_cost(layer, spec.activation) for layer in spec.layers())
         return self.ends_cost(spec) + sum(layers)
 
+    def check_covers(self, space: MnasSpace) -> None:
+        """Refuse a space of which a layer was not measured.
+
+        Raises:
+            UserError: naming how many, the first of them, and the command that measures them.
+        """
+        needed = space_parts(space)
+        missing = [part.key for part in needed if part.key not in self.entries]
+        if not missing:
+            return
+        built = self.fingerprint.get("space")
+        other = ""
+        if isinstance(built, dict) and built.get("resolution") != space.resolution:
+            other = f", for it was built at {built.get('resolution')} px, not {space.resolution}"
+        raise UserError(
+            f"the latency table lacks {len(missing)} of the {len(needed)} parts of this space, the"
+            f" first is {missing[0]}{other}: measure them with `{BUILD} --resolution"
+            f" {space.resolution} --classes {space.classes} --stem-stride {space.stem_stride}`"
+        )
+
+    @cached_property
     def _fields(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "version": VERSION,
             "unit": self.unit,
             "fingerprint": dict(self.fingerprint),
-            "calibration": dataclasses.asdict(self.calibration),
-            "held_out": dataclasses.asdict(self.held_out),
+            "correction": dataclasses.asdict(self.correction),
+            "validation": dataclasses.asdict(self.validation),
+            "networks": [dataclasses.asdict(network) for network in self.networks],
             "entries": {key: list(times) for key, times in sorted(self.entries.items())},
         }
 
@@ -143,7 +149,17 @@ class LatencyTable:
         Raises:
             UserError: when the file cannot be written.
         """
-        write_atomic(path, (json.dumps(self._fields(), indent=1, allow_nan=False) + "\n").encode())
+        lists = ("networks", "entries")
+        head = {name: value for name, value in self._fields.items() if name not in lists}
+        text = json.dumps(head, indent=1, allow_nan=False)[:-2]
+        # A line for each network and entry, where indentation would take thirty.
+        networks = ",\n".join("  " + canonical_json(one) for one in self._fields["networks"])
+        entries = ",\n".join(
+            f"  {json.dumps(key)}: {json.dumps(times)}"
+            for key, times in self._fields["entries"].items()
+        )
+        text += f',\n "networks": [\n{networks}\n ],\n "entries": {{\n{entries}\n }}\n}}\n'
+        write_atomic(path, text.encode())
 
     @staticmethod
     def load(path: str | Path) -> LatencyTable:
@@ -174,26 +190,54 @@ def _read_table(fields: dict[str, Any]) -> LatencyTable:
         if fields.get(name) != expected:
             raise UserError(f"{name} is {fields.get(name)!r}, expected {expected!r}")
     fingerprint = dict(fields["fingerprint"])
-    for name in ("cpu", "onnxruntime", "threads"):
+    for name in DESCRIPTION:
         if name not in fingerprint:
             raise UserError(f"fingerprint lacks {name}")
+    correction = fields["correction"]
     return LatencyTable(
         fingerprint=fingerprint,
         entries={key: _times(key, value) for key, value in fields["entries"].items()},
-        calibration=Calibration(**_numbers("calibration", fields["calibration"])),
-        held_out=HeldOut(**_numbers("held_out", fields["held_out"])),
+        correction=Correction(
+            form=typed("correction.form", correction["form"], str),
+            strength=typed("correction.strength", correction["strength"], float),
+            weights=_numbers("correction.weights", correction["weights"]),
+            errors=_numbers("correction.errors", correction["errors"]),
+        ),
+        validation=_validation(fields["validation"]),
+        networks=tuple(map(_network, fields["networks"])),
     )
 
 
-def _numbers(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _validation(fields: dict[str, Any]) -> Validation:
+    return Validation(
+        networks=typed("validation.networks", fields["networks"], int),
+        sessions=typed("validation.sessions", fields["sessions"], int),
+        predicted=read_as(Figures, fields["predicted"], "validation.predicted."),
+        noise=read_as(Noise, fields["noise"], "validation.noise."),
+        baselines={
+            name: read_as(Figures, value, f"validation.baselines.{name}.")
+            for name, value in fields["baselines"].items()
+        },
+    )
+
+
+def _network(fields: dict[str, Any]) -> MeasuredNetwork:
+    return MeasuredNetwork(
+        spec=NetSpec.from_dict(fields["spec"]),
+        log_ms=tuple(_numbers("networks.log_ms", dict(enumerate(fields["log_ms"]))).values()),
+        calibrates=typed("networks.calibrates", fields["calibrates"], bool),
+    )
+
+
+def _numbers(name: str, fields: dict[Any, Any]) -> dict[Any, float]:
     for key, value in fields.items():
-        if isinstance(value, bool) or not math.isfinite(value):
+        if type(value) not in (int, float) or not math.isfinite(value):
             raise UserError(f"{name}.{key} is {value!r}, it must be a finite number")
     return fields
 
 
-def _times(key: str, values: list[float]) -> tuple[float, float]:
+def _times(key: str, values: list[float]) -> Times:
     first, later = values
     if not (0 < first < math.inf and 0 < later < math.inf):
         raise UserError(f"the times of {key} are {values}, they must be two positive numbers")
-    return first, later
+    return Times(first, later)

@@ -1,0 +1,160 @@
+"""Rounds: the raw times of a build, kept round by round, so that a killed one loses nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from supernet.errors import UserError
+
+FORMAT = "mnasnet-latency-times"
+VERSION = 1
+DECIMALS = 5
+"""Of a time in ms: 10 ns, below what any clock here tells apart."""
+
+
+class Round(NamedTuple):
+    """One visit of each subject of a group, and of the reference in between."""
+
+    times: list[list[float]]
+    """(subjects, runs), ms."""
+    reference: list[list[float]]
+    """(chunks, runs), ms."""
+    seconds: float
+    """What it took, with the loading before it if there was one."""
+
+
+class Rounds:
+    """Rounds by the name of their group, in memory."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.groups: dict[str, list[Round]] = {}
+
+    def of(self, group: str) -> list[Round]:
+        """The rounds of a group so far."""
+        return self.groups.setdefault(group, [])
+
+    def add(self, group: str, keys: Sequence[str], one: Round) -> None:
+        """Keep a further round of a group of subjects."""
+        self.of(group).append(one)
+
+    @property
+    def seconds(self) -> float:
+        """What all rounds took."""
+        return sum(one.seconds for rounds in self.groups.values() for one in rounds)
+
+
+class Journal(Rounds):
+    """Rounds that are also lines of a file; opened again, it holds all that were finished.
+
+    The file holds one JSON object a line: first what is measured on what, then for each group its
+    keys before its first round, and the rounds. Use it as a context manager.
+
+    Args:
+        path: of the file; its folder is made.
+        plan: what is measured on what, as JSON gives it back. A file of another plan is refused.
+
+    Raises:
+        UserError: when the file belongs to another build, is broken or is being written.
+    """
+
+    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.path, self.plan = path, dict(plan)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            self._lock()
+            self._read()
+        except UserError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Journal:
+        """Return the journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file and release it."""
+        self._file.close()
+
+    def add(self, group: str, keys: Sequence[str], one: Round) -> None:
+        """Keep a further round; it survives whatever ends the process after this."""
+        if not self.of(group):
+            self._write({"group": group, "keys": list(keys)})
+        self._write(
+            {
+                "group": group,
+                "seconds": round(one.seconds, 3),
+                "reference": _rounded(one.reference),
+                "times": _rounded(one.times),
+            }
+        )
+        super().add(group, keys, one)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is measuring into {self.path}: wait for it, or name another file"
+            ) from None
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        whole = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):  # a kill cut it short: the round was not finished
+                break
+            self._read_line(number, line)
+            whole += len(line)
+        self._file.truncate(whole)
+        if whole == 0:
+            self._write({"format": FORMAT, "version": VERSION, "plan": self.plan})
+
+    def _read_line(self, number: int, line: bytes) -> None:
+        try:
+            fields = json.loads(line)
+            if number == 1:
+                self._check(fields)
+            elif "times" in fields:
+                one = Round(fields["times"], fields["reference"], float(fields["seconds"]))
+                self.of(fields["group"]).append(one)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error) if isinstance(error, UserError) else "it is broken"
+            raise UserError(
+                f"line {number} of {self.path}: {reason}; move the file away to measure anew, or"
+                " name another file"
+            ) from None
+
+    def _check(self, fields: dict[str, Any]) -> None:
+        if (fields.get("format"), fields.get("version")) != (FORMAT, VERSION):
+            raise UserError("these are no times of this version")
+        for name, value in self.plan.items():
+            if fields["plan"].get(name) != value:
+                raise UserError(
+                    f"it is of a build with another {name}:"
+                    f" {json.dumps(fields['plan'].get(name))[:150]}, not {json.dumps(value)[:150]}"
+                )
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        line = json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; what was measured before is kept:"
+                " make room, then run the same command again"
+            ) from None
+
+
+def _rounded(times: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [[round(ms, DECIMALS) for ms in runs] for runs in times]

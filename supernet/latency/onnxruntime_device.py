@@ -1,0 +1,81 @@
+"""ONNX Runtime on this machine's CPU, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any
+
+from supernet.latency.device import OnnxFile, Subject, cpu_model, input_shape
+from supernet.latency.onnx_graph import model_of
+from supernet.latency.serve import clock_of
+from supernet.latency.worker import Worker
+
+RUNS = 2
+"""In a row on each visit: the first finds the caches cold, the other warm."""
+
+
+def describe(threads: int = 1, precision: str = "fp32") -> dict[str, Any]:
+    """What a time of this machine depends on besides the network."""
+    return {
+        "backend": "onnxruntime",
+        "device": cpu_model(),
+        "runtime": f"onnxruntime {version('onnxruntime')}",
+        "threads": threads,
+        "precision": precision,
+        "clock": clock_of(threads),
+    }
+
+
+class ThisMachine:
+    """ONNX Runtime on this machine; a context manager that ends its process.
+
+    Args:
+        threads: that compute one network.
+        precision: ``fp32``, or ``int8`` for graphs with quantised convolutions.
+    """
+
+    def __init__(self, threads: int = 1, precision: str = "fp32") -> None:
+        self.threads, self.precision = threads, precision
+        self.worker = Worker("supernet.latency.onnxruntime_worker", [str(threads)], threads)
+
+    def __enter__(self) -> ThisMachine:
+        """Return the device itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the measuring process, also in the middle of a visit."""
+        self.worker.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What a time depends on besides the network."""
+        return describe(self.threads, self.precision)
+
+    def load(self, subjects: Sequence[Subject]) -> None:
+        """Load subjects in place of those loaded before.
+
+        Raises:
+            UserError: when a file is no network or the memory does not suffice.
+        """
+        models = [self._model(subject) for subject in subjects]
+        self.worker.ask(
+            {"load": [entry for entry, _ in models]}, b"".join(content for _, content in models)
+        )
+
+    def visit(self, order: Sequence[int]) -> list[list[float]]:
+        """Times in ms of ``RUNS`` runs in a row of each loaded subject of ``order``."""
+        return self.worker.ask({"visit": list(order), "runs": RUNS})
+
+    def _model(self, subject: Subject) -> tuple[dict[str, Any], bytes]:
+        """A subject's entry in a load request, and its bytes."""
+        shape = input_shape(subject)
+        if isinstance(subject, OnnxFile):
+            return {"path": str(subject.path), "shape": shape}, b""
+        content = model_of(subject).SerializeToString()
+        return {"bytes": len(content), "shape": shape}, content
