@@ -190,11 +190,6 @@ class _Graph:
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
 
-def model_of(subject: Part | NetSpec) -> onnx.ModelProto:
-    """The graph of a part alone or of a whole network, with made-up weights, for batch 1."""
-    return network_model(subject) if isinstance(subject, NetSpec) else part_model(subject)
-
-
 def part_model(part: Part) -> onnx.ModelProto:
     """The graph of one part alone, with made-up weights, for batch 1."""
     if isinstance(part, Body):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from types import TracebackType
 from typing import Any
 
 from supernet.latency.device import OnnxFile, Subject, cpu_model, input_shape
-from supernet.latency.onnx_graph import model_of
+from supernet.latency.onnx_int8 import model_of
 from supernet.latency.serve import clock_of
-from supernet.latency.worker import Worker
-
-RUNS = 2
-"""In a row on each visit: the first finds the caches cold, the other warm."""
+from supernet.latency.worker import Worker, WorkerDevice
 
 
 def describe(threads: int = 1, precision: str = "fp32") -> dict[str, Any]:
@@ -28,7 +24,7 @@ def describe(threads: int = 1, precision: str = "fp32") -> dict[str, Any]:
     }
 
 
-class ThisMachine:
+class ThisMachine(WorkerDevice):
     """ONNX Runtime on this machine; a context manager that ends its process.
 
     Args:
@@ -38,20 +34,7 @@ class ThisMachine:
 
     def __init__(self, threads: int = 1, precision: str = "fp32") -> None:
         self.threads, self.precision = threads, precision
-        self.worker = Worker("supernet.latency.onnxruntime_worker", [str(threads)], threads)
-
-    def __enter__(self) -> ThisMachine:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the measuring process, also in the middle of a visit."""
-        self.worker.close()
+        super().__init__(Worker("supernet.latency.onnxruntime_worker", [str(threads)], threads))
 
     def describe(self) -> dict[str, Any]:
         """What a time depends on besides the network."""
@@ -68,14 +51,10 @@ class ThisMachine:
             {"load": [entry for entry, _ in models]}, b"".join(content for _, content in models)
         )
 
-    def visit(self, order: Sequence[int]) -> list[list[float]]:
-        """Times in ms of ``RUNS`` runs in a row of each loaded subject of ``order``."""
-        return self.worker.ask({"visit": list(order), "runs": RUNS})
-
     def _model(self, subject: Subject) -> tuple[dict[str, Any], bytes]:
         """A subject's entry in a load request, and its bytes."""
         shape = input_shape(subject)
         if isinstance(subject, OnnxFile):
             return {"path": str(subject.path), "shape": shape}, b""
-        content = model_of(subject).SerializeToString()
+        content = model_of(subject, self.precision).SerializeToString()
         return {"bytes": len(content), "shape": shape}, content

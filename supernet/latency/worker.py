@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 from supernet.errors import UserError
 
@@ -73,6 +74,35 @@ class Worker:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "killed from outside, perhaps for want of memory"
+
+
+RUNS = 2
+"""In a row on each visit: the first finds the caches cold, the other warm."""
+
+
+class WorkerDevice:
+    """What devices that measure in a worker share; leaving their context ends it."""
+
+    def __init__(self, worker: Worker) -> None:
+        """Keep the worker; it starts when it is first asked."""
+        self.worker = worker
+
+    def __enter__(self) -> Self:
+        """Return the device itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the measuring process, also in the middle of a visit."""
+        self.worker.close()
+
+    def visit(self, order: Sequence[int]) -> list[list[float]]:
+        """Times in ms of ``RUNS`` runs in a row of each loaded subject of ``order``."""
+        return self.worker.ask({"visit": list(order), "runs": RUNS})
 
 
 def _environment(threads: int) -> dict[str, str]:
