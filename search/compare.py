@@ -30,7 +30,7 @@ from search.spending import Spent
 from search.tables import Report
 from search.trainings import Trainer, Trainings
 from supernet.archfile import read_arch, write_atomic
-from supernet.command import Parser, check_least
+from supernet.commandline import Parser, check_least
 from supernet.ending import run_command, say
 from supernet.errors import UserError
 from supernet.plots import save_figure

@@ -23,7 +23,7 @@ from search.knowledge import Knowledge, hypervolume
 from search.turns import Taken, make_generator, take_turn
 from search.workers import work_off
 from supernet.cost import count
-from supernet.progress import ProgressLines
+from supernet.progress_lines import ProgressLines
 from supernet.target import fastest, slowest
 from supernet.trainingfile import TrainingFile
 

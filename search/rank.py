@@ -44,7 +44,7 @@ from search.settings import Final
 from search.trainings import Job, Trainer, Trainings, jobs_of
 from search.zero_cost import synflow_scores
 from supernet.archfile import write_atomic
-from supernet.command import Parser, check_least
+from supernet.commandline import Parser, check_least
 from supernet.ending import run_command, say
 from supernet.errors import UserError
 from supernet.plots import save_figure

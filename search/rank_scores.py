@@ -11,7 +11,7 @@ from search.cache import Cache, Row, commit
 from search.frozen_supernet import FrozenSupernet
 from search.rank_networks import Candidate
 from search.trainings import network_hash
-from supernet.progress import ProgressLines
+from supernet.progress_lines import ProgressLines
 
 KEYS = ("supernet", "data", "images", "network", "tuning")
 """What identifies a score in the cache."""

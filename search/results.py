@@ -22,7 +22,7 @@ from search.spending import Spending
 from search.targets import Target, file_names
 from supernet.archfile import ArchFile, read_arch, write_arch, write_atomic
 from supernet.metrics import MetricsCsv, log_metrics
-from supernet.progress import ProgressLines
+from supernet.progress_lines import ProgressLines
 
 
 class Results(pl.Callback):

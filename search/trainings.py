@@ -20,7 +20,7 @@ from search.workers import work_off
 from supernet.cost import count
 from supernet.errors import UserError
 from supernet.loading import StepBatchSampler, resumable
-from supernet.progress import ProgressLines
+from supernet.progress_lines import ProgressLines
 from supernet.rundata import RunData
 from supernet.spec import NetSpec
 from supernet.standalone import evaluate, train_alone

@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import math
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from supernet.census import size
+from supernet.commandline import Parser, positive_float, positive_int, run_parsed
 from supernet.compare import compare
-from supernet.errors import UserError
 from supernet.published import published
 from supernet.show import show
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on stderr and exit status 2."""
-    try:
-        options = _parser().parse_args(arguments)
-        options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough; Python must not flush into it on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
+    run_parsed(_parser(), arguments)
 
 
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other bad input: one line, exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
-def check_least(options: argparse.Namespace, least: Mapping[str, int]) -> None:
-    """Refuse options below their least values; one that was not given has none.
-
-    Raises:
-        UserError: naming the option, its value and the limit.
-    """
-    for name, limit in least.items():
-        value = getattr(options, name)
-        if value is not None and value < limit:
-            raise UserError(f"--{name} is {value}, it must be at least {limit}")
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(prog="python -m supernet.space", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="show, compare or size")
     names = (
@@ -69,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     one.add_argument("network", metavar="NAME|FILE", help=names)
-    one.add_argument("--width", type=_positive_float, help="width multiplier, default 1.0")
+    one.add_argument("--width", type=positive_float, help="width multiplier, default 1.0")
     _add_scale(one)
     one.add_argument("--plot", type=Path, metavar="PNG", help="also draw the network")
     one.set_defaults(run=show)
@@ -99,23 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--resolution", type=_positive_int, help="side of the input in pixels")
-    parser.add_argument("--classes", type=_positive_int, help="width of the classifier")
-    parser.add_argument("--stem-stride", type=_positive_int, help="stride of the first convolution")
+    parser.add_argument("--resolution", type=positive_int, help="side of the input in pixels")
+    parser.add_argument("--classes", type=positive_int, help="width of the classifier")
+    parser.add_argument("--stem-stride", type=positive_int, help="stride of the first convolution")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value

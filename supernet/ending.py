@@ -12,12 +12,11 @@ from typing import NoReturn
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from supernet.commandline import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from supernet.cpu import keep_freed_memory, remember_kernels
 from supernet.errors import UserError
 from supernet.run import CONTINUE
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -15,11 +15,11 @@ import yaml
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from search.__main__ import main
-from supernet import progress
+from supernet import progress_lines
 from supernet.cli import CLI
 from supernet.ending import run_command
 from supernet.errors import UserError
-from supernet.progress import ProgressLines
+from supernet.progress_lines import ProgressLines
 from supernet.run import is_first_process
 
 ROOT = Path(__file__).parent.parent
@@ -251,7 +251,7 @@ def advance(shown=True):
 def test_a_log_file_gets_lines_now_and_then_and_a_last_one(capsys, monkeypatch):
     advance()
     assert capsys.readouterr().out == "search 3/3  loss 3\n"
-    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress_lines, "LINE_EVERY_S", 0.0)
     advance()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3", "3/3"]

@@ -12,6 +12,7 @@ from supernet.latency.baselines import baselines
 from supernet.latency.correction import Times
 from supernet.latency.device import subject_key
 from supernet.latency.fitting import Sums, choose
+from supernet.latency.journal import Rounds
 from supernet.latency.judging import judge, truth
 from supernet.latency.measuring import NETWORKS, PARTS, Bench, Estimates, Limits, Session
 from supernet.latency.plan import Effort, Plan
@@ -63,6 +64,27 @@ def _measure(bench: Bench, chosen: Plan, effort: Effort) -> tuple[list[Session],
             limits = Limits(effort.part_seconds, effort.rounds)
             part_sessions.append(bench.measure(f"parts {number}", chosen.parts, PARTS, limits))
     return part_sessions, network_sessions
+
+
+def forecast(rounds: Rounds, chosen: Plan, effort: Effort) -> float:
+    """Seconds that a whole build will take, going by the groups that are finished."""
+    kinds = {
+        "parts": (PARTS, len(chosen.parts), effort.part_sessions, effort.part_seconds),
+        "networks": (
+            NETWORKS, len(chosen.calibration) + len(chosen.held_out),
+            effort.network_sessions, effort.network_seconds,
+        ),
+    }  # fmt: skip
+    total = 0.0
+    for kind, (turns, subjects, sessions, seconds) in kinds.items():
+        groups = -(-subjects // turns.group_size)
+        # The last one is still being measured.
+        known = [found for name, found in rounds.groups.items() if name.startswith(kind)][:-1]
+        mean = seconds / groups
+        if known:
+            mean = sum(one.seconds for group in known for one in group) / len(known)
+        total += mean * groups * sessions
+    return total
 
 
 def _log_ms(estimates: Estimates, specs: Sequence[NetSpec]) -> NDArray[np.float64]:

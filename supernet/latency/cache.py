@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from supernet.errors import UserError
-from supernet.latency.build import build
+from supernet.latency.backends import Backend
 from supernet.latency.device import Device, OnnxFile, Subject, subject_key
-from supernet.latency.journal import Journal
+from supernet.latency.files import build_file, fingerprint_of
 from supernet.latency.measuring import NETWORKS, Bench, Estimates, Limits
 from supernet.latency.onnxruntime_device import ThisMachine
-from supernet.latency.plan import FULL, QUICK, Effort, Plan, middle, plan
-from supernet.latency.table import VERSION, LatencyTable, canonical_json
-from supernet.progress import ProgressLines
+from supernet.latency.plan import FULL, QUICK, plan
+from supernet.latency.table import LatencyTable, canonical_json
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 
@@ -92,62 +89,11 @@ def table_for(
     with machine() as device:
         for effort in efforts:
             chosen = plan(space, references, effort)
-            fingerprint = fingerprint_of(device, space, chosen, effort)
+            fingerprint = fingerprint_of(device, space, chosen, effort, Backend())
             path = _path(Path(cache_dir), fingerprint)
             if path.exists():
                 return LatencyTable.load(path)
         return build_file(device, space, chosen, effort, fingerprint, path, progress)
-
-
-def build_file(
-    device: Device, space: MnasSpace, chosen: Plan, effort: Effort, fingerprint: dict[str, Any],
-    path: Path, progress: bool = True,
-) -> LatencyTable:  # fmt: skip
-    """Measure a table, going on where an earlier build was stopped, and save it.
-
-    Args:
-        device: what measures.
-        space: whose layers are measured.
-        chosen: parts and networks.
-        effort: how long.
-        fingerprint: of the table; raw times of another one are refused.
-        path: of the table; raw times lie beside it (``raw_path``).
-        progress: show a progress bar.
-
-    Raises:
-        UserError: when a file cannot be written, or belongs to another build.
-    """
-    with Journal(raw_path(path), fingerprint) as journal, ProgressLines(shown=progress) as bar:
-        task = bar.add_task(
-            "measure", total=effort.seconds, completed=round(journal.seconds),
-            status="seconds, timing " + device.describe()["device"],
-        )  # fmt: skip
-        bench = Bench(
-            device, middle(space), journal,
-            lambda spent: bar.update(task, advance=spent),
-        )  # fmt: skip
-        table = build(bench, chosen, effort, fingerprint)
-    table.save(path)
-    return table
-
-
-def raw_path(path: Path) -> Path:
-    """Where the raw times of a table lie."""
-    return path.with_suffix(".raw.jsonl")
-
-
-def fingerprint_of(
-    device: Device, space: MnasSpace, chosen: Plan, effort: Effort
-) -> dict[str, Any]:
-    """What is measured on what, as a file gives it back."""
-    fields = {
-        **device.describe(),
-        "space": dataclasses.asdict(space),
-        "subjects": chosen.digest,
-        "effort": dataclasses.asdict(effort),
-        "version": VERSION,
-    }
-    return dict(json.loads(canonical_json(fields)))
 
 
 def _path(folder: Path, fingerprint: dict[str, Any]) -> Path:

@@ -1,0 +1,6 @@
+"""``python -m supernet.latency build | validate | show``: latency tables of a user's device."""
+
+from supernet.latency.command import main
+
+if __name__ == "__main__":
+    main()

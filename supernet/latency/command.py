@@ -1,0 +1,159 @@
+"""The commands ``python -m supernet.latency build``, ``validate`` and ``show``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from supernet.commandline import Parser, check_least, positive_float, positive_int, run_parsed
+from supernet.errors import UserError
+from supernet.latency.backends import FILES, PRECISIONS, Backend
+from supernet.latency.files import build_file, fingerprint_of, models_path
+from supernet.latency.plan import EFFORTS, plan
+from supernet.latency.report import print_report, print_table_file
+from supernet.latency.table import LatencyTable
+from supernet.latency.validate import validate_file
+from supernet.spacefile import read_space
+from supernet.target import reference_specs
+
+_SPACE = ("resolution", "classes", "stem_stride")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; bad input is one line on stderr and exit status 2."""
+    run_parsed(_parser(), arguments)
+
+
+def build(options: argparse.Namespace) -> None:
+    """Measure a table and save it; a build that was stopped goes on.
+
+    Raises:
+        UserError: for bad settings, a missing device, and files of another build.
+    """
+    out = options.out
+    if out.suffix != ".json":
+        raise UserError(f"--out {out}: the name must end in .json")
+    backend = _backend(options)
+    given = {name: getattr(options, name) for name in _SPACE if getattr(options, name)}
+    space = dataclasses.replace(read_space(options.space), **given)
+    effort = EFFORTS["quick" if options.quick else "full"]
+    chosen = plan(space, reference_specs(space), effort)
+    with backend.open(models_path(out)) as device:
+        fingerprint = fingerprint_of(device, space, chosen, effort, backend)
+        if out.exists():
+            _check_finished(out, fingerprint)
+            table = LatencyTable.load(out)
+        else:
+            table = build_file(device, space, chosen, effort, fingerprint, out)
+    print_report(table, table.validation)
+
+
+def _check_finished(out: Path, fingerprint: dict) -> None:
+    """Refuse to replace a table of something else.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    found = LatencyTable.load(out).fingerprint
+    for name, value in fingerprint.items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{out} is a table with another {name}: name another --out, or remove it"
+            )
+
+
+def validate(options: argparse.Namespace) -> None:
+    """Measure fresh random networks and compare them with what a table predicts.
+
+    Raises:
+        UserError: for a table of another device under ``--strict``, and for a claim not shown.
+    """
+    check_least(options, {"networks": 2, "sessions": 1, "rounds": 3})
+    table = LatencyTable.load(options.table)
+    changed = {name: getattr(options, name) for name in ("device", "runner")}
+    validation = validate_file(
+        table, options.table, {name: value for name, value in changed.items() if value},
+        options.networks, options.sessions, options.rounds, options.seed, options.strict,
+    )  # fmt: skip
+    print_report(table, validation)
+    if options.claim is not None:
+        validation.check_claim(options.claim / 100)
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print what a table was measured on and how true it is; draw it."""
+    table = LatencyTable.load(options.table)
+    print_table_file(table, options.table)
+    print_report(table, table.validation)
+    if options.plot:
+        # Matplotlib takes a second to load.
+        from supernet.latency.plots import draw_table
+        from supernet.plots import save_figure
+
+        save_figure(draw_table(table), options.plot)
+
+
+def _backend(options: argparse.Namespace) -> Backend:
+    named = {field.name: field.name for field in dataclasses.fields(Backend)} | {"name": "backend"}
+    return Backend(**{name: getattr(options, option) for name, option in named.items()})
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m supernet.latency", allow_abbrev=False)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="build, validate or show"
+    )
+    _add_build(commands.add_parser(
+        "build", help="measure a table for a device and a space", allow_abbrev=False,
+        description="Measure every distinct layer of a space and some whole networks. A build that"
+        " was stopped, by whatever means, goes on with the same command.",
+    ))  # fmt: skip
+    again = commands.add_parser(
+        "validate", help="measure fresh networks and compare", allow_abbrev=False,
+        description="Measure fresh random networks and compare them with what a table predicts.",
+    )  # fmt: skip
+    again.add_argument("table", type=Path, metavar="FILE", help="a latency table")
+    again.add_argument("--networks", type=int, default=60, help="fresh ones, default 60")
+    again.add_argument("--sessions", type=int, default=6, help="over all of them, default 6")
+    again.add_argument("--rounds", type=int, default=30, help="in each session, default 30")
+    again.add_argument("--seed", type=int, default=1, help="of the networks, default 1")
+    again.add_argument(
+        "--claim", type=positive_float, metavar="PERCENT",
+        help="exit with status 2 unless the mean error is shown to be at most this",
+    )  # fmt: skip
+    again.add_argument("--strict", action="store_true", help="refuse a table of another device")
+    again.add_argument("--device", default="", help="instead of the table's: serial, cpu or cuda")
+    again.add_argument("--runner", default="", help="instead of the table's")
+    again.set_defaults(run=validate)
+    one = commands.add_parser("show", help="print and draw a table", allow_abbrev=False)
+    one.add_argument("table", type=Path, metavar="FILE", help="a latency table")
+    one.add_argument("--plot", type=Path, metavar="PNG", help="also draw it")
+    one.set_defaults(run=show)
+    return parser
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    default = Backend()
+    parser.add_argument("--space", type=Path, required=True, metavar="YAML",
+                        help="such as configs/spaces/paper.yaml")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, .json")
+    for name in _SPACE:
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=positive_int, help="instead of the space's")
+    parser.add_argument("--quick", action="store_true", help="about a minute on a fast machine")
+    parser.add_argument("--backend", default=default.name, help=f"one of {', '.join(PRECISIONS)}")
+    parser.add_argument("--threads", type=int, default=default.threads, help="default 1")
+    parser.add_argument("--precision", default=default.precision, help="default fp32; also int8,"
+                        " or for torch bf16 and fp16")  # fmt: skip
+    parser.add_argument("--device", default=default.device,
+                        help="torch: cpu or cuda; adb: serial number of the phone")  # fmt: skip
+    parser.add_argument("--runner", default=default.runner, help="adb: a program for the phone;"
+                        " command: a line that takes a model file and prints ms")  # fmt: skip
+    parser.add_argument("--files", default=default.files,
+                        help=f"adb and command: one of {', '.join(FILES['adb'])}")  # fmt: skip
+    parser.add_argument("--cores", default=default.cores, help="adb: hexadecimal mask, such as f0")
+    parser.add_argument("--timeout", type=float, default=default.timeout,
+                        help="adb and command: seconds of one run, default 120")  # fmt: skip
+    parser.set_defaults(run=build)
