@@ -46,8 +46,9 @@ def build(
         name: model(chosen.held_out) for name, model in fitted.items()
     })  # fmt: skip
     networks = (
-        *_measured(chosen.calibration, calibration, True),
-        *_measured(chosen.held_out, held_out, False),
+        *_measured(chosen.calibration, calibration, "calibration"),
+        *_measured(chosen.held_out, held_out, "held out"),
+        *_measured(chosen.references, _log_ms(whole, chosen.references), "reference"),
     )
     return LatencyTable(fingerprint, entries, correction, validation, networks)
 
@@ -56,10 +57,11 @@ def _measure(bench: Bench, chosen: Plan, effort: Effort) -> tuple[list[Session],
     """Sessions over the parts and over the networks, in turns."""
     part_sessions: list[Session] = []
     network_sessions: list[Session] = []
-    whole = [*chosen.calibration, *chosen.held_out]
     for number in range(effort.network_sessions):
         limits = Limits(effort.network_seconds, effort.rounds)
-        network_sessions.append(bench.measure(f"networks {number}", whole, NETWORKS, limits))
+        network_sessions.append(
+            bench.measure(f"networks {number}", chosen.networks, NETWORKS, limits)
+        )
         if number < effort.part_sessions:
             limits = Limits(effort.part_seconds, effort.rounds)
             part_sessions.append(bench.measure(f"parts {number}", chosen.parts, PARTS, limits))
@@ -71,7 +73,7 @@ def forecast(rounds: Rounds, chosen: Plan, effort: Effort) -> float:
     kinds = {
         "parts": (PARTS, len(chosen.parts), effort.part_sessions, effort.part_seconds),
         "networks": (
-            NETWORKS, len(chosen.calibration) + len(chosen.held_out),
+            NETWORKS, len(chosen.networks),
             effort.network_sessions, effort.network_seconds,
         ),
     }  # fmt: skip
@@ -96,9 +98,9 @@ def _sums(entries: Mapping[str, Times], specs: Sequence[NetSpec]) -> Sums:
 
 
 def _measured(
-    specs: Sequence[NetSpec], log_ms: NDArray[np.float64], calibrates: bool
+    specs: Sequence[NetSpec], log_ms: NDArray[np.float64], role: str
 ) -> list[MeasuredNetwork]:
     return [
-        MeasuredNetwork(spec, tuple(logs[~np.isnan(logs)].tolist()), calibrates)
+        MeasuredNetwork(spec, tuple(logs[~np.isnan(logs)].tolist()), role)
         for spec, logs in zip(specs, log_ms.T, strict=True)
     ]

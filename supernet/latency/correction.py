@@ -33,23 +33,28 @@ def terms(part: Part, times: Times) -> dict[str, float]:
     """What a part's share may be made of, by name."""
     found = {"first": times.first, "later": times.later, "part": 1.0}
     if isinstance(part, Body):
-        found |= dict.fromkeys(_kinds(part), 1.0)
         found[f"later at {part.size} px"] = times.later
+        layer = part.layer
+        inputs, outputs = layer.inputs * layer.size**2, layer.outputs * layer.output_size**2
+        for kind in _kinds(part):
+            found[f"part {kind}"] = 1.0
+            found[f"inputs {kind}"] = inputs * 1e-6
+            found[f"outputs {kind}"] = outputs * 1e-6
     return found
 
 
 def _kinds(part: Body) -> list[str]:
     layer = part.layer
     op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
-    kinds = [f"part of {op}", f"part of kernel {layer.kernel}"]
+    kinds = [f"of {op}", f"of kernel {layer.kernel}"]
     if layer.se:
-        kinds.append("part with se")
+        kinds.append("with se")
     if layer.skip != "none":
-        kinds.append(f"part with {layer.skip}")
+        kinds.append(f"with {layer.skip}")
     if layer.skip == "pool" and layer.inputs != layer.outputs:
-        kinds.append("part with pool of another width")
+        kinds.append("with pool of another width")
     if layer.stride > 1:
-        kinds.append("part that strides")
+        kinds.append("that strides")
     return kinds
 
 
@@ -63,9 +68,12 @@ FORMS: dict[str, Callable[[str], bool]] = {
     "affine": is_simple,
     "kinds": lambda name: is_simple(name) or name.startswith("part"),
     "sizes": lambda name: is_simple(name) or name.startswith("later"),
-    "kinds and sizes": lambda name: True,
+    "kinds and sizes": lambda name: is_simple(name) or name.startswith(("part", "later")),
+    "kinds, sizes and elements": lambda name: True,
 }
-"""The terms of each form, the simplest first."""
+"""The terms of each form, the simplest first. Kinds: a constant for each kind of layer. Sizes: a
+factor of its own for each side of the feature map. Elements: millions of numbers that go into and
+come out of layers of a kind, each of which a change of layout copies."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from supernet.latency.correction import FORMS, LEAST, Correction, Times, is_simple, terms
 from supernet.parts import Part
 
-STRENGTHS = (1e-2, 1e-3, 1e-4)
+STRENGTHS = (1e-1, 1e-2, 1e-3)
 """Of the ridge penalty on all but the simple terms, for terms of unit mean square."""
 FOLDS = 5
 

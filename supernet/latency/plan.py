@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from supernet.errors import UserError
 from supernet.latency.device import subject_key
-from supernet.parts import Part, parts, space_parts
+from supernet.parts import Part, space_parts
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 
@@ -24,7 +24,7 @@ class Effort:
         seconds: to aim at; a slow device takes longer, for every subject is visited a few times.
         part_sessions: over all parts, each with other neighbours.
         network_sessions: over all networks; at least as many.
-        calibration: random networks that the correction is fitted to, besides the references.
+        calibration: random networks that the correction is fitted to.
         held_out: further random networks that only judge it.
         rounds: over the subjects of each session, at most.
     """
@@ -63,11 +63,18 @@ class Plan:
     calibration: list[NetSpec]
     held_out: list[NetSpec]
     """Disjoint from those that calibrate."""
+    references: list[NetSpec]
+    """Networks of other spaces: measured as they are."""
+
+    @property
+    def networks(self) -> list[NetSpec]:
+        """All of them."""
+        return [*self.calibration, *self.held_out, *self.references]
 
     @property
     def digest(self) -> str:
         """SHA-256 of all subjects."""
-        subjects = [*self.parts, *self.calibration, *self.held_out]
+        subjects = [*self.parts, *self.networks]
         return hashlib.sha256("\n".join(map(subject_key, subjects)).encode()).hexdigest()
 
 
@@ -85,11 +92,11 @@ def plan(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Pla
             f" {MIN_NETWORKS}: allow more choices, or count macs"
         )
     held_out = round(len(networks) * effort.held_out / (effort.calibration + effort.held_out))
-    extra = [part for spec in known for part in parts(spec)]
     return Plan(
-        parts=list(dict.fromkeys([*space_parts(space), *extra])),
-        calibration=[*networks[held_out:], *known],
+        parts=space_parts(space),
+        calibration=networks[held_out:],
         held_out=networks[:held_out],
+        references=known,
     )
 
 

@@ -26,8 +26,8 @@ def draw_table(table: LatencyTable) -> Figure:
     figure.text(0.06, 0.93, f"Latency table of {table.device}", fontsize=14, fontweight="bold",
                 color=INK, parse_math=False)  # fmt: skip
     groups = (
-        ("calibrated with", MUTED, [one for one in table.networks if one.calibrates]),
-        ("held out", ACCENT, [one for one in table.networks if not one.calibrates]),
+        ("calibrated with", MUTED, table.measured("calibration")),
+        ("held out", ACCENT, table.measured("held out")),
     )
     for label, color, networks in groups:
         measured, predicted = _times(table, networks)

@@ -28,6 +28,9 @@ VERSION = 2
 BUILD = "python -m supernet.latency build --space YAML --out FILE"
 
 
+ROLES = ("calibration", "held out", "reference")
+
+
 @dataclass(frozen=True)
 class MeasuredNetwork:
     """A whole network that the table was fitted to or judged by."""
@@ -35,8 +38,9 @@ class MeasuredNetwork:
     spec: NetSpec
     log_ms: tuple[float, ...]
     """Logarithms of ms, one for each quiet session."""
-    calibrates: bool
-    """Whether the correction was fitted to it; else it judged the table."""
+    role: str
+    """Whether it belongs to the ``calibration``, was ``held out`` to judge the table, or is a
+    ``reference`` of another space."""
 
     @property
     def ms(self) -> float:
@@ -69,8 +73,17 @@ class LatencyTable:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of all that predictions follow from."""
-        fields = {name: self._fields[name] for name in ("fingerprint", "correction", "entries")}
+        names = ("fingerprint", "correction", "entries", "networks")
+        fields = {name: self._fields[name] for name in names}
         return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+
+    @cached_property
+    def _references(self) -> dict[NetSpec, float]:
+        return {one.spec: one.ms for one in self.networks if one.role == "reference"}
+
+    def measured(self, role: str) -> list[MeasuredNetwork]:
+        """The whole networks of a role."""
+        return [one for one in self.networks if one.role == role]
 
     @cached_property
     def _shares(self) -> dict[Part, float]:
@@ -102,11 +115,13 @@ class LatencyTable:
         return sum(self.part_ms(part) for part in ends(spec))
 
     def predict(self, spec: NetSpec) -> float:
-        """Latency of one image, in ms.
+        """Latency of one image, in ms; of a reference, what was measured.
 
         Raises:
             UserError: naming the layer that was not measured.
         """
+        if spec in self._references:
+            return self._references[spec]
         layers = (self.layer_cost(layer, spec.activation) for layer in spec.layers())
         return self.ends_cost(spec) + sum(layers)
 
@@ -225,8 +240,14 @@ def _network(fields: dict[str, Any]) -> MeasuredNetwork:
     return MeasuredNetwork(
         spec=NetSpec.from_dict(fields["spec"]),
         log_ms=tuple(_numbers("networks.log_ms", dict(enumerate(fields["log_ms"]))).values()),
-        calibrates=typed("networks.calibrates", fields["calibrates"], bool),
+        role=_role(fields["role"]),
     )
+
+
+def _role(value: object) -> str:
+    if value not in ROLES:
+        raise UserError(f"networks.role is {value!r}, allowed are {', '.join(ROLES)}")
+    return str(value)
 
 
 def _numbers(name: str, fields: dict[Any, Any]) -> dict[Any, float]:

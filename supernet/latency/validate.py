@@ -128,7 +128,7 @@ def _predict(table: LatencyTable, specs: list[NetSpec]) -> Any:
 
 
 def _others(table: LatencyTable, specs: list[NetSpec]) -> dict[str, Any]:
-    known = [one for one in table.networks if one.calibrates]
+    known = table.measured("calibration")
     logs = [[math.log(one.ms)] for one in known]
     models = baselines(table.entries, [one.spec for one in known], truth(np.array(logs).T))
     return {name: model(specs) for name, model in models.items()}
