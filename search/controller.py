@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from search.reward import Reward
 from supernet.arch import DECISIONS
+from supernet.constraint import Limit
 from supernet.space import MnasSpace
 from supernet.target import CostModel
 
@@ -40,6 +41,8 @@ class Scores:
     """In the target's unit."""
     reward: Tensor
     """Each under its own target."""
+    excess: Tensor | float = 0.0
+    """By how much each breaks the constraints, as ``supernet.constraint.excess`` says."""
 
 
 class Turn(NamedTuple):
@@ -65,10 +68,21 @@ class Goal:
     reward: Reward
     targets: tuple[float, ...]
     """Upper limits of the cost, in its unit."""
+    constraints: tuple[Limit, ...] = ()
+    """Further limits, on other costs."""
 
     def limits(self, numbers: Tensor) -> Tensor:
         """(M,) targets by their numbers (M,), on the same device."""
         return torch.tensor(self.targets, device=numbers.device)[numbers]
+
+    def rewards(
+        self, accuracy: Tensor, cost: Tensor, target: float | Tensor, excess: Tensor | float
+    ) -> Tensor:
+        """Rewards of networks under one target, or each under its own; constraints included."""
+        reward = self.reward(accuracy, cost, target)
+        if not self.constraints:
+            return reward
+        return self.reward.constrained(reward, torch.as_tensor(excess).to(reward))
 
 
 class Update(NamedTuple):
@@ -158,7 +172,8 @@ class Controller(nn.Module, ABC):
         if self.num_targets == 1:
             return [scores.reward]
         return [
-            self.goal.reward(scores.accuracy, scores.cost, target) for target in self.goal.targets
+            self.goal.rewards(scores.accuracy, scores.cost, target, scores.excess)
+            for target in self.goal.targets
         ]
 
 

@@ -15,6 +15,7 @@ from search.expected_cost import ExpectedCost
 from search.policy import IndependentPolicy, Samples
 from search.policy_gradient import PolicyGradient
 from search.reinforce import Tunas, descend, reinforce_loss
+from supernet.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,20 @@ class CostGradient(PolicyGradient):
     ) -> None:
         super().__init__(IndependentPolicy(decision_sizes, targets), settings, targets)
         self.reward_baseline = Baseline(settings.baseline_decay, targets)
+        self.expected_uses: list[tuple[ExpectedCost, float]] = []
 
     def prepare(self, goal: Goal) -> None:
         """Tabulate the costs of all blocks."""
         super().prepare(goal)
         self.expected_cost = ExpectedCost(goal.space, goal.cost_model)
+        if any(limit.is_peak for limit in goal.constraints):
+            raise UserError(
+                "controller.kind is cost_gradient, which has no gradient of peak memory: drop the"
+                " constraint on memory or take another controller, such as ppo"
+            )
+        self.expected_uses = [
+            (ExpectedCost(goal.space, limit.model), limit.value) for limit in goal.constraints
+        ]
 
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
@@ -67,7 +77,7 @@ class CostGradient(PolicyGradient):
         cost = torch.stack([self.expected_cost(one.exp()) for one in self.policy.log_probabilities])
         accuracy = self._mean_accuracies(scores, numbers).requires_grad_()
         limits = torch.tensor(self.goal.targets).to(cost)
-        reward = self.goal.reward(accuracy, cost, limits)
+        reward = self.goal.rewards(accuracy, cost, limits, self._expected_excess())
         (slope,) = torch.autograd.grad(reward.sum(), accuracy, retain_graph=True)
         # reinforce_loss stands for -accuracy: its gradient is the estimate of that of accuracy.
         loss = reinforce_loss(log_prob, gain * slope[numbers] / scale)
@@ -80,6 +90,14 @@ class CostGradient(PolicyGradient):
             "reward/baseline": float(self.reward_baseline.value.nanmean()),
             "reward/accuracy_baseline": float(self.baseline.value.nanmean()),
         }
+
+    def _expected_excess(self) -> Tensor | float:
+        """(K,): excess of the expected use of each constraint, for each target."""
+        shares = [
+            torch.stack([expected(one.exp()) for one in self.policy.log_probabilities]) / limit - 1
+            for expected, limit in self.expected_uses
+        ]
+        return torch.stack([share.clamp(min=0) for share in shares]).sum(0) if shares else 0.0
 
     def _mean_accuracies(self, scores: Scores, numbers: Tensor) -> Tensor:
         """(K,) over all ranks; 0 for a target without samples, which then has no part."""

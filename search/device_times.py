@@ -48,7 +48,7 @@ class DeviceTimes:
         specs = [space.spec(space.decode(code)) for code in new]
         self.times |= zip(new, measure_specs(specs) if specs else [], strict=True)
         content = {
-            "unit": self.module.cost_unit,
+            "unit": self.module.cost_model.unit,
             "device": self.device,
             "networks": [
                 {"arch": one.code, "predicted": one.cost, "measured_ms": self.times[one.code]}

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from supernet.arch import DECISIONS
+from supernet.constraint import Limit
+from supernet.footprint import PeakMemory
 from supernet.parts import block_sizes
 from supernet.space import MnasSpace
 from supernet.stage import Stage
@@ -16,7 +18,7 @@ from supernet.target import CostModel, ends_costs, stage_cost
 
 
 class BlockCosts:
-    """An additive cost, tabulated by the choices of each block.
+    """A cost, tabulated by the choices of each block: the sum over blocks, or the largest of them.
 
     A block's cost depends on its own six decisions and, through its input width, on the filters of
     the block before.
@@ -28,6 +30,7 @@ class BlockCosts:
 
     def __init__(self, space: MnasSpace, cost_model: CostModel) -> None:
         self.space = space
+        self.add = torch.maximum if isinstance(cost_model, PeakMemory) else torch.add
 
         @functools.cache
         def cost(stage: Stage, inputs: int, size: int) -> float:
@@ -63,9 +66,28 @@ class BlockCosts:
             choice = indices.new_zeros(len(indices))
             for decision, values in enumerate(self.space.choices[number].values()):
                 choice = choice * len(values) + blocks[:, number, decision]
-            total += table[inputs, choice]
+            total = self.add(total, table[inputs, choice])
             inputs = blocks[:, number, DECISIONS.index("filters")]
-        return total + self.ends[inputs]
+        return self.add(total, self.ends[inputs])
+
+
+class BlockExcess:
+    """By how much architectures break constraints, tabulated by the choices of each block.
+
+    Args:
+        space: Whose architectures are priced.
+        limits: That they should keep.
+    """
+
+    def __init__(self, space: MnasSpace, limits: Sequence[Limit]) -> None:
+        self.uses = [(BlockCosts(space, limit.model), limit.value) for limit in limits]
+
+    def of(self, indices: Tensor) -> Tensor:
+        """Excess (M,), as ``supernet.constraint.excess`` says, of architectures (M, D)."""
+        total = torch.zeros(len(indices), dtype=torch.float64)
+        for costs, limit in self.uses:
+            total += (costs.of(indices) / limit - 1).clamp(min=0)
+        return total
 
 
 class ExpectedCost(BlockCosts):

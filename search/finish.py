@@ -17,15 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from search.expected_cost import BlockCosts
+from search.expected_cost import BlockCosts, BlockExcess
 from search.module import Batch, SearchModule
 from search.near_target import NearTarget
-from search.targets import Target
+from search.targets import Target, nearest_within
 from search.tuning import tune
 from search.turns import make_generator
 from supernet.arch import Arch
 from supernet.network import recalibrate
-from supernet.reach import dearest_within
 from supernet.standalone import Evaluation, evaluate
 
 Code = tuple[int, ...]
@@ -54,17 +53,19 @@ class Candidate:
 def draw(module: SearchModule, num: int) -> list[Code]:
     """Distinct canonical codes: for each target finalists, and as many networks that hit it.
 
-    The nearest one below a target makes sure that something hits it.
+    All keep the constraints. The nearest one below a target makes sure that something hits it.
     """
     space, codes = module.space, dict[Code, None]()
-    costs = BlockCosts(space, module.cost_model)
+    costs, limits = BlockCosts(space, module.cost_model), module.constraints
+    missed = BlockExcess(space, limits)
     for number, target in enumerate(module.targets):
         generator = make_generator("final", module.seed, number)
         finalists = module.controller.finalists(num, generator, number).cpu()
-        near = NearTarget(costs, target, _preferences(module, number))
+        near = NearTarget(costs, target, _preferences(module, number), missed)
         hits = near.find(finalists, num, generator)[:num]
-        nearest, _ = dearest_within(space, module.cost_model, target.cost)
-        archs = [space.decode(row) for row in [*finalists.tolist(), *hits.tolist()]]
+        nearest, _ = nearest_within(space, module.cost_model, target.cost, limits)
+        rows = torch.cat([finalists, hits])
+        archs = [space.decode(row) for row in rows[missed.of(rows) == 0].tolist()]
         codes |= dict.fromkeys(space.encode(space.canonical(one)) for one in [*archs, nearest])
     return list(codes)
 

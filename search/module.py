@@ -13,6 +13,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn import functional
 
+from search.asked import Asked
 from search.baseline import mean_over_ranks
 from search.checks import check_identity, check_length, check_reward_images, note_odd_targets
 from search.controller import Goal, Scores, Turn, Update
@@ -20,16 +21,16 @@ from search.controllers import ControllerSettings
 from search.reward import Reward
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
-from search.targets import Requested, Target, num_targets, resolve_targets
+from search.targets import Requested, num_targets
 from search.turns import Purpose, make_generator, slice_scores, take_turn
 from supernet.arch import Arch, Path
+from supernet.constraint import Constraint
 from supernet.errors import UserError
 from supernet.metrics import log_metrics
 from supernet.network import SuperNet
 from supernet.run import first_on_rank_zero, step_seed
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
-from supernet.target import CostModel, cost_model
 
 Batch = tuple[Tensor, Tensor]
 
@@ -51,6 +52,7 @@ class SearchModule(pl.LightningModule):
         cost: Literal["ms", "macs", "params"] = "ms",
         table: str | None = None,
         table_cache: str = "runs/tables",
+        constraints: list[Constraint] = [],  # noqa: B006 - jsonargparse copies it
         reward: Reward = Reward(),
         schedule: Schedule = Schedule(),
         weights: WeightOptimizer = WeightOptimizer(),
@@ -71,6 +73,7 @@ class SearchModule(pl.LightningModule):
             cost: what is limited: predicted latency, multiply-accumulates or parameters.
             table: a latency table to use instead of measuring this machine.
             table_cache: folder in which measured tables are kept.
+            constraints: further limits on other costs or devices, all of which the choice keeps.
             reward: how cost is traded for accuracy.
             schedule: warm-up, uniform sampling, policy.
             weights: optimizer of the shared weights.
@@ -84,8 +87,7 @@ class SearchModule(pl.LightningModule):
         self.space = dataclasses.replace(
             space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
         )
-        self.requested_target, self.cost_unit = target, cost
-        self.table_path, self.table_cache = table, FilePath(table_cache)
+        self.asked = Asked(target, cost, table, FilePath(table_cache), constraints)
         self.reward, self.schedule, self.controller_kind = reward, schedule, controller.kind
         self.weights, self.sampling, self.final = weights, sampling, final
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -103,8 +105,6 @@ class SearchModule(pl.LightningModule):
         self.scored: list[list[float]] = []
         self.update: Update | None = None
         self.seed = 0
-        self.cost_model: CostModel
-        self.targets: tuple[Target, ...]
 
     # --- before the first step ---------------------------------------------------------------
 
@@ -116,14 +116,13 @@ class SearchModule(pl.LightningModule):
             raise UserError(
                 "trainer.log_every_n_steps is 0, it must be at least 1: figures show what is logged"
             )
-        self.cost_model = first_on_rank_zero(
-            self.trainer,
-            lambda: cost_model(self.cost_unit, self.space, self.table_path, self.table_cache),
+        self.cost_model, self.targets, self.constraints = first_on_rank_zero(
+            self.trainer, lambda: self.asked.priced(self.space)
         )
-        self.targets = resolve_targets(self.requested_target, self.cost_model, self.space)
         if self.trainer.is_global_zero:
             note_odd_targets(self.targets, self.cost_model, self.space)
-        self.controller.prepare(Goal(self.space, self.cost_model, self.reward, self.limits))
+        goal = Goal(self.space, self.cost_model, self.reward, self.limits, self.constraints)
+        self.controller.prepare(goal)
         self.supernet.to(memory_format=self.memory_format)
 
     @property
@@ -299,8 +298,9 @@ class SearchModule(pl.LightningModule):
         """What a checkpoint must agree on with the search that continues it."""
         return {
             "space": dataclasses.asdict(self.space),
-            "cost": f"{self.cost_unit} {self.cost_model.hash}".strip(),
+            "cost": f"{self.cost_model.unit} {self.cost_model.hash}".strip(),
             "target": self.limits[0] if len(self.limits) == 1 else list(self.limits),
+            "constraints": [[one.name, one.value] for one in self.constraints],
             "seed": self.seed,
             "controller": self.controller_kind,
         }

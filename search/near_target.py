@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from search.expected_cost import BlockCosts
+from search.expected_cost import BlockCosts, BlockExcess
 from search.targets import Target
 
 ROUNDS = 4
@@ -31,10 +31,18 @@ class NearTarget:
         costs: Prices architectures.
         target: Whose band they shall hit.
         preferences: Of the controller.
+        constraints: By how much architectures break them; all shall be kept.
     """
 
-    def __init__(self, costs: BlockCosts, target: Target, preferences: Preferences) -> None:
+    def __init__(
+        self,
+        costs: BlockCosts,
+        target: Target,
+        preferences: Preferences,
+        constraints: BlockExcess | None = None,
+    ) -> None:
         self.costs, self.target, self.preferences = costs, target, preferences
+        self.constraints = constraints or BlockExcess(costs.space, ())
         sizes = costs.space.decision_sizes
         self.decisions = torch.tensor([d for d, size in enumerate(sizes) for _ in range(size)])
         self.values = torch.tensor([value for size in sizes for value in range(size)])
@@ -63,27 +71,29 @@ class NearTarget:
 
     def _walk(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """The architectures that the rows lead to; those that find no way are left behind."""
-        landed, distances = [], self._distance(self.costs.of(rows))
+        landed, distances = [], self._distance(rows)
         while len(rows):
             landed.append(rows[distances == 0])
             rows, before = rows[distances > 0], distances[distances > 0, None]
             if len(rows):
-                after = self._distance(self._changed(rows))
+                after = self._after(rows)
                 bonus = (after == 0).double() * LANDING
                 rows, moved = self._change(rows, after < before, generator, bonus)
                 rows = rows[moved]
-            distances = self._distance(self.costs.of(rows))
+            distances = self._distance(rows)
         return torch.cat(landed)
 
-    def _distance(self, costs: Tensor) -> Tensor:
-        """How far costs lie outside the band."""
-        return (costs - self.target.cost).clamp(min=0) + (self.target.least - costs).clamp(min=0)
+    def _distance(self, rows: Tensor) -> Tensor:
+        """How far architectures (M, D) lie outside the band and the constraints."""
+        costs = self.costs.of(rows)
+        outside = (costs - self.target.cost).clamp(min=0) + (self.target.least - costs).clamp(min=0)
+        return outside + self.target.cost * self.constraints.of(rows)
 
-    def _changed(self, rows: Tensor) -> Tensor:
-        """(M, N): costs after each of the N changes; some of them change nothing."""
+    def _after(self, rows: Tensor) -> Tensor:
+        """(M, N): distances after each of the N changes; some of them change nothing."""
         changed = rows[:, None].repeat(1, len(self.values), 1)
         changed[:, torch.arange(len(self.values)), self.decisions] = self.values
-        return self.costs.of(changed.flatten(0, 1)).view(len(rows), -1)
+        return self._distance(changed.flatten(0, 1)).view(len(rows), -1)
 
     def _change(
         self,

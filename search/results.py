@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from search.plots import draw_run
 from search.spending import Spending
 from search.targets import Target, file_names
 from supernet.archfile import ArchFile, read_arch, write_arch, write_atomic
+from supernet.kept import Kept
 from supernet.metrics import MetricsCsv, log_metrics
 from supernet.progress_lines import ProgressLines
 
@@ -125,6 +127,11 @@ class Results(pl.Callback):
                 console.print(f"measured on this machine: {ms:.4g} ms{beside}")
             steps = module.final.tuning_steps
             tuned = f", tuned for {steps} steps" * (steps > 0)
+            for kept in found.constraints:
+                device = f" on {kept.device}" if kept.device else ""
+                console.print(
+                    f"{kept.cost}{device}: {kept.predicted:.4g}, at most {kept.limit:.4g} allowed"
+                )
             console.print(f"supernet accuracy on validation images{tuned}: {found.accuracy:.3f}")
             console.print(f"architecture: {path}")
         console.print(f"figures: {self.folder / 'figures'}")
@@ -144,7 +151,7 @@ def arch_file(
         space=module.space,
         arch=module.space.decode(choice.code),
         predicted=choice.cost,
-        unit=module.cost_unit,
+        unit=module.cost_model.unit,
         table=module.cost_model.hash,
         device=module.cost_model.device,
         accuracy=choice.accuracy,
@@ -153,7 +160,16 @@ def arch_file(
         seed=module.seed,
         step=module.steps_done,
         measured=times.of(choice),
+        constraints=tuple(_kept(module, choice)),
     )
+
+
+def _kept(module: SearchModule, candidate: Candidate) -> Iterator[Kept]:
+    """What a network uses of each constraint."""
+    spec = module.space.spec(module.space.decode(candidate.code))
+    for one in module.constraints:
+        model = one.model
+        yield Kept(model.unit, one.value, model.predict(spec), model.hash, model.device)
 
 
 def pareto(
@@ -167,8 +183,9 @@ def pareto(
     for choice, target in zip(choices, module.targets, strict=True):
         chosen_for.setdefault(choice, []).append(target.name)
     points = sorted({*front(judged), *choices}, key=lambda c: (c.cost, c.code))
+    limited = bool(module.constraints)
     return {
-        "unit": module.cost_unit,
+        "unit": module.cost_model.unit,
         "targets": {target.name: target.cost for target in module.targets},
         "points": [
             {
@@ -176,6 +193,7 @@ def pareto(
                 "accuracy": one.accuracy,
                 "arch": list(one.code),
                 "chosen": chosen_for.get(one, []),
+                **({"constraints": list(map(asdict, _kept(module, one)))} if limited else {}),
             }
             for one in points
         ],

@@ -89,3 +89,18 @@ class Reward:
             return accuracy + beta * abs(ratio - 1)
         exponent = beta + (alpha - beta) * (ratio <= 1)
         return accuracy * ratio**exponent
+
+    def constrained(self, reward: Number, excess: Number) -> Number:
+        """Rewards of networks that may break constraints; those that keep them lose nothing.
+
+        The price of a broken constraint is that of a broken target: beta times the excess in
+        ``absolute``, else the factor (1 + excess) ** beta.
+
+        Args:
+            reward: Without constraints.
+            excess: Sum of the shares by which a network lies above its limits; 0 if above none.
+        """
+        _, beta = self.coefficients
+        if self.kind == "absolute":
+            return reward + beta * excess
+        return reward * (1 + excess) ** beta

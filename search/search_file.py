@@ -51,6 +51,10 @@ def read_search(path: str | Path) -> SearchFile:
     unknown = next((name for name in model if name not in known), None)
     if unknown is not None:
         raise UserError(f"{path}: no search has model.{unknown}: name the yaml file of a search")
+    if model.get("constraints"):
+        raise UserError(
+            f"{path}: contests know no constraints: name a copy of it without model.constraints"
+        )
     own = {one.name for one in fields(SearchFile)}
     section = {"model": {name: value for name, value in model.items() if name in own}}
     parser = ArgumentParser(exit_on_error=False)

@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from supernet.arch import Arch
+from supernet.constrained import dearest_feasible, fastest_within
+from supernet.constraint import Limit
 from supernet.errors import UserError
 from supernet.reach import dearest_within
 from supernet.space import MnasSpace
@@ -64,18 +67,24 @@ def one_target(requested: Requested) -> float | str:
 
 
 def resolve_targets(
-    requested: Requested, cost_model: CostModel, space: MnasSpace
+    requested: Requested,
+    cost_model: CostModel,
+    space: MnasSpace,
+    constraints: Sequence[Limit] = (),
 ) -> tuple[Target, ...]:
     """The targets of a search, in the order in which they were asked for.
 
     Raises:
-        UserError: for one that means nothing or that no network meets, and two that are the same.
+        UserError: for one that means nothing or that no network meets under the constraints, and
+            two that are the same.
     """
     texts = requested if isinstance(requested, list) else [requested]
     costs: dict[float, float | str] = {}
     for text in texts:
         cost = resolve_target(text, cost_model, space)
         check_target(cost, cost_model, space)
+        if constraints:
+            _check_constrained(cost, cost_model, space, constraints)
         if cost in costs:
             raise UserError(
                 f"targets {costs[cost]} and {text} are the same, {cost:.4g} {cost_model.unit}:"
@@ -84,9 +93,24 @@ def resolve_targets(
         costs[cost] = text
     _, most = slowest(space, cost_model)
     return tuple(
-        Target(_name(text), cost, 0.0 if cost >= most else _least(cost, cost_model, space))
+        Target(
+            _name(text), cost,
+            0.0 if cost >= most else _least(cost, cost_model, space, constraints),
+        )
         for cost, text in costs.items()
-    )
+    )  # fmt: skip
+
+
+def _check_constrained(
+    cost: float, cost_model: CostModel, space: MnasSpace, constraints: Sequence[Limit]
+) -> None:
+    _, least = fastest_within(space, cost_model, constraints)
+    if cost < least:
+        unit = cost_model.unit
+        raise UserError(
+            f"target {cost:.4g} {unit} lies below the cheapest network that keeps the constraints,"
+            f" {least:.4g} {unit}: raise the target or a limit"
+        )
 
 
 def _name(text: float | str) -> str:
@@ -94,10 +118,27 @@ def _name(text: float | str) -> str:
     return re.sub(r"[^0-9A-Za-z.+-]+", "_", whole)
 
 
-def _least(cost: float, cost_model: CostModel, space: MnasSpace) -> float:
-    """The lower end of the band below ``cost``."""
-    _, nearest = dearest_within(space, cost_model, cost)
+def _least(
+    cost: float, cost_model: CostModel, space: MnasSpace, constraints: Sequence[Limit]
+) -> float:
+    """The lower end of the band below ``cost``; none where constraints keep networks out of it."""
+    _, nearest = nearest_within(space, cost_model, cost, constraints)
+    if constraints and nearest < (1 - BAND) * cost:
+        return 0.0
     return min((1 - BAND) * cost, nearest)
+
+
+def nearest_within(
+    space: MnasSpace, cost_model: CostModel, cost: float, constraints: Sequence[Limit]
+) -> tuple[Arch, float]:
+    """The dearest architecture that costs at most ``cost`` and keeps the constraints.
+
+    Without constraints it is found exactly, else as ``supernet.constrained`` does.
+    """
+    if not constraints:
+        return dearest_within(space, cost_model, cost)
+    found = dearest_feasible(space, cost_model, cost, constraints)
+    return found or fastest_within(space, cost_model, constraints)
 
 
 def file_names(names: Sequence[str], stem: str, suffix: str) -> list[str]:

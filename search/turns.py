@@ -10,9 +10,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from search.baseline import mean_over_ranks
 from search.controller import Controller, Proposals, Scores, Turn
 from search.settings import Score
 from supernet.arch import Arch
+from supernet.constraint import excess
 from supernet.network import SuperNet
 from supernet.run import step_seed
 from supernet.standalone import soft_accuracies
@@ -90,11 +92,15 @@ def take_turn(
     proposed = time.process_time()
     archs = [goal.space.decode(row) for row in proposals.indices.tolist()]
     accuracy = accuracies(archs)
-    cost = torch.tensor([goal.cost_model.predict(goal.space.spec(arch)) for arch in archs])
-    reward = goal.reward(accuracy, cost, goal.limits(proposals.targets.cpu()))
+    specs = [goal.space.spec(arch) for arch in archs]
+    cost = torch.tensor([goal.cost_model.predict(spec) for spec in specs])
+    missed = torch.tensor([excess(goal.constraints, spec) for spec in specs])
+    reward = goal.rewards(accuracy, cost, goal.limits(proposals.targets.cpu()), missed)
     device = proposals.indices.device
-    scores = Scores(*(values.to(device) for values in (accuracy, cost, reward)))
+    scores = Scores(*(values.to(device) for values in (accuracy, cost, reward, missed)))
     scored = time.process_time()
     logs = controller.learn(proposals, scores, shuffles, turn)
+    if goal.constraints:
+        logs["constraints/broken"] = float(mean_over_ranks((missed > 0).double().mean()))
     seconds = proposed - start + time.process_time() - scored
     return Taken(proposals, scores, logs, seconds)

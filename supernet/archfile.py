@@ -22,6 +22,7 @@ from supernet.arch import Arch, BlockChoice
 from supernet.cost import count
 from supernet.errors import UserError
 from supernet.fields import check_names, read_as, short, typed, typed_object
+from supernet.kept import Kept
 from supernet.measured import Measured
 from supernet.published import published, published_spec
 from supernet.space import MnasSpace
@@ -65,6 +66,8 @@ class ArchFile:
     """Weight steps that the supernet had taken."""
     measured: Measured | None = None
     """Its time on the device, where predictions are of this device."""
+    constraints: tuple[Kept, ...] = ()
+    """What the search also limited."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
@@ -78,6 +81,8 @@ class ArchFile:
         # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
         inside = self.space.decode(self.space.encode(self.arch))
         object.__setattr__(self, "arch", self.space.canonical(inside))
+        for kept in self.constraints:
+            kept.check(self.spec)
 
     @cached_property
     def spec(self) -> NetSpec:
@@ -110,12 +115,13 @@ class ArchFile:
         return count(self.spec).macs
 
 
+_OPTIONAL = {"constraints": tuple[Kept, ...], "measured": Measured}
 _RECORDED = {
     name: kind
     for name, kind in get_type_hints(ArchFile).items()
-    if name not in ("space", "arch", "measured")
+    if name not in ("space", "arch", *_OPTIONAL)
 }
-_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, "measured")
+_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL)
 
 
 def write_arch(path: str | Path, archfile: ArchFile) -> None:
@@ -131,6 +137,8 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
         "arch": [dataclasses.asdict(block) for block in archfile.arch.blocks],
         **{name: getattr(archfile, name) for name in (*DERIVED, *_RECORDED)},
     }
+    if archfile.constraints:
+        fields["constraints"] = [dataclasses.asdict(kept) for kept in archfile.constraints]
     if archfile.measured:
         fields["measured"] = dataclasses.asdict(archfile.measured)
     write_atomic(path, (_layout(fields) + "\n").encode())
@@ -141,7 +149,7 @@ def _layout(fields: dict[str, Any]) -> str:
     text = {name: json.dumps(value, allow_nan=False) for name, value in fields.items()}
     settings = (f"{json.dumps(name)}: {json.dumps(v)}" for name, v in fields["space"].items())
     text["space"] = _lines("{}", settings, "    ")
-    for name in ("arch", "block_strings"):
+    for name in {"arch", "block_strings", "constraints"} & set(fields):
         text[name] = _lines("[]", map(json.dumps, fields[name]), "    ")
     return _lines("{}", (f"{json.dumps(name)}: {value}" for name, value in text.items()), "  ")
 
@@ -184,14 +192,16 @@ def read_arch(path: str | Path) -> ArchFile:
     try:
         fields = _read_object(Path(path))
         _check_header(fields)
-        check_names("", fields, _FIELDS, optional=("measured",))
+        check_names("", fields, _FIELDS, optional=tuple(_OPTIONAL))
         archfile = ArchFile(
             space=read_as(MnasSpace, fields["space"], "space.", partial=True),
             arch=_read_blocks(fields["arch"]),
             **{name: typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
-            measured=typed("measured", fields["measured"], Measured)
-            if "measured" in fields
-            else None,
+            **{
+                name: typed(name, fields[name], kind)
+                for name, kind in _OPTIONAL.items()
+                if name in fields
+            },
         )
         _check_derived(fields, archfile)
     except UserError as error:

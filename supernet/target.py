@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from supernet.arch import Arch, BlockChoice
 from supernet.cost import count, count_layer
 from supernet.errors import UserError
+from supernet.footprint import PeakMemory
 from supernet.parts import block_sizes, block_stages
 from supernet.published import published, published_spec
 from supernet.space import MnasSpace
@@ -105,7 +106,9 @@ def cost_model(
     from supernet.latency.table import LatencyTable
 
     if table:
-        return LatencyTable.load(table)
+        loaded = LatencyTable.load(table)
+        loaded.check_covers(space)
+        return loaded
     return table_for(space, reference_specs(space), cache_dir)
 
 
@@ -231,7 +234,8 @@ def block_steps(space: MnasSpace, table: CostModel) -> list[dict[int, list[Block
 
 def stage_cost(table: CostModel, stage: Stage, inputs: int, size: int) -> float:
     """Price of the layers of a stage behind ``inputs`` channels of ``size`` pixels a side."""
-    return sum(table.layer_cost(layer, "relu") for layer in stage.layers(inputs, size))
+    combine = max if isinstance(table, PeakMemory) else sum
+    return combine(table.layer_cost(layer, "relu") for layer in stage.layers(inputs, size))
 
 
 def ends_costs(space: MnasSpace, table: CostModel) -> dict[int, float]:

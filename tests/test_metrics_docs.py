@@ -73,7 +73,8 @@ def in_process(monkeypatch):
 
 
 def test_every_metric_of_a_search_is_explained_once(in_process, tiny_search, tmp_path, capsys):
-    in_process(search, "fit", *tiny_search)
+    constraint = '[{"cost": "params", "limit": "p50"}]'
+    in_process(search, "fit", *tiny_search, "--model.constraints", constraint)
     logged = columns(tmp_path / "run")
     for kind in get_args(Kind):
         logged |= logs_of(kind).keys()

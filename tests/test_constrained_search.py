@@ -1,0 +1,92 @@
+"""Whole searches under constraints."""
+
+import dataclasses
+import json
+
+import pytest
+
+from supernet.archfile import read_arch
+from supernet.footprint import peak_memory
+from tests.tables import NOWHERE, random_table
+
+CONSTRAINTS = '[{"cost": "params", "limit": "p30"}, {"cost": "memory", "limit": "p50"}]'
+
+
+@pytest.mark.parametrize("kind", ["ppo", "evolution"])
+def test_a_search_keeps_its_constraints(search, tiny_search, tmp_path, capsys, kind):
+    search(
+        *tiny_search, "--model.constraints", CONSTRAINTS, "--model.controller.kind", kind,
+        "--model.target", "p50",
+    )  # fmt: skip
+    found = read_arch(tmp_path / "run" / "arch.json")
+    params, memory = found.constraints
+    assert (params.cost, memory.cost) == ("params", "memory")
+    assert params.predicted == found.params <= params.limit
+    assert memory.predicted == peak_memory(found.spec) <= memory.limit
+    points = json.loads((tmp_path / "run" / "pareto.json").read_text())["points"]
+    for point in points:
+        assert all(one["predicted"] <= one["limit"] for one in point["constraints"])
+    assert f"params: {params.predicted:.4g}, at most {params.limit:.4g}" in capsys.readouterr().out
+
+
+def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path):
+    space = read_space_of(search, tiny_search, tmp_path)
+    phone = {**NOWHERE, "device": "a phone"}
+    random_table(space, 1, phone).save(tmp_path / "phone.json")
+    constraint = {"cost": "ms", "limit": "p30", "table": str(tmp_path / "phone.json")}
+    search(*tiny_search, "--model.constraints", json.dumps([constraint]), "--run", tmp_path / "two")
+    (kept,) = read_arch(tmp_path / "two" / "arch.json").constraints
+    assert kept.device == "a phone, none, 1 thread"
+    assert len(kept.table) == 64
+    assert kept.predicted <= kept.limit
+
+
+def read_space_of(search, tiny_search, tmp_path):
+    search(*tiny_search)
+    return read_arch(tmp_path / "run" / "arch.json").space
+
+
+@pytest.fixture
+def refused(search, capsys):
+    """The one line with which a search is refused."""
+
+    def run(*options):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            search(*options)
+        assert leaving.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
+
+
+def test_constraints_that_leave_nothing_end_the_search_before_its_first_step(
+    refused, tiny_search, tmp_path
+):
+    constraint = '[{"cost": "params", "limit": 100}]'
+    line = refused(*tiny_search, "--model.constraints", constraint)
+    assert "keeps the constraints (params at most 100): raise a limit" in line
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_search_with_other_constraints_is_not_continued(search, refused, tiny_search):
+    search(*tiny_search, "--model.constraints", CONSTRAINTS)
+    line = refused(*tiny_search, "--ckpt_path", "last")
+    assert "the checkpoint's constraints is [['params'" in line
+
+
+def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
+    search, refused, tiny_search, tmp_path
+):
+    space = read_space_of(search, tiny_search, tmp_path)
+    other = dataclasses.replace(space, resolution=12)
+    table = random_table(other, 0, {**NOWHERE, "space": dataclasses.asdict(other)})
+    table.save(tmp_path / "table.json")
+    options = ["--model.cost", "ms", "--model.table", tmp_path / "table.json"]
+    line = refused(*tiny_search, *options, "--run", tmp_path / "ms")
+    assert (
+        "the first is conv_k3_s1_i8_o8_se0_none_px8_relu, for it was built at 12 px, not 8" in line
+    )
+    assert "python -m supernet.latency build" in line
+    assert "--resolution 8 --classes 10" in line
