@@ -50,7 +50,7 @@ def build(
         *_measured(chosen.held_out, held_out, "held out"),
         *_measured(chosen.references, _log_ms(whole, chosen.references), "reference"),
     )
-    return LatencyTable(fingerprint, entries, correction, validation, networks)
+    return LatencyTable(fingerprint, entries, correction, validation, quiet, networks)
 
 
 def _measure(bench: Bench, chosen: Plan, effort: Effort) -> tuple[list[Session], list[Session]]:

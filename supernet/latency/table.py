@@ -61,6 +61,8 @@ class LatencyTable:
     """For each part that runs alone, ms of a first and of a later run."""
     correction: Correction
     validation: Validation
+    reference_ms: float
+    """What the reference network took: the speed of the machine that all times are scaled to."""
     networks: tuple[MeasuredNetwork, ...] = ()
 
     unit = "ms"
@@ -154,6 +156,7 @@ class LatencyTable:
             "fingerprint": dict(self.fingerprint),
             "correction": dataclasses.asdict(self.correction),
             "validation": dataclasses.asdict(self.validation),
+            "reference_ms": self.reference_ms,
             "networks": [dataclasses.asdict(network) for network in self.networks],
             "entries": {key: list(times) for key, times in sorted(self.entries.items())},
         }
@@ -219,6 +222,7 @@ def _read_table(fields: dict[str, Any]) -> LatencyTable:
             errors=_numbers("correction.errors", correction["errors"]),
         ),
         validation=_validation(fields["validation"]),
+        reference_ms=_positive("reference_ms", fields["reference_ms"]),
         networks=tuple(map(_network, fields["networks"])),
     )
 
@@ -255,6 +259,13 @@ def _numbers(name: str, fields: dict[Any, Any]) -> dict[Any, float]:
         if type(value) not in (int, float) or not math.isfinite(value):
             raise UserError(f"{name}.{key} is {value!r}, it must be a finite number")
     return fields
+
+
+def _positive(name: str, value: object) -> float:
+    number = typed(name, value, float)
+    if number <= 0:
+        raise UserError(f"{name} is {number}, it must be above 0")
+    return number
 
 
 def _times(key: str, values: list[float]) -> Times:

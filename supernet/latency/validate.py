@@ -22,7 +22,7 @@ from supernet.latency.files import models_path
 from supernet.latency.fitting import Sums
 from supernet.latency.journal import Journal
 from supernet.latency.judging import judge, truth
-from supernet.latency.measuring import NETWORKS, Bench, Estimates, Limits
+from supernet.latency.measuring import NETWORKS, Bench, Estimates, Limits, Session
 from supernet.latency.plan import draw, middle
 from supernet.latency.table import LatencyTable
 from supernet.latency.validation import Validation
@@ -64,7 +64,10 @@ def validate_file(
     stem = path.with_suffix(f".validation-{seed}.json")
     with backend.open(models_path(path)) as device:
         check_device(table, device, strict)
-        log_ms = _measure(device, middle(space), fresh, sessions, rounds, stem)
+        bench, measured = _measure(device, middle(space), fresh, sessions, rounds, stem)
+    _tell_drift(table.reference_ms, bench.quiet_ms())
+    estimates = Estimates(measured, table.reference_ms)
+    log_ms = estimates.log_ms([subject_key(spec) for spec in fresh])
     validation = judge(_predict(table, fresh), log_ms, _others(table, fresh))
     rows = [
         {"spec": dataclasses.asdict(spec), "predicted": table.predict(spec),
@@ -102,8 +105,8 @@ def check_device(table: LatencyTable, device: Device, strict: bool) -> None:
 
 def _measure(
     device: Device, reference: NetSpec, specs: list[NetSpec], sessions: int, rounds: int, path: Path
-) -> Any:
-    """Logarithms (sessions, networks) of ms."""
+) -> tuple[Bench, list[Session]]:
+    """Sessions over the networks, and where they were measured."""
     plan = json.loads(json.dumps({**device.describe(), "networks": [s.to_json() for s in specs]}))
     total = sessions * rounds
     with Journal(path.with_suffix(".raw.jsonl"), plan) as journal, ProgressLines() as bar:
@@ -116,11 +119,20 @@ def _measure(
             bar.update(task, completed=done // groups)
 
         bench.progress = advance
+        advance(0.0)
         measured = [
             bench.measure(f"networks {number}", specs, NETWORKS, Limits(math.inf, rounds))
             for number in range(sessions)
         ]
-    return Estimates(measured, bench.quiet_ms()).log_ms([subject_key(spec) for spec in specs])
+    return bench, measured
+
+
+def _tell_drift(before: float, now: float) -> None:
+    """Say how much the machine has changed since the table was built."""
+    sys.stdout.write(
+        f"the reference network takes {now:.4g} ms, and took {before:.4g} when the table was built:"
+        f" {now / before - 1:+.1%}; times are scaled to the table's\n"
+    )
 
 
 def _predict(table: LatencyTable, specs: list[NetSpec]) -> Any:
