@@ -38,7 +38,7 @@ def model_of(subject: Part | NetSpec, precision: str = "fp32") -> onnx.ModelProt
 
 
 def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph with made-up weights, quantised; inputs and outputs stay float."""
+    """A graph with made-up weights, quantised; its input and output are float."""
     graph = _Int8(model.graph)
     graph.run()
     del model.graph.node[:]
@@ -73,7 +73,9 @@ class _Int8:
             node.input.extend(inputs)
             self.nodes.append(node)
             name = node.output[0]
-            self.names[name] = name if self._stays_float(name) else self._pair(name)
+            self.names[name] = name if self._stays_float(node) else self._pair(name)
+        # A part ends in integers as it would within a network.
+        self.graph.output[0].name = self.names[self.graph.output[0].name]
 
     def _input(self, node: onnx.NodeProto, place: int) -> str:
         name = node.input[place]
@@ -83,10 +85,12 @@ class _Int8:
             return self._weight(name, is_bias=place == 2)
         return self.names[name]
 
-    def _stays_float(self, name: str) -> bool:
-        """An output of the graph, or what goes into an activation and is fused with it."""
-        readers = [node for node in self.graph.node if name in node.input]
-        return not readers or all(node.op_type in _ACTIVATIONS for node in readers)
+    def _stays_float(self, node: onnx.NodeProto) -> bool:
+        """Logits, or what goes into an activation and is fused with it."""
+        readers = [one for one in self.graph.node if node.output[0] in one.input]
+        if not readers:
+            return node.op_type == "Gemm"
+        return all(one.op_type in _ACTIVATIONS for one in readers)
 
     def _constant(self, values: NDArray) -> str:
         name = f"int8_{len(self.initializers)}"
