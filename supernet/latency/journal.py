@@ -89,14 +89,9 @@ class Journal(Rounds):
         """Keep a further round; it survives whatever ends the process after this."""
         if not self.of(group):
             self._write({"group": group, "keys": list(keys)})
-        self._write(
-            {
-                "group": group,
-                "seconds": round(one.seconds, 3),
-                "reference": _rounded(one.reference),
-                "times": _rounded(one.times),
-            }
-        )
+        # As a later process will read it, so that both make the same table.
+        one = Round(_rounded(one.times), _rounded(one.reference), round(one.seconds, 3))
+        self._write({"group": group, **one._asdict()})
         super().add(group, keys, one)
 
     def _lock(self) -> None:

@@ -1,0 +1,299 @@
+"""``python -m supernet.latency build | validate | show``, on this machine and a tiny space."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from supernet.latency.command import main
+from supernet.latency.plan import EFFORTS, Effort
+from supernet.latency.table import LatencyTable
+from supernet.spacefile import read_space
+
+ROOT = Path(__file__).parent.parent
+SPACE = (
+    "{ops: [sepconv, mbconv3], kernels: [3], ses: [0.0], skips: [none, pool], filters: [1.0, 2.0],"
+    " layers: [0, 1], base_filters: [8, 16], base_layers: [1, 1], strides: [1, 2],"
+    " resolution: 8, stem_stride: 1, head: 8, stem: 8, classes: 2}"
+)
+BRIEF = Effort(0.5, part_sessions=1, network_sessions=2, calibration=10, held_out=6, rounds=4)
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch):
+    monkeypatch.setitem(EFFORTS, "quick", BRIEF)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with space.yaml, table.json and its raw times."""
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "space.yaml").write_text(SPACE)
+    patch = pytest.MonkeyPatch()
+    patch.setitem(EFFORTS, "quick", BRIEF)
+    main(words(folder))
+    patch.undo()
+    return folder
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+    """A copy of it, to spoil."""
+    for path in built.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def words(folder, *more):
+    out = folder / "table.json"
+    return ["build", "--space", f"{folder / 'space.yaml'}", "--out", f"{out}", "--quick", *more]
+
+
+def refusal(capsys, *arguments):
+    """The one line with which a command is refused."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        main([str(word) for word in arguments])
+    assert leaving.value.code == 2
+    (line,) = [
+        line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")
+    ]
+    assert line.startswith("error: ")
+    return line
+
+
+# --- build ------------------------------------------------------------------------------------
+
+
+def test_a_table_says_what_was_measured_on_what(built):
+    table = LatencyTable.load(built / "table.json")
+    found = table.fingerprint
+    assert found["backend"] == "onnxruntime"
+    assert found["settings"] == {"name": "onnxruntime"}
+    assert found["space"]["resolution"] == 8
+    assert found["effort"] == dataclasses.asdict(BRIEF)
+    assert len(found["date"]) == 10
+    assert table.reference_ms > 0
+    assert table.validation.networks == 6
+    assert table.validation.sessions == 2
+    assert set(table.validation.baselines) == {"isolated sum", "macs", "linear one-hot"}
+    assert len(table.measured("reference")) == 4
+    table.check_covers(read_space(built / "space.yaml"))
+
+
+def test_options_replace_what_data_decide(built, tmp_path, capsys):
+    options = ["--resolution", "12", "--classes", "3", "--stem-stride", "2"]
+    main([*words(built)[:3], "--out", str(tmp_path / "other.json"), "--quick", *options])
+    space = LatencyTable.load(tmp_path / "other.json").fingerprint["space"]
+    assert (space["resolution"], space["classes"], space["stem_stride"]) == (12, 3, 2)
+    out = capsys.readouterr().out
+    assert "noise alone" in out
+    assert "6 networks, 2 sessions each" in out
+
+
+def test_a_finished_build_is_not_repeated(folder, capsys):
+    before = (folder / "table.json").read_bytes()
+    start = (folder / "table.raw.jsonl").read_bytes()
+    main(words(folder))
+    assert (folder / "table.json").read_bytes() == before
+    assert (folder / "table.raw.jsonl").read_bytes() == start
+    line = refusal(capsys, *words(folder, "--classes", "3"))
+    assert "table.json is a table with another space: name another --out, or remove it" in line
+
+
+def test_a_table_that_was_lost_is_made_again_from_its_raw_times(folder):
+    before = LatencyTable.load(folder / "table.json")
+    (folder / "table.json").unlink()
+    raw = (folder / "table.raw.jsonl").read_bytes()
+    main(words(folder))
+    again = LatencyTable.load(folder / "table.json")
+    assert (folder / "table.raw.jsonl").read_bytes() == raw
+    assert again.entries == before.entries
+    assert again.correction == before.correction
+
+
+def test_raw_times_of_other_settings_are_refused(folder, capsys):
+    (folder / "table.json").unlink()
+    line = refusal(capsys, *words(folder, "--precision", "int8"))
+    assert 'it is of a build with another precision: "fp32", not "int8"' in line
+    assert "move the file away to measure anew, or name another file" in line
+
+
+KILLABLE = """
+import sys
+from supernet.latency.command import main
+from supernet.latency.plan import EFFORTS, Effort
+EFFORTS["quick"] = Effort(6.0, 2, 3, 10, 6, 400)
+main(sys.argv[1:])
+"""
+
+
+def start(folder):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    command = [sys.executable, "-c", KILLABLE, *words(folder)]
+    return subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finished_rounds(folder):
+    path = folder / "table.raw.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [line for line in lines if b'"times"' in line and line.endswith(b"\n")]
+
+
+@pytest.mark.slow
+def test_a_build_that_is_killed_twenty_times_loses_nothing(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    rng, kept, kills = random.Random(0), [], 0
+    while kills < 20:
+        process = start(tmp_path)
+        deadline = time.monotonic() + 60
+        while len(finished_rounds(tmp_path)) <= len(kept) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        now = finished_rounds(tmp_path)
+        assert now[: len(kept)] == kept, "what was measured before is as it was"
+        assert len(now) > len(kept), "and more was measured since"
+        assert not (tmp_path / "table.json").exists()
+        kept, kills = now, kills + 1
+    process = start(tmp_path)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert finished_rounds(tmp_path)[: len(kept)] == kept
+    table = LatencyTable.load(tmp_path / "table.json")
+    table.check_covers(read_space(tmp_path / "space.yaml"))
+    assert table.validation.sessions == 3
+
+
+def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    process = start(tmp_path)
+    while not finished_rounds(tmp_path):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.decode().splitlines()[-1] == "stopped: go on with the same command"
+    assert "Traceback" not in errors.decode()
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--backend", "tpu"], "backend is 'tpu', allowed are onnxruntime, torch"),
+        (["--threads", "0"], "--threads is 0"),
+        (["--resolution", "a"], "'a' is not a whole number of at least 1"),
+        (["--out", "table.txt"], "--out table.txt: the name must end in .json"),
+        (["--space", "none.yaml"], "cannot read none.yaml"),
+        (["--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_a_build_that_cannot_be_is_refused_in_one_line(built, capsys, more, reason):
+    assert reason in refusal(capsys, *words(built), *more)
+
+
+# --- validate ---------------------------------------------------------------------------------
+
+FEW = ["--networks", "6", "--sessions", "2", "--rounds", "3"]
+
+
+def test_fresh_networks_are_measured_and_written_beside_the_table(folder, capsys):
+    capsys.readouterr()
+    main(["validate", str(folder / "table.json"), *FEW])
+    out = capsys.readouterr().out
+    assert "the reference network takes" in out
+    assert "6 networks, 2 sessions each" in out
+    report = json.loads((folder / "table.validation-1.json").read_text())
+    table = LatencyTable.load(folder / "table.json")
+    assert report["table"] == table.hash
+    seen = {network.spec.to_json() for network in table.networks}
+    fresh = [json.dumps(row["spec"]) for row in report["networks"]]
+    assert len(fresh) == 6
+    assert not seen & set(fresh)
+    assert report["validation"]["predicted"]["mape"] > 0
+    raw = (folder / "table.validation-1.raw.jsonl").read_bytes()
+    main(["validate", str(folder / "table.json"), *FEW])
+    assert (folder / "table.validation-1.raw.jsonl").read_bytes() == raw
+
+
+def test_claims_finer_than_the_noise_are_refused(folder, capsys):
+    line = refusal(capsys, "validate", folder / "table.json", *FEW, "--claim", "1e-6")
+    assert "is finer than the noise floor" in line
+    line = refusal(
+        capsys, "validate", folder / "table.json", "--networks", 6, "--sessions", 1,
+        "--rounds", 3, "--seed", 2, "--claim", 50,
+    )  # fmt: skip
+    assert "unknown from one session" in line
+
+
+@pytest.fixture
+def foreign(folder):
+    """The table of another device and runtime."""
+    path = folder / "table.json"
+    fields = json.loads(path.read_text())
+    fields["fingerprint"] |= {"device": "a phone", "runtime": "onnxruntime 0"}
+    path.write_text(json.dumps(fields))
+    return path
+
+
+def test_a_table_of_another_device_is_warned_of_and_refused_if_strict(foreign, capsys):
+    main(["validate", str(foreign), *FEW])
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: the table is of another device and runtime: it holds for")
+    assert "a phone, onnxruntime 0, 1 thread, this is " in warning
+    line = refusal(capsys, "validate", foreign, *FEW, "--strict")
+    assert "it holds for a phone, onnxruntime 0, 1 thread, this is" in line
+    assert "leave out --strict" in line
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: text[: len(text) // 2], "its content is broken"),
+        (lambda text: text.replace('"reference_ms": ', '"reference_ms": -'), "reference_ms is -"),
+        (lambda text: text.replace('": [0.', '": [-0.', 1), "must be two positive numbers"),
+        (lambda text: "", "its content is broken"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "validate"])
+def test_a_broken_table_is_refused_in_one_line(folder, capsys, command, spoil, reason):
+    path = folder / "table.json"
+    path.write_text(spoil(path.read_text()))
+    assert reason in refusal(capsys, command, path)
+
+
+def test_more_networks_than_there_are_cannot_be_measured(folder, capsys):
+    line = refusal(capsys, "validate", folder / "table.json", "--networks", 100000)
+    assert "networks that the table has not seen: lower --networks 100000" in line
+    assert "--sessions is 0" in refusal(
+        capsys, "validate", folder / "table.json", "--sessions", "0"
+    )
+
+
+# --- show -------------------------------------------------------------------------------------
+
+
+def test_a_table_is_printed_and_drawn(folder, capsys):
+    capsys.readouterr()
+    main(["show", str(folder / "table.json"), "--plot", str(folder / "table.png")])
+    out = capsys.readouterr().out
+    for word in ("onnxruntime", "8 px, 2 classes", "correction", "cross-validation", "noise alone"):
+        assert word in out
+    assert (folder / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_drawing_needs_a_name_that_ends_in_png(folder, capsys):
+    line = refusal(capsys, "show", folder / "table.json", "--plot", folder / "table.pdf")
+    assert "the name must end in .png" in line
