@@ -14,6 +14,8 @@ from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 
 MIN_NETWORKS = 8
+GIVE_UP = 1000
+"""Draws in a row without a new network, after which a space has no more."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ def plan(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Pla
 
 def draw(space: MnasSpace, known: Collection[NetSpec], number: int, seed: int) -> list[NetSpec]:
     """Up to ``number`` distinct random networks that are not ``known``."""
-    rng, found, known = random.Random(seed), dict[NetSpec, None](), set(known)
-    for _ in range(20 * number):
+    rng, found, known, missed = random.Random(seed), dict[NetSpec, None](), set(known), 0
+    while len(found) < number and missed < GIVE_UP:
         spec = space.spec(space.canonical(space.sample(rng)))
-        if spec not in known and len(found) < number:
-            found.setdefault(spec)
+        missed = missed + 1 if spec in known or spec in found else 0
+        if not missed:
+            found[spec] = None
     return list(found)
 
 

@@ -1,0 +1,126 @@
+"""How true latency tables are, and what they need: ``python -m benchmarks.latency_truth TABLE...``.
+
+Takes tables of ``python -m supernet.latency build`` with the files that ``validate`` wrote beside
+them, and prints: predictions against fresh networks, beside baselines and noise; and the same for
+corrections that are fitted to fewer networks. Appends one line for each table and validation to
+benchmarks/results/latency_truth.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.record import machine, record
+from supernet.latency.files import raw_path
+from supernet.latency.fitting import Sums, choose
+from supernet.latency.judging import figures, truth
+from supernet.latency.table import LatencyTable
+from supernet.latency.validation import Figures
+from supernet.parts import parts
+from supernet.spec import NetSpec
+
+NUMBERS = (5, 10, 20, 40, 80)
+"""Networks to calibrate with."""
+DRAWS = 20
+"""Random choices of as many."""
+
+
+def fresh(path: Path) -> tuple[dict[str, Any], list[NetSpec], np.ndarray]:
+    """A validation's figures, its networks and the logarithms (sessions, networks) of their ms."""
+    report = json.loads(path.read_text())
+    rows = report["networks"]
+    logs = [[math.nan if log is None else log for log in row["log_ms"]] for row in rows]
+    return report, [NetSpec.from_dict(row["spec"]) for row in rows], np.array(logs).T
+
+
+def by_number(table: LatencyTable, specs: Sequence[NetSpec], ms: np.ndarray) -> dict[int, Figures]:
+    """Mean figures of corrections that are fitted to so many networks."""
+    known, rng = table.measured("calibration"), random.Random(0)
+    judged = Sums(table.entries, [parts(spec) for spec in specs])
+    found = {}
+    for number in NUMBERS:
+        if number > len(known):
+            break
+        rows = []
+        for _ in range(DRAWS if number < len(known) else 1):
+            drawn = rng.sample(known, number)
+            sums = Sums(table.entries, [parts(one.spec) for one in drawn])
+            correction = choose(sums, np.array([one.ms for one in drawn]))
+            predicted = judged.predict(correction.weights)
+            rows.append(dataclasses.astuple(figures(predicted, ms)))
+        found[number] = Figures(*np.mean(rows, axis=0).tolist())
+    return found
+
+
+def minutes(path: Path) -> dict[str, float]:
+    """What measuring took, by what was measured."""
+    spent = {"parts": 0.0, "networks": 0.0}
+    for line in raw_path(path).read_text().splitlines():
+        row = json.loads(line)
+        if "seconds" in row:
+            spent[row["group"].split()[0]] += row["seconds"] / 60
+    return {name: round(value, 1) for name, value in spent.items()}
+
+
+def show(label: str, one: Figures) -> None:
+    """Print a line."""
+    print(
+        f"{label:<34}{one.mape:>8.1%}{one.within_5:>9.0%}{one.within_10:>9.0%}"
+        f"{one.kendall_tau:>8.3f}{one.bias:>+8.1%}"
+    )
+
+
+def report(path: Path) -> None:
+    """Print and record one table and its validations."""
+    table = LatencyTable.load(path)
+    print(f"\n# {path}: {table.device}, {len(table.entries)} parts, minutes {minutes(path)}")
+    for file in sorted(path.parent.glob(f"{path.stem}.validation-*.json")):
+        content, specs, log_ms = fresh(file)
+        found, ms = content["validation"], truth(log_ms)
+        noise = found["noise"]
+        print(f"{'':<34}{'error':>8}{'<= 5 %':>9}{'<= 10 %':>9}{'tau':>8}{'bias':>8}")
+        show(f"table ({table.correction.form})", Figures(**found["predicted"]))
+        for name, values in found["baselines"].items():
+            show(name, Figures(**values))
+        show(f"noise, {found['sessions']} sessions", Figures(
+            noise["floor"], noise["within_5"], noise["within_10"], noise["kendall_tau"], 0.0
+        ))  # fmt: skip
+        own = math.sqrt(max(0.0, found["predicted"]["mape"] ** 2 - noise["floor"] ** 2))
+        over = found["predicted"]["mape"] / noise["floor"]
+        tau = found["predicted"]["kendall_tau"] / noise["kendall_tau"]
+        print(f"own error {own:.1%}, error over noise {over:.1f}, tau over that of two"
+              f" measurements {tau:.2f}")  # fmt: skip
+        fewer = by_number(table, specs, ms)
+        for number, one in fewer.items():
+            show(f"calibrated with {number} networks", one)
+        seed = int(file.stem.rpartition("-")[2])
+        config = {
+            "resolution": table.fingerprint["space"]["resolution"], "device": table.device,
+            "effort": table.fingerprint["effort"], "form": table.correction.form,
+        }  # fmt: skip
+        record("latency_truth", config, seed, {
+            **found, "own_error": own, "minutes": minutes(path),
+            "calibration": {n: dataclasses.asdict(one) for n, one in fewer.items()},
+        })  # fmt: skip
+
+
+def main() -> None:
+    """Report all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", type=Path, nargs="+", metavar="TABLE")
+    print(f"# {machine()}")
+    for path in parser.parse_args().tables:
+        report(path)
+
+
+if __name__ == "__main__":
+    main()
