@@ -6,6 +6,7 @@ Every file is checked against PyTorch on validation images, and export.json says
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -24,11 +25,14 @@ from torch.utils.data import DataLoader, Subset
 
 from retrain.cli import checkpoint_path
 from retrain.formats import FORMATS, Format
-from supernet.archfile import write_atomic
+from supernet.archfile import read_arch, write_atomic
 from supernet.ending import run_command, say
 from supernet.errors import UserError
+from supernet.latency.device import device_name
+from supernet.latency.onnxruntime_device import describe
 from supernet.network import Network
 from supernet.spec import NetSpec
+from supernet.table_error import TableError
 from supernet.trainingfile import make_data
 
 NUM_IMAGES = 256
@@ -62,14 +66,16 @@ def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[
     path = checkpoint_path(run, checkpoint)
     network = load_network(path)
     images = validation_images(run, network.spec)
+    predicted = _prediction(run, network.spec)
     report: dict[str, Any] = {
         "checkpoint": str(path),
+        **({"predicted": predicted} if predicted else {}),
         "spec": json.loads(network.spec.to_json()),
         "formats": {},
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
     }
     for name in formats:
-        report["formats"][name] = _export_one(network, images, run, name)
+        report["formats"][name] = _export_one(network, images, run, name, predicted)
     write_atomic(run / "export.json", (json.dumps(report, indent=2) + "\n").encode())
     return [
         f"{name}: {entry['failure']}; the file is kept for inspection, do not ship it"
@@ -78,7 +84,31 @@ def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[
     ]
 
 
-def _export_one(network: Network, images: Tensor, run: Path, name: str) -> dict[str, Any]:
+def _prediction(run: Path, spec: NetSpec) -> dict[str, Any]:
+    """What the search predicted of this very network on a device; empty where none did."""
+    try:
+        arch = yaml.safe_load((run / "config.yaml").read_text())["model"]["arch"]
+        found = read_arch(arch)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, UserError):
+        return {}  # a published network, or its file is gone: nobody predicted anything
+    if found.unit != "ms" or found.spec != spec:
+        return {}
+    error = found.table_error
+    say(
+        f"predicted {found.predicted:.4g} ms on {found.device}"
+        + (f"; {error.words}" if error else "")
+    )
+    return {
+        "ms": found.predicted,
+        "device": found.device,
+        "table": found.table,
+        "table_error": dataclasses.asdict(error) if error else None,
+    }
+
+
+def _export_one(
+    network: Network, images: Tensor, run: Path, name: str, predicted: dict[str, Any]
+) -> dict[str, Any]:
     """Write one file and say what it is."""
     kind = FORMATS[name]
     target = run / f"network.{kind.suffix}"
@@ -109,8 +139,18 @@ def _export_one(network: Network, images: Tensor, run: Path, name: str) -> dict[
     )
     if kind.latency:
         entry["latency_ms"] = kind.latency(target, network.spec.resolution)
-        say(f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine")
+        beside = _beside(predicted, entry["latency_ms"])
+        say(f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine"
+            + beside)  # fmt: skip
     return entry
+
+
+def _beside(predicted: dict[str, Any], ms: float) -> str:
+    """A measurement on this machine beside a prediction of this machine, in words."""
+    if not predicted or predicted["device"] != device_name(describe()):
+        return ""
+    error = predicted["table_error"]
+    return f", {TableError(**error).compare(predicted['ms'], ms)}" if error else ""
 
 
 @torch.no_grad()

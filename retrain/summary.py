@@ -53,10 +53,14 @@ def _search(found: ArchFile | None) -> list[tuple[str, str]]:
     timed = f"{measured.ms:.4g} ms, {measured.comparison}" if measured else ""
     return [
         ("target", f"{found.target:.4g} {found.unit}"),
-        ("predicted", f"{found.predicted:.4g} {found.unit}"),
+        ("predicted", f"{found.predicted:.4g} {found.unit}{_error(found)}"),
         *([("measured by search", timed)] if timed else []),
         ("supernet accuracy", f"{found.accuracy:.2%} of validation images"),
     ]
+
+
+def _error(found: ArchFile) -> str:
+    return f"; {found.table_error.words}" if found.table_error else ""
 
 
 def _measured(export: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from search.spending import Spending
 from search.targets import Target, file_names
 from supernet.archfile import ArchFile, read_arch, write_arch, write_atomic
 from supernet.kept import Kept
+from supernet.latency.table import LatencyTable
 from supernet.metrics import MetricsCsv, log_metrics
 from supernet.progress_lines import ProgressLines
 
@@ -147,13 +148,14 @@ def arch_file(
     module: SearchModule, choice: Candidate, target: Target, times: DeviceTimes
 ) -> ArchFile:
     """What arch.json holds of the choice for a target."""
+    model = module.cost_model
     return ArchFile(
         space=module.space,
         arch=module.space.decode(choice.code),
         predicted=choice.cost,
-        unit=module.cost_model.unit,
-        table=module.cost_model.hash,
-        device=module.cost_model.device,
+        unit=model.unit,
+        table=model.hash,
+        device=model.device,
         accuracy=choice.accuracy,
         reward=module.reward(choice.accuracy, choice.cost, target.cost),
         target=target.cost,
@@ -161,6 +163,7 @@ def arch_file(
         step=module.steps_done,
         measured=times.of(choice),
         constraints=tuple(_kept(module, choice)),
+        table_error=model.error if isinstance(model, LatencyTable) else None,
     )
 
 

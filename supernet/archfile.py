@@ -27,6 +27,7 @@ from supernet.measured import Measured
 from supernet.published import published, published_spec
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
+from supernet.table_error import TableError
 
 FORMAT = "mnasnet-arch"
 VERSION = 1
@@ -68,6 +69,8 @@ class ArchFile:
     """Its time on the device, where predictions are of this device."""
     constraints: tuple[Kept, ...] = ()
     """What the search also limited."""
+    table_error: TableError | None = None
+    """Of the latency table that predicted."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
@@ -115,7 +118,11 @@ class ArchFile:
         return count(self.spec).macs
 
 
-_OPTIONAL = {"constraints": tuple[Kept, ...], "measured": Measured}
+_OPTIONAL = {
+    "table_error": TableError,
+    "constraints": tuple[Kept, ...],
+    "measured": Measured,
+}
 _RECORDED = {
     name: kind
     for name, kind in get_type_hints(ArchFile).items()
@@ -137,6 +144,8 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
         "arch": [dataclasses.asdict(block) for block in archfile.arch.blocks],
         **{name: getattr(archfile, name) for name in (*DERIVED, *_RECORDED)},
     }
+    if archfile.table_error:
+        fields["table_error"] = dataclasses.asdict(archfile.table_error)
     if archfile.constraints:
         fields["constraints"] = [dataclasses.asdict(kept) for kept in archfile.constraints]
     if archfile.measured:

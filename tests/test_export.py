@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 from importlib.metadata import version
 
 import numpy as np
@@ -18,13 +19,19 @@ from retrain.export import compare, load_network, main
 from retrain.formats import FORMATS, write_pt2
 from retrain.module import RetrainModule
 from supernet.arch import Arch, BlockChoice
-from supernet.archfile import ArchFile, write_arch
+from supernet.archfile import ArchFile, read_arch, write_arch
 from supernet.data import Digits
 from supernet.ending import run_command
+from supernet.errors import UserError
+from supernet.footprint import exported_bytes
+from supernet.latency.device import device_name
+from supernet.latency.onnxruntime_device import describe
 from supernet.run import LastCheckpoint
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
+from supernet.spec import NetSpec
 from supernet.standalone import Recipe
+from supernet.table_error import TableError
 
 RECIPE = Recipe(
     optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1
@@ -99,6 +106,10 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
         assert entry["agreement"] == 1.0
     assert report["formats"]["onnx"]["latency_ms"] == 1.25
     assert report["versions"]["torch"] == version("torch")
+    size = report["formats"]["onnx"]["bytes"]
+    spec = NetSpec.from_dict(report["spec"])
+    assert exported_bytes(spec) == pytest.approx(size, rel=0.03)
+    assert "predicted" not in report, "macs were"
     assert capsys.readouterr().out.count("\n") <= 10
 
     # Nothing but the file: another batch size, in a session of our own.
@@ -110,6 +121,59 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
     assert {path.name for path in run.iterdir()} == {
         "config.yaml", "checkpoints", "network.onnx", "network.pt2", "export.json",
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("_no_timing")
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        (device_name(describe()), "machine, 25.0% more than predicted, more than twice its usual"),
+        ("a phone", "machine\n"),
+    ],
+)
+def test_a_prediction_stands_beside_what_was_measured(trained, run, capsys, device, said):
+    found = read_arch(trained / "arch.json")
+    error = TableError(0.04, 0.01, 60)
+    write_arch(
+        run / "arch.json",
+        dataclasses.replace(found, unit="ms", device=device, table="9f2c", table_error=error),
+    )
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").unlink()
+    config["model"] = {"arch": str(run / "arch.json")}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    main(["--run", str(run), "--formats", "onnx"])
+    predicted = report_of(run)["predicted"]
+    assert predicted["ms"] == 1.0
+    assert predicted["table_error"] == {"mean": 0.04, "noise": 0.01, "networks": 60}
+    out = capsys.readouterr().out
+    assert f"predicted 1 ms on {device}; the table errs by 4.0% on average" in out
+    assert said in out
+
+
+@pytest.mark.parametrize(
+    ("ms", "words"),
+    [
+        (1.005, "as predicted: the difference is within the noise of measuring"),
+        (1.05, "5.0% more than predicted, no more than twice its usual error"),
+        (0.8, "20.0% less than predicted, more than twice its usual error"),
+    ],
+)
+def test_a_difference_is_judged_by_the_error_of_the_table(ms, words):
+    assert TableError(0.04, 0.01, 60).compare(1.0, ms) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((-0.1, 0.0, 3), "table_error.mean is -0.1"),
+        ((0.1, math.nan, 3), "table_error.noise is nan"),
+        ((0.1, 0.1, 0), "table_error.networks is 0"),
+    ],
+)
+def test_an_error_that_no_table_has_is_refused(values, reason):
+    with pytest.raises(UserError, match=reason):
+        TableError(*values)
 
 
 def test_the_averaged_weights_are_shipped(trained):

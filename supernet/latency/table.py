@@ -22,6 +22,7 @@ from supernet.parts import Body, Part, ends, space_parts
 from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 from supernet.stage import Layer
+from supernet.table_error import TableError
 
 FORMAT = "mnasnet-latency-table"
 VERSION = 2
@@ -90,6 +91,12 @@ class LatencyTable:
     @cached_property
     def _shares(self) -> dict[Part, float]:
         return {}
+
+    @property
+    def error(self) -> TableError:
+        """How far its predictions lie from measurements."""
+        found = self.validation
+        return TableError(found.predicted.mape, found.noise.floor, found.networks)
 
     def part_ms(self, part: Part) -> float:
         """A part's share of a network's latency, in ms.
