@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from supernet.archfile import read_arch
 from supernet.footprint import peak_memory
 from tests.tables import NOWHERE, random_table
 
+ROOT = Path(__file__).parent.parent
 CONSTRAINTS = '[{"cost": "params", "limit": "p30"}, {"cost": "memory", "limit": "p50"}]'
 
 
@@ -90,3 +94,16 @@ def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
     )
     assert "python -m supernet.latency build" in line
     assert "--resolution 8 --classes 10" in line
+
+
+def test_the_constraints_of_the_docs_are_understood(search, refused, tiny_search, tmp_path):
+    text = (ROOT / "docs" / "latency.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    asked = yaml.safe_load(block)["model"]["constraints"]
+    assert {one["cost"] for one in asked} == {"ms", "params", "macs", "memory", "size"}
+    space = read_space_of(search, tiny_search, tmp_path)
+    random_table(space, 1).save(tmp_path / "phone.json")
+    asked[0] |= {"table": str(tmp_path / "phone.json")}
+    search(*tiny_search, "--model.constraints", json.dumps(asked), "--run", tmp_path / "docs")
+    kept = read_arch(tmp_path / "docs" / "arch.json").constraints
+    assert [one.cost for one in kept] == [one["cost"] for one in asked]

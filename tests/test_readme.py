@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from search.__main__ import main
+from supernet.latency.command import backend_of, latency_parser
+from supernet.spacefile import read_space
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -59,14 +61,26 @@ LIGHT = [
     line
     for path in DOCS
     for line in path.read_text().splitlines()
-    if line.startswith("python -m supernet.")
+    if line.startswith("python -m supernet.space")
 ]
+TABLES = re.findall(
+    r"^python -m supernet\.latency (.+)$", (ROOT / "docs" / "latency.md").read_text(), re.MULTILINE
+)
 
 
 @pytest.mark.parametrize("line", LIGHT)
 def test_the_light_commands_of_the_docs_run(line):
     words = [sys.executable, *shlex.split(line)[1:]]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("line", TABLES)
+def test_the_commands_of_latency_tables_parse(line):
+    options = latency_parser().parse_args(shlex.split(line))
+    if options.command == "build":
+        backend_of(options)
+        read_space(ROOT / options.space)
+    assert len(TABLES) == 7
 
 
 def test_make_knows_the_two_commands():

@@ -23,7 +23,7 @@ _SPACE = ("resolution", "classes", "stem_stride")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on stderr and exit status 2."""
-    run_parsed(_parser(), arguments)
+    run_parsed(latency_parser(), arguments)
 
 
 def build(options: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def build(options: argparse.Namespace) -> None:
     out = options.out
     if out.suffix != ".json":
         raise UserError(f"--out {out}: the name must end in .json")
-    backend = _backend(options)
+    backend = backend_of(options)
     given = {name: getattr(options, name) for name in _SPACE if getattr(options, name)}
     space = dataclasses.replace(read_space(options.space), **given)
     effort = EFFORTS["quick" if options.quick else "full"]
@@ -95,12 +95,18 @@ def show(options: argparse.Namespace) -> None:
         save_figure(draw_table(table), options.plot)
 
 
-def _backend(options: argparse.Namespace) -> Backend:
+def backend_of(options: argparse.Namespace) -> Backend:
+    """The device that options of ``build`` describe.
+
+    Raises:
+        UserError: naming the setting, its value and what is allowed.
+    """
     named = {field.name: field.name for field in dataclasses.fields(Backend)} | {"name": "backend"}
     return Backend(**{name: getattr(options, option) for name, option in named.items()})
 
 
-def _parser() -> Parser:
+def latency_parser() -> Parser:
+    """What understands the three commands."""
     parser = Parser(prog="python -m supernet.latency", allow_abbrev=False)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="build, validate or show"
