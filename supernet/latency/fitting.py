@@ -13,6 +13,8 @@ from supernet.parts import Part
 STRENGTHS = (1e-1, 1e-2, 1e-3)
 """Of the ridge penalty on all but the simple terms, for terms of unit mean square."""
 FOLDS = 5
+SHUFFLES = 6
+"""Ways to form the folds; with one alone, chance often chooses."""
 
 
 class Sums:
@@ -56,12 +58,14 @@ class Sums:
         return self.counts @ np.maximum(self.least, shares)
 
     def error(self, ms: NDArray[np.float64], form: str, strength: float) -> float:
-        """Mean absolute relative error of a form, each network predicted by the others."""
-        rows, errors = np.arange(len(ms)), []
-        for fold in range(min(FOLDS, len(ms))):
-            left_out = rows % FOLDS == fold
-            predicted = self.predict(self.fit(ms, rows[~left_out], form, strength))
-            errors.append(np.abs(predicted / ms - 1)[left_out])
+        """Mean absolute relative error of a form, each network predicted by others."""
+        rng, rows, errors = np.random.default_rng(0), np.arange(len(ms)), []
+        for _ in range(SHUFFLES):
+            folds = rng.permutation(len(ms)) % FOLDS
+            for fold in range(min(FOLDS, len(ms))):
+                left_out = folds == fold
+                predicted = self.predict(self.fit(ms, rows[~left_out], form, strength))
+                errors.append(np.abs(predicted / ms - 1)[left_out])
         return float(np.concatenate(errors).mean())
 
 
@@ -70,7 +74,7 @@ def choose(sums: Sums, ms: NDArray[np.float64]) -> Correction:
 
     Args:
         sums: of the networks to calibrate with.
-        ms: their measured latencies (networks,), in random order.
+        ms: their measured latencies (networks,).
     """
     tried = {
         (form, strength): sums.error(ms, form, strength)
