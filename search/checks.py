@@ -12,6 +12,9 @@ from search.schedule import Schedule
 from search.settings import Sampling
 from search.targets import BAND, Target
 from supernet.errors import UserError
+from supernet.latency.device import device_name
+from supernet.latency.onnxruntime_device import describe
+from supernet.latency.table import LatencyTable
 from supernet.rundata import RunData
 from supernet.space import MnasSpace
 from supernet.target import CostModel, slowest
@@ -54,9 +57,13 @@ def check_reward_images(data: RunData, rank: int) -> None:
         raise UserError(f"reward: {error}, or lower model.sampling.images") from None
 
 
-def note_odd_targets(targets: Sequence[Target], cost: CostModel, space: MnasSpace) -> None:
-    """Say which targets every network of a space meets, and which ones none comes near."""
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+def note_costs(targets: Sequence[Target], cost: CostModel, space: MnasSpace) -> None:
+    """Say what a latency is of, and which targets all networks meet or none comes near."""
+    console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
+    if isinstance(cost, LatencyTable):
+        here = device_name(describe())
+        other = "" if cost.device == here else f", while this machine is {here}"
+        console.print(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
     for target in targets:
         if not target.least:
             _, most = slowest(space, cost)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from search.asked import Asked
 from search.baseline import mean_over_ranks
-from search.checks import check_identity, check_length, check_reward_images, note_odd_targets
+from search.checks import check_identity, check_length, check_reward_images, note_costs
 from search.controller import Goal, Scores, Turn, Update
 from search.controllers import ControllerSettings
 from search.reward import Reward
@@ -120,7 +120,7 @@ class SearchModule(pl.LightningModule):
             self.trainer, lambda: self.asked.priced(self.space)
         )
         if self.trainer.is_global_zero:
-            note_odd_targets(self.targets, self.cost_model, self.space)
+            note_costs(self.targets, self.cost_model, self.space)
         goal = Goal(self.space, self.cost_model, self.reward, self.limits, self.constraints)
         self.controller.prepare(goal)
         self.supernet.to(memory_format=self.memory_format)

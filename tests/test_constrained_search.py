@@ -10,6 +10,8 @@ import yaml
 
 from supernet.archfile import read_arch
 from supernet.footprint import peak_memory
+from supernet.latency.device import device_name
+from supernet.latency.onnxruntime_device import describe
 from tests.tables import NOWHERE, random_table
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,23 @@ def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path
     assert kept.device == "a phone, none, 1 thread"
     assert len(kept.table) == 64
     assert kept.predicted <= kept.limit
+
+
+def test_a_search_on_the_table_of_another_device_names_both(search, tiny_search, tmp_path, capsys):
+    space = read_space_of(search, tiny_search, tmp_path)
+    random_table(space, 1, {**NOWHERE, "device": "a phone"}).save(tmp_path / "phone.json")
+    options = ["--model.cost", "ms", "--model.table", tmp_path / "phone.json"]
+    search(*tiny_search, *options, "--run", tmp_path / "ms")
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("latency is ")
+    ]
+    here = device_name(describe())
+    assert line.startswith(
+        f"latency is predicted for a phone, none, 1 thread, while this machine is {here}; the table"
+    )
+    found = read_arch(tmp_path / "ms" / "arch.json")
+    assert found.device == "a phone, none, 1 thread"
+    assert found.table_error.networks == 16
 
 
 def read_space_of(search, tiny_search, tmp_path):
