@@ -22,7 +22,6 @@ from supernet.constrained import dearest_feasible, fastest_within
 from supernet.constraint import Constraint, resolve_constraints
 from supernet.latency.onnx_graph import network_model
 from supernet.latency.table import LatencyTable
-from supernet.latency.validate import space_of
 from supernet.network import Network
 from supernet.reach import dearest_within
 from supernet.target import fastest, quantile, slowest
@@ -43,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
     table = LatencyTable.load(parser.parse_args().table)
-    space = space_of(table)
+    space = table.space
     generator = torch.Generator().manual_seed(0)
     columns = [torch.randint(n, (NUMBER,), generator=generator) for n in space.decision_sizes]
     codes = torch.stack(columns, dim=1)

@@ -65,8 +65,13 @@ def note_costs(targets: Sequence[Target], cost: CostModel, space: MnasSpace) -> 
         other = "" if cost.device == here else f", while this machine is {here}"
         console.print(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
     for target in targets:
-        if not target.least:
-            _, most = slowest(space, cost)
+        _, most = slowest(space, cost)
+        if not target.least and target.cost < most:
+            console.print(
+                f"note: the constraints keep all networks out of the {BAND:.0%} below target"
+                f" {target.cost:.4g} {cost.unit}, the choice will be the best one below"
+            )
+        elif not target.least:
             console.print(
                 f"note: target {target.cost:.4g} {cost.unit} constrains nothing, as the dearest"
                 f" network of the space has {most:.4g} {cost.unit}"
@@ -91,7 +96,8 @@ def check_identity(saved: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> 
     """
     if saved is None:
         raise UserError("the checkpoint is not of a search: continue from one that is")
-    theirs, own = _flat(saved), _flat(ours)
+    # Searches of earlier versions had no constraints.
+    theirs, own = {"constraints": [], **_flat(saved)}, _flat(ours)
     for name, value in own.items():
         if theirs.get(name) != value:
             raise UserError(

@@ -300,7 +300,7 @@ class SearchModule(pl.LightningModule):
             "space": dataclasses.asdict(self.space),
             "cost": f"{self.cost_model.unit} {self.cost_model.hash}".strip(),
             "target": self.limits[0] if len(self.limits) == 1 else list(self.limits),
-            "constraints": [[one.name, one.value] for one in self.constraints],
+            "constraints": [one.identity for one in self.constraints],
             "seed": self.seed,
             "controller": self.controller_kind,
         }

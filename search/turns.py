@@ -101,6 +101,7 @@ def take_turn(
     scored = time.process_time()
     logs = controller.learn(proposals, scores, shuffles, turn)
     if goal.constraints:
-        logs["constraints/broken"] = float(mean_over_ranks((missed > 0).double().mean()))
+        broken = (torch.as_tensor(scores.excess) > 0).float().mean()
+        logs["constraints/broken"] = float(mean_over_ranks(broken))
     seconds = proposed - start + time.process_time() - scored
     return Taken(proposals, scores, logs, seconds)

@@ -66,6 +66,11 @@ class Limit:
         """What is limited, in words."""
         return f"{self.model.unit} on {self.model.device}" if self.model.device else self.model.unit
 
+    @property
+    def identity(self) -> list[str | float]:
+        """What tells it apart from other limits."""
+        return [self.name, self.model.hash, self.value]
+
     def excess(self, spec: NetSpec) -> float:
         """By what share of the limit a network lies above it; 0 where it does not."""
         return max(0.0, self.model.predict(spec) / self.value - 1)

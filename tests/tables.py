@@ -32,7 +32,7 @@ NOWHERE = {
 def plain_table(entries, machine, mape=0.0):
     """A table that adds up the later times of ``entries``."""
     predicted = Figures(mape, 1.0, 1.0, 1.0, 0.0)
-    validation = Validation(16, 4, predicted, Noise(0.0, 1.0, 1.0, 1.0))
+    validation = Validation(16, 4, 4, predicted, Noise(0.0, 1.0, 1.0, 1.0))
     return LatencyTable(
         machine, entries, Correction("scale", 0.0, {"later": 1.0}, {}), validation, 1.0
     )

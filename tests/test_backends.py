@@ -3,7 +3,9 @@
 import collections
 import dataclasses
 import importlib.util
+import math
 import sys
+import time
 
 import onnx
 import onnxruntime
@@ -224,6 +226,17 @@ def test_a_command_that_prints_nonsense_ends_in_one_line(tmp_path, program, reas
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_hanging_command_has_started_is_ended(tmp_path):
+    mark = tmp_path / "alive"
+    program = f"import subprocess; subprocess.run(['sh', '-c', 'sleep 1; touch {mark}'])"
+    with commanded(tmp_path, program, timeout=0.5) as device:
+        device.load([SPEC])
+        with pytest.raises(UserError, match="gave no answer"):
+            device.visit([0])
+    time.sleep(1.2)
+    assert not mark.exists()
+
+
 def test_a_command_that_hangs_or_is_missing_ends_in_one_line(tmp_path):
     with commanded(tmp_path, "import time; time.sleep(60)", timeout=0.3) as device:
         device.load([SPEC])
@@ -260,7 +273,9 @@ def test_milliseconds_are_read_from_lines_of_numbers_alone(output, times):
         ({"name": "onnxruntime", "threads": 0}, "--threads is 0, it must be at least 1"),
         ({"name": "command"}, "backend command needs --runner: a program that takes a model"),
         ({"name": "command", "runner": "x", "files": "pb"}, "--files of command is 'pb'"),
-        ({"name": "command", "runner": "x", "timeout": 0}, "--timeout is 0, it must be above 0"),
+        ({"name": "command", "runner": "x", "timeout": 0}, "--timeout is 0, it must lie above 0"),
+        ({"name": "command", "runner": "x", "timeout": math.inf}, "--timeout is inf"),
+        ({"name": "adb", "runner": "x", "cores": "f0; reboot"}, "must be a hexadecimal mask"),
         ({"name": "command", "runner": "x", "files": "pte", "precision": "int8"}, "needs --files"),
         ({"name": "onnxruntime", "cores": "f0"}, "--cores is 'f0', but backend onnxruntime has"),
         ({"name": "torch", "runner": "x"}, "--runner is 'x', but backend torch has none"),
@@ -272,11 +287,24 @@ def test_settings_that_mean_nothing_are_refused_by_name(settings, reason):
 
 
 def test_settings_are_kept_as_they_were_given():
-    backend = Backend("command", runner="./run {model}", timeout=3.0)
-    assert backend.plain() == {"name": "command", "runner": "./run {model}", "timeout": 3.0}
+    backend = Backend("torch", precision="bf16", device="cuda", threads=2)
     assert Backend.from_plain(backend.plain()) == backend
     with pytest.raises(UserError, match=r"unknown field backend\.'speed'"):
         Backend.from_plain({"name": "torch", "speed": 3})
+
+
+def test_settings_that_change_no_time_and_command_lines_are_not_kept():
+    plain = Backend("command", runner="./run {model}", timeout=3.0, threads=2).plain()
+    assert plain == {"name": "command", "threads": 2}
+    phone = Backend("adb", runner="./run", device="a", cores="f0", timeout=3.0).plain()
+    assert phone == {"name": "adb", "cores": "f0"}
+    with pytest.raises(UserError, match="backend command needs --runner"):
+        Backend.from_plain(plain)
+
+
+def test_a_command_line_that_cannot_be_split_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is no command line: No closing quotation"):
+        opened(tmp_path, "command", runner="./x 'y")
 
 
 def test_keys_tell_subjects_apart():

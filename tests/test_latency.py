@@ -89,18 +89,18 @@ def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
     bench = Bench(
         SyntheticDevice(), middle(TINY), progress=told.append, clock=lambda: float(clock())
     )
-    session = bench.measure("short", space_parts(TINY)[:4], PARTS, Limits(1.0, 100))
+    session = bench.measure("parts 0", space_parts(TINY)[:4], PARTS, Limits(1.0, 100))
     assert session.groups[0].times.shape == (3, 4, 2)
-    assert sum(told) == pytest.approx(3.0)
-    session = bench.measure("long", space_parts(TINY)[:4], PARTS, Limits(40.0, 100))
+    assert sum(told) == pytest.approx(4.0), "three rounds and loading"
+    session = bench.measure("parts 1", space_parts(TINY)[:4], PARTS, Limits(40.0, 100))
     assert len(session.groups[0].times) == 40
-    assert sum(told) == pytest.approx(43.0)
+    assert sum(told) == pytest.approx(45.0)
 
 
 def test_a_loud_time_is_waited_out_and_does_not_count():
     device, clock = SyntheticDevice(), itertools.count().__next__
     bench = Bench(device, middle(TINY), clock=lambda: float(clock()))
-    bench.measure("quiet", space_parts(TINY)[:4], PARTS, Limits(20.0, 100))
+    bench.measure("parts 0", space_parts(TINY)[:4], PARTS, Limits(20.0, 100))
     device.slowness, visit = 1.5, device.visit
 
     def until_it_is_quiet(order):
@@ -108,11 +108,38 @@ def test_a_loud_time_is_waited_out_and_does_not_count():
         return visit(order)
 
     device.visit = until_it_is_quiet
-    session = bench.measure("loud", space_parts(TINY)[:4], PARTS, Limits(10.0, 100))
+    session = bench.measure("parts 1", space_parts(TINY)[:4], PARTS, Limits(10.0, 100))
     assert len(session.groups[0].times) == 15, "12 loud rounds, then 3 quiet ones"
-    mean = Estimates([session], bench.quiet_ms()).mean
+    mean = Estimates([session], bench.quiet_ms("parts")).mean
     for part in space_parts(TINY)[:4]:
         assert mean(part.key).later == pytest.approx(1.2 * true_ms(part) + 0.03)
+
+
+def test_waiting_for_quiet_also_goes_beyond_a_number_of_rounds_but_not_for_ever():
+    device = SyntheticDevice()
+    bench, subjects = Bench(device, middle(TINY)), space_parts(TINY)[:4]
+    bench.measure("parts 0", subjects, PARTS, Limits(math.inf, 10))
+    device.slowness = 1.5
+    session = bench.measure("parts 1", subjects, PARTS, Limits(math.inf, 10))
+    assert len(session.groups[0].times) == 30
+    networks = bench.measure("networks 0", [middle(TINY)], PARTS, Limits(math.inf, 10))
+    assert len(networks.groups[0].times) == 10, "which have a quiet level of their own"
+
+
+def test_waiting_is_not_charged_to_the_groups_that_come_after():
+    device, clock = SyntheticDevice(), itertools.count().__next__
+    bench = Bench(device, middle(TINY), clock=lambda: float(clock()))
+    turns = Turns(group_size=4, chunk=4)
+    bench.measure("parts 0", space_parts(TINY)[:4], turns, Limits(40.0, 100))
+    visit, quiet_from = device.visit, len(device.orders) + 30
+
+    def loud_at_first(order):
+        device.slowness = 1.5 if len(device.orders) < quiet_from else 1.0
+        return visit(order)
+
+    device.visit = loud_at_first
+    session = bench.measure("parts 1", space_parts(TINY)[:8], turns, Limits(20.0, 100))
+    assert [len(group.times) for group in session.groups] == [30, 10]
 
 
 def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
@@ -122,7 +149,7 @@ def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
     for number, slowness in enumerate((1.0, 1.5)):
         device.slowness = slowness
         sessions.append(bench.measure(f"parts {number}", space_parts(TINY), PARTS, limits))
-    mean = Estimates(sessions[1:], bench.quiet_ms()).mean
+    mean = Estimates(sessions[1:], bench.quiet_ms("parts")).mean
     for part in space_parts(TINY):
         assert mean(part.key).later == pytest.approx(1.2 * true_ms(part) + 0.03)
 
@@ -131,7 +158,7 @@ def test_interruptions_change_no_estimate_by_more_than_the_noise():
     device = SyntheticDevice(noise=0.02, spikes=0.3)
     bench = Bench(device, middle(TINY))
     session = bench.measure("parts 0", space_parts(TINY), PARTS, Limits(math.inf, 40))
-    mean = Estimates([session], bench.quiet_ms()).mean
+    mean = Estimates([session], bench.quiet_ms("parts")).mean
     ratio = [mean(p.key).later / (1.2 * true_ms(p) + 0.03) for p in space_parts(TINY)]
     assert np.ptp(np.log(ratio)) < 0.06
 

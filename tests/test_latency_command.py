@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from supernet.latency.command import main
 from supernet.latency.plan import EFFORTS, Effort
 from supernet.latency.table import LatencyTable
+from supernet.latency.validate import Amount, validate_file
 from supernet.spacefile import read_space
+from tests.synthetic_device import SyntheticDevice
+from tests.synthetic_device import build as synthetic
 
 ROOT = Path(__file__).parent.parent
 SPACE = (
@@ -95,7 +99,7 @@ def test_options_replace_what_data_decide(built, tmp_path, capsys):
     assert (space["resolution"], space["classes"], space["stem_stride"]) == (12, 3, 2)
     out = capsys.readouterr().out
     assert "noise alone" in out
-    assert "6 networks, 2 sessions each" in out
+    assert "6 networks, 2 sessions, of which at least" in out
 
 
 def test_a_finished_build_is_not_repeated(folder, capsys):
@@ -123,7 +127,7 @@ def test_raw_times_of_other_settings_are_refused(folder, capsys):
     (folder / "table.json").unlink()
     line = refusal(capsys, *words(folder, "--precision", "int8"))
     assert 'it is of a build with another precision: "fp32", not "int8"' in line
-    assert "move the file away to measure anew, or name another file" in line
+    assert "name another --out, or move the file away to measure anew" in line
 
 
 KILLABLE = """
@@ -180,7 +184,7 @@ def test_a_build_that_is_killed_twenty_times_loses_nothing(tmp_path):
 def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     process = start(tmp_path)
-    while not finished_rounds(tmp_path):
+    while not finished_rounds(tmp_path) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
@@ -213,8 +217,8 @@ def test_fresh_networks_are_measured_and_written_beside_the_table(folder, capsys
     capsys.readouterr()
     main(["validate", str(folder / "table.json"), *FEW])
     out = capsys.readouterr().out
-    assert "the reference network takes" in out
-    assert "6 networks, 2 sessions each" in out
+    assert "networks that calibrated the table take" in out
+    assert "6 networks, " in out
     report = json.loads((folder / "table.validation-1.json").read_text())
     table = LatencyTable.load(folder / "table.json")
     assert report["table"] == table.hash
@@ -224,18 +228,36 @@ def test_fresh_networks_are_measured_and_written_beside_the_table(folder, capsys
     assert not seen & set(fresh)
     assert report["validation"]["predicted"]["mape"] > 0
     raw = (folder / "table.validation-1.raw.jsonl").read_bytes()
+    capsys.readouterr()
     main(["validate", str(folder / "table.json"), *FEW])
+    assert "nothing was measured anew: " in capsys.readouterr().out
     assert (folder / "table.validation-1.raw.jsonl").read_bytes() == raw
+    more = ["--networks", "7", "--sessions", "2", "--rounds", "3"]
+    line = refusal(capsys, "validate", folder / "table.json", *more)
+    assert "of a build with another networks: [16," in line
+    assert "; give another --seed, or move the file away" in line
 
 
 def test_claims_finer_than_the_noise_are_refused(folder, capsys):
     line = refusal(capsys, "validate", folder / "table.json", *FEW, "--claim", "1e-6")
-    assert "is finer than the noise floor" in line
-    line = refusal(
-        capsys, "validate", folder / "table.json", "--networks", 6, "--sessions", 1,
-        "--rounds", 3, "--seed", 2, "--claim", 50,
-    )  # fmt: skip
-    assert "unknown from one session" in line
+    reasons = ("a claim rests on at least 4 of each", "the machine's speed has changed by")
+    assert any(reason in line for reason in reasons)
+
+
+def test_a_machine_that_has_slowed_down_is_told_apart_from_a_wrong_table(tmp_path):
+    """The anchors take out what all networks have in common."""
+    table = synthetic(tmp_path, SyntheticDevice())
+    device = SyntheticDevice()
+    device.slowness = 1.1
+    backend = SimpleNamespace(open=lambda models: device)
+    amount = Amount(networks=8, sessions=4, rounds=4, seed=1)
+    checked = validate_file(table, tmp_path / "table.json", backend, amount, strict=False)
+    assert checked.drift == pytest.approx(0.1, abs=1e-4)
+    assert checked.validation.predicted.bias == pytest.approx(0.0, abs=1e-4)
+    assert checked.objection == ""
+    device.slowness = 1.3
+    checked = validate_file(table, tmp_path / "other.json", backend, amount, strict=False)
+    assert "the machine's speed has changed by +30.0%" in checked.objection
 
 
 @pytest.fixture
@@ -253,6 +275,8 @@ def test_a_table_of_another_device_is_warned_of_and_refused_if_strict(foreign, c
     warning = capsys.readouterr().err
     assert warning.startswith("warning: the table is of another device and runtime: it holds for")
     assert "a phone, onnxruntime 0, 1 thread, this is " in warning
+    line = refusal(capsys, "validate", foreign, *FEW, "--claim", "99")
+    assert "it holds for a phone" in line
     line = refusal(capsys, "validate", foreign, *FEW, "--strict")
     assert "it holds for a phone, onnxruntime 0, 1 thread, this is" in line
     assert "leave out --strict" in line

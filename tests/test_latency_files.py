@@ -21,7 +21,7 @@ from tests.synthetic_device import TINY, Refusing, SyntheticDevice, build
 FIGURES = {"mape": 0.0, "within_5": 1.0, "within_10": 1.0, "kendall_tau": 1.0, "bias": 0.0}
 BROKEN_CORRECTION = {"form": "scale", "strength": 0, "weights": {"later": None}, "errors": {}}
 BROKEN_VALIDATION = {
-    "networks": 1, "sessions": "a", "predicted": FIGURES, "noise": {}, "baselines": {},
+    "networks": 1, "sessions": "a", "least_sessions": 1, "predicted": FIGURES, "noise": {}, "baselines": {},
 }  # fmt: skip
 
 
@@ -178,7 +178,9 @@ def test_broken_raw_times_are_refused_in_one_line(folder):
     table.unlink()
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:4], b"{}[]\n", *lines[5:]]))
-    with pytest.raises(UserError, match=r"line 5 of .*jsonl: it is broken; move the file away"):
+    with pytest.raises(
+        UserError, match=r"line 5 of .*jsonl: it is broken; name another --out, or move"
+    ):
         build(folder)
     path.write_bytes(b'{"format": "none"}\n')
     with pytest.raises(UserError, match=r"line 1 of .*: these are no times of this version"):

@@ -120,7 +120,9 @@ def test_the_linear_model_fits_what_adds_up_over_choices():
 # --- noise ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("sessions", "sd"), [(2, 0.05), (4, 0.05), (5, 0.02), (12, 0.1)])
+@pytest.mark.parametrize(
+    ("sessions", "sd"), [(2, 0.05), (3, 0.05), (4, 0.05), (5, 0.02), (12, 0.1)]
+)
 def test_the_noise_floor_is_the_error_of_the_mean_of_all_sessions(sessions, sd):
     rng = np.random.default_rng(0)
     true = rng.uniform(1, 3, 400)
@@ -162,7 +164,9 @@ def test_shares_that_noise_alone_would_allow_are_told():
 
 
 def validation(mape, floor, sessions=4):
-    return Validation(60, sessions, Figures(mape, 1.0, 1.0, 0.9, 0.0), Noise(floor, 1, 1, 0.95))
+    return Validation(
+        60, sessions, sessions, Figures(mape, 1.0, 1.0, 0.9, 0.0), Noise(floor, 1, 1, 0.95)
+    )
 
 
 def test_the_own_error_has_the_noise_taken_out():
@@ -178,12 +182,17 @@ def test_the_own_error_has_the_noise_taken_out():
     [
         (0.02, 4, "2.0% is finer than the noise floor, 3.0%"),
         (0.04, 4, "at most 4.0% is not met: it is 5.0%, of which noise is 3.0%"),
-        (0.10, 1, "finer than the noise floor, unknown from one session"),
+        (0.10, 3, "measured in 3 quiet sessions, a claim rests on at least 4 of each"),
     ],
 )
 def test_claims_that_were_not_shown_are_refused(claim, sessions, reason):
     with pytest.raises(UserError, match=reason):
         validation(0.05, 0.03, sessions).check_claim(claim)
+
+
+def test_nothing_is_claimed_of_an_inconclusive_validation():
+    with pytest.raises(UserError, match=r"inconclusive: the noise floor of 7\.0%"):
+        validation(0.08, 0.07).check_claim(0.10)
 
 
 def test_a_claim_that_was_shown_passes():

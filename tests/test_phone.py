@@ -13,7 +13,6 @@ from supernet.latency.backends import Backend
 from supernet.latency.command import main
 from supernet.latency.plan import EFFORTS, Effort, middle
 from supernet.latency.table import LatencyTable
-from supernet.latency.validate import space_of
 from tests.tables import TINY as SPACE
 
 LITERT = """INFO: Initialized TensorFlow Lite runtime.
@@ -199,6 +198,6 @@ def test_a_table_of_a_phone_is_built_over_a_disconnect(fake, tmp_path, monkeypat
     main(words)
     table = LatencyTable.load(tmp_path / "phone.json")
     assert table.device.startswith("Google Pixel 9 zumapro Android 16, runner ")
-    assert table.fingerprint["settings"]["device"] == "emulator-5554"
-    assert table.predict(middle(space_of(table))) > 0
+    assert table.fingerprint["settings"] == {"name": "adb"}
+    assert table.predict(middle(table.space)) > 0
     assert not (tmp_path / "phone.models").exists()

@@ -7,6 +7,7 @@ or executor_runner for the phone's processor, and name its path. adb's own statu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
 import shutil
@@ -24,6 +25,8 @@ from supernet.latency.runner import last_words, milliseconds, run
 
 FOLDER = "/data/local/tmp/mnasnet-search"
 """On the phone; shell users may write and run programs there."""
+LEAVING = 10.0
+"""Seconds for each step of tidying up."""
 RUNS = 50
 """Of a model in one run of the program."""
 ARGUMENTS = {
@@ -81,10 +84,13 @@ class Phone:
         traceback: TracebackType | None,
     ) -> None:
         """Remove what was pushed and stop the server that this program started."""
+        # A phone that hangs must not hide what went wrong before.
         if self._ready:
-            run(["adb", "-s", self.serial, "shell", f"rm -rf {FOLDER}"], self.timeout)
+            with contextlib.suppress(UserError):
+                run(["adb", "-s", self.serial, "shell", f"rm -rf {FOLDER}"], LEAVING)
         if self._started_server:
-            run(["adb", "kill-server"], self.timeout)
+            with contextlib.suppress(UserError):
+                run(["adb", "kill-server"], LEAVING)
 
     def describe(self) -> dict[str, Any]:
         """What a time depends on besides the network."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ FILES = {"adb": ("onnx", "pte", "tflite"), "command": ("onnx", "pte", "tflite")}
 """The model files that a backend can hand to a user's program."""
 PACKAGES = {"torch": "torch", "executorch": "executorch", "pte": "executorch"}
 _EXTRAS = {"tflite": ("litert_torch", "an environment with torch below 2.15 and litert-torch")}
+
+
+MAX_TIMEOUT = 86_400
+"""Seconds; a day."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,12 @@ class Backend:
         _allow(f"--precision of {self.name}", self.precision, PRECISIONS[self.name])
         if self.threads < 1:
             raise UserError(f"--threads is {self.threads}, it must be at least 1")
-        if not self.timeout > 0:
-            raise UserError(f"--timeout is {self.timeout}, it must be above 0 seconds")
+        if not 0 < self.timeout <= MAX_TIMEOUT:
+            raise UserError(
+                f"--timeout is {self.timeout}, it must lie above 0 and be at most {MAX_TIMEOUT} s"
+            )
+        if not re.fullmatch("[0-9a-fA-F]*", self.cores):
+            raise UserError(f"--cores is {self.cores!r}, it must be a hexadecimal mask such as f0")
         if self.name in FILES:
             _allow(f"--files of {self.name}", self.files, FILES[self.name])
             if not self.runner:
@@ -91,10 +100,18 @@ class Backend:
         return _OPENERS[self.name](self, models)
 
     def plain(self) -> dict[str, Any]:
-        """The settings that differ from the defaults, as JSON."""
+        """The settings that times depend on and that differ from the defaults, as JSON.
+
+        A program, the serial number of a phone and the patience with both are not among them: a
+        description names the program and the phone, and a table must not bring a command line.
+        """
         default = {field.name: field.default for field in dataclasses.fields(Backend)}
-        plain = dataclasses.asdict(self).items()
-        return {name: value for name, value in plain if name == "name" or value != default[name]}
+        left_out = {"runner", "timeout", "device" if self.name in FILES else ""}
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name == "name" or (value != default[name] and name not in left_out)
+        }
 
     @staticmethod
     def from_plain(fields: Mapping[str, Any]) -> Backend:
@@ -161,8 +178,12 @@ def _command(backend: Backend, models: Path) -> Device:
     from supernet.latency.command_device import CommandDevice
     from supernet.latency.model_files import ModelFiles
 
+    try:
+        command = shlex.split(backend.runner)
+    except ValueError as error:
+        raise UserError(f"--runner {backend.runner!r} is no command line: {error}") from None
     return CommandDevice(
-        ModelFiles(models, backend.files, backend.precision), shlex.split(backend.runner),
+        ModelFiles(models, backend.files, backend.precision), command,
         backend.threads, backend.timeout,
     )  # fmt: skip
 

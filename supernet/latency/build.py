@@ -33,8 +33,9 @@ def build(
         fingerprint: of the table.
     """
     part_sessions, network_sessions = _measure(bench, chosen, effort)
-    quiet = bench.quiet_ms()
-    parted, whole = Estimates(part_sessions, quiet), Estimates(network_sessions, quiet)
+    quiet = bench.quiet_ms("networks")
+    parted = Estimates(part_sessions, bench.quiet_ms("parts"))
+    whole = Estimates(network_sessions, quiet)
     entries = {part.key: parted.mean(part.key) for part in chosen.parts}
     calibration, held_out = (
         _log_ms(whole, specs) for specs in (chosen.calibration, chosen.held_out)

@@ -58,7 +58,7 @@ def _measure(subjects: Sequence[Subject], sessions: int, rounds: int) -> list[fl
             bench.measure(f"networks {number}", distinct, NETWORKS, Limits(math.inf, rounds))
             for number in range(sessions)
         ]
-    estimates = Estimates(measured, bench.quiet_ms())
+    estimates = Estimates(measured, bench.quiet_ms("networks"))
     return [estimates.mean(subject_key(subject)).later for subject in subjects]
 
 

@@ -12,9 +12,9 @@ from supernet.errors import UserError
 from supernet.latency.backends import FILES, PRECISIONS, Backend
 from supernet.latency.files import build_file, fingerprint_of, models_path
 from supernet.latency.plan import EFFORTS, plan
-from supernet.latency.report import print_report, print_table_file
+from supernet.latency.report import print_drift, print_report, print_table_file
 from supernet.latency.table import LatencyTable
-from supernet.latency.validate import validate_file
+from supernet.latency.validate import Amount, validate_file
 from supernet.spacefile import read_space
 from supernet.target import reference_specs
 
@@ -73,13 +73,17 @@ def validate(options: argparse.Namespace) -> None:
     check_least(options, {"networks": 2, "sessions": 1, "rounds": 3})
     table = LatencyTable.load(options.table)
     changed = {name: getattr(options, name) for name in ("device", "runner")}
-    validation = validate_file(
-        table, options.table, {name: value for name, value in changed.items() if value},
-        options.networks, options.sessions, options.rounds, options.seed, options.strict,
-    )  # fmt: skip
-    print_report(table, validation)
+    backend = Backend.from_plain(
+        {**table.settings, **{name: value for name, value in changed.items() if value}}
+    )
+    amount = Amount(options.networks, options.sessions, options.rounds, options.seed)
+    checked = validate_file(table, options.table, backend, amount, options.strict)
+    print_report(table, checked.validation)
+    print_drift(checked.drift, checked.validation)
     if options.claim is not None:
-        validation.check_claim(options.claim / 100)
+        if checked.objection:
+            raise UserError(checked.objection)
+        checked.validation.check_claim(options.claim / 100)
 
 
 def show(options: argparse.Namespace) -> None:

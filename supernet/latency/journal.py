@@ -24,7 +24,9 @@ class Round(NamedTuple):
     reference: list[list[float]]
     """(chunks, runs), ms."""
     seconds: float
-    """What it took, with the loading before it if there was one."""
+    """What the visits took."""
+    loading: float = 0.0
+    """Seconds of loading the group before it, if that was needed."""
 
 
 class Rounds:
@@ -33,6 +35,8 @@ class Rounds:
     def __init__(self) -> None:
         """Start with none."""
         self.groups: dict[str, list[Round]] = {}
+        self.finished: set[str] = set()
+        """Groups that need no further round, whatever is learned of the machine later."""
 
     def of(self, group: str) -> list[Round]:
         """The rounds of a group so far."""
@@ -42,32 +46,39 @@ class Rounds:
         """Keep a further round of a group of subjects."""
         self.of(group).append(one)
 
+    def finish(self, group: str) -> None:
+        """Note that a group needs no further round."""
+        self.finished.add(group)
+
     @property
     def seconds(self) -> float:
-        """What all rounds took."""
-        return sum(one.seconds for rounds in self.groups.values() for one in rounds)
+        """What all rounds took, with all loading."""
+        return sum(one.seconds + one.loading for rounds in self.groups.values() for one in rounds)
 
 
 class Journal(Rounds):
     """Rounds that are also lines of a file; opened again, it holds all that were finished.
 
     The file holds one JSON object a line: first what is measured on what, then for each group its
-    keys before its first round, and the rounds. Use it as a context manager.
+    keys before its first round, the rounds, and when it is finished. Use it as a context manager.
 
     Args:
         path: of the file; its folder is made.
         plan: what is measured on what, as JSON gives it back. A file of another plan is refused.
+        way_out: what the user can do then.
 
     Raises:
         UserError: when the file belongs to another build, is broken or is being written.
     """
 
-    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, plan: Mapping[str, Any], way_out: str = "name another --out"
+    ) -> None:
         super().__init__()
-        self.path, self.plan = path, dict(plan)
+        self.path, self.plan, self.way_out = path, dict(plan), way_out
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            self._file = path.open("a+b", buffering=0)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from None
         try:
@@ -90,16 +101,23 @@ class Journal(Rounds):
         if not self.of(group):
             self._write({"group": group, "keys": list(keys)})
         # As a later process will read it, so that both make the same table.
-        one = Round(_rounded(one.times), _rounded(one.reference), round(one.seconds, 3))
+        seconds = round(one.seconds, 3), round(one.loading, 3)
+        one = Round(_rounded(one.times), _rounded(one.reference), *seconds)
         self._write({"group": group, **one._asdict()})
         super().add(group, keys, one)
+
+    def finish(self, group: str) -> None:
+        """Note it in the file too."""
+        if group not in self.finished:
+            self._write({"finished": group})
+            super().finish(group)
 
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"another process is measuring into {self.path}: wait for it, or name another file"
+                f"another process is measuring into {self.path}: wait for it, or {self.way_out}"
             ) from None
 
     def _read(self) -> None:
@@ -119,14 +137,16 @@ class Journal(Rounds):
             fields = json.loads(line)
             if number == 1:
                 self._check(fields)
+            elif "finished" in fields:
+                self.finished.add(fields["finished"])
             elif "times" in fields:
-                one = Round(fields["times"], fields["reference"], float(fields["seconds"]))
-                self.of(fields["group"]).append(one)
+                group = fields.pop("group")
+                self.of(group).append(Round(**fields))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error) if isinstance(error, UserError) else "it is broken"
             raise UserError(
-                f"line {number} of {self.path}: {reason}; move the file away to measure anew, or"
-                " name another file"
+                f"line {number} of {self.path}: {reason}; {self.way_out}, or move the file away to"
+                " measure anew"
             ) from None
 
     def _check(self, fields: dict[str, Any]) -> None:
@@ -143,7 +163,6 @@ class Journal(Rounds):
         line = json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
         try:
             self._file.write(line.encode())
-            self._file.flush()
         except OSError as error:
             raise UserError(
                 f"cannot write {self.path}: {error.strerror}; what was measured before is kept:"

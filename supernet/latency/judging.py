@@ -34,6 +34,7 @@ def judge(
     return Validation(
         networks=len(predicted),
         sessions=len(log_ms),
+        least_sessions=int((~np.isnan(log_ms)).sum(0).min()),
         predicted=figures(predicted, ms),
         noise=noise(log_ms),
         baselines={name: figures(other, ms) for name, other in others.items()},
@@ -72,7 +73,9 @@ def noise(log_ms: NDArray[np.float64]) -> Noise:
         if here.sum() < 2:
             continue
         first, second = (np.nanmean(log_ms[half][:, here], axis=0) for half in (one, other))
-        error = np.abs(np.expm1((first - second) / 2))
+        # Of an odd number of sessions one is left out here, but not of their mean.
+        share = math.sqrt(len(one) / (2 * sessions))
+        error = np.abs(np.expm1((first - second) * share))
         shares = (error <= 0.05).mean(), (error <= 0.1).mean()
         found.append([error.mean(), *shares, _tau(first, second)])
     if not found:

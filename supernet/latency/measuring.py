@@ -44,7 +44,7 @@ at 32 px and at 224.)"""
 MIN_ROUNDS = 3
 """Of each group, however little time there is; a session of fewer quiet ones does not count."""
 PATIENCE = 3.0
-"""Times its share of the seconds that a group may wait for them."""
+"""Times its limits that a group may wait for as many quiet rounds."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Bench:
         """Visit all subjects in random groups; which and in what order follows from ``name``.
 
         Args:
-            name: of the pass, such as ``networks-0``.
+            name: of the pass, a kind and a number, such as ``networks 0``.
             subjects: what to time.
             turns: how to visit them.
             limits: on the time.
@@ -190,10 +190,11 @@ class Bench:
         for number, group in enumerate(groups):
             share = (limits.seconds - spent) / (len(groups) - number)
             rounds = self._group(f"{name}.{number}", group, turns, Limits(share, limits.rounds))
-            spent += sum(one.seconds for one in rounds)
+            # Waiting for quiet is not charged to the groups that come after.
+            spent += min(max(share, 0.0), sum(one.seconds for one in rounds))
             keys = tuple(map(subject_key, group))
-            times, reference, _ = zip(*rounds, strict=True)
-            measured.append(Group(keys, np.array(times), np.array(reference)))
+            times, reference = (np.array([one[field] for one in rounds]) for field in (0, 1))
+            measured.append(Group(keys, times, reference))
         return Session(measured)
 
     def _group(
@@ -201,33 +202,43 @@ class Bench:
     ) -> list[Round]:
         """All rounds of one group, of which some may have been measured before."""
         known, keys = self.rounds.of(name), list(map(subject_key, group))
-        rng, loaded = random.Random(f"{name} {len(known)}"), False
-        while not self._is_over(known, limits):
-            start = self.clock()
-            if not loaded:
+        rng, loading = random.Random(f"{name} {len(known)}"), -1.0
+        while name not in self.rounds.finished and not self._is_over(name, known, limits):
+            if loading < 0:
+                start = self.clock()
                 self.device.load([self.reference, *group])
-                loaded = True
+                loading = self.clock() - start
+            start = self.clock()
             times, reference = self._visit(rng, len(group), turns.chunk)
-            one = Round(times, reference, self.clock() - start)
+            one = Round(times, reference, self.clock() - start, loading)
             self.rounds.add(name, keys, one)
-            self.progress(one.seconds)
+            self.progress(one.seconds + one.loading)
+            loading = 0.0
+        self.rounds.finish(name)
         return known
 
-    def _is_over(self, rounds: Sequence[Round], limits: Limits) -> bool:
-        if not MIN_ROUNDS <= len(rounds) < limits.rounds:
-            return len(rounds) >= MIN_ROUNDS
+    def _is_over(self, name: str, rounds: Sequence[Round], limits: Limits) -> bool:
         spent = sum(one.seconds for one in rounds)
-        if not limits.seconds <= spent < limits.seconds * PATIENCE:
-            return spent >= limits.seconds
-        reference = np.array([one.reference for one in rounds])
-        return bool(_is_quiet(reference, self.quiet_ms()).sum() >= MIN_ROUNDS)
 
-    def quiet_ms(self) -> float:
-        """What the reference takes on the quiet machine, by all rounds so far."""
+        def reached(times: float) -> bool:
+            return len(rounds) >= times * limits.rounds or spent >= times * limits.seconds
+
+        if len(rounds) < MIN_ROUNDS or not reached(1.0):
+            return False
+        reference = np.array([one.reference for one in rounds])
+        quiet = _is_quiet(reference, self.quiet_ms(name.split(maxsplit=1)[0]))
+        return bool(quiet.sum() >= MIN_ROUNDS) or reached(PATIENCE)
+
+    def quiet_ms(self, kind: str) -> float:
+        """What the reference takes on the quiet machine, by all rounds of a kind so far.
+
+        Kinds are the first words of names. Each has a level of its own: what else is loaded and
+        runs in between changes what the reference finds in the caches (by up to 16 % at 32 px).
+        """
         return quiet_ms(
             np.array([one.reference for one in group])
-            for group in self.rounds.groups.values()
-            if group
+            for name, group in self.rounds.groups.items()
+            if group and name.split()[0] == kind
         )
 
     def _visit(self, rng: random.Random, num_subjects: int, chunk: int) -> tuple[_Runs, _Runs]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from supernet.archfile import write_atomic
+from supernet.errors import UserError
 from supernet.latency.device import OnnxFile, Subject, refuse_file, short_key
 from supernet.parts import Part
 from supernet.spec import NetSpec
@@ -32,15 +33,25 @@ class ModelFiles:
         found = refuse_file(subject, f"a device of {self.kind} files")
         path = self.folder / f"{short_key(found)}.{self.precision}.{self.kind}"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{os.getpid()}.{path.name}")
-            temporary.write_bytes(self._content(found))
-            temporary.replace(path)
+            content = self._content(found)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot make {self.folder}: {error.strerror}") from None
+            write_atomic(path, content)
         return path
 
     def _content(self, subject: Part | NetSpec) -> bytes:
-        makers = {"onnx": self._onnx, "pte": _pte, "tflite": _tflite}
-        return makers[self.kind](subject)
+        if self.kind == "onnx":
+            return self._onnx(subject)
+        try:
+            return _pte(subject) if self.kind == "pte" else _tflite(subject)
+        except Exception as error:  # noqa: BLE001 - exporters raise whatever they like
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(
+                f"the exporter cannot make a {self.kind} file of {short_key(subject)}"
+                f" ({type(error).__name__}: {reason})"
+            ) from None
 
     def _onnx(self, subject: Part | NetSpec) -> bytes:
         from supernet.latency.onnx_int8 import model_of

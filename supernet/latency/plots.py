@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from supernet.cost import count_layer
-from supernet.fields import read_as
 from supernet.latency.table import LatencyTable, MeasuredNetwork
 from supernet.parts import Body, space_parts
 from supernet.plots import ACCENT, INK, MUTED, new_figure, style_axes
-from supernet.space import MnasSpace
 
 COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", "mbconv3": "#8FB2DA", "mbconv6": "#3C6AA6"}
 """Of the ops' points."""
@@ -58,7 +56,7 @@ def _finish_networks(left: Axes, middle: Axes, table: LatencyTable) -> None:
 
 
 def _draw_layers(axes: Axes, table: LatencyTable) -> None:
-    space = read_as(MnasSpace, table.fingerprint["space"], "fingerprint.space.", partial=True)
+    space = table.space
     bodies = [part for part in space_parts(space) if isinstance(part, Body)]
     for op, color in COLORS.items():
         points = [

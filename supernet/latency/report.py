@@ -44,22 +44,32 @@ def print_report(table: LatencyTable, validation: Validation) -> None:
     for name, figures in validation.baselines.items():
         grid.add_row(name, *_cells(figures))
     noise = validation.noise
-    grid.add_row(
-        "noise alone", f"{noise.floor:.1%}", f"{noise.within_5:.0%}", f"{noise.within_10:.0%}",
-        f"{noise.kendall_tau:.3f}", "",
-    )  # fmt: skip
+    if validation.sessions > 1:
+        grid.add_row(
+            "noise alone", f"{noise.floor:.1%}", f"{noise.within_5:.0%}", f"{noise.within_10:.0%}",
+            f"{noise.kendall_tau:.3f}", "",
+        )  # fmt: skip
     print_table(grid)
     sys.stdout.write(
-        f"{validation.networks} networks, {validation.sessions} sessions each:"
-        f" {validation.verdict}\n"
+        f"{validation.networks} networks, {validation.sessions} sessions, of which at least"
+        f" {validation.least_sessions} count for each: {validation.verdict}\n"
     )
-    if noise.floor and validation.sessions > 1:
+    if noise.floor and noise.kendall_tau > 0:
         sys.stdout.write(
             f"mean error over noise floor {validation.predicted.mape / noise.floor:.1f}, tau over"
             f" that of two measurements {validation.predicted.kendall_tau / noise.kendall_tau:.2f};"
             f" two networks whose predictions differ by less than {noise.floor:.1%} are not told"
             " apart\n"
         )
+
+
+def print_drift(drift: float, validation: Validation) -> None:
+    """How much the machine has changed since the table was built."""
+    bias = (1 + validation.predicted.bias) / (1 + drift) - 1
+    sys.stdout.write(
+        f"networks that calibrated the table take {drift:+.1%} longer than when it was built: times"
+        f" are scaled by that; unscaled, the bias is {bias:+.1%}\n"
+    )
 
 
 def _cells(figures: Figures) -> Sequence[str]:

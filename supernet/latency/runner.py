@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Sequence
 
@@ -68,17 +70,24 @@ def run(command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[s
         UserError: when it is missing or takes too long.
     """
     try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=timeout, check=False,
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"cannot run {command[0]}: {error.strerror}") from None
+    try:
+        output, errors = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
     except subprocess.TimeoutExpired:
         raise UserError(
             f"{' '.join(command)[:150]} gave no answer within {timeout:g} s; if it needs longer,"
             " raise --timeout"
         ) from None
-    except OSError as error:
-        raise UserError(f"cannot run {command[0]}: {error.strerror}") from None
+    finally:
+        if process.returncode is None:  # also what it started, whatever ended the waiting
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:

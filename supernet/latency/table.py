@@ -14,7 +14,7 @@ from typing import Any
 
 from supernet.archfile import write_atomic
 from supernet.errors import UserError
-from supernet.fields import read_as, typed
+from supernet.fields import read_as, typed, typed_object
 from supernet.latency.correction import Correction, Times
 from supernet.latency.device import DESCRIPTION, device_name
 from supernet.latency.validation import Figures, Noise, Validation
@@ -29,6 +29,8 @@ VERSION = 2
 BUILD = "python -m supernet.latency build --space YAML --out FILE"
 
 
+MADE = ("date", "command")
+"""Fields of a fingerprint that say how and when the same table was made."""
 ROLES = ("calibration", "held out", "reference")
 
 
@@ -63,7 +65,7 @@ class LatencyTable:
     correction: Correction
     validation: Validation
     reference_ms: float
-    """What the reference network took: the speed of the machine that all times are scaled to."""
+    """What the reference network took among networks while the machine was quiet."""
     networks: tuple[MeasuredNetwork, ...] = ()
 
     unit = "ms"
@@ -74,10 +76,31 @@ class LatencyTable:
         return device_name(self.fingerprint)
 
     @cached_property
+    def space(self) -> MnasSpace:
+        """That it was built for.
+
+        Raises:
+            UserError: when the file does not hold it.
+        """
+        fields = self.fingerprint.get("space")
+        return read_as(MnasSpace, fields, "fingerprint.space.", partial=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the backend, as ``Backend.from_plain`` takes them.
+
+        Raises:
+            UserError: when the file does not hold them.
+        """
+        return dict(typed_object("fingerprint.settings", self.fingerprint.get("settings")))
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of all that predictions follow from."""
         names = ("fingerprint", "correction", "entries", "networks")
         fields = {name: self._fields[name] for name in names}
+        told = fields["fingerprint"].items()
+        fields["fingerprint"] = {name: value for name, value in told if name not in MADE}
         return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
 
     @cached_property
@@ -200,8 +223,8 @@ class LatencyTable:
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             reason = str(error) if isinstance(error, UserError) else "its content is broken"
             raise UserError(
-                f"{path} is no latency table of this version: {reason};"
-                " name a latency-*.json, or delete a broken one, and the next search measures anew"
+                f"{path} is no latency table of this version: {reason}; name another one, or remove"
+                " it and measure anew (a search does so by itself for its own tables)"
             ) from None
 
 
@@ -238,6 +261,7 @@ def _validation(fields: dict[str, Any]) -> Validation:
     return Validation(
         networks=typed("validation.networks", fields["networks"], int),
         sessions=typed("validation.sessions", fields["sessions"], int),
+        least_sessions=typed("validation.least_sessions", fields["least_sessions"], int),
         predicted=read_as(Figures, fields["predicted"], "validation.predicted."),
         noise=read_as(Noise, fields["noise"], "validation.noise."),
         baselines={
@@ -248,6 +272,8 @@ def _validation(fields: dict[str, Any]) -> Validation:
 
 
 def _network(fields: dict[str, Any]) -> MeasuredNetwork:
+    if not fields["log_ms"]:
+        raise UserError("networks.log_ms is empty, it must hold a number for each session")
     return MeasuredNetwork(
         spec=NetSpec.from_dict(fields["spec"]),
         log_ms=tuple(_numbers("networks.log_ms", dict(enumerate(fields["log_ms"]))).values()),

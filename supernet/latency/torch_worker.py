@@ -56,7 +56,13 @@ class Opener:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             network(x)
-        return graph.replay
+
+        def replay() -> tuple[nn.Module, Tensor]:
+            graph.replay()
+            # A graph does not own what it reads: it must live as long as this function.
+            return network, x
+
+        return replay
 
 
 def cuda_time(run: Run) -> float:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from supernet.errors import UserError
 
+SESSIONS = 4
+"""Least number of counted sessions of each network on which a claim can rest."""
 INCONCLUSIVE = 0.06
 """A noise floor above this judges no prediction."""
 
@@ -45,6 +47,8 @@ class Validation:
 
     networks: int
     sessions: int
+    least_sessions: int
+    """That count, for the network that has the fewest: a loud session does not."""
     predicted: Figures
     noise: Noise
     baselines: Mapping[str, Figures] = field(default_factory=dict)
@@ -78,11 +82,17 @@ class Validation:
         Raises:
             UserError: when it is finer than the noise, or not met.
         """
-        if self.sessions < 2 or claim < self.noise.floor:
-            floor = "unknown from one session" if self.sessions < 2 else f"{self.noise.floor:.1%}"
+        if self.least_sessions < SESSIONS:
             raise UserError(
-                f"an error of {claim:.1%} is finer than the noise floor, {floor}: nobody could tell"
-                " it here; measure more sessions or on a quieter machine"
+                f"a network was measured in {self.least_sessions} quiet sessions, a claim rests on"
+                f" at least {SESSIONS} of each: measure more sessions or on a quieter machine"
+            )
+        if self.noise.floor > INCONCLUSIVE:
+            raise UserError(self.verdict)
+        if claim < self.noise.floor:
+            raise UserError(
+                f"an error of {claim:.1%} is finer than the noise floor, {self.noise.floor:.1%}:"
+                " nobody could tell it here; measure more sessions or on a quieter machine"
             )
         if self.predicted.mape > claim:
             raise UserError(
