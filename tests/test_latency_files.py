@@ -21,7 +21,8 @@ from tests.synthetic_device import TINY, Refusing, SyntheticDevice, build
 FIGURES = {"mape": 0.0, "within_5": 1.0, "within_10": 1.0, "kendall_tau": 1.0, "bias": 0.0}
 BROKEN_CORRECTION = {"form": "scale", "strength": 0, "weights": {"later": None}, "errors": {}}
 BROKEN_VALIDATION = {
-    "networks": 1, "sessions": "a", "least_sessions": 1, "predicted": FIGURES, "noise": {}, "baselines": {},
+    "networks": 1, "sessions": "a", "least_sessions": 1, "predicted": FIGURES, "noise": {},
+    "baselines": {},
 }  # fmt: skip
 
 
@@ -163,7 +164,9 @@ def rounds_of(path):
 def test_a_line_that_a_kill_cut_short_is_measured_again(folder):
     (path,), (table,) = folder.glob("*.raw.jsonl"), folder.glob("*.json")
     before = rounds_of(path)
-    path.write_bytes(path.read_bytes()[:-10])
+    *lines, last, finished = path.read_bytes().splitlines(keepends=True)
+    assert b'"finished"' in finished
+    path.write_bytes(b"".join([*lines, last[:-10]]))
     table.unlink()
     device = SyntheticDevice()
     build(folder, device)
