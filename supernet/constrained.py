@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernet.arch import Arch, BlockChoice
+from supernet.block_options import Options, block_options, undominated
 from supernet.constraint import Limit, excess
 from supernet.errors import UserError
 from supernet.space import MnasSpace
-from supernet.target import CostModel, block_steps, ends_costs
+from supernet.target import CostModel
 
-GRAIN = 1000
-"""Parts of a limit to which shares are rounded up, so that labels that differ less are one."""
+CELLS = 3000
+"""Into so many cells the shares of all limits together are divided; of each, two labels stay."""
 BUCKETS = 2000
 """Parts of a target in which costs are counted."""
-
-
-class _Options(NamedTuple):
-    """The stages that lead from one width to another, and what they use."""
-
-    inputs: int
-    outputs: int
-    costs: NDArray[np.float64]
-    """(options,)"""
-    shares: NDArray[np.float64]
-    """(options, limits): of each limit; 0 for a peak, which is checked beforehand."""
-    choices: list[BlockChoice | None]
-    """None for stem and head."""
 
 
 def fastest_within(
     space: MnasSpace, model: CostModel, limits: Sequence[Limit]
 ) -> tuple[Arch, float]:
-    """The cheapest architecture that keeps all limits, and its cost.
+    """The cheapest architecture found that keeps all limits, and its cost.
 
     Dynamic programming over the blocks with a label for each way to reach a width: its cost and its
-    shares of the limits, rounded up to a thousandth. Labels that another one beats in all are
-    dropped.
+    shares of the limits. Of the ways with about the same shares the cheapest one stays, and the one
+    that uses least; ways that nothing can complete are dropped. So with one limit something is
+    found wherever a network keeps it, and the cost is the least to the width of a cell.
 
     Args:
         space: where to search.
@@ -48,22 +38,54 @@ def fastest_within(
         limits: to keep.
 
     Raises:
-        UserError: when no network keeps them, by dynamic programming; naming them.
+        UserError: when no network keeps one of them, which is exact, or none that keeps all was
+            found.
     """
-    labels = {space.stem_filters: _start(len(limits))}
-    steps = _steps(space, model, limits)
-    for options in steps:
+    steps = block_options(space, model, limits)
+    rest = _least_rest(space, steps, limits)
+    labels = {space.stem_filters: _Labels.start(len(limits))}
+    for options, least in zip(steps, rest, strict=True):
         reached: dict[int, list[_Labels]] = {}
         for one in options:
-            if one.inputs in labels and len(one.costs):
-                found = _extend(labels[one.inputs], _undominated(one))
+            if one.inputs in labels and len(one.costs) and one.outputs in least:
+                found = labels[one.inputs].extended(undominated(one), least[one.outputs])
                 reached.setdefault(one.outputs, []).append(found)
-        labels = {width: _best(_joined(found)) for width, found in reached.items()}
+        labels = {width: _Labels.thinned(found) for width, found in reached.items()}
     final = labels.get(0)
     if final is None or not len(final.costs):
         raise UserError(_infeasible(limits))
-    arch = space.canonical(Arch(tuple(c for c in final.paths[0] if c is not None)))
+    choices = final.trace(int(final.costs.argmin()))
+    arch = space.canonical(Arch(tuple(choices)))
     return arch, model.predict(space.spec(arch))
+
+
+def _least_rest(
+    space: MnasSpace, steps: list[list[Options]], limits: Sequence[Limit]
+) -> list[dict[int, NDArray[np.float64]]]:
+    """After each block and for each width: the least shares (limits,) that the rest may use.
+
+    Each limit is taken by itself; widths from which no end is reached are left out.
+
+    Raises:
+        UserError: when no network keeps one of the limits.
+    """
+    rest: dict[int, NDArray[np.float64]] = {0: np.zeros(len(limits))}
+    found = [rest]
+    for options in reversed(steps):
+        before: dict[int, NDArray[np.float64]] = {}
+        for one in options:
+            if one.outputs in rest and len(one.costs):
+                least = one.shares.min(0) + rest[one.outputs]
+                before[one.inputs] = np.minimum(before.get(one.inputs, np.inf), least)
+        rest = before
+        found.append(rest)
+    least = rest.get(space.stem_filters)
+    if least is None:
+        raise UserError(_infeasible([one for one in limits if one.is_peak]))
+    broken = [one for one, share in zip(limits, least.tolist(), strict=True) if share > 1 + SLACK]
+    if broken:
+        raise UserError(_infeasible(broken))
+    return found[-2::-1]
 
 
 def dearest_feasible(
@@ -78,7 +100,7 @@ def dearest_feasible(
     Returns:
         It and its cost; None where none is found.
     """
-    steps = _steps(space, model, limits)
+    steps = block_options(space, model, limits)
     found = []
     count = len(limits)
     for weights in [np.full(count, 1.0), *(8.0 * np.eye(count) + 1.0 if count > 1 else [])]:
@@ -89,114 +111,82 @@ def dearest_feasible(
     return (arch, cost) if arch else None
 
 
-def _steps(space: MnasSpace, model: CostModel, limits: Sequence[Limit]) -> list[list[_Options]]:
-    """The options of each block, and last those of stem and head, which end at width 0."""
-    priced = block_steps(space, model)
-    others = [block_steps(space, limit.model) for limit in limits]
-    found = []
-    for number, block in enumerate(priced):
-        found.append([
-            option
-            for inputs, steps in block.items()
-            for option in _block_options(
-                inputs, steps, [other[number][inputs] for other in others], limits
-            )
-        ])  # fmt: skip
-    ends = ends_costs(space, model)
-    uses = [ends_costs(space, limit.model) for limit in limits]
-    last = []
-    for width, cost in ends.items():
-        shares = np.array([[use[width] / one.value for use, one in zip(uses, limits, strict=True)]])
-        last.append(_kept(_Options(width, 0, np.array([cost]), shares, [None]), limits))
-    return [*found, last]
-
-
-def _block_options(inputs: int, steps: list, others: list, limits: Sequence[Limit]) -> list:
-    """The options of one block behind one width, a group for each width that it hands on."""
-    groups: dict[int, list[int]] = {}
-    for place, step in enumerate(steps):
-        groups.setdefault(step.outputs, []).append(place)
-    return [
-        _kept(
-            _Options(
-                inputs, outputs, np.array([steps[p].cost for p in places]),
-                np.array([
-                    [use[p].cost / one.value for use, one in zip(others, limits, strict=True)]
-                    for p in places
-                ]).reshape(len(places), len(limits)),
-                [steps[p].choice for p in places],
-            ),
-            limits,
-        )
-        for outputs, places in groups.items()
-    ]  # fmt: skip
-
-
-def _kept(options: _Options, limits: Sequence[Limit]) -> _Options:
-    """The options of which no part alone breaks a limit on a peak."""
-    peaks = np.array([limit.is_peak for limit in limits], bool)
-    good = np.all(options.shares[:, peaks] <= 1, axis=1)
-    shares = np.where(peaks, 0.0, options.shares)[good]
-    choices = [one for one, keep in zip(options.choices, good.tolist(), strict=True) if keep]
-    return _Options(options.inputs, options.outputs, options.costs[good], shares, choices)
-
-
-class _Labels(NamedTuple):
+@dataclass(frozen=True)
+class _Labels:
     """Ways to reach a width."""
 
     costs: NDArray[np.float64]
     shares: NDArray[np.float64]
-    """(labels, limits), in whole grains."""
-    paths: list[tuple[BlockChoice | None, ...]]
+    """(labels, limits)"""
+    choices: list[BlockChoice | None]
+    """The last step of each."""
+    before: list[tuple[_Labels, int]]
+    """The label that each continues; None at the start."""
+
+    @staticmethod
+    def start(limits: int) -> _Labels:
+        """One way to stand in front of the first block."""
+        return _Labels(np.zeros(1), np.zeros((1, limits)), [None], [])
+
+    def extended(self, options: Options, rest: NDArray[np.float64]) -> _Labels:
+        """All ways on that something can complete, for which at least ``rest`` is still needed."""
+        rows, columns = len(self.costs), len(options.costs)
+        costs = np.add.outer(self.costs, options.costs).ravel()
+        shares = self.shares[:, None] + options.shares[None]
+        shares = shares.reshape(rows * columns, options.shares.shape[1])
+        within = np.flatnonzero(np.all(shares + rest <= 1 + SLACK, axis=1))
+        within = within[_places_to_keep(costs[within], shares[within])]
+        return _Labels(
+            costs[within], shares[within],
+            [options.choices[at % columns] for at in within.tolist()],
+            [(self, at // columns) for at in within.tolist()],
+        )  # fmt: skip
+
+    @staticmethod
+    def thinned(found: Sequence[_Labels]) -> _Labels:
+        """The ways of all, two for each cell."""
+        costs = np.concatenate([one.costs for one in found])
+        shares = np.concatenate([one.shares for one in found])
+        choices = [choice for one in found for choice in one.choices]
+        before = [label for one in found for label in one.before]
+        keep = _places_to_keep(costs, shares).tolist()
+        return _Labels(
+            costs[keep], shares[keep], [choices[at] for at in keep], [before[at] for at in keep]
+        )
+
+    def trace(self, at: int) -> list[BlockChoice]:
+        """The choices of a way, from the first block on."""
+        choices: list[BlockChoice] = []
+        labels = self
+        while labels.before:
+            choice = labels.choices[at]
+            if choice is not None:
+                choices.append(choice)
+            labels, at = labels.before[at]
+        return choices[::-1]
 
 
-def _start(limits: int) -> _Labels:
-    return _Labels(np.zeros(1), np.zeros((1, limits)), [()])
+SLACK = 1e-9
+"""Of a share, for the rounding of sums."""
 
 
-def _undominated(options: _Options) -> _Options:
-    """The options that no other one beats in cost and in all shares."""
-    costs, shares = options.costs, options.shares
-    beaten = np.zeros(len(costs), bool)
-    for number in range(len(costs)):
-        better = (costs <= costs[number]) & (shares <= shares[number]).all(1)
-        better &= (costs < costs[number]) | (shares < shares[number]).any(1)
-        beaten[number] = better.any()
-    keep = np.flatnonzero(~beaten)
-    choices = [options.choices[place] for place in keep]
-    return _Options(options.inputs, options.outputs, costs[keep], shares[keep], choices)
-
-
-def _extend(labels: _Labels, options: _Options) -> _Labels:
-    """All ways on."""
-    rows, columns = len(labels.costs), len(options.costs)
-    costs = np.add.outer(labels.costs, options.costs).ravel()
-    grains = np.ceil(options.shares * GRAIN - 1e-9)
-    shares = (labels.shares[:, None] + grains[None]).reshape(rows * columns, grains.shape[1])
-    within = np.flatnonzero((shares <= GRAIN).all(1))
-    paths = [(*labels.paths[at // columns], options.choices[at % columns]) for at in within]
-    return _Labels(costs[within], shares[within], paths)
-
-
-def _joined(found: list[_Labels]) -> _Labels:
-    return _Labels(
-        np.concatenate([one.costs for one in found]),
-        np.concatenate([one.shares for one in found]),
-        [path for one in found for path in one.paths],
-    )
-
-
-def _best(labels: _Labels) -> _Labels:
-    """The labels that no cheaper one beats in all shares, cheapest first."""
-    kept: list[int] = []
-    for place in np.argsort(labels.costs, kind="stable"):
-        if not kept or not (labels.shares[kept] <= labels.shares[place]).all(1).any():
-            kept.append(int(place))
-    return _Labels(labels.costs[kept], labels.shares[kept], [labels.paths[at] for at in kept])
+def _places_to_keep(costs: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Of the labels of each cell of shares the cheapest, and the one of the least sum of shares."""
+    used = shares[:, shares.any(0)]
+    if not len(costs) or not used.shape[1]:
+        return np.array([costs.argmin()] if len(costs) else [], np.intp)
+    side = max(2, int(CELLS ** (1 / used.shape[1])))
+    cell = np.minimum(used * side, side - 1).astype(np.int64) @ side ** np.arange(used.shape[1])
+    keep = []
+    for worth in (costs, used.sum(1)):
+        order = np.lexsort((worth, cell))
+        first = np.r_[True, np.diff(cell[order]) != 0]
+        keep.append(order[first])
+    return np.unique(np.concatenate(keep))
 
 
 def _dearest(
-    space: MnasSpace, steps: list[list[_Options]], target: float, weights: NDArray[np.float64],
+    space: MnasSpace, steps: list[list[Options]], target: float, weights: NDArray[np.float64],
     limits: Sequence[Limit],
 ) -> Arch | None:  # fmt: skip
     """The dearest feasible way when of equal costs the one of least weighted shares is kept."""
@@ -258,4 +248,4 @@ def _trace(
 
 def _infeasible(limits: Sequence[Limit]) -> str:
     listed = ", ".join(f"{one.name} at most {one.value:.4g}" for one in limits)
-    return f"no network of the space keeps the constraints ({listed}): raise a limit"
+    return f"no network of the space was found that keeps {listed}: raise a limit"

@@ -35,6 +35,19 @@ def test_a_search_keeps_its_constraints(search, tiny_search, tmp_path, capsys, k
     assert f"params: {params.predicted:.4g}, at most {params.limit:.4g}" in capsys.readouterr().out
 
 
+def test_where_constraints_bind_the_best_network_below_the_target_is_chosen(
+    search, tiny_search, tmp_path, capsys
+):
+    constraint = '[{"cost": "params", "limit": "p1"}]'
+    search(*tiny_search, "--model.constraints", constraint, "--model.target", "p99")
+    found = read_arch(tmp_path / "run" / "arch.json")
+    assert found.predicted < 0.99 * found.target
+    assert found.params <= found.constraints[0].limit
+    out = capsys.readouterr().out
+    assert "note: the constraints keep all networks out of the 1% below target" in out
+    assert "constrains nothing" not in out
+
+
 def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path):
     space = read_space_of(search, tiny_search, tmp_path)
     phone = {**NOWHERE, "device": "a phone"}
@@ -89,7 +102,7 @@ def test_constraints_that_leave_nothing_end_the_search_before_its_first_step(
 ):
     constraint = '[{"cost": "params", "limit": 100}]'
     line = refused(*tiny_search, "--model.constraints", constraint)
-    assert "keeps the constraints (params at most 100): raise a limit" in line
+    assert "was found that keeps params at most 100: raise a limit" in line
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
