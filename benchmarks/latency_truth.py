@@ -67,7 +67,7 @@ def minutes(path: Path) -> dict[str, float]:
     for line in raw_path(path).read_text().splitlines():
         row = json.loads(line)
         if "seconds" in row:
-            spent[row["group"].split()[0]] += row["seconds"] / 60
+            spent[row["group"].split()[0]] += (row["seconds"] + row["loading"]) / 60
     return {name: round(value, 1) for name, value in spent.items()}
 
 
@@ -85,13 +85,17 @@ def report(path: Path) -> None:
     print(f"\n# {path}: {table.device}, {len(table.entries)} parts, minutes {minutes(path)}")
     for file in sorted(path.parent.glob(f"{path.stem}.validation-*.json")):
         content, specs, log_ms = fresh(file)
+        if content["table"] != table.hash:
+            raise SystemExit(f"{file} is of another table than {path}: validate it again")
         found, ms = content["validation"], truth(log_ms)
         noise = found["noise"]
         print(f"{'':<34}{'error':>8}{'<= 5 %':>9}{'<= 10 %':>9}{'tau':>8}{'bias':>8}")
         show(f"table ({table.correction.form})", Figures(**found["predicted"]))
         for name, values in found["baselines"].items():
             show(name, Figures(**values))
-        show(f"noise, {found['sessions']} sessions", Figures(
+        print(f"sessions {found['sessions']}, of which at least {found['least_sessions']} count;"
+              f" the machine has slowed down by {content['drift']:+.1%}")  # fmt: skip
+        show("noise", Figures(
             noise["floor"], noise["within_5"], noise["within_10"], noise["kendall_tau"], 0.0
         ))  # fmt: skip
         own = math.sqrt(max(0.0, found["predicted"]["mape"] ** 2 - noise["floor"] ** 2))
@@ -108,7 +112,7 @@ def report(path: Path) -> None:
             "effort": table.fingerprint["effort"], "form": table.correction.form,
         }  # fmt: skip
         record("latency_truth", config, seed, {
-            **found, "own_error": own, "minutes": minutes(path),
+            **found, "own_error": own, "drift": content["drift"], "minutes": minutes(path),
             "calibration": {n: dataclasses.asdict(one) for n, one in fewer.items()},
         })  # fmt: skip
 
