@@ -51,7 +51,8 @@ def build_file(
             bar.update(task, completed=journal.seconds, total=total)
 
         table = build(Bench(device, middle(space), journal, advance), chosen, effort, fingerprint)
-    made = {"date": datetime.now(UTC).date().isoformat(), "command": shlex.join(sys.argv)}
+    command = shlex.join(["python", *sys.orig_argv[1:]])
+    made = {"date": datetime.now(UTC).date().isoformat(), "command": command}
     table = dataclasses.replace(table, fingerprint={**fingerprint, **made})
     table.save(path)
     shutil.rmtree(models_path(path), ignore_errors=True)

@@ -69,5 +69,6 @@ def _draw_layers(axes: Axes, table: LatencyTable) -> None:
             axes.scatter(macs, ms, s=5, color=color, label=op, alpha=0.6, linewidth=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.minorticks_off()
     style_axes(axes, "Layers", "multiply-adds", "share of a network's latency, ms")
     axes.legend(frameon=False, fontsize=8.5, labelcolor=MUTED, loc="upper left", markerscale=2)
