@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 CONSTRAINTS = '[{"cost": "params", "limit": "p30"}, {"cost": "memory", "limit": "p50"}]'
 
 
-@pytest.mark.parametrize("kind", ["ppo", "evolution"])
+@pytest.mark.parametrize("kind", ["ppo", pytest.param("evolution", marks=pytest.mark.slow)])
 def test_a_search_keeps_its_constraints(search, tiny_search, tmp_path, capsys, kind):
     search(
         *tiny_search, "--model.constraints", CONSTRAINTS, "--model.controller.kind", kind,
@@ -128,6 +128,7 @@ def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
     assert "--resolution 8 --classes 10" in line
 
 
+@pytest.mark.slow
 def test_the_constraints_of_the_docs_are_understood(search, refused, tiny_search, tmp_path):
     text = (ROOT / "docs" / "latency.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

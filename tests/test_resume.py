@@ -77,7 +77,12 @@ def last_step(run):
 
 
 @pytest.mark.parametrize(
-    ("kind", "targets"), [("ppo", "p40"), ("evolution", "p40"), ("ppo", "[p20, p50, p80]")]
+    ("kind", "targets"),
+    [
+        ("ppo", "[p20, p50, p80]"),
+        pytest.param("ppo", "p40", marks=pytest.mark.slow),
+        pytest.param("evolution", "p40", marks=pytest.mark.slow),
+    ],
 )
 def test_a_search_stopped_before_and_between_paths_proposed_at_once_takes_the_same(
     tiny_search, tmp_path, monkeypatch, kind, targets
