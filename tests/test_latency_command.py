@@ -13,12 +13,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from supernet.latency.build import forecast
 from supernet.latency.command import main
-from supernet.latency.plan import EFFORTS, Effort
+from supernet.latency.journal import Round, Rounds
+from supernet.latency.measuring import PARTS
+from supernet.latency.plan import EFFORTS, Effort, plan
 from supernet.latency.table import LatencyTable
 from supernet.latency.validate import Amount, validate_file
 from supernet.spacefile import read_space
-from tests.synthetic_device import SyntheticDevice
+from tests.synthetic_device import TINY, SyntheticDevice
 from tests.synthetic_device import build as synthetic
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +93,18 @@ def test_a_table_says_what_was_measured_on_what(built):
     assert set(table.validation.baselines) == {"isolated sum", "macs", "linear one-hot"}
     assert len(table.measured("reference")) == 4
     table.check_covers(read_space(built / "space.yaml"))
+
+
+def test_what_a_build_will_take_follows_from_the_groups_that_are_finished():
+    chosen, effort = plan(TINY, [], BRIEF), dataclasses.replace(BRIEF, seconds=100.0)
+    rounds = Rounds()
+    assert forecast(rounds, chosen, effort) == pytest.approx(100.0)
+    one = Round([[1.0]], [[1.0]], 30.0, 10.0)
+    rounds.add("parts 0.0", [], one)
+    assert forecast(rounds, chosen, effort) == pytest.approx(100.0), "it is not finished"
+    rounds.finish("parts 0.0")
+    groups = -(-len(chosen.parts) // PARTS.group_size)
+    assert forecast(rounds, chosen, effort) == pytest.approx(50.0 + 40.0 * groups)
 
 
 def test_options_replace_what_data_decide(built, tmp_path, capsys):

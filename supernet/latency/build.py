@@ -81,13 +81,13 @@ def forecast(rounds: Rounds, chosen: Plan, effort: Effort) -> float:
     total = 0.0
     for kind, (turns, subjects, sessions, seconds) in kinds.items():
         groups = -(-subjects // turns.group_size)
-        # The last one is still being measured.
-        known = [found for name, found in rounds.groups.items() if name.startswith(kind)][:-1]
+        known = [rounds.of(name) for name in rounds.finished if name.startswith(kind)]
         mean = seconds / groups
         if known:
-            mean = sum(one.seconds for group in known for one in group) / len(known)
+            spent = sum(one.seconds + one.loading for group in known for one in group)
+            mean = spent / len(known)
         total += mean * groups * sessions
-    return total
+    return max(total, rounds.seconds)
 
 
 def _log_ms(estimates: Estimates, specs: Sequence[NetSpec]) -> NDArray[np.float64]:
