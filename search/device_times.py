@@ -12,7 +12,9 @@ from search.module import SearchModule
 from supernet.archfile import write_atomic
 from supernet.latency.cache import measure_specs
 from supernet.latency.device import device_name
+from supernet.latency.measuring import NETWORKS
 from supernet.latency.onnxruntime_device import describe
+from supernet.latency.plan import draw
 from supernet.measured import Measured
 
 
@@ -46,7 +48,8 @@ class DeviceTimes:
         space = self.module.space
         new = [one.code for one in candidates if one.code not in self.times]
         specs = [space.spec(space.decode(code)) for code in new]
-        self.times |= zip(new, measure_specs(specs) if specs else [], strict=True)
+        among = draw(space, specs, NETWORKS.group_size - 1, seed=0)
+        self.times |= zip(new, measure_specs(specs, among), strict=True)
         content = {
             "unit": self.module.cost_model.unit,
             "device": self.device,

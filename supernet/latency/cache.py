@@ -20,15 +20,22 @@ from supernet.space import MnasSpace
 from supernet.spec import NetSpec
 
 
-def measure_specs(specs: Sequence[NetSpec], sessions: int = 4, rounds: int = 20) -> list[float]:
+def measure_specs(
+    specs: Sequence[NetSpec],
+    among: Sequence[NetSpec] = (),
+    sessions: int = 4,
+    rounds: int = 20,
+) -> list[float]:
     """Latency of whole networks, each in ms of one image on one thread of this machine.
 
     Args:
         specs: networks; weights do not matter.
+        among: others that run in between, as in the sessions behind a table: what small networks
+            find in the caches depends on them.
         sessions: times that everything is loaded anew.
         rounds: of each network in each session.
     """
-    return _measure(specs, sessions, rounds)
+    return _measure([*specs, *among], sessions, rounds)[: len(specs)] if specs else []
 
 
 def measure_onnx(path: str | Path, resolution: int, sessions: int = 4, rounds: int = 20) -> float:
