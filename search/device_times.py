@@ -48,8 +48,9 @@ class DeviceTimes:
         space = self.module.space
         new = [one.code for one in candidates if one.code not in self.times]
         specs = [space.spec(space.decode(code)) for code in new]
-        among = draw(space, specs, NETWORKS.group_size - 1, seed=0)
-        self.times |= zip(new, measure_specs(specs, among), strict=True)
+        if specs:
+            among = draw(space, specs, NETWORKS.group_size - 1, seed=0)
+            self.times |= zip(new, measure_specs(specs, among), strict=True)
         content = {
             "unit": self.module.cost_model.unit,
             "device": self.device,

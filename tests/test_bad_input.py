@@ -157,6 +157,7 @@ def test_an_image_folder_without_images_is_named(refused, tmp_path):
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_broken_or_foreign_are_named(
     search, refused, tiny_search, tmp_path, capsys
 ):

@@ -129,6 +129,7 @@ def test_later_configs_and_options_win(parsed, tiny_search, tmp_path):
 # --- run folders ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_run_keeps_its_config_and_a_changed_option_survives_a_resume(
     search, refused, parsed, tiny_search, tmp_path
 ):

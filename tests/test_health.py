@@ -187,6 +187,7 @@ class FakeRun:
     log_artifact = define_metric = log
 
 
+@pytest.mark.slow
 def test_an_alarm_is_told_once_also_when_the_search_is_resumed(
     search, tmp_path, capsys, monkeypatch
 ):

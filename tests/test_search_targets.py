@@ -94,7 +94,9 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
     run, space = tmp_path / "run", read_arch(tmp_path / "run" / "arch.json").space
     for name, machine in (("here", describe()), ("elsewhere", None)):
         random_table(space, 0, machine).save(tmp_path / f"{name}.json")
-    monkeypatch.setattr("search.device_times.measure_specs", lambda specs: [2.0] * len(specs))
+    monkeypatch.setattr(
+        "search.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
+    )
     timed = ["--model.cost", "ms", "--model.final.measured", "2", "--model.table"]
     for name in ("here", "elsewhere"):
         line = [*tiny_search, "--run", tmp_path / name, *timed, tmp_path / f"{name}.json"]
@@ -113,7 +115,9 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
         search(*line, "--ckpt_path", "last")
         again = [(tmp_path / name / file).read_bytes() for file in ("arch.json", "measured.json")]
         assert again == files
-        monkeypatch.setattr("search.device_times.measure_specs", lambda specs: [2.0] * len(specs))
+        monkeypatch.setattr(
+            "search.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
+        )
     assert read_arch(run / "arch.json").measured is None
 
 

@@ -35,7 +35,7 @@ def measure_specs(
         sessions: times that everything is loaded anew.
         rounds: of each network in each session.
     """
-    return _measure([*specs, *among], sessions, rounds)[: len(specs)] if specs else []
+    return _measure([*specs, *among], sessions, rounds)[: len(specs)]
 
 
 def measure_onnx(path: str | Path, resolution: int, sessions: int = 4, rounds: int = 20) -> float:
