@@ -52,7 +52,7 @@ class SearchModule(pl.LightningModule):
         cost: Literal["ms", "macs", "params"] = "ms",
         table: str | None = None,
         table_cache: str = "runs/tables",
-        constraints: list[Constraint] = [],  # noqa: B006 - jsonargparse copies it
+        constraints: list[Constraint] | None = None,
         reward: Reward = Reward(),
         schedule: Schedule = Schedule(),
         weights: WeightOptimizer = WeightOptimizer(),
@@ -87,7 +87,7 @@ class SearchModule(pl.LightningModule):
         self.space = dataclasses.replace(
             space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
         )
-        self.asked = Asked(target, cost, table, FilePath(table_cache), constraints)
+        self.asked = Asked(target, cost, table, FilePath(table_cache), constraints or ())
         self.reward, self.schedule, self.controller_kind = reward, schedule, controller.kind
         self.weights, self.sampling, self.final = weights, sampling, final
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format

@@ -146,9 +146,8 @@ def test_a_gpu_times_networks_and_parts(tmp_path, precision):
         assert all(min(runs) > 0 for runs in device.visit([0, 1, 2, 3]))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_torch_without_a_gpu_says_so(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
     with pytest.raises(UserError, match="torch finds no GPU here: give --device cpu"):
         opened(tmp_path, "torch", device="cuda")
 

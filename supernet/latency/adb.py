@@ -15,7 +15,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from supernet.errors import UserError
@@ -77,12 +76,7 @@ class Phone:
         """Return the device itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove what was pushed and stop the server that this program started."""
         # A phone that hangs must not hide what went wrong before.
         if self._ready:

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 from supernet.errors import UserError
@@ -40,12 +39,7 @@ class Device(Protocol):
     def __enter__(self) -> Device:
         """Return the device itself."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Free what it holds, also in the middle of a visit."""
 
     def describe(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class ModelFiles:
             return self._onnx(subject)
         try:
             return _pte(subject) if self.kind == "pte" else _tflite(subject)
-        except Exception as error:  # noqa: BLE001 - exporters raise whatever they like
+        except Exception as error:  # noqa: BLE001 - the exporters' errors share no base class
             reason = " ".join(str(error).split())[:150]
             raise UserError(
                 f"the exporter cannot make a {self.kind} file of {short_key(subject)}"

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from supernet.errors import UserError
@@ -91,12 +90,7 @@ class WorkerDevice:
         """Return the device itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the measuring process, also in the middle of a visit."""
         self.worker.close()
 
