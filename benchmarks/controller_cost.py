@@ -22,9 +22,9 @@ import pytorch_lightning as pl
 from benchmarks.record import machine, record
 from search.callbacks import search_callbacks
 from search.module import SearchModule
-from supernet.cli import CLI
-from supernet.ending import run_command
+from supernet.command.ending import run_command
 from supernet.errors import UserError
+from supernet.run.cli import CLI
 
 LIMIT = 0.05
 PARTS = {"propose": "proposing", "learn": "learning", "finalists": "proposing"}

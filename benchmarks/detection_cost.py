@@ -18,11 +18,11 @@ import torch
 from torch import nn
 from torchvision.models.detection.ssdlite import SSDLiteHead
 
-from retrain.detection import SSDLite, make_backbone
-from supernet.cost import Cost
-from supernet.network import Network
-from supernet.published import published_spec
-from supernet.spec import NetSpec
+from retrain.detect.ssdlite import SSDLite, make_backbone
+from supernet.cost.counts import Cost
+from supernet.network.network import Network
+from supernet.space.published import published_spec
+from supernet.space.spec import NetSpec
 
 RESOLUTION = 320
 """Side of the images, in pixels (MobileNetV2, sec. 6.2)."""

@@ -24,8 +24,8 @@ import yaml
 from scipy import stats
 
 from benchmarks.record import RESULTS, machine, record
-from supernet.archfile import ArchFile, read_arch, write_arch
-from supernet.latency.table import LatencyTable
+from supernet.arch_file import ArchFile, read_arch, write_arch
+from supernet.latency.table.table import LatencyTable
 
 SEARCH, RETRAIN = Path("configs/digits/search.yaml"), Path("configs/digits/retrain.yaml")
 BAND = 0.1

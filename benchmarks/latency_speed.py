@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 
 from benchmarks.record import machine
-from retrain.formats import write_onnx
-from search.expected_cost import BlockCosts
-from supernet.constrained import dearest_feasible, fastest_within
-from supernet.constraint import Constraint, resolve_constraints
-from supernet.latency.onnx_graph import network_model
-from supernet.latency.table import LatencyTable
-from supernet.network import Network
-from supernet.reach import dearest_within
-from supernet.target import fastest, quantile, slowest
+from retrain.export.formats import write_onnx
+from search.objective.block_costs import BlockCosts
+from search.objective.constraints import Constraint, resolve_constraints
+from search.objective.costs import quantile
+from search.objective.feasible import dearest_feasible, fastest, fastest_within, slowest
+from search.objective.reach import dearest_within
+from supernet.latency.models.onnx_graph import network_model
+from supernet.latency.table.table import LatencyTable
+from supernet.network.network import Network
 
 NUMBER = 100_000
 """Architectures to predict at once."""

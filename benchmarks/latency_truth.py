@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import machine, record
-from supernet.latency.files import raw_path
-from supernet.latency.fitting import Sums, choose
-from supernet.latency.judging import figures, truth
-from supernet.latency.table import LatencyTable
-from supernet.latency.validation import Figures
-from supernet.parts import parts
-from supernet.spec import NetSpec
+from supernet.cost.parts import parts
+from supernet.latency.build import raw_path
+from supernet.latency.table.correction import Sums, choose
+from supernet.latency.table.statistics import figures, truth
+from supernet.latency.table.table import LatencyTable
+from supernet.latency.table.validation import Figures
+from supernet.space.spec import NetSpec
 
 NUMBERS = (5, 10, 20, 40, 80)
 """Networks to calibrate with."""

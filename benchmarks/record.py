@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from search.cache import commit, short_hash
-from supernet.latency.device import cpu_model
+from supernet.files.cache import commit, short_hash
+from supernet.latency.devices.device import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
 

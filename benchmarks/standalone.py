@@ -21,16 +21,16 @@ import numpy as np
 import torch
 
 from benchmarks.record import machine, record
-from search.rank_networks import draw
-from search.rank_report import training_costs
-from search.rank_statistics import Yardstick, kendall
-from search.tables import aligned
-from search.trainings import Trainings, jobs_of, plain_data
-from supernet.ending import run_command
-from supernet.rundata import image_shape
-from supernet.spacefile import read_space
-from supernet.target import cost_model
-from supernet.trainingfile import read_training
+from search.evaluation.estimates import aligned
+from search.evaluation.trainings import Trainings, jobs_of, plain_data
+from search.objective.costs import cost_model
+from search.rank.networks import draw
+from search.rank.report import training_costs
+from search.rank.statistics import Yardstick, kendall
+from supernet.command.ending import run_command
+from supernet.data.run_data import image_shape
+from supernet.space.mnasnet import read_space
+from supernet.training.config import read_training
 
 GAIN, LENGTHS_AGREE, MEDIAN, SPREAD, SEEDS_AGREE, WITHIN = 0.005, 0.85, (0.5, 0.9), 0.1, 0.7, 0.5
 

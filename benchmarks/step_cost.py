@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.record import machine, record
-from supernet.arch import Arch
-from supernet.ending import run_command
+from supernet.command.ending import run_command
 from supernet.errors import UserError
-from supernet.network import Block, Network, SuperNet
-from supernet.space import MnasSpace
+from supernet.network.network import Block, Network
+from supernet.network.supernet import SuperNet
+from supernet.space.arch import Arch
+from supernet.space.mnasnet import MnasSpace
 
 MEDIAN_LIMIT, PERCENTILE_LIMIT = 1.05, 1.15
 NUM_WARM_PAIRS = 2
@@ -95,7 +96,7 @@ def compare(ours: Step, theirs: Step, num_pairs: int) -> Comparison:
 
 @torch.no_grad()
 def crop_kernels(network: Network) -> None:
-    """Drop the taps that see nothing but padding, as ``supernet.layers.convolve`` does."""
+    """Drop the taps that see nothing but padding, as ``functional.convolve`` does."""
     for block in (module for module in network.modules() if isinstance(module, Block)):
         for conv in (module for module in block.children() if isinstance(module, nn.Conv2d)):
             reach = 2 * block.layer.size - 1

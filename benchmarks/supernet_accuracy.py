@@ -18,12 +18,12 @@ import yaml
 
 from benchmarks.record import machine, record
 from search.module import Batch
-from supernet.checkpoint import load_supernet
-from supernet.cpu import keep_freed_memory, remember_kernels
-from supernet.data import Digits
-from supernet.network import recalibrate
-from supernet.rundata import RunData
-from supernet.standalone import evaluate
+from supernet.command.process import keep_freed_memory, remember_kernels
+from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
+from supernet.network.checkpoint import load_supernet
+from supernet.network.network import recalibrate
+from supernet.training.standalone import evaluate
 
 
 def laid_out(batches: Iterable[Batch]) -> list[Batch]:

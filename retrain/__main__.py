@@ -1,10 +1,12 @@
 """``python -m retrain fit -c configs/digits/retrain.yaml --model.arch FILE --run runs/NAME``."""
 
+from __future__ import annotations
+
 from pytorch_lightning.cli import ArgsType
 
 from retrain.cli import RetrainCLI, run_callbacks
 from retrain.module import RetrainModule
-from supernet.ending import run_command
+from supernet.command.ending import run_command
 
 
 def main(args: ArgsType = None) -> None:

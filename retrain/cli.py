@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from supernet.archfile import write_atomic
-from supernet.cli import CLI
-from supernet.errors import UserError
+from retrain.checkpoint import checkpoint_path
+from supernet.files.writing import write_atomic
+from supernet.run.cli import CLI
 
 
 class RetrainCLI(CLI):
@@ -25,25 +25,6 @@ class RetrainCLI(CLI):
         if self.subcommand == "test":
             config = self.config[self.subcommand]
             config.ckpt_path = str(checkpoint_path(self.folder, config.get("ckpt_path") or "best"))
-
-
-def checkpoint_path(run: Path, checkpoint: str) -> Path:
-    """Find a checkpoint of a run.
-
-    Args:
-        run: folder of a retraining.
-        checkpoint: ``best``, ``last`` or a file.
-
-    Raises:
-        UserError: when there is none.
-    """
-    if not run.is_dir():
-        raise UserError(f"no run in {run}: name the folder of a retraining, such as runs/NAME")
-    named = checkpoint in ("best", "last")
-    path = run / "checkpoints" / f"{checkpoint}.ckpt" if named else Path(checkpoint)
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}: give best, last or a file")
-    return path
 
 
 class TestReport(pl.Callback):

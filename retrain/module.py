@@ -8,11 +8,11 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy
 
 from retrain.recipe_module import RecipeModule, place
-from supernet.cost import count
-from supernet.ending import say
-from supernet.spec import NetSpec
-from supernet.standalone import PAPER, Recipe
-from supernet.warm_start import WarmStart
+from retrain.warm_start import WarmStart
+from supernet.command.ending import say
+from supernet.cost.counts import count
+from supernet.space.spec import NetSpec
+from supernet.training.recipe import PAPER, Recipe
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, 3, R, R) and labels (B,)."""

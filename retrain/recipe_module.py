@@ -11,12 +11,12 @@ import pytorch_lightning as pl
 from timm.utils import distribute_bn
 from torch import Tensor, nn
 
-from supernet.archfile import load_spec
+from retrain.warm_start import WarmStart
+from supernet.arch_file import load_spec
+from supernet.data.resumable import StepLoader
 from supernet.errors import UserError
-from supernet.loading import StepLoader
-from supernet.spec import NetSpec
-from supernet.standalone import Recipe, WeightEma
-from supernet.warm_start import WarmStart
+from supernet.space.spec import NetSpec
+from supernet.training.recipe import Recipe, WeightEma
 
 
 class RecipeModule(pl.LightningModule):

@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from supernet.archfile import ArchFile, is_file_name, load_spec, read_arch
-from supernet.cost import count
+from supernet.arch_file import ArchFile, is_file_name, load_spec, read_arch
+from supernet.command.output import print_table
+from supernet.cost.counts import count
+from supernet.display.rows import network_table
 from supernet.errors import UserError
-from supernet.show import network_table, print_table
-from supernet.spec import NetSpec
+from supernet.space.spec import NetSpec
 
 
 def summarise(run: Path) -> None:
@@ -118,6 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from supernet.ending import run_command
+    from supernet.command.ending import run_command
 
     run_command(main, way_on="the same command")

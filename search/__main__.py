@@ -1,9 +1,11 @@
 """``python -m search fit -c configs/digits/search.yaml``."""
 
+from __future__ import annotations
+
 from search.callbacks import search_callbacks
 from search.module import SearchModule
-from supernet.cli import CLI
-from supernet.ending import run_command
+from supernet.command.ending import run_command
+from supernet.run.cli import CLI
 
 
 def main() -> None:

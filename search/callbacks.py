@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 
-from search.bn_probe import BatchNormProbe
-from search.health import Health
 from search.module import SearchModule
-from search.results import Results
-from search.spending import Spending
-from supernet.metrics import CsvRows
+from search.monitoring.health import Health
+from search.monitoring.spending import Spending
+from search.selection.bn_probe import BatchNormProbe
+from search.selection.results import Results
+from supernet.run.metrics import CsvRows
 
 
 def search_callbacks(folder: Path) -> list[pl.Callback]:

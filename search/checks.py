@@ -8,16 +8,17 @@ from typing import Any
 
 from rich.console import Console
 
+from search.objective.feasible import slowest
+from search.objective.targets import BAND, Target
 from search.schedule import Schedule
 from search.settings import Sampling
-from search.targets import BAND, Target
+from supernet.cost.model import CostModel
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
-from supernet.latency.device import device_name
-from supernet.latency.onnxruntime_device import describe
-from supernet.latency.table import LatencyTable
-from supernet.rundata import RunData
-from supernet.space import MnasSpace
-from supernet.target import CostModel, slowest
+from supernet.latency.devices.device import device_name
+from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.table.table import LatencyTable
+from supernet.space.mnasnet import MnasSpace
 
 
 def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> None:

@@ -13,24 +13,23 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn import functional
 
-from search.asked import Asked
-from search.baseline import mean_over_ranks
 from search.checks import check_identity, check_length, check_reward_images, note_costs
-from search.controller import Goal, Scores, Turn, Update
-from search.controllers import ControllerSettings
-from search.reward import Reward
+from search.controller_step import Purpose, make_generator, slice_scores, take_turn
+from search.controllers.controller import Scores, Turn, Update
+from search.controllers.settings import ControllerSettings
+from search.objective.constraints import Constraint
+from search.objective.objective import Asked, Goal
+from search.objective.reward import Reward
+from search.objective.targets import Requested, num_targets
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
-from search.targets import Requested, num_targets
-from search.turns import Purpose, make_generator, slice_scores, take_turn
-from supernet.arch import Arch, Path
-from supernet.constraint import Constraint
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
-from supernet.metrics import log_metrics
-from supernet.network import SuperNet
-from supernet.run import first_on_rank_zero, step_seed
-from supernet.rundata import RunData
-from supernet.space import MnasSpace
+from supernet.network.supernet import SuperNet
+from supernet.run.distributed import first_on_rank_zero, mean_over_ranks, step_seed
+from supernet.run.metrics import log_metrics
+from supernet.space.arch import Arch, Path
+from supernet.space.mnasnet import MnasSpace
 
 Batch = tuple[Tensor, Tensor]
 

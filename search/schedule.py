@@ -7,9 +7,9 @@ import math
 import random
 from dataclasses import dataclass
 
-from supernet.arch import DECISIONS, MIXED, Arch, BlockChoice, Path
 from supernet.errors import UserError
-from supernet.space import MnasSpace
+from supernet.space.arch import DECISIONS, MIXED, Arch, BlockChoice, Path
+from supernet.space.mnasnet import MnasSpace
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from supernet.errors import UserError
-from supernet.optimizer import make_optimizer
+from supernet.training.recipe import make_optimizer
 
 Score = Literal["soft_accuracy", "accuracy"]
 """What a slice of the supernet is worth on a reward batch."""

@@ -13,9 +13,9 @@ from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
 from supernet.errors import UserError
-from supernet.network import ACTIVATIONS
-from supernet.spec import NetSpec
-from supernet.stage import make_divisible
+from supernet.network.network import ACTIVATIONS
+from supernet.space.spec import NetSpec
+from supernet.space.stage import make_divisible
 
 _FAMILIES = {"semnasnet": "mnasnet_a1", "mnasnet": "mnasnet_b1", "mobilenetv2": "mobilenet_v2"}
 _WAY = ': use timm.create_model("mnasnet_searched", arch=...), which has our blocks'

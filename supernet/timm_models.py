@@ -5,7 +5,7 @@ whatever trains or evaluates timm's models, then builds from any arch.json::
 
     timm.create_model("mnasnet_searched", arch="runs/NAME/arch.json", num_classes=10)
 
-Its state dict has the names of ``supernet.network.Network``, which are those of timm's MnasNets.
+Its state dict has the names of ``network.Network``, which are those of timm's MnasNets.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from timm.models._builder import pretrained_cfg_for_features
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 
-from supernet.archfile import load_spec
+from supernet.arch_file import load_spec
 from supernet.errors import UserError
-from supernet.network import ACTIVATIONS, Block, initialise
-from supernet.spec import NetSpec
+from supernet.network.network import ACTIVATIONS, Block, initialise
+from supernet.space.spec import NetSpec
 
 default_cfgs = generate_default_cfgs(
     {
@@ -61,8 +61,8 @@ def mnasnet_searched(
     """A searched or published network, for ``timm.create_model("mnasnet_searched", arch=...)``.
 
     Its input size and number of classes are the architecture's unless told otherwise; mean,
-    standard deviation and crop are those of ``supernet.data.ImageFolder``. Digits, which no timm
-    loader reads, have a mean and deviation of their own (``supernet.images.DigitImages``).
+    standard deviation and crop are those of ``ImageFolder``. Digits, which no timm
+    loader reads, have a mean and deviation of their own (``DigitImages``).
 
     Args:
         pretrained: load the weights that ``pretrained_cfg_overlay=dict(file=...)`` names, another

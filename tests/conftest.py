@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from supernet.cost import Cost
+from supernet.cost.counts import Cost
 
 # So that its assertions say what they saw.
-pytest.register_assert_rewrite("tests.interrupted")
+pytest.register_assert_rewrite("tests.helpers.interrupted")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.latency.baselines import baselines
-from supernet.latency.correction import Times
-from supernet.latency.device import subject_key
-from supernet.latency.fitting import Sums, choose
-from supernet.latency.journal import Rounds
-from supernet.latency.judging import judge, truth
-from supernet.latency.measuring import NETWORKS, PARTS, Bench, Estimates, Limits, Session
-from supernet.latency.plan import Effort, Plan
-from supernet.latency.table import LatencyTable, MeasuredNetwork
-from supernet.parts import parts
-from supernet.spec import NetSpec
+from supernet.command.output import ProgressLines
+from supernet.cost.parts import parts
+from supernet.files.writing import canonical_json
+from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.device import Device
+from supernet.latency.models.subject import subject_key
+from supernet.latency.table.baselines import baselines
+from supernet.latency.table.bench import NETWORKS, PARTS, Bench, Estimates, Limits, Session
+from supernet.latency.table.correction import Sums, Times, choose
+from supernet.latency.table.plan import Effort, Plan, middle
+from supernet.latency.table.rounds import Journal, Rounds
+from supernet.latency.table.statistics import judge, truth
+from supernet.latency.table.table import VERSION, LatencyTable, MeasuredNetwork
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.spec import NetSpec
 
 
 def build(
@@ -105,3 +116,65 @@ def _measured(
         MeasuredNetwork(spec, tuple(logs[~np.isnan(logs)].tolist()), role)
         for spec, logs in zip(specs, log_ms.T, strict=True)
     ]
+
+
+def build_file(
+    device: Device, space: MnasSpace, chosen: Plan, effort: Effort, fingerprint: dict[str, Any],
+    path: Path, progress: bool = True,
+) -> LatencyTable:  # fmt: skip
+    """Measure a table, going on where an earlier build was stopped, and save it.
+
+    Args:
+        device: what measures.
+        space: whose layers are measured.
+        chosen: parts and networks.
+        effort: how long.
+        fingerprint: of the table; raw times of another one are refused.
+        path: of the table; raw times lie beside it (``raw_path``).
+        progress: show a progress bar.
+
+    Raises:
+        UserError: when a file cannot be written, or belongs to another build.
+    """
+    with Journal(raw_path(path), fingerprint) as journal, ProgressLines(shown=progress) as bar:
+        task = bar.add_task(
+            "measure", total=effort.seconds, completed=round(journal.seconds),
+            status="seconds, timing " + device.describe()["device"],
+        )  # fmt: skip
+
+        def advance(_: float) -> None:
+            total = forecast(journal, chosen, effort)
+            bar.update(task, completed=journal.seconds, total=total)
+
+        table = build(Bench(device, middle(space), journal, advance), chosen, effort, fingerprint)
+    command = shlex.join(["python", *sys.orig_argv[1:]])
+    made = {"date": datetime.now(UTC).date().isoformat(), "command": command}
+    table = dataclasses.replace(table, fingerprint={**fingerprint, **made})
+    table.save(path)
+    shutil.rmtree(models_path(path), ignore_errors=True)
+    return table
+
+
+def raw_path(path: Path) -> Path:
+    """Where the raw times of a table lie."""
+    return path.with_suffix(".raw.jsonl")
+
+
+def models_path(path: Path) -> Path:
+    """Where model files lie while a table is built; nothing, for backends without files."""
+    return path.with_suffix(".models")
+
+
+def fingerprint_of(
+    device: Device, space: MnasSpace, chosen: Plan, effort: Effort, backend: Backend
+) -> dict[str, Any]:
+    """What is measured on what, as a file gives it back."""
+    fields = {
+        **device.describe(),
+        "settings": backend.plain(),
+        "space": dataclasses.asdict(space),
+        "subjects": chosen.digest,
+        "effort": dataclasses.asdict(effort),
+        "version": VERSION,
+    }
+    return dict(json.loads(canonical_json(fields)))

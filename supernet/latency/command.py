@@ -7,16 +7,15 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.commandline import Parser, check_least, positive_float, positive_int, run_parsed
+from supernet.command.arguments import Parser, check_least, positive_float, positive_int, run_parsed
 from supernet.errors import UserError
-from supernet.latency.backends import FILES, PRECISIONS, Backend
-from supernet.latency.files import build_file, fingerprint_of, models_path
-from supernet.latency.plan import EFFORTS, plan
+from supernet.latency.build import build_file, fingerprint_of, models_path
+from supernet.latency.devices.backends import FILES, PRECISIONS, Backend
 from supernet.latency.report import print_drift, print_report, print_table_file
-from supernet.latency.table import LatencyTable
+from supernet.latency.table.plan import EFFORTS, plan
+from supernet.latency.table.table import LatencyTable
 from supernet.latency.validate import Amount, validate_file
-from supernet.spacefile import read_space
-from supernet.target import reference_specs
+from supernet.space.mnasnet import read_space, reference_specs
 
 _SPACE = ("resolution", "classes", "stem_stride")
 
@@ -93,8 +92,8 @@ def show(options: argparse.Namespace) -> None:
     print_report(table, table.validation)
     if options.plot:
         # Matplotlib takes a second to load.
-        from supernet.latency.plots import draw_table
-        from supernet.plots import save_figure
+        from supernet.figure_style import save_figure
+        from supernet.latency.report import draw_table
 
         save_figure(draw_table(table), options.plot)
 

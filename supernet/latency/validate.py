@@ -16,22 +16,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.archfile import write_atomic
+from supernet.command.output import ProgressLines
+from supernet.cost.parts import parts
 from supernet.errors import UserError
-from supernet.latency.backends import Backend
-from supernet.latency.baselines import baselines
-from supernet.latency.device import DESCRIPTION, Device, device_name, subject_key
-from supernet.latency.files import models_path
-from supernet.latency.fitting import Sums
-from supernet.latency.journal import Journal
-from supernet.latency.judging import judge, truth
-from supernet.latency.measuring import NETWORKS, Bench, Estimates, Limits, Session
-from supernet.latency.plan import draw, middle
-from supernet.latency.table import LatencyTable
-from supernet.latency.validation import SESSIONS, Validation
-from supernet.parts import parts
-from supernet.progress_lines import ProgressLines
-from supernet.spec import NetSpec
+from supernet.files.writing import write_atomic
+from supernet.latency.build import models_path
+from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.device import DESCRIPTION, Device, device_name
+from supernet.latency.models.subject import subject_key
+from supernet.latency.table.baselines import baselines
+from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Limits, Session
+from supernet.latency.table.correction import Sums
+from supernet.latency.table.plan import draw, middle
+from supernet.latency.table.rounds import Journal
+from supernet.latency.table.statistics import judge, truth
+from supernet.latency.table.table import LatencyTable
+from supernet.latency.table.validation import SESSIONS, Validation
+from supernet.space.spec import NetSpec
 
 ANCHORS = 16
 """Networks that calibrated the table and are measured again: they tell how fast the machine is."""

@@ -1,0 +1,1 @@
+"""``python -m retrain.detect``: boxes on the features of any network."""

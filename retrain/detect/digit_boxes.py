@@ -1,0 +1,217 @@
+"""DigitBoxes: a small detection set, drawn with scikit-learn's handwritten digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from supernet.data.digits import DigitImages, Digits
+from supernet.data.splits import default_stem_stride
+from supernet.errors import UserError
+
+Target = dict[str, Tensor]
+"""``boxes`` (N, 4) as x1, y1, x2, y2 in pixels and ``labels`` (N,), 1 for the first class."""
+Sample = tuple[Tensor, Target]
+"""A normalised float32 image (3, R, R) and its boxes."""
+
+PARTS = ("train", "val", "test")
+
+
+class BoxImages(Dataset[Sample]):
+    """Digits of random colours, sizes and places on a plain background with noise.
+
+    Image number i is a function of (seed, part, i) alone. It holds at least one digit; others are
+    left out where they would cover another by more than ``MAX_OVERLAP``. A box is as tight as the
+    digit's ink: to half its darkest value.
+
+    Args:
+        digits: what to draw with.
+        part: one of ``PARTS``, part of the seed.
+        num_images: size of the set.
+        resolution: side of the images, px.
+        max_digits: of one image.
+        noise: standard deviation of every pixel, where 1 is the range of colours.
+        seed: not negative.
+    """
+
+    MEAN, STD = 0.25, 0.17
+    """Of the colours, to two digits."""
+    SIDES = (0.18, 0.45)
+    """Smallest and largest side of a digit's 8x8 pixels over the image's."""
+    MAX_OVERLAP = 0.1
+    """Area that two boxes may share, over that of the smaller."""
+
+    def __init__(
+        self,
+        digits: DigitImages,
+        part: str,
+        num_images: int,
+        resolution: int,
+        max_digits: int,
+        noise: float,
+        seed: int,
+    ) -> None:
+        self.digits = digits
+        self.part = part
+        self.num_images = num_images
+        self.resolution = resolution
+        self.max_digits = max_digits
+        self.noise = noise
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, PARTS.index(self.part), index])
+        ink, boxes, labels = self._draw(rng)
+        back, front = rng.uniform(0, 0.4, (3, 1, 1)), rng.uniform(0.6, 1, (3, 1, 1))
+        colours = back + ink.numpy() * (front - back)
+        colours += rng.normal(0, self.noise, colours.shape)
+        image = (torch.from_numpy(colours).float() - self.MEAN) / self.STD
+        target = {"boxes": torch.tensor(boxes), "labels": torch.tensor(labels)}
+        return image, target
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, list[list[float]], list[int]]:
+        """Ink (R, R) between 0 and 1, and the boxes and labels of the digits in it."""
+        ink = torch.zeros(self.resolution, self.resolution)
+        boxes: list[list[float]] = []
+        labels: list[int] = []
+        for _ in range(rng.integers(1, self.max_digits + 1)):
+            index = int(rng.integers(len(self.digits)))
+            digit = _resized(self.digits.images[index], self._side(rng))
+            x, y = rng.integers(self.resolution - len(digit) + 1, size=2)
+            left, top, right, bottom = _tight_box(digit)
+            box = [float(v) for v in (x + left, y + top, x + right, y + bottom)]
+            if all(_overlap(box, other) <= self.MAX_OVERLAP for other in boxes):
+                place = ink[y : y + len(digit), x : x + len(digit)]
+                torch.maximum(place, digit, out=place)
+                boxes.append(box)
+                labels.append(self.digits.targets[index] + 1)
+        return ink, boxes, labels
+
+    def _side(self, rng: np.random.Generator) -> int:
+        return max(8, round(rng.uniform(*self.SIDES) * self.resolution))
+
+
+def _resized(digit: Tensor, side: int) -> Tensor:
+    """A digit (1, 8, 8) at another size (side, side), its darkest pixel 1."""
+    size = (side, side)
+    digit = F.interpolate(digit[None], size, mode="bilinear", align_corners=False)[0, 0]
+    return digit / digit.max()
+
+
+def _tight_box(digit: Tensor) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom edge of the pixels that hold at least half of the ink."""
+    rows, columns = torch.where(digit >= 0.5)
+    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    left, top, right, bottom = (int(edge) for edge in edges)
+    return left, top, right, bottom
+
+
+def _overlap(one: list[float], other: list[float]) -> float:
+    """Shared area of two boxes over the area of the smaller."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return max(0.0, width) * max(0.0, height) / smaller
+
+
+class DigitBoxes(pl.LightningDataModule):
+    """Images of a few handwritten digits each, to be found and told apart: needs no download.
+
+    Training, validation and test images are drawn with different digits (those of ``Digits``).
+    Batches are lists, as torchvision's detectors take them: images (3, R, R) and their targets.
+
+    Args:
+        resolution: width and height in px, at least 48.
+        batch_size: images per batch and process.
+        train_images: number of training images, the same in every epoch.
+        val_images: number of validation images.
+        test_images: number of test images.
+        max_digits: of one image.
+        noise: standard deviation of every pixel, where 1 is the range of colours.
+        seed: of the split of the digits and of what is drawn.
+        num_workers: worker processes; an image costs about a millisecond.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+
+    num_classes = 10
+    """Without the background, whose label is 0."""
+
+    def __init__(
+        self,
+        resolution: int = 128,
+        batch_size: int = 16,
+        train_images: int = 2048,
+        val_images: int = 128,
+        test_images: int = 256,
+        max_digits: int = 4,
+        noise: float = 0.05,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        least = {
+            "resolution": (resolution, 48), "batch_size": (batch_size, 1), "seed": (seed, 0),
+            "train_images": (train_images, 1), "val_images": (val_images, 1),
+            "test_images": (test_images, 1), "max_digits": (max_digits, 1), "noise": (noise, 0),
+            "num_workers": (num_workers, 0),
+        }  # fmt: skip
+        for name, (value, limit) in least.items():
+            if not value >= limit:
+                raise UserError(f"{name} is {value}, it must be at least {limit}")
+        self.resolution = resolution
+        self.stem_stride = default_stem_stride(resolution)
+        self.batch_size = batch_size
+        self.sizes = dict(zip(PARTS, (train_images, val_images, test_images), strict=True))
+        self.max_digits = max_digits
+        self.noise = noise
+        self.seed = seed
+        self.num_workers = num_workers
+
+    def _images(self, part: str) -> BoxImages:
+        digits = Digits(resolution=8, split_seed=self.seed)
+        loaders = (digits.train_dataloader, digits.val_dataloader, digits.test_dataloader)
+        sources = dict(zip(PARTS, loaders, strict=True))
+        source = sources[part]().dataset
+        assert isinstance(source, DigitImages)
+        return BoxImages(
+            source, part, self.sizes[part], self.resolution, self.max_digits, self.noise, self.seed
+        )
+
+    def _loader(self, part: str) -> DataLoader[Sample]:
+        return DataLoader(
+            self._images(part),
+            batch_size=self.batch_size,
+            shuffle=part == "train",
+            drop_last=part == "train",
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=as_lists,
+        )
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The images to train on."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The images that choose the checkpoint."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The images that are read once, at the end."""
+        return self._loader("test")
+
+
+def as_lists(samples: list[Sample]) -> tuple[list[Tensor], list[Target]]:
+    """A batch as torchvision's detectors take it."""
+    images, targets = zip(*samples, strict=True)
+    return list(images), list(targets)

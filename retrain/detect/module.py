@@ -1,0 +1,203 @@
+"""DetectionModule: trains a network with SSDLite on boxes and measures COCO's average precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import Any, cast
+
+import torch
+from torch import Tensor, distributed
+from torchmetrics.detection import MeanAveragePrecision
+
+from retrain.detect.backbone_start import BackboneStart
+from retrain.detect.digit_boxes import Target
+from retrain.detect.ssdlite import ExtraMaps, SSDLite, make_detector
+from retrain.recipe_module import RecipeModule, place, refuse_another
+from supernet.command.ending import say
+from supernet.errors import UserError
+from supernet.training.recipe import PAPER, Recipe
+
+FIGURES = ("map", "map_50", "map_75")
+"""COCO's average precision over IoU 0.50 to 0.95, at 0.50 and at 0.75, each a mean over classes."""
+
+
+class AveragePrecision:
+    """Collects detections and measures them with pycocotools, as torchmetrics calls it.
+
+    The images of all processes are gathered here: torchmetrics gathers tensor by tensor and needs
+    as many images on every process, where ours are dealt so that none is counted twice.
+
+    Raises:
+        UserError: when pycocotools is not installed.
+    """
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("pycocotools") is None:
+            raise UserError("detection needs `pip install mnasnet-search[detection]`")
+        self._seen: list[tuple[Target, Target]] = []
+
+    def update(self, found: list[Target], targets: list[Target]) -> None:
+        """Add images: boxes, labels and scores that were found, and the boxes and labels there."""
+        pairs = zip(found, targets, strict=True)
+        self._seen += [(_on_cpu(one), _on_cpu(other)) for one, other in pairs]
+
+    def compute(self) -> dict[str, Tensor]:
+        """``FIGURES`` of all images since the last call, the same on every process."""
+        parts, self._seen = [self._seen], []
+        if distributed.is_available() and distributed.is_initialized():
+            parts = parts * distributed.get_world_size()
+            distributed.all_gather_object(parts, parts[0])
+        metric = MeanAveragePrecision(backend="pycocotools", sync_on_compute=False)
+        found, targets = zip(*(pair for part in parts for pair in part), strict=True)
+        metric.update(list(found), list(targets))
+        figures = metric.compute()
+        return {name: figures[name] for name in FIGURES}
+
+
+def _on_cpu(target: Target) -> Target:
+    return {name: value.cpu() for name, value in target.items()}
+
+
+Batch = tuple[list[Tensor], list[Target]]
+"""Normalised images (3, R, R) and the target of each."""
+DETECTION = dataclasses.replace(PAPER, dropout=0.0, label_smoothing=0.0)
+"""MnasNet's recipe without what acts on a classifier; the paper does not give its own for COCO."""
+
+
+class DetectionModule(RecipeModule):
+    """A network with SSDLite, trained on boxes by a recipe."""
+
+    def __init__(
+        self,
+        arch: str,
+        num_classes: int,
+        resolution: int,
+        stem_stride: int,
+        ssdlite: SSDLite = SSDLite(),
+        recipe: Recipe = DETECTION,
+        init: str = "scratch",
+    ) -> None:
+        """Build the detector.
+
+        Args:
+            arch: an arch.json that a search wrote, or the name of a published network.
+            num_classes: of the data, without the background.
+            resolution: of the data, px; the architecture's own gives way.
+            stem_stride: stride of the first convolution; the architecture's own gives way.
+            ssdlite: where heads are attached to the network, and what is added to it.
+            recipe: how it is trained; without dropout and label smoothing, a classifier's.
+            init: what the network's first weights are: scratch (fresh ones); timm (those that timm
+                has of a published network); supernet:FILE (those that the search which found
+                ``arch`` shared); or a retraining's checkpoint, runs/NAME/checkpoints/best.ckpt.
+
+        Raises:
+            UserError: when the architecture, its taps, the recipe or the checkpoint are refused,
+                or when pycocotools is missing.
+        """
+        super().__init__(arch, num_classes, resolution, stem_stride, recipe)
+        self.warm_start = BackboneStart(init, arch, self.spec)
+        for name in ("dropout", "label_smoothing"):
+            if getattr(recipe, name):
+                raise UserError(
+                    f"recipe.{name} is {getattr(recipe, name)}, but a detector has no classifier"
+                    " that it could act on: set it to 0"
+                )
+        self.ssdlite = ssdlite
+        self.network = make_detector(recipe.make_network(self.spec), ssdlite)
+        self.average_precision = AveragePrecision()
+
+    def setup(self, stage: str) -> None:
+        """Say what is trained, and what the data changed in it."""
+        if stage == "fit":
+            params = sum(parameter.numel() for parameter in self.network.parameters())
+            maps = len(cast(ExtraMaps, self.network.backbone).out_channels)
+            say(
+                f"training {self.arch} with SSDLite on {maps} maps {self.warm_start.origin}:"
+                f" {params:,} parameters at {place(self.arch, self.found, self.spec)}"
+            )
+
+    def forward(self, images: list[Tensor]) -> list[Target]:
+        """Images (3, R, R) to the boxes, labels and scores of each."""
+        return self.network(images)
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """SSD's loss of one batch: the classes of the default boxes, and where the boxes lie."""
+        images, targets = batch
+        if len(images) < 2:
+            raise UserError(
+                "a batch has 1 image, but maps of one pixel leave batch norm nothing to average:"
+                " set data.init_args.batch_size to at least 2"
+            )
+        check_targets(targets, self.spec.classes)
+        losses = self.network(images, targets)
+        self.log("train/class_loss", losses["classification"])
+        self.log("train/box_loss", losses["bbox_regression"])
+        return losses["classification"] + losses["bbox_regression"]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Detect on one validation batch."""
+        self._detect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """COCO's average precision of all validation images."""
+        self._log_figures("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Detect on one test batch."""
+        self._detect(batch)
+        images = float(len(batch[0]))
+        self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        """COCO's average precision of all test images."""
+        self._log_figures("test")
+
+    def _detect(self, batch: Batch) -> None:
+        images, targets = batch
+        check_targets(targets, self.spec.classes)
+        self.average_precision.update(self(images), targets)
+
+    def _log_figures(self, part: str) -> None:
+        for name, value in self.average_precision.compute().items():
+            self.log(f"{part}/{name}", value, prog_bar=name == "map", sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a continued run must share."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["ssdlite"] = dataclasses.asdict(self.ssdlite)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on where the checkpoint was.
+
+        Raises:
+            UserError: when it holds another detector or another recipe.
+        """
+        if "ssdlite" not in checkpoint:
+            raise UserError(
+                "the checkpoint is not that of a detector: give a classifier's to --model.init"
+            )
+        super().on_load_checkpoint(checkpoint)
+        refuse_another("ssdlite", checkpoint["ssdlite"], dataclasses.asdict(self.ssdlite))
+
+
+def check_targets(targets: list[Target], num_classes: int) -> None:
+    """Refuse labels that would silently be trained as the background, and boxes of no area.
+
+    Raises:
+        UserError: naming the label or the box.
+    """
+    labels = torch.cat([target["labels"] for target in targets])
+    wrong = labels[(labels < 1) | (labels > num_classes)]
+    if len(wrong):
+        raise UserError(
+            f"a box has label {wrong[0].item()}, allowed are 1 to {num_classes}, as 0 is the"
+            " background: let the data number classes from 1 and set num_classes"
+        )
+    boxes = torch.cat([target["boxes"] for target in targets])
+    empty = boxes[(boxes[:, 2:] <= boxes[:, :2]).any(1)]
+    if len(empty):
+        raise UserError(
+            f"a box is {empty[0].tolist()}, but x1, y1, x2, y2 need x1 < x2 and y1 < y2: mend or"
+            " leave out such boxes in the data"
+        )

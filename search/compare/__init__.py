@@ -1,0 +1,1 @@
+"""``python -m search.compare``: what a controller and a search are worth."""

@@ -1,0 +1,7 @@
+"""``python -m search.compare``."""
+
+from search.compare.comparison import main
+from supernet.command.ending import run_command
+
+if __name__ == "__main__":
+    run_command(main, way_on="the same command")

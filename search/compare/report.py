@@ -1,0 +1,258 @@
+"""What a comparison found, as tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from search.compare.retrained import BAND, Comparison
+from search.controllers.settings import Kind
+from search.evaluation.estimates import Cell, Estimate, Mean
+from search.figures import COSTS, percent, smooth
+from supernet.figure_style import ACCENT, FAINT, INK, MUTED, new_figure, short_count, style_axes
+from supernet.files.cache import Row
+
+_COLORS: dict[Kind, str] = {
+    "ppo": "#C2410C",
+    "reinforce": "#B7862B",
+    "tunas": "#2F5D92",
+    "cost_gradient": "#7A5BA6",
+    "evolution": "#4B8B6F",
+    "random": "#5F6B78",
+}
+_WIDTH, _PANEL, _ROW, _ENDS = 10.0, 4.3, 0.42, 1.5
+"""Inches: of the page, of the panels of a supernet, of a retrained choice, of titles and axes."""
+
+Contests = Mapping[Kind, Sequence[Row]]
+
+
+def draw_comparison(contests: Sequence[Contests], comparisons: Sequence[Comparison]) -> Figure:
+    """Rewards and fronts on each supernet, and the accuracies of retrained networks.
+
+    Args:
+        contests: of each supernet, by controller, one row for each seed.
+        comparisons: of retrained choices with random networks.
+    """
+    heights = [_PANEL] * len(contests)
+    heights += [_ENDS + _ROW * len(comparisons)] * bool(comparisons)
+    figure = new_figure(_WIDTH, sum(heights))
+    bands = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for number, rows in enumerate(contests):
+        left, right = bands[number].subplots(1, 2)
+        bands[number].subplots_adjust(left=0.08, right=0.98, top=0.8, bottom=0.14, wspace=0.24)
+        title = f", supernet {number + 1}" if len(contests) > 1 else ""
+        draw_rewards(left, rows, title)
+        draw_fronts(right, rows)
+        left.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=6, frameon=False,
+                    fontsize=9, labelcolor=INK, handlelength=1.4, columnspacing=1.4)  # fmt: skip
+    if comparisons:
+        axes = bands[-1].subplots()
+        edge = 1 / heights[-1]
+        bands[-1].subplots_adjust(left=0.24, right=0.98, top=1 - 0.8 * edge, bottom=0.6 * edge)
+        draw_retrained(axes, comparisons)
+    return figure
+
+
+def draw_rewards(axes: Axes, rows: Contests, title: str) -> None:
+    """Mean reward of what was proposed, against evaluations: mean over seeds and its interval."""
+    style_axes(axes, f"Reward of the proposals{title}", "evaluations", "", title_pad=6)
+    drawn = []
+    for kind, own in rows.items():
+        curves = np.array([row["mean_rewards"] for row in own])
+        window = max(1, curves.shape[1] // 20)
+        curves = np.array([smooth(curve, window) for curve in curves])
+        steps = (np.arange(curves.shape[1]) + 1) * own[0]["evaluations"] / curves.shape[1]
+        _draw_band(axes, kind, steps, curves)
+        drawn.append(curves)
+    _fit(axes, drawn)
+    axes.margins(x=0.01)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def draw_fronts(axes: Axes, rows: Contests) -> None:
+    """The best accuracy evaluated up to each cost: mean over seeds and its interval."""
+    first = next(iter(rows.values()))[0]
+    scale, noun, suffix = COSTS[first["unit"]]
+    axes.axvline(first["target"] / scale, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)))
+    style_axes(axes, "Fronts of what was evaluated", f"{noun} ({suffix})", "", title_pad=6)
+    axes.yaxis.set_major_formatter(percent)
+    fronts = {kind: [np.array(row["front"]) for row in own] for kind, own in rows.items()}
+    ends = np.concatenate([front[:, 0] for own in fronts.values() for front in own])
+    costs, drawn = np.linspace(ends.min(), ends.max(), 200), []
+    for kind, own in fronts.items():
+        reached = np.array([_reached(front, costs) for front in own])
+        _draw_band(axes, kind, costs / scale, reached)
+        drawn.append(reached)
+    _fit(axes, drawn)
+
+
+def _fit(axes: Axes, drawn: Sequence[np.ndarray]) -> None:
+    """Show all seeds' curves (S, P) whole; of two or three seeds the intervals go far beyond."""
+    values = np.concatenate([curves.ravel() for curves in drawn])
+    low, high = np.nanmin(values), np.nanmax(values)
+    margin = 0.08 * (high - low) or 0.01
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _reached(front: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Accuracy that a front (P, 2) of rising costs has reached at each cost; NaN below it."""
+    place = np.searchsorted(front[:, 0], costs, side="right") - 1
+    return np.where(place >= 0, front[np.maximum(place, 0), 1], np.nan)
+
+
+def _draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -> None:
+    """Mean of curves (S, P) where all are known, with its interval if there are several."""
+    known = ~np.isnan(curves).any(axis=0)
+    means = [Mean.of(values).estimate() for values in curves[:, known].T]
+    lines = np.array([[mean.value, mean.low, mean.high] for mean in means]).reshape(-1, 3)
+    style = (0, (4, 2)) if kind == "random" else "-"
+    axes.plot(places[known], lines[:, 0], color=_COLORS[kind], linewidth=1.8, linestyle=style,
+              label=kind)  # fmt: skip
+    axes.fill_between(places[known], lines[:, 1], lines[:, 2], color=_COLORS[kind], alpha=0.14,
+                      linewidth=0)  # fmt: skip
+
+
+def draw_retrained(axes: Axes, comparisons: Sequence[Comparison]) -> None:
+    """Test accuracies: random networks, the best of them, and the choice, with intervals."""
+    style_axes(axes, "Trained from scratch", "test accuracy", "", title_pad=26)
+    axes.xaxis.set_major_formatter(percent)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color=FAINT, linewidth=0.8)
+    for place, one in enumerate(comparisons):
+        first = place == 0
+        axes.scatter(one.random, [place] * len(one.random), s=22, color="#B8C1CA", linewidths=0,
+                     label="random, same cost" if first else None)  # fmt: skip
+        for shift, name, color, values in (
+            (0.16, "best of them, fresh seeds", MUTED, one.best),
+            (-0.16, "choice, fresh seeds", ACCENT, one.found),
+        ):
+            mean = Mean.of(values).estimate()
+            errors = np.nan_to_num([[mean.value - mean.low], [mean.high - mean.value]])
+            axes.errorbar([mean.value], [place + shift], xerr=errors, fmt="o", markersize=6,
+                          color=color, elinewidth=1.6, label=name if first else None)  # fmt: skip
+    axes.set_yticks(range(len(comparisons)), [one.choice.name for one in comparisons])
+    axes.set_ylim(len(comparisons) - 0.5, -0.5)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, frameon=False, fontsize=9,
+                labelcolor=INK, handletextpad=0.3, columnspacing=1.6)  # fmt: skip
+
+
+BASELINE: Kind = "random"
+
+Table = dict[str, dict[str, Cell]]
+
+
+def contest_table(rows: Mapping[Kind, Sequence[Row]]) -> Table:
+    """Controllers on one supernet.
+
+    Args:
+        rows: contests of each controller, one for each seed, with the same seeds in turn.
+    """
+    return {kind: _contest_row(kind, rows) for kind in rows}
+
+
+def _contest_row(kind: Kind, rows: Mapping[Kind, Sequence[Row]]) -> dict[str, Cell]:
+    own = rows[kind]
+    row: dict[str, Cell] = {"best reward, %": _percent(own, "best_reward")}
+    if BASELINE in rows and kind != BASELINE:
+        gains = [one["best_reward"] - two["best_reward"]
+                 for one, two in zip(own, rows[BASELINE], strict=True)]  # fmt: skip
+        row["less random"] = Mean.of(gains).estimate(100)
+        row["beats it"] = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
+    shares = [one["controller_seconds"] / one["seconds"] for one in own]
+    return row | {
+        "hypervolume, %": _percent(own, "hypervolume"),
+        "within target": f"{Mean.of([one['within_target'] for one in own]).value:.0%}",
+        "networks met": f"{Mean.of([one['networks'] for one in own]).value:.0f}",
+        "controller's time": f"{Mean.of(shares).value:.1%}",
+    }
+
+
+def _percent(rows: Sequence[Row], name: str) -> Estimate:
+    return Mean.of([row[name] for row in rows]).estimate(100)
+
+
+def contest_facts(rows: Sequence[Row], top: int) -> list[str]:
+    """Lines that say how the contests on one supernet were held."""
+    first = rows[0]
+    cost, accuracy = first["reference"]
+    unit, number = first["unit"], first["evaluations"]
+    held = f"target {_cost(first['target'], unit)}; {number} evaluations a contest"
+    scored = f"{top} networks by a controller's own knowledge, half its favourites, half those"
+    point = f"reference point {_cost(cost, unit)} (the dearest network), accuracy {accuracy:.3g}"
+    return [
+        f"{held}: one architecture on one reward batch, on batch statistics",
+        f"re-scored: {scored} of best mean reward; recalibrated, on all validation images",
+        f"hypervolume: of the front of all evaluated networks, share of the most; {point}",
+    ]
+
+
+def retrained_tables(comparisons: Sequence[Comparison]) -> dict[str, Table]:
+    """Choices against random networks, each alone, pooled, and what they cost."""
+    groups = defaultdict(list)
+    for one in comparisons:
+        groups[one.choice.group].append(one)
+    pooled = {group: some for group, some in groups.items() if len(some) > 1}
+    tables = {
+        "test accuracy, %": {one.choice.name: _accuracies(one) for one in comparisons},
+        "pooled, %": {group: _pooled(some) for group, some in pooled.items()},
+        "network": {one.choice.name: _network(one) for one in comparisons},
+    }
+    return {title: table for title, table in tables.items() if table}
+
+
+def _accuracies(one: Comparison) -> dict[str, Cell]:
+    return {
+        "choice": _points(Mean.of(one.found)),
+        f"mean of {len(one.random)}": _points(Mean.of(one.random)),
+        "best of them": _points(Mean.of(one.best)),
+        "less mean": _points(one.less_mean),
+        "less best": _points(one.less_best),
+    }
+
+
+def _pooled(some: Sequence[Comparison]) -> dict[str, Cell]:
+    """Differences of these searches, and of what further searches would find."""
+    gains = {"mean": [one.less_mean for one in some], "best": [one.less_best for one in some]}
+    row: dict[str, Cell] = {"searches": str(len(some))}
+    for name, means in gains.items():
+        row[f"less {name}"] = _points(Mean.average(means))
+        row[f"less {name}, any search"] = _points(Mean.of([mean.value for mean in means]))
+    return row
+
+
+def _points(mean: Mean) -> Estimate:
+    """In percentage points."""
+    return mean.estimate(100)
+
+
+def _network(one: Comparison) -> dict[str, Cell]:
+    cost, spent = one.choice.count, one.trainings_spent
+    return {
+        "cost": _cost(one.choice.cost, one.choice.model.unit),
+        "params": short_count(cost.params),
+        "MACs": short_count(cost.macs),
+        **{
+            f"search in trainings, {how}": f"{spent[how]:.2f}" if how in spent else "-"
+            for how in ("by MACs", "by seconds")
+        },
+    }
+
+
+def retrained_facts(comparisons: Sequence[Comparison]) -> list[str]:
+    """Lines that say how networks were compared."""
+    picked = "one training each picks the best by validation images"
+    fresh = f"it and the choice are trained with {len(comparisons[0].found)} fresh seeds"
+    pooled = "of these searches, and of any, where a search is one measurement"
+    return [
+        f"random networks within {BAND:.0%} of the choice's cost: {picked}; then {fresh}",
+        f"less mean: by Welch; less best: paired by seed; pooled: {pooled}; t intervals of 95 %",
+    ]
+
+
+def _cost(value: float, unit: str) -> str:
+    return f"{value:.4g} ms" if unit == "ms" else f"{short_count(value)} {unit}"

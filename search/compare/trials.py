@@ -1,0 +1,201 @@
+"""Controllers on frozen supernets: as many evaluations for each of them, and one row a contest.
+
+A contest is one controller with one seed on one supernet. Its row tells what it proposed, what the
+best of that are worth with recalibrated batch norms, and what the controller took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from statistics import fmean
+
+from search.compare.benchmark import Arena, Rules
+from search.compare.history import Knowledge, hypervolume
+from search.controller_step import Taken, make_generator, take_turn
+from search.controllers.controller import Controller, Turn
+from search.controllers.settings import Kind
+from search.evaluation.workers import work_off
+from search.objective.feasible import fastest, slowest
+from search.selection.selection import Candidate, Code, front
+from supernet.command.output import ProgressLines
+from supernet.cost.counts import count
+from supernet.files.cache import Cache, Row, commit
+from supernet.training.config import TrainingFile
+
+KEYS = ("supernet", "data", "contest", "controller", "seed")
+"""What identifies a contest in the cache."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contest to hold."""
+
+    supernet: int
+    """Its place among the arena's."""
+    kind: Kind
+    seed: int
+
+
+class Contests:
+    """Holds contests in this process."""
+
+    def __init__(self, rules: Rules, training: TrainingFile, checkpoints: Sequence[Path]) -> None:
+        """Load the arena; arguments as for ``Arena``."""
+        self.arena, self.rules = Arena(rules, training, checkpoints), rules
+
+    def __call__(self, entry: Entry, advance: Callable[[], object] = lambda: None) -> Row:
+        """Hold a contest; the row that the cache keeps of it."""
+        start = time.process_time()
+        controller = self.rules.controller(entry.kind, self.arena.space.decision_sizes, entry.seed)
+        controller.prepare(self.arena.goal)
+        turns, knowledge = [], Knowledge()
+        for taken in self._turns(entry, controller):
+            turns.append(taken)
+            codes = map(self.arena.code, taken.proposals.indices.tolist())
+            knowledge.add(codes, taken.scores)
+            advance()
+        seconds = time.process_time() - start
+        return {
+            **self.arena.identity(entry.supernet, entry.kind),
+            "seed": entry.seed,
+            "commit": commit(),
+            "unit": self.arena.goal.cost_model.unit,
+            "target": self.arena.target,
+            **_course(turns, self.arena.target),
+            **self._found(knowledge),
+            **self._judged(entry, self._favourites(entry, controller), knowledge),
+            "controller_seconds": round(sum(taken.seconds for taken in turns), 3),
+            "seconds": round(seconds, 3),
+            "image_macs": self._image_macs(knowledge),
+        }
+
+    def _turns(self, entry: Entry, controller: Controller) -> Iterator[Taken]:
+        """All of a controller's budget, as a search would spend it."""
+        batches = self.arena.batches(entry.supernet, entry.seed)
+        for number, batch in enumerate(batches):
+            yield take_turn(
+                controller,
+                self.rules.search.sampling.samples,
+                partial(self.arena.slice_scores, entry.supernet, batch=batch),
+                Turn(number, self.rules.updates),
+                draws=make_generator("samples", entry.seed, number, 0),
+                shuffles=make_generator("minibatches", entry.seed, number, 0),
+            )
+
+    def _favourites(self, entry: Entry, controller: Controller) -> list[Code]:
+        generator = make_generator("final", entry.seed, self.rules.updates, 0)
+        finalists = controller.finalists(self.rules.search.final.samples, generator)
+        return list(map(self.arena.code, finalists.tolist()))
+
+    def _found(self, knowledge: Knowledge) -> Row:
+        """The front of all that was evaluated, and what it dominates."""
+        points = [(one.cost, one.accuracy) for one in front(knowledge.candidates())]
+        cost, accuracy = self.reference
+        most = (cost - fastest(self.arena.space, self.arena.goal.cost_model)[1]) * (1 - accuracy)
+        return {
+            "networks": len(knowledge.records),
+            "front": points,
+            "reference": [cost, accuracy],
+            "hypervolume": hypervolume(points, cost, accuracy) / most if most else 0.0,
+        }
+
+    @property
+    def reference(self) -> tuple[float, float]:
+        """The reference point of the hypervolume: the dearest network's cost, and chance."""
+        space = self.arena.space
+        return slowest(space, self.arena.goal.cost_model)[1], 1 / space.classes
+
+    def _judged(self, entry: Entry, favourites: list[Code], knowledge: Knowledge) -> Row:
+        """The best by the controller's own knowledge, scored again, and the choice among them."""
+        arena, target, top = self.arena, self.arena.target, self.rules.top
+        cheapest = arena.space.encode(fastest(arena.space, arena.goal.cost_model)[0])
+        affordable = [c for c in favourites if arena.cost(arena.space.decode(c)) <= target]
+        listed = knowledge.best(favourites, top)
+        # The cheapest makes sure that something may be chosen, as at the end of a search.
+        within = [*knowledge.within(target).best(affordable, top), cheapest]
+        judged = [arena.rescored(entry.supernet, code) for code in listed]
+        eligible = [arena.rescored(entry.supernet, code) for code in within]
+        rewards = [self._reward(one) for one in judged]
+        chosen = _best_within(target, [*judged, *eligible])
+        return {
+            "rescored": [asdict(one) for one in judged],
+            "best_reward": max(rewards),
+            "choice": {**asdict(chosen), "reward": self._reward(chosen)},
+        }
+
+    def _reward(self, candidate: Candidate) -> float:
+        goal = self.arena.goal
+        return goal.reward(candidate.worth, candidate.cost, self.arena.target)
+
+    def _image_macs(self, knowledge: Knowledge) -> int:
+        """Images times multiply-accumulates of all evaluations, which are forward passes."""
+        space, images = self.arena.space, self.arena.batch_size
+        return sum(
+            images * len(record.rewards) * count(space.spec(space.decode(code))).macs
+            for code, record in knowledge.records.items()
+        )
+
+
+def _best_within(target: float, candidates: Sequence[Candidate]) -> Candidate:
+    """The best candidate within a target; of equals the cheaper one."""
+    within = (one for one in candidates if one.cost <= target)
+    return min(within, key=lambda one: (-one.worth, one.cost, one.code))
+
+
+def _course(turns: Sequence[Taken], target: float) -> Row:
+    """What was proposed, turn by turn."""
+    rewards = [taken.scores.reward.tolist() for taken in turns]
+    costs = [cost for taken in turns for cost in taken.scores.cost.tolist()]
+    return {
+        "evaluations": len(costs),
+        "mean_rewards": [round(fmean(some), 5) for some in rewards],
+        "best_so_far": [round(best, 5) for best in accumulate(map(max, rewards), max)],
+        "within_target": fmean(cost <= target for cost in costs),
+    }
+
+
+class Cup:
+    """All contests of a command, held now or found in the cache."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        training: TrainingFile,
+        checkpoints: Sequence[Path],
+        path: Path,
+        processes: int,
+    ) -> None:
+        """Load the arena and read the cache.
+
+        Args:
+            rules: of all contests.
+            training: whose data to score on.
+            checkpoints: of searches, at least one.
+            path: the cache, made when the first contest ends.
+            processes: contests at a time.
+        """
+        self.make_work = partial(Contests, rules, training, list(checkpoints))
+        self.arena, self.processes = Arena(rules, training, checkpoints), processes
+        self.cache = Cache(path, KEYS)
+
+    def rows(self, entries: Iterable[Entry]) -> dict[Entry, Row]:
+        """The results of contests; those that are missing are held now."""
+        keys = {entry: self._key(entry) for entry in entries}
+        missing = [entry for entry, key in keys.items() if key not in self.cache.rows]
+        with ProgressLines() as bar:
+            done = len(keys) - len(missing)
+            task = bar.add_task("contests", total=len(keys), completed=done, status="")
+            for row in work_off(self.make_work, missing, self.processes) if missing else ():
+                self.cache.append(row)
+                status = f"{row['controller']}, seed {row['seed']}: {row['best_reward']:.3f}"
+                bar.update(task, advance=1, status=status)
+        return {entry: self.cache.rows[key] for entry, key in keys.items()}
+
+    def _key(self, entry: Entry) -> tuple:
+        identity = self.arena.identity(entry.supernet, entry.kind)
+        return self.cache.key({**identity, "seed": entry.seed})

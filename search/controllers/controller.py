@@ -1,0 +1,172 @@
+"""Controller: what proposes architectures and learns from their rewards.
+
+Six kinds share the supernet, the evaluator and the budget (``search.controllers.settings`` lists
+them). The search knows none of them: it asks for proposals, scores them, and hands the scores back.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from search.objective.objective import Goal
+from supernet.space.arch import DECISIONS
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Architectures to score."""
+
+    indices: Tensor
+    """(M, D) int64; a row is what ``MnasSpace.decode`` reads."""
+    targets: Tensor
+    """(M,) int64: the number of the target that each is meant to hit."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the architectures of this rank scored, each (M,)."""
+
+    accuracy: Tensor
+    """In [0, 1], as ``sampling.score`` measures it."""
+    cost: Tensor
+    """In the target's unit."""
+    reward: Tensor
+    """Each under its own target."""
+    excess: Tensor | float = 0.0
+    """By how much each breaks the constraints, as ``search.objective.constraints.excess`` says."""
+
+
+class Turn(NamedTuple):
+    """Which of the controller's updates this is."""
+
+    number: int
+    """From 0."""
+    updates: int
+    """In the whole search, all of them after the warm-up."""
+
+    @property
+    def progress(self) -> float:
+        """Share of the updates that are done, in [0, 1)."""
+        return self.number / self.updates
+
+
+class Update(NamedTuple):
+    """What one update of the controller saw and logged, on this rank."""
+
+    turn: Turn
+    images: int
+    """Of the reward batch."""
+    proposals: Proposals
+    scores: Scores
+    logs: dict[str, float]
+    """What ``Controller.learn`` returned."""
+
+
+class Controller(nn.Module, ABC):
+    """Proposes architectures and learns from their rewards.
+
+    Its state lies in parameters, buffers and ``optimizers``, which a checkpoint holds, and is the
+    same on all ranks: each rank proposes and scores its own architectures, as many as every other
+    one, and ``learn`` brings them together. Proposing changes nothing, so that a resumed search
+    proposes what it would have.
+
+    Args:
+        targets: How many targets it learns to hit, each with architectures of its own.
+    """
+
+    def __init__(self, targets: int = 1) -> None:
+        super().__init__()
+        self.num_targets = targets
+
+    def prepare(self, goal: Goal) -> None:
+        """Take note of what is searched for, before the first step."""
+        self.goal = goal
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """What else a checkpoint must hold; ``learn`` makes their steps."""
+        return []
+
+    @abstractmethod
+    def propose(self, num: int, generator: torch.Generator) -> Proposals:
+        """Architectures to train or to score; equal states of the generator give equal ones.
+
+        Each is for a target of its own, see ``draw_targets``.
+
+        Args:
+            num: How many.
+            generator: May live on another device than the controller.
+        """
+
+    @abstractmethod
+    def learn(
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+    ) -> dict[str, float]:
+        """Learn from what one call of ``propose`` gave.
+
+        Args:
+            proposals: Of this rank, as many as on every other rank.
+            scores: Of these, on the controller's device.
+            generator: On the CPU, of this rank.
+            turn: Where the controller stands in its budget.
+
+        Returns:
+            What to log; docs/metrics.md explains it.
+        """
+
+    @abstractmethod
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
+        """(K, D) architectures for the final choice, the favourite first; K <= 1 + num.
+
+        Args:
+            num: How many beside the favourite.
+            generator: May live on another device than the controller.
+            target: Number of the target that they are meant to hit.
+        """
+
+    @abstractmethod
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """How much the controller likes each value of each decision, beside those of (M, D).
+
+        Returns:
+            (M, D, V): log-probabilities in nats.
+        """
+
+    def _rewards(self, scores: Scores) -> list[Tensor]:
+        """The rewards (M,) under each target: accuracy and cost are the same under all."""
+        if self.num_targets == 1:
+            return [scores.reward]
+        return [
+            self.goal.rewards(scores.accuracy, scores.cost, target, scores.excess)
+            for target in self.goal.targets
+        ]
+
+
+def draw_targets(num: int, targets: int, generator: torch.Generator) -> Tensor:
+    """(num,) numbers of targets in random order, of each as many as of any other, give or take one.
+
+    A single target takes nothing from the generator.
+    """
+    if targets == 1:
+        return torch.zeros(num, dtype=torch.long, device=generator.device)
+    device = generator.device
+    order = torch.randperm(targets, generator=generator, device=device)
+    repeated = order.repeat(-(-num // targets))[:num]
+    return repeated[torch.randperm(num, generator=generator, device=device)]
+
+
+def entropy_logs(entropy: Tensor) -> dict[str, float]:
+    """Mean entropy of each kind of decision and of each decision, from (M, D), kinds in turn."""
+    blocks = entropy.mean(dim=0).unflatten(0, (-1, len(DECISIONS)))
+    kinds = zip(DECISIONS, blocks.mean(dim=0).tolist(), strict=True)
+    return {f"entropy/{kind}": mean for kind, mean in kinds} | {
+        f"decision_entropy/b{number}_{kind}": value
+        for number, block in enumerate(blocks.tolist(), 1)
+        for kind, value in zip(DECISIONS, block, strict=True)
+    }

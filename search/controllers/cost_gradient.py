@@ -1,0 +1,105 @@
+"""CostGradient: independent categoricals that know the gradient of their expected cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from search.controllers.controller import Scores
+from search.controllers.policy import IndependentPolicy, Samples
+from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
+from search.controllers.reinforce import Tunas, descend, reinforce_loss
+from search.objective.block_costs import ExpectedCost
+from search.objective.objective import Goal
+from supernet.errors import UserError
+
+
+@dataclass(frozen=True)
+class DifferentiableCost(Tunas):
+    """Settings of ``CostGradient``, which are those of TuNAS."""
+
+    section: ClassVar[str] = "cost_gradient"
+
+
+class CostGradient(PolicyGradient):
+    """Climbs the reward of the expected accuracy and the expected cost of independent decisions.
+
+    The cost is additive, so that its expectation and the gradient of it are exact
+    (``ExpectedCost``; ProxylessNAS, sec. 3.2, and FBNet, sec. 3.3, differentiate expected latency).
+    The accuracy's gradient is **estimated** by the score function, as TuNAS's is: straight-through
+    gates on the factorised decisions would need the largest kernel, width and depth computed at
+    every step, and batch norm cancels the scale of a gated kernel.
+
+    The objective differs from the mean reward by the curvature of the reward: it asks for the
+    target to be met on average, so that near it samples lie on both sides until the policy settles.
+
+    Args:
+        decision_sizes: Number of values of each of the D decisions.
+        settings: How it learns.
+        targets: How many, each with decisions of its own.
+    """
+
+    policy: IndependentPolicy
+    expected_cost: Callable[[Tensor], Tensor]
+
+    def __init__(
+        self, decision_sizes: Sequence[int], settings: DifferentiableCost, targets: int = 1
+    ) -> None:
+        super().__init__(IndependentPolicy(decision_sizes, targets), settings, targets)
+        self.reward_baseline = Baseline(settings.baseline_decay, targets)
+        self.expected_uses: list[tuple[ExpectedCost, float]] = []
+
+    def prepare(self, goal: Goal) -> None:
+        """Tabulate the costs of all blocks."""
+        super().prepare(goal)
+        self.expected_cost = ExpectedCost(goal.space, goal.cost_model)
+        if any(limit.is_peak for limit in goal.constraints):
+            raise UserError(
+                "controller.kind is cost_gradient, which has no gradient of peak memory: drop the"
+                " constraint on memory or take another controller, such as ppo"
+            )
+        self.expected_uses = [
+            (ExpectedCost(goal.space, limit.model), limit.value) for limit in goal.constraints
+        ]
+
+    def _update(
+        self, samples: Samples, scores: Scores, generator: torch.Generator
+    ) -> dict[str, float]:
+        settings, numbers = self.settings, samples.targets
+        gain, _ = centre(scores.accuracy, self.baseline, numbers)
+        _, scale = centre(scores.reward, self.reward_baseline, numbers)
+        scale = scale if settings.normalise else torch.ones_like(scale)
+        log_prob, entropy = self.policy.evaluate(samples.indices, numbers)
+        cost = torch.stack([self.expected_cost(one.exp()) for one in self.policy.log_probabilities])
+        accuracy = self._mean_accuracies(scores, numbers).requires_grad_()
+        limits = torch.tensor(self.goal.targets).to(cost)
+        reward = self.goal.rewards(accuracy, cost, limits, self._expected_excess())
+        (slope,) = torch.autograd.grad(reward.sum(), accuracy, retain_graph=True)
+        # reinforce_loss stands for -accuracy: its gradient is the estimate of that of accuracy.
+        loss = reinforce_loss(log_prob, gain * slope[numbers] / scale)
+        loss = loss - (reward[numbers] / scale).mean()
+        loss = loss - settings.entropy * entropy.sum(dim=1).mean()
+        norm = descend(self.optimizer, loss, self.policy, settings.max_grad_norm)
+        return {
+            "gradient_norm": float(norm),
+            "cost/expected": float(cost.detach().mean()),
+            "reward/baseline": float(self.reward_baseline.value.nanmean()),
+            "reward/accuracy_baseline": float(self.baseline.value.nanmean()),
+        }
+
+    def _expected_excess(self) -> Tensor | float:
+        """(K,): excess of the expected use of each constraint, for each target."""
+        shares = [
+            torch.stack([expected(one.exp()) for one in self.policy.log_probabilities]) / limit - 1
+            for expected, limit in self.expected_uses
+        ]
+        return torch.stack([share.clamp(min=0) for share in shares]).sum(0) if shares else 0.0
+
+    def _mean_accuracies(self, scores: Scores, numbers: Tensor) -> Tensor:
+        """(K,) over all ranks; 0 for a target without samples, which then has no part."""
+        mean, _ = gather_mean_std(scores.accuracy, numbers, self.num_targets)
+        return mean.nan_to_num(0.0)

@@ -1,0 +1,199 @@
+"""Regularised evolution (Real et al. 2019): a population in which the oldest dies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search.controllers.archive import Archive, best_reward
+from search.controllers.controller import (
+    Controller,
+    Proposals,
+    Scores,
+    Turn,
+    draw_targets,
+    entropy_logs,
+)
+from search.controllers.random_search import draw_uniform
+from supernet.errors import UserError
+from supernet.run.distributed import gather_rows
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """Settings of regularised evolution, for a few thousand architectures.
+
+    Real et al. (sec. 3) have a population of 100 and tournaments of 25 for 20,000 architectures.
+    """
+
+    population: int = 50
+    """How many of the youngest architectures may be parents."""
+    tournament: int = 12
+    """How many of these compete to become one."""
+
+    def __post_init__(self) -> None:
+        """Refuse a population without parents.
+
+        Raises:
+            UserError: naming the key, its value and its limit.
+        """
+        for key in ("population", "tournament"):
+            if getattr(self, key) < 1:
+                raise UserError(f"evolution.{key} is {getattr(self, key)}, it must be at least 1")
+
+
+class RegularisedEvolution(Controller):
+    """Mutates winners of tournaments among the youngest (Real et al. 2019, algorithm 1).
+
+    A child differs from its parent in one decision, drawn uniformly, which takes one of its other
+    values. The paper's cycle of one child becomes a batch: all children of an update have parents
+    from the population before it, and all ranks hold the same population, into which the children
+    go in the order of ranks. Until the population is full, architectures are uniform.
+
+    Each target has a population, into which the children of its own members go; the uniform ones
+    of the start go into all.
+
+    Args:
+        decision_sizes: Number of values of each of the D decisions.
+        settings: Size of population and tournament.
+        keep: How many architectures are remembered for the final choice; they do not die.
+        targets: How many, each with a population of its own.
+    """
+
+    sizes: Tensor
+    mutable: Tensor
+
+    def __init__(
+        self,
+        decision_sizes: Sequence[int],
+        settings: Evolution,
+        keep: int,
+        targets: int = 1,
+    ) -> None:
+        super().__init__(targets)
+        sizes = torch.tensor(decision_sizes)
+        self.settings = settings
+        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("mutable", (sizes > 1).nonzero().flatten(), persistent=False)
+        self.populations = nn.ModuleList(
+            Population(settings.population, keep, len(sizes)) for _ in range(targets)
+        )
+
+    def _population(self, target: int) -> Population:
+        return cast(Population, self.populations[target])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are parents: all populations fill at the same time."""
+        return self._population(0).is_full
+
+    def propose(self, num: int, generator: torch.Generator) -> Proposals:
+        """Children of tournament winners, or uniform ones while the populations fill."""
+        targets = draw_targets(num, self.num_targets, generator).to(self.sizes.device)
+        if not self.is_full:
+            return Proposals(draw_uniform(self.sizes, num, generator), targets)
+        children = self.sizes.new_empty(num, len(self.sizes))
+        for number in range(self.num_targets):
+            mine = targets == number
+            parents = self._population(number).parents(
+                int(mine.sum()), self.settings.tournament, generator
+            )
+            children[mine] = self._mutate(parents, generator)
+        return Proposals(children, targets)
+
+    def _mutate(self, parents: Tensor, generator: torch.Generator) -> Tensor:
+        """(M, D) copies with one decision changed; as they are where no decision has a choice."""
+        if not len(self.mutable):
+            return parents
+        num = len(parents)
+        places = self.mutable[draw_uniform(self._of(len(self.mutable)), num, generator)]
+        others = self.sizes[places] - 1
+        share = draw_uniform(others.flatten(), 1, generator).view_as(places)
+        mutated = (parents.gather(1, places) + 1 + share) % self.sizes[places]
+        return parents.scatter(1, places, mutated)
+
+    def _of(self, size: int) -> Tensor:
+        return self.sizes.new_tensor([size])
+
+    def learn(
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+    ) -> dict[str, float]:
+        """Let the children of all ranks in and the oldest die."""
+        indices, targets = gather_rows(proposals.indices), gather_rows(proposals.targets)
+        full = self.is_full
+        for number, own in enumerate(self._rewards(scores)):
+            rewards, population = gather_rows(own), self._population(number)
+            population.archive.add(indices, rewards)
+            mine = targets == number if full else torch.ones_like(targets, dtype=torch.bool)
+            population.add(indices[mine], rewards[mine])
+        alive = [self._population(number).alive for number in range(self.num_targets)]
+        logs = {
+            "archive/best": best_reward(self._population(k).archive for k in range(len(alive))),
+            "evolution/population": fmean(float(rewards.mean()) for _, rewards in alive),
+        }
+        return logs | entropy_logs(torch.cat([self._entropy(members) for members, _ in alive]))
+
+    def _entropy(self, indices: Tensor) -> Tensor:
+        """(1, D): entropy in nats of each decision's values among (P, D) architectures."""
+        shares = functional.one_hot(indices, int(self.sizes.max())).double().mean(dim=0)
+        return torch.special.entr(shares).sum(dim=1)[None]
+
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
+        """The best-rewarded architectures of all generations."""
+        return self._population(target).archive.best[: 1 + num]
+
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """How often the best-rewarded architectures have each value, whatever ``indices`` are."""
+        table = self._population(target).archive.preferences(self.sizes)
+        return table.expand(len(indices), -1, -1)
+
+
+class Population(nn.Module):
+    """A queue of architectures from which the oldest drop out, and an archive that keeps the best.
+
+    Args:
+        size: Of the queue.
+        keep: Of the archive.
+        decisions: D, the length of an architecture.
+    """
+
+    indices: Tensor
+    rewards: Tensor
+
+    def __init__(self, size: int, keep: int, decisions: int) -> None:
+        super().__init__()
+        # Oldest first; minus infinity marks places that nothing has filled yet.
+        self.register_buffer("indices", torch.zeros(size, decisions, dtype=torch.long))
+        self.register_buffer("rewards", torch.full((size,), -torch.inf))
+        self.archive = Archive(keep, decisions)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every place is taken."""
+        return bool((self.rewards > -torch.inf).all())
+
+    @property
+    def alive(self) -> tuple[Tensor, Tensor]:
+        """Architectures (P, D) and rewards (P,) of the places that are taken."""
+        taken = self.rewards > -torch.inf
+        return self.indices[taken], self.rewards[taken]
+
+    def parents(self, num: int, tournament: int, generator: torch.Generator) -> Tensor:
+        """(num, D): winners of tournaments whose members are drawn with replacement."""
+        shape, size = (num, tournament), len(self.rewards)
+        drawn = torch.randint(size, shape, generator=generator, device=generator.device)
+        drawn = drawn.to(self.rewards.device)
+        winners = self.rewards[drawn].argmax(dim=1, keepdim=True)
+        return self.indices[drawn.gather(1, winners).squeeze(1)]
+
+    def add(self, indices: Tensor, rewards: Tensor) -> None:
+        """Let (M, D) architectures with (M,) rewards in and the oldest out."""
+        size = len(self.rewards)
+        self.indices = torch.cat([self.indices, indices])[-size:].clone()
+        self.rewards = torch.cat([self.rewards, rewards.to(self.rewards)])[-size:].clone()

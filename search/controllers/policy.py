@@ -1,0 +1,205 @@
+"""Policies: distributions over architectures that can be sampled, weighed and trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search.controllers.controller import Proposals
+
+NEVER = -1e9
+"""Logit of a value that a decision lacks: finite, as 0 * -inf would make the entropy NaN."""
+
+
+@dataclass(frozen=True)
+class Samples(Proposals):
+    """Architectures that a policy drew, and what it thought of them at that time.
+
+    Log-probabilities and entropies in nats, of each decision given those before it. Decisions
+    count as sampled: duplicates of one network are not merged.
+    """
+
+    log_prob: Tensor
+    """(M, D) of the decisions taken."""
+    entropy: Tensor
+    """(M, D) of the distributions that they were drawn from."""
+
+
+class Policy(nn.Module, ABC):
+    """Distributions over architectures of D decisions with at most V values, one for each target.
+
+    Autocast does not touch it: the ratios of PPO are differences of log-probabilities, which
+    bfloat16 would round away.
+
+    Args:
+        decision_sizes: Number of values of each of the D decisions, ``MnasSpace.decision_sizes``.
+    """
+
+    exists: Tensor
+
+    def __init__(self, decision_sizes: Sequence[int]) -> None:
+        super().__init__()
+        sizes = torch.tensor(decision_sizes)
+        exists = torch.arange(int(sizes.max())) < sizes[:, None]
+        self.register_buffer("exists", exists, persistent=False)
+
+    @torch.no_grad()
+    def sample(
+        self, num: int, generator: torch.Generator, targets: Tensor | None = None
+    ) -> Samples:
+        """Draw ``num`` architectures; the same state of the generator draws the same ones.
+
+        Args:
+            num: M.
+            generator: May live on another device than the policy.
+            targets: (M,) numbers of their targets; the first by default.
+        """
+        noise = torch.empty(num, *self.exists.shape, device=generator.device)
+        return self._roll_out(noise.exponential_(generator=generator), self._numbers(num, targets))
+
+    @torch.no_grad()
+    def greedy(self, target: int = 0) -> Tensor:
+        """(D,) indices: at each decision the likeliest value, given those before it."""
+        noise = torch.ones(1, *self.exists.shape)
+        return self._roll_out(noise, self._numbers(1) + target).indices[0]
+
+    def evaluate(self, indices: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies of given architectures, differentiable.
+
+        Args:
+            indices: (M, D) int64.
+            targets: (M,) numbers of their targets; the first by default.
+
+        Returns:
+            Log-probability of each decision and entropy of its distribution, (M, D), in nats.
+        """
+        return _judge(self.log_softmax(indices, targets), indices)
+
+    @abstractmethod
+    def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
+        """(M, D, V): log-probability of each value, given the decisions before it in ``indices``.
+
+        Args:
+            indices: (M, D) int64.
+            targets: (M,) numbers of their targets; the first by default.
+        """
+
+    @abstractmethod
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
+        """Take every decision: p / noise is largest for value v with probability p(v).
+
+        Args:
+            noise: (M, D, V), independent exponential variables; a constant takes the likeliest.
+            targets: (M,).
+        """
+
+    def _numbers(self, num: int, targets: Tensor | None = None) -> Tensor:
+        if targets is None:
+            return torch.zeros(num, dtype=torch.long, device=self.exists.device)
+        return targets.to(self.exists.device)
+
+
+class LstmPolicy(Policy):
+    """The policy of MnasNet (sec. 4.2), which is that of NASNet (Zoph et al. 2018, appendix).
+
+    A one-layer LSTM of 100 units, weights from uniform(-0.1, 0.1), which makes the start nearly
+    uniform. Its input is an embedding of the decision before, or of a start token. Each decision
+    has embeddings and a head of its own: what suits the first block says little of the last one,
+    and a bias of its own lets a decision settle within a few hundred samples.
+
+    Several targets share all of this. Each has an embedding that is added to the input of every
+    step; added to the start token alone it is forgotten on the way (docs/targets.md).
+
+    Args:
+        decision_sizes: See ``Policy``.
+        hidden: LSTM units, also the width of the embeddings.
+        targets: How many targets it is conditioned on.
+    """
+
+    first_token: Tensor
+
+    def __init__(self, decision_sizes: Sequence[int], hidden: int = 100, targets: int = 1) -> None:
+        super().__init__(decision_sizes)
+        sizes = torch.tensor(decision_sizes)
+        self.embedding = nn.Embedding(1 + int(sizes[:-1].sum()), hidden)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        self.head_weight = nn.Parameter(torch.empty(*self.exists.shape, hidden))
+        self.head_bias = nn.Parameter(torch.empty(self.exists.shape))
+        self.target = nn.Embedding(targets, hidden) if targets > 1 else None
+        self.register_buffer("first_token", 1 + sizes.cumsum(0) - sizes, persistent=False)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)
+
+    def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
+        """As ``Policy.log_softmax``, in one pass (teacher forcing)."""
+        with self._full_precision():
+            tokens = functional.pad(indices[:, :-1] + self.first_token[:-1], (1, 0))
+            inputs = self._inputs(tokens, self._numbers(len(indices), targets))
+            return self._distributions(self.lstm(inputs)[0], slice(None))
+
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
+        noise = noise.to(self.head_bias)
+        token = self.first_token.new_zeros(len(noise), 1)
+        state, indices, log_softmaxes = None, [], []
+        with self._full_precision():
+            for decision in range(len(self.exists)):
+                output, state = self.lstm(self._inputs(token, targets), state)
+                log_softmax = self._distributions(output, slice(decision, decision + 1))
+                index = (log_softmax.exp() / noise[:, decision, None]).argmax(-1)
+                token = index + self.first_token[decision]
+                indices.append(index)
+                log_softmaxes.append(log_softmax)
+            drawn = torch.cat(indices, dim=1)
+            return Samples(drawn, targets, *_judge(torch.cat(log_softmaxes, dim=1), drawn))
+
+    def _inputs(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """(M, T, hidden) of the tokens (M, T) of T consecutive steps, for targets (M,)."""
+        inputs = self.embedding(tokens)
+        return inputs if self.target is None else inputs + self.target(targets)[:, None]
+
+    def _distributions(self, outputs: Tensor, decisions: slice) -> Tensor:
+        """(M, T, V) of the LSTM's outputs (M, T, hidden) at T consecutive decisions."""
+        logits = torch.einsum("mth,tvh->mtv", outputs, self.head_weight[decisions])
+        logits = logits + self.head_bias[decisions]
+        return logits.masked_fill(~self.exists[decisions], NEVER).log_softmax(-1)
+
+    def _full_precision(self) -> torch.autocast:
+        return torch.autocast(self.head_bias.device.type, enabled=False)
+
+
+class IndependentPolicy(Policy):
+    """One categorical distribution per decision, uniform at the start (TuNAS, sec. 4.1).
+
+    Args:
+        decision_sizes: See ``Policy``.
+        targets: K, each with logits of its own.
+    """
+
+    def __init__(self, decision_sizes: Sequence[int], targets: int = 1) -> None:
+        super().__init__(decision_sizes)
+        self.logits = nn.Parameter(torch.zeros(targets, *self.exists.shape))
+
+    @property
+    def log_probabilities(self) -> Tensor:
+        """(K, D, V) of every value of every decision for every target, differentiable."""
+        return self.logits.masked_fill(~self.exists, NEVER).log_softmax(-1)
+
+    def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
+        """As ``Policy.log_softmax``; the same whatever the indices."""
+        return self.log_probabilities[self._numbers(len(indices), targets)]
+
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
+        log_softmax = self.log_probabilities[targets]
+        drawn = (log_softmax.exp() / noise.to(log_softmax)).argmax(-1)
+        return Samples(drawn, targets, *_judge(log_softmax, drawn))
+
+
+def _judge(log_softmax: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of the values taken and entropy, (M, D), of (M, D, V) distributions."""
+    log_prob = log_softmax.gather(-1, indices[..., None]).squeeze(-1)
+    return log_prob, -(log_softmax.exp() * log_softmax).sum(-1)

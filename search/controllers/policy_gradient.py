@@ -1,0 +1,177 @@
+"""PolicyGradient: a policy that learns from rewards alone, by PPO or REINFORCE."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from search.controllers.controller import (
+    Controller,
+    Proposals,
+    Scores,
+    Turn,
+    draw_targets,
+    entropy_logs,
+)
+from search.controllers.policy import Policy, Samples
+from search.controllers.reinforce import Reinforce, adam
+from supernet.run.distributed import mean_over_ranks
+
+RESOLUTION = 1e-6
+"""Differences of reward below this are rounding; no normalisation may blow them up."""
+
+
+class Baseline(nn.Module):
+    """Moving average of the mean reward, zero-debiased (NASNet, appendix).
+
+    Zero-debiasing divides by the weight gathered so far, so that the first value is the first mean
+    and no start value has to be guessed. Its buffers are its whole state.
+
+    Args:
+        decay: Weight of the past in each update, in [0, 1).
+        targets: K, each with an average of its own.
+    """
+
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self, decay: float, targets: int = 1) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("total", torch.zeros(targets))
+        self.register_buffer("weight", torch.zeros(targets))
+
+    @torch.no_grad()
+    def update(self, mean: Tensor) -> Tensor:
+        """Take in the mean rewards (K,) over all ranks and return the new values, (K,).
+
+        NaN leaves a target's average as it was. TuNAS (search code) also updates before use.
+        """
+        seen = ~mean.isnan()
+        share = 1 - self.decay
+        self.total.copy_(self.total.lerp(mean.to(self.total), share).where(seen, self.total))
+        self.weight.copy_(self.weight.lerp(seen.to(self.weight), share).where(seen, self.weight))
+        return self.value
+
+    @property
+    def value(self) -> Tensor:
+        """The averages (K,); NaN before the first update."""
+        return self.total / self.weight
+
+
+def advantages(
+    rewards: Tensor, baseline: Baseline, targets: Tensor | None = None, normalise: bool = True
+) -> Tensor:
+    """Update the baseline and return the rewards' distances from it.
+
+    Args:
+        rewards: (M,) of this rank's samples.
+        baseline: Must hold the same state on all ranks; it still does afterwards.
+        targets: (M,) numbers of their targets; the first by default.
+        normalise: Divide by the root mean square distance of the same target over all ranks.
+            Unlike the standard deviation it stays in proportion when a policy near its end draws
+            equal rewards.
+
+    Returns:
+        (M,) advantages of this rank's samples.
+    """
+    distances, scale = centre(rewards, baseline, targets)
+    return distances / scale if normalise else distances
+
+
+def centre(
+    rewards: Tensor, baseline: Baseline, targets: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Update the baseline; the rewards' distances from it, and their scale over all ranks, (M,)."""
+    numbers = first_target(rewards) if targets is None else targets
+    mean, std = gather_mean_std(rewards, numbers, len(baseline.total))
+    usual = baseline.update(mean).to(rewards)
+    scale = torch.hypot(std, mean - usual).clamp(min=RESOLUTION)
+    return rewards - usual[numbers], scale[numbers]
+
+
+def first_target(rewards: Tensor) -> Tensor:
+    """(M,) zeros: the number of a single target, for each reward."""
+    return torch.zeros_like(rewards, dtype=torch.long)
+
+
+def gather_mean_std(
+    rewards: Tensor, targets: Tensor | None = None, num_targets: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (biased) of each target's rewards over all ranks, (K,).
+
+    NaN where a target has none.
+    """
+    numbers = first_target(rewards) if targets is None else targets
+    values = rewards.double()
+    powers = torch.stack([torch.ones_like(values), values, values.square()])
+    sums = powers.new_zeros(3, num_targets).index_add(1, numbers, powers)
+    moments = mean_over_ranks(sums)
+    mean, square = moments[1:] / moments[0]
+    std = (square - mean.square()).clamp(min=0).sqrt()
+    return mean.to(rewards), std.to(rewards)
+
+
+OVERSAMPLING = 16
+"""Samples for each finalist: while decisions are still open, most samples are far from the best."""
+
+
+class PolicyGradient(Controller):
+    """Samples architectures from a policy and makes the good ones likelier.
+
+    Args:
+        policy: The LSTM or independent categoricals.
+        settings: How it learns: ``PPO``, ``Reinforce`` or ``Tunas``.
+        targets: How many the policy knows.
+    """
+
+    def __init__(self, policy: Policy, settings: Reinforce, targets: int = 1) -> None:
+        super().__init__(targets)
+        self.policy, self.settings = policy, settings
+        self.baseline = Baseline(settings.baseline_decay, targets)
+        self.optimizer = adam(policy.parameters(), settings.lr)
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """Adam's moments."""
+        return [self.optimizer]
+
+    def propose(self, num: int, generator: torch.Generator) -> Samples:
+        """Draw from the policy."""
+        return self.policy.sample(num, generator, draw_targets(num, self.num_targets, generator))
+
+    def learn(
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+    ) -> dict[str, float]:
+        """One update of the policy; logs its statistics and the entropies before the update."""
+        samples = cast(Samples, proposals)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate(turn)
+        return self._update(samples, scores, generator) | entropy_logs(samples.entropy)
+
+    def _update(
+        self, samples: Samples, scores: Scores, generator: torch.Generator
+    ) -> dict[str, float]:
+        gain = advantages(scores.reward, self.baseline, samples.targets, self.settings.normalise)
+        logs = self.settings.update(self.policy, self.optimizer, samples, gain, generator)
+        return {**logs, "reward/baseline": float(self.baseline.value.nanmean())}
+
+    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
+        """The greedy choice and the ``num`` likeliest of many samples, the likeliest first.
+
+        Fewer where a policy that has narrowed down draws too few that differ.
+        """
+        many = OVERSAMPLING * num
+        drawn = self.policy.sample(many, generator, torch.full((many,), target))
+        order = drawn.log_prob.sum(dim=1).argsort(descending=True, stable=True)
+        rows = [self.policy.greedy(target).tolist(), *drawn.indices[order].tolist()]
+        distinct = dict.fromkeys(map(tuple, rows))
+        return drawn.indices.new_tensor(list(distinct)[: 1 + num])
+
+    @torch.no_grad()
+    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
+        """What the policy thinks of each value after the decisions before it."""
+        return self.policy.log_softmax(indices, torch.full((len(indices),), target))

@@ -1,0 +1,1 @@
+"""Networks judged outside a search: trained alone, or on shared weights that rest."""

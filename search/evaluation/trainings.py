@@ -1,0 +1,173 @@
+"""Trains networks alone, each once for a seed, and keeps every result in a cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.model_helpers import is_overridden
+
+from search.evaluation.workers import work_off
+from supernet.command.output import ProgressLines
+from supernet.cost.counts import count
+from supernet.data.resumable import StepBatchSampler, resumable
+from supernet.data.run_data import RunData
+from supernet.errors import UserError
+from supernet.files.cache import Cache, Row, commit, short_hash
+from supernet.space.spec import NetSpec
+from supernet.training.config import RENAMED, TrainingFile
+from supernet.training.standalone import evaluate, train_alone
+
+KEYS = ("config", "network", "seed")
+"""What identifies a training in the cache."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network to train with a seed."""
+
+    spec: NetSpec
+    seed: int
+    num_steps: int
+
+
+class Trainer:
+    """Trains and tests networks on the data of a config, in this process."""
+
+    def __init__(self, training: TrainingFile) -> None:
+        """Make the data ready.
+
+        Raises:
+            UserError: when the data are refused, or cannot be read without Lightning.
+        """
+        self.training = training
+        self.data = ready(training.make_data())
+
+    def __call__(self, job: Job, advance: Callable[[], object] = lambda: None) -> Row:
+        """Train one network; the row that the cache keeps of it."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        network = train_alone(
+            job.spec, self.training.recipe, self.data.train_dataloader(), job.seed, job.num_steps,
+            advance,
+        )  # fmt: skip
+        seconds = {
+            "seconds": time.perf_counter() - wall,
+            "cpu_seconds": time.process_time() - cpu,
+        }
+        val = evaluate(network, self.data.val_dataloader())
+        test = evaluate(network, self.data.test_dataloader())
+        macs = count(job.spec).macs
+        return {
+            **identity(self.training, job),
+            "steps": job.num_steps,
+            "commit": commit(),
+            "blocks": job.spec.block_strings(),
+            "val": val.accuracy,
+            "test": test.accuracy,
+            "val_loss": val.loss,
+            "test_loss": test.loss,
+            **{name: round(value, 2) for name, value in seconds.items()},
+            "macs": macs,
+            "image_macs": macs * job.num_steps * self.batch_size,
+        }
+
+    @cached_property
+    def _sampler(self) -> StepBatchSampler:
+        return resumable(self.data.train_dataloader(), 0).sampler
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a step."""
+        return self._sampler.global_batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a training, as the config has it."""
+        return self.training.num_steps(self._sampler.num_batches)
+
+
+def ready(data: pl.LightningDataModule) -> Any:
+    """A datamodule whose loaders can be read.
+
+    Raises:
+        UserError: when its loaders lack something, or its hooks change batches.
+    """
+    RunData(data, "retrain", seed=0)  # refuses what no run can read
+    hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    for hook in hooks:
+        if is_overridden(hook, data):
+            raise UserError(
+                f"{type(data).__name__} changes batches in {hook}(), which only Lightning calls:"
+                " do it in its data set to train networks alone"
+            )
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+def identity(training: TrainingFile, job: Job) -> Row:
+    """What identifies a training: settings, network and seed."""
+    recipe = dataclasses.asdict(training.recipe)
+    config = {"data": plain_data(training), "recipe": recipe, "steps": job.num_steps}
+    return {"config": short_hash(config), "network": network_hash(job.spec), "seed": job.seed}
+
+
+def plain_data(training: TrainingFile) -> Row:
+    """The data's settings, without those that change no result."""
+    data = json.loads(json.dumps(training.data, default=str))
+    data.get("init_args", {}).pop("num_workers", None)
+    # Under its first name, so that what was trained before a class moved is still found.
+    first = {new: old for old, new in RENAMED.items()}
+    data["class_path"] = first.get(data["class_path"], data["class_path"])
+    return data
+
+
+def network_hash(spec: NetSpec) -> str:
+    """A short name of a network, whatever space it was drawn from."""
+    return short_hash(json.loads(spec.to_json()))
+
+
+class Trainings:
+    """Trainings by one config, done or found in the cache."""
+
+    def __init__(self, training: TrainingFile, path: Path, processes: int) -> None:
+        """Read the cache.
+
+        Args:
+            training: settings.
+            path: the cache, made when the first training ends.
+            processes: trainings at a time.
+        """
+        self.training, self.processes = training, processes
+        self.cache = Cache(path, KEYS)
+
+    def rows(self, jobs: Iterable[Job]) -> list[Row]:
+        """The results of jobs, in their order; those that are missing are trained now."""
+        wanted = {self.cache.key(identity(self.training, job)): job for job in jobs}
+        missing = {key: job for key, job in wanted.items() if key not in self.cache.rows}
+        if missing:
+            for row in self._progress(list(missing.values()), len(wanted)):
+                self.cache.append(row)
+        return [self.cache.rows[key] for key in wanted]
+
+    def _progress(self, missing: Sequence[Job], total: int) -> Iterator[Row]:
+        make_work = partial(Trainer, self.training)
+        with ProgressLines() as bar:
+            task = bar.add_task("trainings", total=total, completed=total - len(missing), status="")
+            for row in work_off(make_work, missing, self.processes):
+                yield row
+                bar.update(task, advance=1, status=f"val {row['val']:.1%}")
+
+
+def jobs_of(specs: Sequence[NetSpec], seeds: Iterable[int], num_steps: int) -> list[Job]:
+    """All networks with the first seed, then all with the next."""
+    return [Job(spec, seed, num_steps) for seed, spec in product(seeds, specs)]

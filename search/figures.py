@@ -1,0 +1,327 @@
+"""The figures of a search, drawn from the files of its run and from nothing else.
+
+``draw_run`` writes them all; the functions that it calls return figures, for notebooks and loggers.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from search.objective.targets import file_names
+from supernet.arch_file import UNITS, read_arch
+from supernet.display.network_figure import draw_network
+from supernet.errors import UserError
+from supernet.figure_style import ACCENT, INK, MUTED, new_figure, save_figure, style_axes
+from supernet.space.arch import DECISIONS
+from supernet.space.mnasnet import MnasSpace
+
+COSTS = {
+    "ms": (1.0, "predicted latency", "ms"),
+    "macs": (1e6, "multiply-adds", "M"),
+    "params": (1e6, "parameters", "M"),
+}
+"""Of each unit: how many of it are one on an axis, what it is, and the axis's unit."""
+_LINE = "#2F5D92"
+_DECISION_COLORS = {
+    "op": "#2F5D92",
+    "kernel": "#C2410C",
+    "se": "#4B8B6F",
+    "skip": "#B7862B",
+    "filters": "#7A5BA6",
+    "layers": "#5F6B78",
+}
+_STEPS = LinearSegmentedColormap.from_list("steps", ["#D9DEE4", "#86A8CC", "#2F5D92", "#142B4A"])
+
+
+_METRICS = (
+    "step",
+    "reward/mean",
+    "reward/accuracy",
+    "cost/mean",
+    *(f"entropy/{name}" for name in DECISIONS),
+)
+
+
+def draw_run(folder: str | Path) -> list[Path]:
+    """Draw a finished search into its ``figures`` folder.
+
+    Args:
+        folder: a run with metrics.csv, samples.csv, pareto.json and each target's arch.json.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: naming the file that is missing or broken.
+    """
+    folder = Path(folder)
+    metrics = read_columns(folder / "metrics.csv", _METRICS)
+    samples = read_columns(folder / "samples.csv", ("step", "accuracy", "cost", "reward"))
+    front = read_front(folder / "pareto.json")
+    names = list(front.targets)
+    found = [read_arch(folder / name) for name in file_names(names, "arch", ".json")]
+    titles = file_names(names, "The chosen network", "")
+    figures = {
+        "progress.png": draw_progress(metrics, front.targets, front.unit),
+        "entropy.png": draw_entropy(metrics, found[0].space),
+        "pareto.png": draw_pareto(samples, front),
+    }
+    for name, title, one in zip(file_names(names, "network", ".png"), titles, found, strict=True):
+        figures[name] = draw_network(one.spec, title)
+    paths = {folder / "figures" / name: figure for name, figure in figures.items()}
+    (folder / "figures").mkdir(exist_ok=True)
+    for path, figure in paths.items():
+        save_figure(figure, path)
+    return list(paths)
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred moving average of ``window`` values; fewer, never padded, at the ends."""
+    kernel = np.ones(window)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
+def draw_progress(metrics: Columns, targets: Mapping[str, float], unit: str) -> Figure:
+    """Reward, accuracy and cost of the sampled networks against weight steps."""
+    scale, noun, suffix = COSTS[unit]
+    panels = {
+        "reward/mean": ("Reward of the sampled networks", 1.0),
+        "reward/accuracy": ("Score of the sampled networks", 1.0),
+        "cost/mean": (f"{noun.capitalize()} of the sampled networks ({suffix})", scale),
+    }
+    figure = new_figure(7.6, 7.6)
+    grid = figure.subplots(3, 1, sharex=True)
+    for axes, (name, (title, divisor)) in zip(grid, panels.items(), strict=True):
+        steps, values = _present(metrics, name)
+        style_axes(axes, title, "", "")
+        window = _draw_series(axes, steps, values / divisor)
+    _note(grid[0], f"thin: each update, thick: mean of {window} updates")
+    grid[1].yaxis.set_major_formatter(percent)
+    for name, target in targets.items():
+        _mark_level(grid[2], target / scale, _target_text(name, targets, scale, suffix))
+    grid[2].set_xlabel("weight steps", fontsize=9.5, color=MUTED)
+    figure.subplots_adjust(left=0.09, right=0.97, top=0.94, bottom=0.08, hspace=0.4)
+    return figure
+
+
+def _present(columns: Columns, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the rows in which the cell is not empty."""
+    present = ~np.isnan(columns[name])
+    if not present.any():
+        raise UserError(f"metrics.csv has no values of {name}: the controller has made no update")
+    return columns["step"][present], columns[name][present]
+
+
+def _draw_series(axes: Axes, steps: np.ndarray, values: np.ndarray) -> int:
+    """Draw the values and their moving average; returns its window."""
+    window = max(1, len(values) // 25)
+    axes.plot(steps, values, color=_LINE, alpha=0.22, linewidth=0.9)
+    axes.plot(steps, smooth(values, window), color=_LINE, linewidth=2, solid_capstyle="round")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.01)
+    return window
+
+
+def percent(value: float, _: float | None = None) -> str:
+    """Labels an axis of shares."""
+    return f"{100 * value:.3g}%"
+
+
+def _note(axes: Axes, text: str) -> None:
+    """A remark at the right end of the title's line."""
+    axes.annotate(text, (1, 1), (0, 10), xycoords="axes fraction", textcoords="offset points",
+                  ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
+
+
+def _target_text(name: str, targets: Mapping[str, float], scale: float, suffix: str) -> str:
+    """A single target by its value; of several, which stand close, the name alone."""
+    return name if len(targets) > 1 else f"target {targets[name] / scale:.4g} {suffix}"
+
+
+def _mark_level(axes: Axes, level: float, text: str) -> None:
+    axes.axhline(level, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)))
+    axes.annotate(text, (0, level), (8, 5), xycoords=("axes fraction", "data"),
+                  textcoords="offset points", fontsize=8.5, color=ACCENT)  # fmt: skip
+
+
+def draw_entropy(metrics: Columns, space: MnasSpace) -> Figure:
+    """How sure the controller is of each decision: 1 is uniform, 0 is decided.
+
+    Args:
+        metrics: ``entropy/NAME`` in nats, the mean over the blocks.
+        space: gives the number of values of each decision.
+    """
+    figure = new_figure(7.6, 4.2)
+    axes = figure.add_axes((0.1, 0.14, 0.76, 0.74))
+    style_axes(axes, "What the controller has decided", "weight steps", "entropy / log n")
+    _note(axes, "1: uniform over the n choices, 0: decided")
+    ends = {}
+    for name in DECISIONS:
+        most = fmean(math.log(len(block[name])) for block in space.choices)
+        if not most:
+            continue
+        steps, entropy = _present(metrics, f"entropy/{name}")
+        normalised = entropy / most
+        axes.plot(steps, normalised, color=_DECISION_COLORS[name], linewidth=1.9)
+        ends[name] = normalised[-1]
+    axes.set_ylim(0, 1.03)
+    axes.margins(x=0.01)
+    _label_ends(axes, ends)
+    return figure
+
+
+def _label_ends(axes: Axes, ends: dict[str, float]) -> None:
+    """Write each name at the end of its line, moved up where two would touch."""
+    below = -math.inf
+    for name, end in sorted(ends.items(), key=lambda item: item[1]):
+        below = max(end, below + 0.062)
+        axes.annotate(name, (1, below), (6, 0), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", va="center", fontsize=9.5, fontweight="bold",
+                      color=_DECISION_COLORS[name], annotation_clip=False)  # fmt: skip
+
+
+def draw_pareto(samples: Columns, front: Front) -> Figure:
+    """Accuracy against cost: what was sampled, the front, the targets and the chosen networks."""
+    scale, noun, suffix = COSTS[front.unit]
+    figure = new_figure(7.6, 5.4)
+    axes = figure.add_axes((0.1, 0.115, 0.87, 0.735))
+    style_axes(axes, "Accuracy against cost", f"{noun} ({suffix})", "accuracy", title_pad=34)
+    axes.yaxis.set_major_formatter(percent)
+    cloud = axes.scatter(samples["cost"] / scale, samples["accuracy"], c=samples["step"],
+                         cmap=_STEPS, s=11, linewidths=0, alpha=0.75, zorder=2,
+                         label="sampled: score on one batch")  # fmt: skip
+    _draw_front(axes, front, scale, suffix)
+    for name, target in front.targets.items():
+        _mark_target(axes, target / scale, _target_text(name, front.targets, scale, suffix))
+    _draw_step_key(figure, cloud)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=3, frameon=False,
+                fontsize=9, labelcolor=INK, handletextpad=0.5, columnspacing=1.6)  # fmt: skip
+    return figure
+
+
+def _draw_front(axes: Axes, front: Front, scale: float, suffix: str) -> None:
+    costs, accuracies = front.costs / scale, front.accuracies
+    # A choice may lie beside the front: it is the best right below its target.
+    ahead = accuracies > np.maximum.accumulate(np.append(-np.inf, accuracies[:-1]))
+    axes.plot(costs[ahead], accuracies[ahead], color=INK, linewidth=1.4, drawstyle="steps-post",
+              marker="o", markersize=5, markerfacecolor="white", zorder=3,
+              label="Pareto front, re-evaluated")  # fmt: skip
+    chosen = list(front.chosen.values())
+    label = "chosen for each target"
+    if len(chosen) == 1:
+        label = f"chosen: {accuracies[chosen[0]]:.1%} at {costs[chosen[0]]:.3g} {suffix}"
+    axes.scatter(costs[chosen], accuracies[chosen], marker="*", s=230, color=ACCENT,
+                 edgecolor="white", linewidth=1.0, zorder=4, label=label)  # fmt: skip
+
+
+def _mark_target(axes: Axes, target: float, text: str) -> None:
+    axes.axvline(target, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2.5)
+    axes.annotate(text, (target, 0), (-6, 8), ha="right",
+                  xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=9,
+                  color=ACCENT)  # fmt: skip
+
+
+def _draw_step_key(figure: Figure, cloud: PathCollection) -> None:
+    """A small colour key at the right end of the title's line."""
+    axes = figure.add_axes((0.78, 0.945, 0.18, 0.016))
+    solid = ScalarMappable(cloud.norm, cloud.cmap)
+    bar = figure.colorbar(solid, cax=axes, orientation="horizontal")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(3))
+    bar.ax.text(-0.05, 0.5, "weight step", transform=bar.ax.transAxes, fontsize=8.5, color=MUTED,
+                ha="right", va="center")  # fmt: skip
+
+
+Columns = dict[str, np.ndarray]
+"""Columns of a CSV file by name, NaN where a cell is empty."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """What pareto.json holds: the re-evaluated networks that no other one beats."""
+
+    targets: dict[str, float]
+    """Upper limits of the cost, in ``unit``, by name."""
+    unit: str
+    costs: np.ndarray
+    accuracies: np.ndarray
+    chosen: dict[str, int]
+    """Index of the network that was chosen for each target."""
+
+
+def read_columns(path: Path, names: Sequence[str]) -> Columns:
+    """Read the named columns of a CSV file.
+
+    Raises:
+        UserError: when the file or a column is missing, or a cell is not a number.
+    """
+    try:
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from None
+    missing = [name for name in names if not rows or name not in rows[0]]
+    if missing:
+        raise UserError(f"{path} has no values of {missing[0]}: was this run a search?")
+    cells = [[_number(path, line, name, row[name]) for name in names]
+             for line, row in enumerate(rows, 2)]  # fmt: skip
+    return dict(zip(names, np.array(cells).T, strict=True))
+
+
+def _number(path: Path, line: int, name: str, cell: str | None) -> float:
+    try:
+        return float(cell or math.nan)
+    except ValueError:
+        raise UserError(f"{path}, line {line}: {name} is {cell!r}, not a number") from None
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else "not text"
+    return UserError(f"cannot read {path} ({reason}): name the folder of a finished search")
+
+
+def read_front(path: Path) -> Front:
+    """Read pareto.json.
+
+    Raises:
+        UserError: when the file is missing, not JSON, or lacks a field or the chosen network.
+    """
+    try:
+        fields = json.loads(path.read_bytes())
+        points = sorted(fields["points"], key=lambda point: point["cost"])
+        chosen = {name: index for index, point in enumerate(points) for name in point["chosen"]}
+        targets = {str(name): float(target) for name, target in fields["targets"].items()}
+        front = Front(
+            targets,
+            fields["unit"],
+            np.array([float(point["cost"]) for point in points]),
+            np.array([float(point["accuracy"]) for point in points]),
+            {name: chosen[name] for name in targets},
+        )
+        if not targets:
+            raise ValueError("no target")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{path} is broken: it must hold targets, unit and points with cost, accuracy and one"
+            " chosen for each target; run the search's final stage again"
+        ) from None
+    if front.unit not in UNITS:
+        raise UserError(f"{path}: unit is {front.unit!r}, allowed are {', '.join(UNITS)}")
+    return front

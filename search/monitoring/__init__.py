@@ -1,0 +1,1 @@
+"""What a search tells of itself while it runs: health, alarms, what it has spent."""

@@ -1,0 +1,137 @@
+"""When a search needs its user: the policy has collapsed, an op is dead, the reward is constant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from search.controllers.controller import Update
+from search.controllers.policy_gradient import RESOLUTION
+
+EARLY = 0.75
+"""Share of the controller's updates before which its policy must not have settled."""
+DECIDED = 0.05
+"""Share of the largest entropy at which a policy has settled; searches of digits end near 0.8."""
+CONSTANT_UPDATES = 3
+"""Updates in a row in which every sample has the same reward."""
+MISSED_USES = 20.0
+"""Uses that a dead op has missed: a living one misses them with a probability of e ** -20."""
+
+
+class Alarm(NamedTuple):
+    """One thing that is wrong."""
+
+    cause: str
+    """Its name; each is told once in a run."""
+    seen: str
+    advice: str
+
+
+class Alarms:
+    """Looks at a search step by step; what it remembers goes into the checkpoint."""
+
+    def __init__(self, controller: str) -> None:
+        """Nothing is wrong yet; ``controller`` is the kind, whose settings an advice names."""
+        self.controller = controller
+        self.told: list[str] = []
+        self.used: dict[str, tuple[int, float]] = {}
+        self.rewards: list[tuple[float, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"told": self.told, "used": self.used, "rewards": self.rewards}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with what a checkpoint remembers."""
+        self.told, self.used, self.rewards = (state[name] for name in ("told", "used", "rewards"))
+
+    def of_uses(self, uses: Mapping[str, int], due: Mapping[str, float]) -> list[Alarm]:
+        """Ops that uniform sampling leaves out.
+
+        Args:
+            uses: of each op, from the first step on.
+            due: their mean under uniform sampling.
+        """
+        missed = {}
+        for op, number in uses.items():
+            known, since = self.used.get(op, (0, 0.0))
+            if number > known:
+                self.used[op] = number, due[op]
+            else:
+                missed[op] = due[op] - since
+        return self._new(
+            Alarm(
+                f"op {op} unused",
+                f"op {op} is dead: uniform sampling left it out where {number:.0f} uses were due",
+                "look at model.space, and start anew",
+            )
+            for op, number in missed.items()
+            if number > MISSED_USES
+        )
+
+    def of_gradients(self, norms: Mapping[str, float]) -> list[Alarm]:
+        """Ops that do not learn; ``norms`` are those of the ops that this step used."""
+        return self._new(
+            Alarm(
+                f"op {op} gradient",
+                f"op {op} is dead: the gradient of its weights has norm {norm:g}",
+                "lower model.weights.lr, or set trainer.precision 32, and start anew",
+            )
+            for op, norm in norms.items()
+            if not 0 < norm < math.inf
+        )
+
+    def of_update(self, update: Update, entropy: float, largest: float) -> list[Alarm]:
+        """A policy that has settled too early, and rewards that tell nothing apart.
+
+        Args:
+            update: of the controller.
+            entropy: of its policy, in nats over all decisions.
+            largest: that of a uniform policy.
+        """
+        rows = update.proposals.indices
+        alike = len(rows) > 1 and bool((rows == rows[0]).all())
+        alarms = []
+        if update.turn.progress < EARLY and largest and (alike or entropy < DECIDED * largest):
+            alarms.append(self._collapse(update, alike, entropy / largest))
+        # Equal architectures have equal rewards: that is the collapse's doing.
+        if not alike and self._is_constant(update):
+            alarms.append(self._constant(update))
+        return self._new(alarms)
+
+    def _collapse(self, update: Update, alike: bool, share: float) -> Alarm:
+        rows = update.proposals.indices
+        what = f"all {len(rows)} samples of an update are alike" if alike else "it has decided"
+        section = f"model.controller.{self.controller}"
+        evolves = self.controller == "evolution"
+        setting = f"raise {section}.population" if evolves else f"raise {section}.entropy"
+        return Alarm(
+            "policy collapsed",
+            f"the policy has collapsed: {what}, entropy {share:.1%} of the largest, after"
+            f" {update.turn.progress:.0%} of the controller's updates",
+            setting if evolves else f"{setting} or lower its lr",
+        )
+
+    def _is_constant(self, update: Update) -> bool:
+        reward = update.scores.reward
+        self.rewards.append((float(reward.min()), float(reward.max())))
+        self.rewards = self.rewards[-CONSTANT_UPDATES:]
+        spread = max(high for _, high in self.rewards) - min(low for low, _ in self.rewards)
+        return len(self.rewards) == CONSTANT_UPDATES and spread < RESOLUTION
+
+    def _constant(self, update: Update) -> Alarm:
+        accuracy = float(update.scores.accuracy.mean())
+        return Alarm(
+            "reward constant",
+            f"the reward is constant: {self.rewards[-1][0]:.4g} for all samples of"
+            f" {CONSTANT_UPDATES} updates, at a mean accuracy of {accuracy:.1%}",
+            "train longer (trainer.max_steps) if that is chance, else change model.target or"
+            " model.reward",
+        )
+
+    def _new(self, alarms: Iterable[Alarm]) -> list[Alarm]:
+        """Those whose cause has not been told; from now on it has."""
+        new = [alarm for alarm in alarms if alarm.cause not in self.told]
+        self.told += [alarm.cause for alarm in new]
+        return new

@@ -1,0 +1,157 @@
+"""Search health: which ops act and learn, what the search has cost, and its alarms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from search.module import Batch, SearchModule
+from search.monitoring.alarms import Alarm, Alarms
+from search.monitoring.compute import path_macs, scoring_work
+from supernet.command.ending import say
+from supernet.network.elastic import ElasticLayer
+from supernet.run.distributed import sum_over_ranks
+from supernet.run.metrics import log_metrics
+from supernet.space.arch import MIXED, Path
+from supernet.space.mnasnet import MnasSpace
+
+
+class Health(pl.Callback):
+    """Logs use and gradient norm of each op and what the search has cost, and raises alarms.
+
+    Its counts, and what its alarms remember, lie in the checkpoint: a resumed search counts on and
+    repeats no alarm.
+    """
+
+    used: Tensor
+    """(blocks, ops) uses at this step, over all processes."""
+    totals: Tensor
+    """(ops + 1,) uses of each op so far, and images x multiply-accumulates."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Start at 0, before a checkpoint may say otherwise."""
+        module = cast(SearchModule, pl_module)
+        self.ops = module.space.ops
+        self.alarms = Alarms(module.controller_kind)
+        # Where processes can add them up, and no step waits for a GPU.
+        self.totals = torch.zeros(
+            len(self.ops) + 1, dtype=torch.int64, device=trainer.strategy.root_device
+        )
+
+    @property
+    def uses(self) -> dict[str, int]:
+        """Blocks in which each op has acted, over all steps and processes."""
+        return dict(zip(self.ops, self.totals.tolist(), strict=False))
+
+    @property
+    def image_macs(self) -> int:
+        """Images x multiply-accumulates of all training steps; a scored image counts a third."""
+        return int(self.totals[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        counts = {"uses": self.uses, "image_macs": self.image_macs}
+        return {**counts, "alarms": self.alarms.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint was."""
+        counts = [*state_dict["uses"].values(), state_dict["image_macs"]]
+        self.totals.copy_(torch.tensor(counts))
+        self.alarms.load_state_dict(state_dict["alarms"])
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count what this step is about to do."""
+        module = cast(SearchModule, pl_module)
+        path = module.path()
+        stream = module.schedule.stream_weight(module.progress) > 0
+        work = len(batch[1]) * path_macs(module.space, path, stream)
+        uses = torch.tensor(op_uses(module.space, path))
+        counts = torch.cat([uses.flatten(), torch.tensor([work])]).to(self.totals.device)
+        counts = sum_over_ranks(counts)
+        self.used = counts[:-1].view_as(uses)
+        self.totals += torch.cat([self.used.sum(0), counts[-1:]])
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the gradients before they are shortened, when metrics are due."""
+        module = cast(SearchModule, pl_module)
+        every = cast(Any, trainer).log_every_n_steps
+        if not trainer.is_global_zero or module.steps_done % every:
+            return
+        norms = gradient_norms(module, self.used)
+        alarms = self.alarms.of_gradients(norms)
+        if not module.policy_is_on:
+            steps = (module.steps_done + 1) * trainer.world_size
+            due = {op: steps * uses for op, uses in uniform_uses(module.space).items()}
+            alarms += self.alarms.of_uses(self.uses, due)
+        _tell(trainer, alarms)
+        values = {f"op_gradient_norm/{op}": norm for op, norm in norms.items()}
+        values |= {f"op_uses/{op}": number for op, number in self.uses.items()}
+        values |= {"train/image_macs": self.image_macs, "alarms": len(self.alarms.told)}
+        log_metrics(trainer, values, module.steps_done)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Look at the controller's update, if there was one."""
+        module = cast(SearchModule, pl_module)
+        if module.update is None:
+            return
+        work = torch.tensor([scoring_work(module.space, module.update)])
+        self.totals[-1:] += sum_over_ranks(work.to(self.totals.device))
+        entropies = module.update.logs.items()
+        entropy = sum(value for name, value in entropies if name.startswith("decision_entropy/"))
+        largest = sum(map(math.log, module.space.decision_sizes))
+        if trainer.is_global_zero and (
+            alarms := self.alarms.of_update(module.update, entropy, largest)
+        ):
+            _tell(trainer, alarms)
+            log_metrics(trainer, {"alarms": len(self.alarms.told)}, module.steps_done - 1)
+
+
+def op_uses(space: MnasSpace, path: Path) -> list[list[int]]:
+    """(blocks, ops): 1 where a block runs an op; a mixed block runs all that it may take."""
+    return [
+        [int(op in choices["op"] if block.op == MIXED else op == block.op) for op in space.ops]
+        for block, choices in zip(path.blocks, space.choices, strict=True)
+    ]
+
+
+def uniform_uses(space: MnasSpace) -> dict[str, float]:
+    """Mean number of blocks that run each op under uniform sampling; warm-up has more."""
+    ops = [choices["op"] for choices in space.choices]
+    return {op: sum((op in some) / len(some) for some in ops) for op in space.ops}
+
+
+def gradient_norms(module: SearchModule, used: Tensor) -> dict[str, float]:
+    """Norm of the gradient of the weights of each op that this step used.
+
+    Args:
+        module: after a backward pass.
+        used: (blocks, ops), above 0 where an op acted on any process.
+    """
+    norms = {}
+    for op, column in zip(module.space.ops, used.T.tolist(), strict=True):
+        stages = [stage for stage, uses in zip(module.supernet.blocks, column, strict=True) if uses]
+        layers = [cast(ElasticLayer, layer) for stage in stages for layer in cast(Any, stage)]
+        if layers:
+            gradients = [one for layer in layers for one in layer.gradients(op)]
+            norms[op] = float(get_total_norm(gradients))
+    return norms
+
+
+def _tell(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
+    """Print each alarm, and bring it to W&B."""
+    for alarm in alarms:
+        say(f"alarm: {alarm.seen}: {alarm.advice}")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.alert(title=alarm.cause, text=f"{alarm.seen}: {alarm.advice}")
+                logger.experiment.summary[f"alarm/{alarm.cause}"] = alarm.seen

@@ -1,0 +1,1 @@
+"""``python -m search.rank``: how well scores rank networks that are trained alone."""

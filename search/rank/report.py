@@ -1,0 +1,220 @@
+"""What a ranking found, as tables of text and as plain values for rank.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from search.evaluation.estimates import Estimate, Report
+from search.rank.networks import Drawing
+from search.rank.statistics import Yardstick
+from supernet.figure_style import INK, MUTED, new_figure, short_count, style_axes
+
+_BANDS = LinearSegmentedColormap.from_list("bands", ["#D9963B", "#4B8B6F", "#2F5D92"])
+
+
+def draw_ranking(
+    yardstick: Yardstick, score: np.ndarray, name: str, bands: list[str], note: str
+) -> Figure:
+    """Mean test accuracy of each network's trainings against its score.
+
+    Args:
+        yardstick: the trainings.
+        score: (N,).
+        name: of the score, for the axis.
+        bands: a label for each band of cost.
+        note: at the right end of the title's line.
+    """
+    figure = new_figure(7.6, 5.4)
+    axes = figure.add_axes((0.1, 0.115, 0.87, 0.735))
+    style_axes(axes, "Trained alone, against the score", name, "test accuracy", title_pad=34)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    seeds = yardstick.runs.shape[1]
+    errors = yardstick.runs.std(1, ddof=1) / np.sqrt(seeds) if seeds > 1 else None
+    for number, label in enumerate(bands):
+        chosen = yardstick.bands == number
+        axes.errorbar(
+            score[chosen], yardstick.truth[chosen],
+            yerr=None if errors is None else errors[chosen], fmt="o", markersize=5.5,
+            color=_BANDS(number / max(1, len(bands) - 1)), elinewidth=0.9, markeredgecolor="white",
+            markeredgewidth=0.6, label=label,
+        )  # fmt: skip
+    axes.annotate(note, (1, 1), (0, 34), xycoords="axes fraction", textcoords="offset points",
+                  ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=4, frameon=False,
+                fontsize=9, labelcolor=INK, handletextpad=0.3, columnspacing=1.6)  # fmt: skip
+    return figure
+
+
+CEILING, PERFECT = "one training (noise ceiling)", "a perfect scorer, if normal"
+TOPS = (1, 5)
+"""How many of the best by a score are looked at for its regret."""
+
+
+def make_report(
+    yardstick: Yardstick, scores: Mapping[str, np.ndarray], drawing: Drawing, unit: str
+) -> Report:
+    """Compare scores with trainings.
+
+    Args:
+        yardstick: the networks' trainings.
+        scores: by name, (N,) or repetitions (R, N).
+        drawing: the networks.
+        unit: of their costs.
+    """
+    rows = _each(scores, lambda score: _agreement(yardstick, score))
+    if yardstick.runs.shape[1] > 1:
+        rows = _limits(yardstick) | rows
+    bands = {label: number for number, label in enumerate(band_labels(drawing, unit))}
+    tables = {
+        "Kendall's tau": rows,
+        "what it is good for": _each(scores, lambda score: _use(yardstick, score)),
+        f"tau by {unit}": _each(
+            scores,
+            lambda score: {
+                name: yardstick.estimate(yardstick.tau_in_band(number), score)
+                for name, number in bands.items()
+            },
+        ),
+    }
+    judges = [name for name in scores if name.startswith("supernet")]
+    for judge in judges:
+        others = {name: score for name, score in scores.items() if name not in judges}
+        tables[f"{judge}, less"] = _each(others, partial(_gain, yardstick, scores[judge]))
+    return Report(_facts(yardstick, drawing, unit), tables)
+
+
+def band_labels(drawing: Drawing, unit: str) -> list[str]:
+    """A name for each band: the costs between which it lies."""
+    edges = [f"{edge:.3g}" if unit == "ms" else short_count(edge) for edge in drawing.edges]
+    return [f"{low} to {high}" for low, high in pairwise(edges)]
+
+
+def _each(
+    scores: Mapping[str, np.ndarray], row: Callable[[np.ndarray], dict[str, Estimate]]
+) -> dict[str, dict[str, Estimate]]:
+    return {name: row(score) for name, score in scores.items()}
+
+
+def _agreement(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
+    row = {
+        "all": yardstick.estimate(yardstick.tau, score),
+        "within bands": yardstick.estimate(yardstick.tau_within, score),
+    }
+    if yardstick.runs.shape[1] > 1:
+        row |= {
+            "a seed left out": yardstick.estimate(yardstick.left_out, score),
+            "of ceiling": yardstick.ratio_to_ceiling(score),
+            "of it in bands": yardstick.ratio_to_ceiling(score, within=True),
+        }
+    return row
+
+
+def _limits(yardstick: Yardstick) -> dict[str, dict[str, Estimate]]:
+    """What noise allows: one training, and a scorer that knows the true accuracies."""
+    seeds = yardstick.runs.shape[1]
+    perfect = {
+        "all": yardstick.perfect_tau(seeds),
+        "a seed left out": yardstick.perfect_tau(seeds - 1),
+    }
+    return {
+        CEILING: {
+            "within bands": yardstick.estimate(yardstick.ceiling_within, yardstick.truth),
+            "a seed left out": yardstick.estimate(yardstick.ceiling, yardstick.truth),
+        },
+        PERFECT: {name: Estimate(value, value, value) for name, value in perfect.items()},
+    }
+
+
+def _use(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
+    row = {
+        "Spearman": yardstick.estimate(yardstick.rho, score),
+        "given cost": yardstick.estimate(yardstick.tau_given_cost, score),
+        "in top half": yardstick.estimate(yardstick.tau_of_top_half, score),
+    }
+    for top in TOPS:
+        # In percentage points of accuracy.
+        lost = yardstick.estimate(yardstick.regret(top), score)
+        row[f"regret, top {top}"] = Estimate(100 * lost.value, 100 * lost.low, 100 * lost.high)
+    if yardstick.runs.shape[1] > 1:
+        tau = yardstick.estimate(yardstick.tau, score)
+        limits = (tau.value, tau.low, tau.high)
+        row["trainings' worth"] = Estimate(*map(yardstick.equivalent_trainings, limits))
+    return row
+
+
+def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> dict[str, Estimate]:
+    return {
+        "tau": yardstick.difference(yardstick.tau, score, other),
+        "within bands": yardstick.difference(yardstick.tau_within, score, other),
+    }
+
+
+def _facts(yardstick: Yardstick, drawing: Drawing, unit: str) -> list[str]:
+    networks, seeds = yardstick.runs.shape
+    low, middle, high = np.quantile(yardstick.truth, [0.05, 0.5, 0.95])
+    edges = ", ".join(f"{edge:.4g}" for edge in drawing.edges)
+    facts = [
+        f"{networks} networks, {seeds} training(s) each; equally wide bands: {edges} {unit}",
+        f"test accuracy: median {middle:.1%}, 5th to 95th percentile {low:.1%} to {high:.1%}",
+    ]
+    if seeds > 1:
+        between = yardstick.truth.std(ddof=1)
+        within = math.sqrt(yardstick.runs.var(1, ddof=1).mean())
+        facts.append(
+            f"standard deviation: {100 * between:.2f} points between networks,"
+            f" {100 * within:.2f} between seeds; reliability {yardstick.reliability:.3f}"
+        )
+    return facts
+
+
+def with_groups(report: Report, groups: Mapping[str, Report]) -> Report:
+    """A report to which the tables of further groups of networks are added, each by its name."""
+    facts, tables = list(report.facts), dict(report.tables)
+    for name, group in groups.items():
+        facts += [f"{name}: {fact}" for fact in group.facts]
+        tables |= {f"{title}, {name}": table for title, table in group.tables.items()}
+    return Report(facts, tables)
+
+
+def ridge_sizes(
+    wanted: Sequence[int], costs: Mapping[str, float | None], training: float
+) -> list[int]:
+    """Trainings to fit ridges to: what was asked for, and what the supernets cost on average.
+
+    Args:
+        wanted: by the user.
+        costs: images x multiply-accumulates of each search, None where unknown.
+        training: the same of a mean training.
+    """
+    known = [cost for cost in costs.values() if cost]
+    own = [max(3, round(sum(known) / len(known) / training))] if known else []
+    return list(dict.fromkeys([*wanted, *own]))
+
+
+def supernet_costs(costs: Mapping[str, float | None], training: float) -> list[str]:
+    """One line for each search: what it cost, in trainings; arguments as for ``ridge_sizes``."""
+    return [
+        f"{name}: {cost:.3g} images x MACs, as much as {cost / training:.1f} trainings"
+        if cost
+        else f"{name}: its checkpoint does not say what the search cost"
+        for name, cost in costs.items()
+    ]
+
+
+def training_costs(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line: what trainings cost."""
+    seconds, work = (
+        np.array([row[name] for row in rows]) for name in ("cpu_seconds", "image_macs")
+    )
+    return (
+        f"a training: {seconds.mean():.1f} s of CPU time, {work.mean():.3g} images x MACs;"
+        f" all {len(rows)}: {seconds.sum() / 3600:.2f} h, {work.sum():.3g}"
+    )

@@ -1,0 +1,89 @@
+"""How far scores on batch statistics, which the controller sees, are from recalibrated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, cast
+
+import pytorch_lightning as pl
+
+from search.module import Batch, SearchModule
+from search.monitoring.compute import FORWARD
+from search.selection.selection import Candidate, evaluate_recalibrated
+from supernet.run.metrics import log_metrics
+
+ARCHS = 2
+"""Samples of an update that are recalibrated."""
+IMAGES = 512
+"""Training images that give them their statistics, at most."""
+SHARE = 0.01
+"""Of the search's work, for all probes together, but never less than one probe."""
+MOST = 10
+"""Probes of a search, at most."""
+
+
+class BatchNormProbe(pl.Callback):
+    """Judges samples of a few updates once more, on the same images with recalibrated statistics.
+
+    The updates are spread evenly over the controller's time, the last one among them.
+    """
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Probe, if it is time."""
+        module = cast(SearchModule, pl_module)
+        if module.update is None or not trainer.is_global_zero:
+            return
+        images = min(IMAGES, module.final.recalibration_images)
+        steps = int(trainer.estimated_stepping_batches)
+        work = FORWARD * steps * len(batch[1])
+        turn, num = module.update.turn, num_probes(work, images + module.update.images)
+        if (turn.number + 1) * num // turn.updates > turn.number * num // turn.updates:
+            values = _probe(module, images)
+            log_metrics(trainer, values, module.steps_done - 1)
+
+
+def num_probes(search: int, one: int) -> int:
+    """How many probes a search can afford.
+
+    Args:
+        search: images of its training steps, in forward passes.
+        one: images of one architecture's probe.
+    """
+    return min(MOST, max(1, int(SHARE * search / (ARCHS * one))))
+
+
+def _probe(module: SearchModule, images: int) -> dict[str, float]:
+    update = module.update
+    assert update is not None
+    archs = [module.space.decode(row) for row in update.proposals.indices[:ARCHS].tolist()]
+    number = (module.steps_done - 1) // module.sampling.every
+    batch = module.data.reward_batch(number, module.global_rank)
+    return {
+        "probe/batch_accuracy": float(update.scores.accuracy[:ARCHS].mean()),
+        "probe/recalibrated_accuracy": fmean(
+            getattr(evaluate_recalibrated(module, arch, images, [batch]), module.sampling.score)
+            for arch in archs
+        ),
+    }
+
+
+def final_accuracies(drafted: Sequence[Candidate], judged: Sequence[Candidate]) -> dict[str, float]:
+    """What the final candidates are worth on one reward batch, and on the validation split.
+
+    Args:
+        drafted: with scores on batch statistics.
+        judged: some of them, with accuracies of their recalibrated networks.
+    """
+    draft = {one.code: one.accuracy for one in drafted}
+    return {
+        "final/batch_accuracy": fmean(draft[one.code] for one in judged),
+        "final/recalibrated_accuracy": fmean(one.accuracy for one in judged),
+    }

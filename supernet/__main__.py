@@ -1,0 +1,72 @@
+"""The commands ``python -m supernet show``, ``compare`` and ``size``. No torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from supernet.command.arguments import Parser, positive_float, positive_int, run_parsed
+from supernet.display.compare import compare
+from supernet.display.show import show
+from supernet.display.space_size import size
+from supernet.space.published import published
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; bad input is one line on stderr and exit status 2."""
+    run_parsed(_parser(), arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m supernet", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show, compare or size")
+    names = (
+        f"an arch.json or one of {', '.join(published)}, also with a width multiplier as in"
+        " mnasnet_a1_075"
+    )
+    one = commands.add_parser(
+        "show",
+        help="print a network's parts, shapes and costs",
+        description="Print a network's parts, shapes, parameters and multiply-accumulates.",
+        allow_abbrev=False,
+    )
+    one.add_argument("network", metavar="NAME|FILE", help=names)
+    one.add_argument("--width", type=positive_float, help="width multiplier, default 1.0")
+    _add_scale(one)
+    one.add_argument("--plot", type=Path, metavar="PNG", help="also draw the network")
+    one.set_defaults(run=show)
+    more = commands.add_parser(
+        "compare",
+        help="print networks side by side",
+        description="Print networks side by side: stages, layers, parameters, multiply-accumulates"
+        " and, with --table, predicted latency. Published names take their resolution, classes and"
+        " stem stride from these options, else from the first FILE, else from the table.",
+        allow_abbrev=False,
+    )
+    more.add_argument("networks", nargs="+", metavar="NAME|FILE", help=names)
+    _add_scale(more)
+    more.add_argument("--table", metavar="JSON", help="the latency table that predicts")
+    more.set_defaults(run=compare)
+    spaces = commands.add_parser(
+        "size",
+        help="count a space's codes and distinct networks",
+        description="Count the codes of search spaces and the networks that differ, exactly.",
+        allow_abbrev=False,
+    )
+    spaces.add_argument(
+        "spaces", nargs="+", metavar="YAML", help="such as configs/spaces/paper.yaml"
+    )
+    spaces.set_defaults(run=size)
+    return parser
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resolution", type=positive_int, help="side of the input in pixels")
+    parser.add_argument("--classes", type=positive_int, help="width of the classifier")
+    parser.add_argument("--stem-stride", type=positive_int, help="stride of the first convolution")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+if __name__ == "__main__":
+    main()

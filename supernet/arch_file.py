@@ -1,0 +1,265 @@
+"""arch.json: the one file in which search and retrain meet. No torch.
+
+It holds what is reproducible: the space, the architecture, what follows from the two, and what the
+search predicted of it; and last, where the network was timed on the device of the predictions,
+``measured``, in which alone equal searches differ. What is dated or named lies beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from supernet.arch_records import Kept, Measured, TableError
+from supernet.cost.counts import count
+from supernet.errors import UserError
+from supernet.files.reading import check_names, read_as, short, typed, typed_object
+from supernet.files.writing import write_atomic
+from supernet.space.arch import Arch, BlockChoice
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.published import published, published_spec
+from supernet.space.spec import NetSpec
+
+FORMAT = "mnasnet-arch"
+VERSION = 1
+UNITS = ("ms", "macs", "params")
+DERIVED = ("block_strings", "resolution", "classes", "params", "macs")
+"""Fields that follow from space and architecture: written for the reader, checked on reading."""
+
+
+@dataclass(frozen=True)
+class ArchFile:
+    """A found architecture and what the search knew of it.
+
+    Raises:
+        UserError: when the architecture lies outside the space, the unit is unknown or a number
+            is not finite.
+    """
+
+    space: MnasSpace
+    arch: Arch
+    """Made canonical on construction."""
+    predicted: float
+    """Predicted cost of one image, in ``unit``."""
+    unit: str
+    """Unit of ``predicted`` and ``target``: ms, macs or params."""
+    table: str
+    """Hash of the latency table that predicted, empty when the cost is a count."""
+    device: str
+    """Device of that table, empty when the cost is a count."""
+    accuracy: float
+    """Of the supernet's slice on the validation split, tuned and batch norms recalibrated."""
+    reward: float
+    """Of ``accuracy`` and ``predicted``."""
+    target: float
+    """Upper limit of ``predicted``, in ``unit``."""
+    seed: int
+    step: int
+    """Weight steps that the supernet had taken."""
+    measured: Measured | None = None
+    """Its time on the device, where predictions are of this device."""
+    constraints: tuple[Kept, ...] = ()
+    """What the search also limited."""
+    table_error: TableError | None = None
+    """Of the latency table that predicted."""
+
+    def __post_init__(self) -> None:
+        """Check the values and spell the architecture canonically."""
+        if self.unit not in UNITS:
+            raise UserError(f"unit is {self.unit!r}, allowed are {', '.join(UNITS)}")
+        for name in ("predicted", "accuracy", "reward", "target"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name} is {getattr(self, name)}, it must be a finite number")
+        if self.measured:
+            self.measured.check(self.predicted, self.unit)
+        # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
+        inside = self.space.decode(self.space.encode(self.arch))
+        object.__setattr__(self, "arch", self.space.canonical(inside))
+        for kept in self.constraints:
+            kept.check(self.spec)
+
+    @cached_property
+    def spec(self) -> NetSpec:
+        """The network, at the search's resolution and class count."""
+        return self.space.spec(self.arch)
+
+    @property
+    def block_strings(self) -> list[str]:
+        """The stages in the official grammar."""
+        return self.spec.block_strings()
+
+    @property
+    def resolution(self) -> int:
+        """Side of the input, in pixels."""
+        return self.spec.resolution
+
+    @property
+    def classes(self) -> int:
+        """Width of the classifier."""
+        return self.spec.classes
+
+    @property
+    def params(self) -> int:
+        """Learnable parameters."""
+        return count(self.spec).params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return count(self.spec).macs
+
+
+_OPTIONAL = {
+    "table_error": TableError,
+    "constraints": tuple[Kept, ...],
+    "measured": Measured,
+}
+_RECORDED = {
+    name: kind
+    for name, kind in get_type_hints(ArchFile).items()
+    if name not in ("space", "arch", *_OPTIONAL)
+}
+_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL)
+
+
+def write_arch(path: str | Path, archfile: ArchFile) -> None:
+    """Write arch.json: equal contents give equal bytes, and no reader ever sees half a file.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    fields = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": dataclasses.asdict(archfile.space),
+        "arch": [dataclasses.asdict(block) for block in archfile.arch.blocks],
+        **{name: getattr(archfile, name) for name in (*DERIVED, *_RECORDED)},
+    }
+    if archfile.table_error:
+        fields["table_error"] = dataclasses.asdict(archfile.table_error)
+    if archfile.constraints:
+        fields["constraints"] = [dataclasses.asdict(kept) for kept in archfile.constraints]
+    if archfile.measured:
+        fields["measured"] = dataclasses.asdict(archfile.measured)
+    write_atomic(path, (_layout(fields) + "\n").encode())
+
+
+def _layout(fields: dict[str, Any]) -> str:
+    """JSON with one setting or block to a line: 50 lines where ``json.dumps`` makes 150."""
+    text = {name: json.dumps(value, allow_nan=False) for name, value in fields.items()}
+    settings = (f"{json.dumps(name)}: {json.dumps(v)}" for name, v in fields["space"].items())
+    text["space"] = _lines("{}", settings, "    ")
+    for name in {"arch", "block_strings", "constraints"} & set(fields):
+        text[name] = _lines("[]", map(json.dumps, fields[name]), "    ")
+    return _lines("{}", (f"{json.dumps(name)}: {value}" for name, value in text.items()), "  ")
+
+
+def _lines(brackets: str, items: Iterable[str], indent: str) -> str:
+    body = ",\n".join(indent + item for item in items)
+    return f"{brackets[0]}\n{body}\n{indent[2:]}{brackets[1]}"
+
+
+def read_arch(path: str | Path) -> ArchFile:
+    """Read arch.json, trusting nothing: every value is checked and every count made again.
+
+    Raises:
+        UserError: one line that names the file, the field, its value and what is allowed.
+    """
+    try:
+        fields = _read_object(Path(path))
+        _check_header(fields)
+        check_names("", fields, _FIELDS, optional=tuple(_OPTIONAL))
+        archfile = ArchFile(
+            space=read_as(MnasSpace, fields["space"], "space.", partial=True),
+            arch=_read_blocks(fields["arch"]),
+            **{name: typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
+            **{
+                name: typed(name, fields[name], kind)
+                for name, kind in _OPTIONAL.items()
+                if name in fields
+            },
+        )
+        _check_derived(fields, archfile)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return archfile
+
+
+def load_spec(name_or_path: str) -> NetSpec:
+    """The network of an arch.json or of a published name.
+
+    Raises:
+        UserError: when it is neither, or when the file is refused.
+    """
+    if name_or_path not in published and is_file_name(name_or_path):
+        return read_arch(name_or_path).spec
+    return published_spec(name_or_path)
+
+
+def is_file_name(name_or_path: str) -> bool:
+    """Whether the argument of a command means a file rather than a published name."""
+    return name_or_path.endswith(".json") or os.sep in name_or_path
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror}): name {_nearby(path)}") from None
+    except (ValueError, RecursionError):
+        raise UserError("not JSON: name the arch.json that a search wrote") from None
+    return typed_object("the content", fields)
+
+
+def _nearby(path: Path) -> str:
+    """What to name instead of a file that is not there: a search has one for each target."""
+    found = sorted(one.name for one in path.parent.glob(f"{path.stem}-*{path.suffix}"))
+    return (
+        f"one of {', '.join(found)} there" if found else "an arch.json, such as runs/NAME/arch.json"
+    )
+
+
+def _check_header(fields: dict[str, Any]) -> None:
+    if fields.get("format") != FORMAT:
+        raise UserError(
+            f"format is {short(fields.get('format'))}, not {FORMAT!r}: name the arch.json that a"
+            " search wrote"
+        )
+    if fields.get("version") != VERSION:
+        raise UserError(
+            f"version is {short(fields.get('version'))}, this program reads {VERSION}: use the"
+            " release that wrote the file, or search again"
+        )
+
+
+def _read_blocks(value: object) -> Arch:
+    blocks = enumerate(typed("arch", value, list), 1)
+    return Arch(tuple(read_as(BlockChoice, block, f"block {n}: ") for n, block in blocks))
+
+
+def _check_derived(fields: dict[str, Any], archfile: ArchFile) -> None:
+    true = {name: getattr(archfile, name) for name in DERIVED}
+    for name, told, follows in _flat(fields, true):
+        if told != follows:
+            raise UserError(
+                f"{name} is {short(told)}, but its architecture has {short(follows)}: the file"
+                " was changed after the search wrote it, restore it or search again"
+            )
+
+
+def _flat(fields: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Name, told and true value of each derived field; of each block's where there is a list."""
+    for name, follows in true.items():
+        told = fields[name]
+        if isinstance(told, list) and isinstance(follows, list) and len(told) == len(follows):
+            for number, pair in enumerate(zip(told, follows, strict=True), 1):
+                yield f"{name}, block {number}", *pair
+        else:
+            yield name, told, follows

@@ -1,0 +1,149 @@
+"""Kept: a constraint that a found network keeps, and what it uses of it. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from supernet.cost.counts import count, exported_bytes, peak_memory
+from supernet.errors import UserError
+from supernet.space.spec import NetSpec
+
+CLOSED = {
+    "macs": lambda spec: count(spec).macs,
+    "params": lambda spec: count(spec).params,
+    "memory": peak_memory,
+    "size": exported_bytes,
+}
+"""Costs that follow from the network."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A constraint of a search and what its choice uses of it."""
+
+    cost: str
+    """Ms, macs, params, memory or size."""
+    limit: float
+    """In the unit of the cost; bytes for memory and size."""
+    predicted: float
+    table: str = ""
+    """Hash of the latency table that predicted, empty for another cost."""
+    device: str = ""
+    """Device of that table."""
+
+    def check(self, spec: NetSpec) -> None:
+        """Refuse what no search can have written of a network.
+
+        Raises:
+            UserError: naming the field, its value and what it must be.
+        """
+        if self.cost not in ("ms", *CLOSED):
+            allowed = ", ".join(("ms", *CLOSED))
+            raise UserError(f"constraints: cost is {self.cost!r}, allowed are {allowed}")
+        for name in ("limit", "predicted"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise UserError(
+                    f"constraints: {name} of {self.cost} is {value}, it must be a finite number"
+                    " above 0"
+                )
+        if self.predicted > self.limit:
+            raise UserError(
+                f"constraints: {self.cost} is {self.predicted}, above its limit {self.limit}"
+            )
+        if self.cost in CLOSED and self.predicted != CLOSED[self.cost](spec):
+            raise UserError(
+                f"constraints: {self.cost} is {self.predicted}, but the network has"
+                f" {CLOSED[self.cost](spec)}: the file was changed after the search wrote it,"
+                " restore it or search again"
+            )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network was predicted to take, checked on the device itself.
+
+    Raises:
+        UserError: for a time that is not positive.
+    """
+
+    ms: float
+    """Of one image on one thread."""
+    difference_percent: float
+    """How far that lies above the prediction, or below it if negative; to two decimals."""
+
+    def __post_init__(self) -> None:
+        """Refuse a time that no network takes."""
+        if not 0 < self.ms < math.inf:
+            raise UserError(f"measured.ms is {self.ms}, it must be a finite number above 0")
+
+    @staticmethod
+    def beside(predicted: float, ms: float) -> Measured:
+        """The time ``ms`` of a network that was ``predicted`` to take another, in ms."""
+        return Measured(ms, round(100 * (ms / predicted - 1), 2))
+
+    @property
+    def comparison(self) -> str:
+        """The difference in words."""
+        more = "more" if self.difference_percent > 0 else "less"
+        return f"{abs(self.difference_percent):.1f} % {more} than predicted"
+
+    def check(self, predicted: float, unit: str) -> None:
+        """Refuse a difference that does not follow from the two times.
+
+        Args:
+            predicted: what was predicted.
+            unit: of the prediction.
+
+        Raises:
+            UserError: naming the value and what it should be.
+        """
+        if unit != "ms":
+            raise UserError(f"measured is in ms, but unit is {unit}: leave it out")
+        follows = Measured.beside(predicted, self.ms).difference_percent
+        if self.difference_percent != follows:
+            raise UserError(
+                f"measured.difference_percent is {self.difference_percent}, but between"
+                f" {predicted} and {self.ms} ms lie {follows}: the file was changed after the"
+                " search wrote it, restore it or search again"
+            )
+
+
+@dataclass(frozen=True)
+class TableError:
+    """What a latency table was found to err by, on networks that did not calibrate it.
+
+    Raises:
+        UserError: for a value that no table has.
+    """
+
+    mean: float
+    """Mean absolute relative error."""
+    noise: float
+    """What of it the noise of measuring alone would give."""
+    networks: int
+
+    def __post_init__(self) -> None:
+        """Refuse values that no table has."""
+        for name in ("mean", "noise"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise UserError(f"table_error.{name} is {value}, it must be at least 0")
+        if self.networks < 1:
+            raise UserError(f"table_error.networks is {self.networks}, it must be at least 1")
+
+    @property
+    def words(self) -> str:
+        """Both, for a line."""
+        return f"the table errs by {self.mean:.1%} on average, of which noise is {self.noise:.1%}"
+
+    def compare(self, predicted: float, ms: float) -> str:
+        """A measurement beside a prediction, and whether the table explains the difference."""
+        difference = ms / predicted - 1
+        more = "more" if difference > 0 else "less"
+        if abs(difference) <= self.noise:
+            return "as predicted: the difference is within the noise of measuring"
+        usual = "no more than" if abs(difference) <= 2 * self.mean else "more than twice"
+        what = "its usual error" if usual == "more than twice" else "twice its usual error"
+        return f"{abs(difference):.1%} {more} than predicted, {usual} {what}"

@@ -1,0 +1,1 @@
+"""Commands: their arguments, what they print, how they end."""

@@ -1,0 +1,80 @@
+"""What commands print: tables, JSON, and the progress of long parts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+LINE_EVERY_S = 20.0
+"""Seconds between progress lines where the output is no terminal."""
+
+
+class ProgressLines(Progress):
+    """What every long part shows: what, how far, time left, and what it measures.
+
+    A bar on a terminal. A log file gets a line every ``LINE_EVERY_S`` seconds and a last one.
+    """
+
+    def __init__(self, shown: bool = True) -> None:
+        """``shown`` is False on all ranks but the first."""
+        super().__init__(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            refresh_per_second=2,
+        )
+        self.disable = not (shown and self.console.is_terminal)
+        self._in_lines = shown and not self.console.is_terminal
+        self._line_at = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task."""
+        super().update(task_id, **changes)
+        if self._in_lines and time.monotonic() - self._line_at > LINE_EVERY_S:
+            self._print_lines()
+
+    def stop(self) -> None:
+        """End with how far it came."""
+        super().stop()
+        if self._in_lines:
+            self._print_lines()
+
+    def _print_lines(self) -> None:
+        self._line_at = time.monotonic()
+        for task in self.tasks:
+            parts = [f"{task.description} {task.completed:.0f}/{task.total or 0:.0f}"]
+            if task.time_remaining:
+                parts.append(f"{task.time_remaining:.0f} s left")
+            parts.append(task.fields["status"])
+            line = "  ".join(part for part in parts if part)
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print an object for programs."""
+    sys.stdout.write(json.dumps(values, indent=2) + "\n")
+
+
+def print_table(table: Table) -> None:
+    """Print every column whole: a narrow terminal wraps lines, a pipe gets columns and no rules."""
+    if not sys.stdout.isatty():
+        table.box = None
+    console = Console(highlight=False, markup=False)
+    natural = console.measure(table, options=console.options.update(width=1000)).maximum
+    console.width = max(console.width, natural)
+    console.print(table)

@@ -1,0 +1,135 @@
+"""The parts of which a network's latency is the sum, and all those of a space. No torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from supernet.space.arch import BlockChoice
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.spec import NetSpec
+from supernet.space.stage import Layer, Stage, output_size
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The first 3x3 convolution with its activation."""
+
+    outputs: int
+    stride: int
+    size: int
+    """Side of the image, in pixels."""
+    activation: str
+
+    @property
+    def inputs(self) -> int:
+        """Colour channels."""
+        return 3
+
+    @property
+    def key(self) -> str:
+        """The part's name in a latency table."""
+        return f"stem_k3_s{self.stride}_o{self.outputs}_px{self.size}_{self.activation}"
+
+
+@dataclass(frozen=True)
+class Body:
+    """One layer of a stage with the activation of its network."""
+
+    layer: Layer
+    activation: str
+
+    @property
+    def inputs(self) -> int:
+        """Input channels."""
+        return self.layer.inputs
+
+    @property
+    def size(self) -> int:
+        """Side of the input, in pixels."""
+        return self.layer.size
+
+    @property
+    def key(self) -> str:
+        """The part's name in a latency table."""
+        layer = self.layer
+        op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
+        return (
+            f"{op}_k{layer.kernel}_s{layer.stride}_i{layer.inputs}_o{layer.outputs}"
+            f"_se{layer.se:g}_{layer.skip}_px{layer.size}_{self.activation}"
+        )
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last 1x1 convolution with its activation, global pooling and the classifier."""
+
+    inputs: int
+    outputs: int
+    classes: int
+    size: int
+    """Side of the feature map, in pixels."""
+    activation: str
+
+    @property
+    def key(self) -> str:
+        """The part's name in a latency table."""
+        return (
+            f"head_i{self.inputs}_o{self.outputs}_c{self.classes}_px{self.size}_{self.activation}"
+        )
+
+
+Part = Stem | Body | Head
+
+
+def ends(spec: NetSpec) -> tuple[Stem, Head]:
+    """The two parts of a network that are not layers of a stage."""
+    inputs = spec.stages[-1].filters
+    return (
+        Stem(spec.stem, spec.stem_stride, spec.resolution, spec.activation),
+        Head(inputs, spec.head, spec.classes, spec.final_size, spec.activation),
+    )
+
+
+def parts(spec: NetSpec) -> list[Part]:
+    """The parts of a network, ends first; alike layers are listed each time they occur."""
+    return [*ends(spec), *(Body(layer, spec.activation) for layer in spec.layers())]
+
+
+def block_stages(space: MnasSpace) -> list[dict[Stage, BlockChoice]]:
+    """For each block its distinct stages, each with the first choice that stands for it."""
+    stages: list[dict[Stage, BlockChoice]] = [{} for _ in range(space.num_blocks)]
+    for number, known in enumerate(stages):
+        for choice in space.block_choices(number):
+            known.setdefault(space.stage(number, choice), choice)
+    return stages
+
+
+def block_sizes(space: MnasSpace) -> list[int]:
+    """Side of the feature map that enters each block, and last the one that enters the head."""
+    sizes = [output_size(space.resolution, space.stem_stride)]
+    for base in space.base:
+        sizes.append(output_size(sizes[-1], base.stride))
+    return sizes
+
+
+def space_parts(space: MnasSpace) -> list[Part]:
+    """Every distinct part of every network of the space, in a fixed order."""
+    return list(dict.fromkeys(_space_parts(space)))
+
+
+def _space_parts(space: MnasSpace) -> Iterator[Part]:
+    inputs, sizes = {space.stem_filters}, block_sizes(space)
+    for stages, size in zip(block_stages(space), sizes, strict=False):
+        for stage, width in itertools.product(stages, sorted(inputs)):
+            yield from (Body(layer, "relu") for layer in stage.layers(width, size))
+        inputs = {stage.filters for stage in stages}
+    yield Stem(space.stem_filters, space.stem_stride, space.resolution, "relu")
+    for width in sorted(inputs):
+        yield Head(width, space.head, space.classes, sizes[-1], "relu")
+
+
+def space_layers(space: MnasSpace) -> list[Layer]:
+    """Every distinct layer of every network of the space, in a fixed order."""
+    return [part.layer for part in space_parts(space) if isinstance(part, Body)]

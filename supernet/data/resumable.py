@@ -1,0 +1,296 @@
+"""Loaders whose every batch is a function of the seed and the step, so that a run can be resumed.
+
+Lightning restores loops and weights, not the place in the data: a run that is resumed in the middle
+of an epoch would see that epoch's first batches again. Here nothing is stored but the step.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    Subset,
+)
+
+from supernet.data.splits import stratified_split
+from supernet.errors import UserError
+
+SeededIndex = tuple[int, int]
+"""Index of a sample and the seed of its augmentation."""
+
+
+class StepBatchSampler(Sampler[list[SeededIndex]]):
+    """The batches of one rank, each a pure function of (seed, epoch, step, rank).
+
+    Every epoch is a seeded permutation cut into global batches, which are dealt to the ranks; the
+    images left over are dropped. A sample's seed depends on (seed, epoch, index) alone, so 2 ranks
+    of 32 images see the same global batches as one of 64.
+
+    Args:
+        num_samples: size of the data set.
+        batch_size: images per batch and rank.
+        seed: not negative.
+        rank: of this process.
+        world_size: number of processes.
+        start_step: batches that this rank has consumed; iterating yields the rest of that epoch.
+        limit: Lightning's ``limit_train_batches``: batches per epoch (int) or share of them.
+
+    Raises:
+        UserError: if there are fewer samples than one global batch.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start_step: int = 0,
+        limit: float = 1.0,
+    ) -> None:
+        self.global_batch_size = batch_size * world_size
+        self.num_batches = num_samples // self.global_batch_size
+        if self.num_batches == 0:
+            raise UserError(
+                f"{num_samples} images are fewer than one batch of {self.global_batch_size}"
+                f" ({batch_size} x {world_size} processes): lower batch_size or add images"
+            )
+        self.num_samples = num_samples
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.start_step = start_step
+        self._limit = limit
+
+    def __len__(self) -> int:
+        """Batches per epoch of one rank, within the limit."""
+        if isinstance(self._limit, int):
+            return min(self.num_batches, self._limit)
+        return int(self.num_batches * self._limit)
+
+    def __iter__(self) -> Iterator[list[SeededIndex]]:
+        """The batches from ``start_step`` to the end of its epoch."""
+        epoch, first = divmod(self.start_step, len(self))
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.num_samples)
+        seeds = rng.integers(2**32, size=self.num_samples)  # NumPy's global seed has 32 bits
+        for batch in range(first, len(self)):
+            start = batch * self.global_batch_size
+            chosen = order[start : start + self.global_batch_size][self.rank :: self.world_size]
+            yield list(zip(chosen.tolist(), seeds[chosen].tolist(), strict=True))
+
+
+class SeededDataset(Dataset[Any]):
+    """Samples that depend on their (index, seed) alone, not on workers or neighbours.
+
+    The global generators of torch (on the CPU), NumPy and Python are seeded for each sample and
+    restored after the batch. A data set that offers ``seeded_items(indices, seeds)`` builds its
+    batches itself. Augmentation from other generators stays random.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.dataset))
+
+    def __getitem__(self, pair: SeededIndex) -> Any:
+        return self.__getitems__([pair])[0]
+
+    def __getitems__(self, pairs: list[SeededIndex]) -> list[Any]:
+        """A batch of samples."""
+        seeded_items = getattr(self.dataset, "seeded_items", None)
+        if seeded_items is not None:
+            indices, seeds = zip(*pairs, strict=True)
+            return list(seeded_items(list(indices), list(seeds)))
+        with isolate_rng(include_cuda=False):
+            return [self._seeded_item(*pair) for pair in pairs]
+
+    def _seeded_item(self, index: int, seed: int) -> Any:
+        # torch.manual_seed would also reset the generators of all GPUs, for every sample.
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - user data sets draw from the global generator
+        random.seed(seed)
+        return self.dataset[index]
+
+
+class StepLoader:
+    """Iterates the batches from the sampler's step to the end of the epoch, then the next epoch.
+
+    It counts what was consumed, not what worker processes fetched ahead. It is no ``DataLoader``:
+    under DDP Lightning would replace the sampler of one by its own.
+    """
+
+    def __init__(self, loader: DataLoader[Any], sampler: StepBatchSampler) -> None:
+        self.loader = loader
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        """Batches per epoch of one rank before the limit, which Lightning applies once more."""
+        return self.sampler.num_batches
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rest of the current epoch."""
+        for step, batch in enumerate(self.loader, start=self.sampler.start_step):
+            self.sampler.start_step = step + 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """What fixes the order of the data; the step itself is the training module's to store."""
+        sampler = self.sampler
+        return {
+            "number of images": sampler.num_samples,
+            "batch size over all processes": sampler.global_batch_size,
+            "seed": sampler.seed,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Compares the order of the data with that of the run that is resumed.
+
+        Raises:
+            UserError: if they differ, since the resumed run would repeat and skip images.
+        """
+        for name, now in self.state_dict().items():
+            if state_dict[name] != now:
+                raise UserError(
+                    f"the run to resume had {name} {state_dict[name]}, now it is {now}: resume it"
+                    " unchanged or start a new run"
+                )
+
+
+def resumable(
+    loader: DataLoader[Any],
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    start_step: int = 0,
+    *,
+    batch_size: int | None = None,
+    limit: float = 1.0,
+) -> StepLoader:
+    """Rebuilds a training loader so that every batch is a function of (seed, step, rank).
+
+    Args:
+        loader: with a map-style data set; its order is replaced, the rest is kept.
+        seed: not negative.
+        rank: of this process.
+        world_size: number of processes.
+        start_step: batches that this rank has consumed.
+        batch_size: images per batch and rank; the loader's by default.
+        limit: Lightning's ``limit_train_batches``.
+
+    Raises:
+        UserError: if the loader cannot be rebuilt or is smaller than one global batch.
+    """
+    own_size, dataset = _batch_size_of(loader), SeededDataset(loader.dataset)
+    size = batch_size or own_size
+    sampler = StepBatchSampler(len(dataset), size, seed, rank, world_size, start_step, limit)
+    return StepLoader(_rebuilt(loader, dataset, batch_sampler=sampler), sampler)
+
+
+def sharded(loader: DataLoader[Any], rank: int, world_size: int) -> DataLoader[Any]:
+    """Every ``world_size``-th sample from ``rank`` on, in the data set's order, none twice."""
+    batch_size, dataset = _batch_size_of(loader), loader.dataset
+    # Being a DistributedSampler, it is left in place by Lightning.
+    sampler = UnrepeatedDistributedSampler(dataset, world_size, rank, shuffle=False)
+    return _rebuilt(loader, dataset, batch_size=batch_size, sampler=sampler)
+
+
+def hold_out(
+    loader: DataLoader[Any], share: float = 0.1, seed: int = 0
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Splits a training loader into one for the weights and one for the reward.
+
+    Both keep the loader's augmentation. The split is seeded and stratified by ``targets`` or
+    ``labels`` of the data set, or else by the labels that one pass over it finds; the reward gets
+    ``share`` of each class.
+
+    Raises:
+        UserError: if the loader cannot be rebuilt, has no labels or too few images of a class.
+    """
+    batch_size, dataset = _batch_size_of(loader), loader.dataset
+    reward, weights = (
+        Subset(dataset, part) for part in stratified_split(_labels(dataset), [share], seed)
+    )
+    return (
+        _rebuilt(loader, weights, batch_size=batch_size, sampler=RandomSampler(weights)),
+        _rebuilt(loader, reward, batch_size=batch_size, sampler=SequentialSampler(reward)),
+    )
+
+
+def _labels(dataset: Dataset[Any]) -> Sequence[int]:
+    if isinstance(dataset, Subset):
+        labels = _labels(dataset.dataset)
+        return [labels[index] for index in dataset.indices]
+    try:
+        for name in ("targets", "labels"):
+            if hasattr(dataset, name):
+                return [int(label) for label in getattr(dataset, name)]
+        with isolate_rng(include_cuda=False):
+            return [int(dataset[i][1]) for i in range(len(cast(Sized, dataset)))]
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError) as error:
+        raise UserError(
+            f"{type(dataset).__name__} has no integer labels to split by: give it `targets`, or the"
+            " datamodule weights_dataloader() and reward_dataloader()"
+        ) from error
+
+
+def _batch_size_of(loader: DataLoader[Any]) -> int:
+    """The batch size of a loader that can be rebuilt with another order."""
+    if not isinstance(loader, DataLoader):
+        raise UserError(f"a datamodule must return one DataLoader, got {type(loader).__name__}")
+    if isinstance(loader.dataset, IterableDataset):
+        raise UserError(
+            f"{type(loader.dataset).__name__} is an IterableDataset, whose order cannot be resumed:"
+            " give a data set with __getitem__ and __len__"
+        )
+    known = (RandomSampler, SequentialSampler, DistributedSampler)
+    if loader.batch_size is None or not isinstance(loader.sampler, known):
+        raise UserError(
+            "a DataLoader with its own sampler or batch_sampler cannot be resumed: give batch_size"
+            " and shuffle instead"
+        )
+    return loader.batch_size
+
+
+def _rebuilt(
+    loader: DataLoader[Any],
+    dataset: Dataset[Any],
+    batch_size: int = 1,
+    sampler: Sampler[int] | None = None,
+    batch_sampler: StepBatchSampler | None = None,
+) -> DataLoader[Any]:
+    """The loader with another data set and order."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        batch_sampler=batch_sampler,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        # Starting a loader draws a number; from torch's global generator, that would change what
+        # the model draws after a resume.
+        generator=torch.Generator(),
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
+    )

@@ -1,0 +1,247 @@
+"""RunData: how a search or a retraining reads a user's datamodule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch.utils.data import DataLoader
+
+from supernet.data.resumable import StepLoader, hold_out, resumable, sharded
+from supernet.data.splits import default_stem_stride
+from supernet.errors import UserError
+
+Role = Literal["search", "retrain"]
+
+
+class RunData(pl.LightningDataModule):
+    """A datamodule as a run reads it: resumable, sharded, and in a search without the test split.
+
+    In a search, training images come from ``weights_dataloader()`` and candidates are scored on
+    ``reward_dataloader()``; a datamodule without this pair has ``reward_share`` of its training
+    images held out. The LightningModule tells its place in the data by an int ``steps_done``: the
+    training batches that each rank has consumed. It must be restored with the checkpoint.
+
+    Args:
+        inner: gives ``num_classes``, ``resolution`` (px), optionally ``stem_stride``, and loaders
+            of (images, labels).
+        role: a search, or a retraining on all training images.
+        seed: of the order, the augmentation and the held-out part; not negative.
+        reward_batch_size: images per reward batch and rank; the reward loader's by default.
+        reward_share: of each class that is held out.
+
+    Raises:
+        UserError: if ``inner`` lacks something, which the line names.
+    """
+
+    def __init__(
+        self,
+        inner: pl.LightningDataModule,
+        role: Role,
+        seed: int,
+        reward_batch_size: int | None = None,
+        reward_share: float = 0.1,
+    ) -> None:
+        super().__init__()
+        _require_loaders(inner, role)
+        self.inner = inner
+        self.role = role
+        self.seed = seed
+        self.reward_batch_size = reward_batch_size
+        self.reward_share = reward_share
+        self.num_classes, self.resolution, self.stem_stride = image_shape(inner)
+        self.prepare_data_per_node = inner.prepare_data_per_node
+        self._resumed_order: dict[str, int] | None = None
+        self._train_loader: StepLoader | None = None
+        self._rewards: Iterator[Any] = iter(())
+        self._next_reward: tuple[int, int] | None = None
+        # Lightning ignores the LightningModule's own hooks where the datamodule has them.
+        for hook in (
+            "on_before_batch_transfer",
+            "transfer_batch_to_device",
+            "on_after_batch_transfer",
+        ):
+            if is_overridden(hook, inner):
+                setattr(self, hook, getattr(inner, hook))
+
+    def prepare_data(self) -> None:
+        """Lets the datamodule download; called on one process only."""
+        self.inner.trainer = self.trainer
+        self.inner.prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """Sets the datamodule up, on every process."""
+        self.inner.trainer = self.trainer
+        self.inner.setup(stage)
+
+    def teardown(self, stage: str) -> None:
+        """Ends the reward loader's worker processes and tears the datamodule down."""
+        self._rewards, self._next_reward = iter(()), None
+        self.inner.teardown(stage)
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Tells the datamodule."""
+        self.inner.on_exception(exception)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The datamodule's state, and what fixes the order of the data."""
+        order = self._train_loader.state_dict() if self._train_loader else self._resumed_order
+        return {"inner": self.inner.state_dict(), "order": order}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the order for a comparison: Lightning restores this before it asks for loaders."""
+        self.inner.load_state_dict(state_dict["inner"])
+        self._resumed_order = state_dict["order"]
+
+    def train_dataloader(self) -> StepLoader:
+        """Training images from step ``steps_done`` on: the weights part in a search, else all.
+
+        Raises:
+            UserError: if the loader cannot be resumed, or not in the order of the checkpoint.
+        """
+        trainer: Any = self.trainer
+        if trainer is None:
+            raise RuntimeError("train_dataloader() needs a Trainer: its module knows the step")
+        if trainer.overfit_batches:
+            raise UserError(
+                "overfit_batches cannot be used, as every epoch is shuffled anew: use"
+                " limit_train_batches"
+            )
+        searching = self.role == "search"
+        self._train_loader = resumable(
+            self._parts[0] if searching else self.inner.train_dataloader(),
+            self.seed,
+            trainer.global_rank,
+            trainer.world_size,
+            int(trainer.lightning_module.steps_done),
+            limit=trainer.limit_train_batches,
+        )
+        if self._resumed_order is not None:
+            self._train_loader.load_state_dict(self._resumed_order)
+        return self._train_loader
+
+    def reward_batch(self, step: int, rank: int) -> Any:
+        """The batch of held-out images on which this rank scores the candidates of a step.
+
+        A function of (seed, step, rank). Steps that follow each other are read ahead by the
+        loader's worker processes; any other step starts them anew.
+
+        Args:
+            step: number of reward batches that each rank has drawn before this one.
+            rank: of this process.
+
+        Returns:
+            What the reward loader yields, (images, labels), in host memory.
+
+        Raises:
+            UserError: if the reward part is smaller than one batch of all processes.
+        """
+        if self._next_reward != (step, rank):
+            world_size = self.trainer.world_size if self.trainer else 1
+            loader = resumable(
+                self._parts[1],
+                self.seed,
+                rank,
+                world_size,
+                step,
+                batch_size=self.reward_batch_size,
+            )
+            self._rewards = _endless(loader)
+        self._next_reward = (step + 1, rank)
+        return next(self._rewards)
+
+    def weights_batches(self, images: int) -> Iterator[Any]:
+        """The first batches of a search's training images, the same on every rank.
+
+        Args:
+            images: how many to give at least; fewer where the data have fewer.
+        """
+        given = 0
+        for batch in resumable(self._parts[0], self.seed, 0, 1, 0):
+            yield batch
+            given += len(batch[1])
+            if given >= images:
+                return
+
+    def endless_weights_batches(self) -> Iterator[Any]:
+        """A search's training images, the same on every rank, epoch after epoch."""
+        return _endless(resumable(self._parts[0], self.seed))
+
+    @property
+    def weights_batch_size(self) -> int:
+        """Images of each of these batches."""
+        return resumable(self._parts[0], self.seed).sampler.global_batch_size
+
+    def val_batches(self) -> DataLoader[Any]:
+        """All validation images, on this rank alone."""
+        return sharded(self.inner.val_dataloader(), 0, 1)
+
+    @property
+    def num_val(self) -> int:
+        """How many validation images there are."""
+        return len(cast(Sized, self.inner.val_dataloader().dataset))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """This rank's share of the validation images, in order."""
+        return self._sharded(self.inner.val_dataloader())
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """This rank's share of the test images, in order.
+
+        Raises:
+            RuntimeError: in a search.
+        """
+        if self.role == "search":
+            raise RuntimeError("search never reads the test split")
+        return self._sharded(self.inner.test_dataloader())
+
+    def _sharded(self, loader: DataLoader[Any]) -> DataLoader[Any]:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return sharded(loader, rank, world_size)
+
+    @cached_property
+    def _parts(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        """The training images of a search: loaders of the weights part and the reward part."""
+        inner: Any = self.inner
+        if hasattr(inner, "weights_dataloader"):
+            return inner.weights_dataloader(), inner.reward_dataloader()
+        return hold_out(inner.train_dataloader(), self.reward_share, self.seed)
+
+
+def _endless(loader: StepLoader) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def image_shape(inner: pl.LightningDataModule) -> tuple[int, int, int]:
+    """Number of classes, resolution (px) and stem stride that a datamodule says.
+
+    Raises:
+        UserError: if it does not say the first two.
+    """
+    values = [getattr(inner, name, None) for name in ("num_classes", "resolution")]
+    match values:
+        case [int(num_classes), int(resolution)]:
+            stride: int = getattr(inner, "stem_stride", default_stem_stride(resolution))
+            return num_classes, resolution, stride
+    raise UserError(
+        f"{type(inner).__name__} must have integers num_classes and resolution when constructed,"
+        f" got {values[0]} and {values[1]}: set them in its constructor"
+    )
+
+
+def _require_loaders(inner: pl.LightningDataModule, role: Role) -> None:
+    name = type(inner).__name__
+    needed = ["train_dataloader", "val_dataloader"] + ["test_dataloader"] * (role == "retrain")
+    missing = [f"{loader}()" for loader in needed if not is_overridden(loader, inner)]
+    if missing:
+        raise UserError(f"{name} lacks {', '.join(missing)}: define what returns a DataLoader")
+    if hasattr(inner, "weights_dataloader") != hasattr(inner, "reward_dataloader"):
+        raise UserError(
+            f"{name} has only one of weights_dataloader() and reward_dataloader(): define both,"
+            " which share no image, or neither"
+        )

@@ -1,0 +1,1 @@
+"""Networks and spaces shown to a person: tables and figures."""

@@ -1,0 +1,229 @@
+"""Draws a network in the manner of MnasNet's figure 7, and holds the style of every figure.
+
+Figures are plain objects on the Agg canvas: nothing here touches pyplot's global state, so a
+training process can draw at any time, without a display.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Arc, FancyBboxPatch, Rectangle
+from matplotlib.textpath import TextPath
+
+from supernet.cost.counts import count
+from supernet.display.rows import Row, network_rows
+from supernet.figure_style import FAINT, INK, MUTED, new_figure, short_count
+from supernet.space.spec import NetSpec
+
+_OP_COLORS = {"conv": "#E3AE68", "sepconv": "#8CC0AB"}
+_EXPAND_3, _EXPAND_6 = np.array(to_rgb("#A3C1E2")), np.array(to_rgb("#4674AE"))
+"""The more an mbconv expands, the darker it is."""
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_BAR_COLOR = "#9AA8B6"
+_NO_SKIP = (None, "none")
+
+# The page of draw_network, in inches from the top left.
+_PAGE, _MARGIN, _TOP, _BOTTOM = 8.2, 0.35, 1.6, 0.4
+_ROW, _GAP = 0.46, 0.4
+_LEFT, _BOX = 1.12, 3.1
+_KERNEL, _STRIDE, _SE = 1.28, 1.72, 2.98
+_CARD = (0.045, 0.03)
+_BARS = {"macs": (4.95, "multiply-adds"), "params": (6.6, "parameters")}
+_BAR = 0.85
+_KEY, _LINE = 0.24, 0.27
+"""Width of the mark of an entry of the legend; height of a line."""
+
+
+def draw_network(spec: NetSpec, title: str) -> Figure:
+    """Draw a network from image to classifier: a box per stage, and where its cost lies.
+
+    The column follows MnasNet, figure 7: op, expansion, kernel and SE in the box, shapes between
+    boxes, repeats at the side. Beside it stand the multiply-adds and parameters of each part.
+    """
+    rows = network_rows(spec)
+    legend, notes = _legend(rows), _notes(rows)
+    boxes_end = _TOP + len(rows) * (_ROW + _GAP)
+    height = boxes_end + (legend[-1].line + 1 + len(notes)) * _LINE + _BOTTOM
+    figure = new_figure(_PAGE, height)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, _PAGE), ylim=(height, 0))
+    axes.axis("off")
+    _draw_title(axes, title, figure.dpi)
+    _draw_header(axes, spec)
+    for index, row in enumerate(rows):
+        y = _TOP + index * (_ROW + _GAP)
+        _draw_arrow(axes, y - _GAP, row)
+        _draw_box(axes, y, row)
+        _draw_sides(axes, y + _ROW / 2, row)
+        _draw_bars(axes, y, row, rows)
+    _draw_legend(axes, boxes_end, legend)
+    for line, note in enumerate(notes, legend[-1].line + 1):
+        axes.text(_LEFT, boxes_end + line * _LINE, note, fontsize=8.5, color=MUTED, va="center")
+    return figure
+
+
+def _draw_header(axes: Axes, spec: NetSpec) -> None:
+    total = count(spec)
+    facts = (
+        f"{spec.resolution} px, {spec.classes} classes: {short_count(total.params)} parameters,"
+        f" {short_count(total.macs)} multiply-adds"
+    )
+    axes.text(_MARGIN, 0.74, facts, fontsize=9.5, color=MUTED, va="center")
+    for x, heading in ((_MARGIN, "stage"), *_BARS.values()):
+        axes.text(x, _TOP - 0.2, heading, fontsize=9, color=MUTED, va="center")
+
+
+def _draw_title(axes: Axes, title: str, inch: float) -> None:
+    """A title that is too long, such as a path, loses its beginning; ``inch`` is in pixels."""
+    text = axes.text(_MARGIN, 0.42, title, fontsize=14, fontweight="bold", color=INK, va="center",
+                     parse_math=False)  # fmt: skip
+    while title and text.get_window_extent().width > (_PAGE - 2 * _MARGIN) * inch:
+        title = title[1:]
+        text.set_text("\N{HORIZONTAL ELLIPSIS}" + title)
+
+
+def _draw_arrow(axes: Axes, y: float, row: Row) -> None:
+    """The way into a box, from ``y`` down, with the shape of what flows."""
+    x = _LEFT + _BOX / 2
+    length = _GAP - _CARD[1] * _cards_behind(row)
+    axes.annotate(
+        "", (x, y + length - 0.03), (x, y + 0.04),
+        arrowprops={"arrowstyle": "-|>", "color": MUTED, "lw": 0.9, "mutation_scale": 8,
+                    "shrinkA": 0, "shrinkB": 0},
+    )  # fmt: skip
+    text = f" {_TIMES} ".join(map(str, row.input))
+    text = f"image {text}" if row.part == "stem" else text
+    axes.text(x + 0.14, y + length / 2, text, fontsize=8, color=MUTED, va="center")
+
+
+def _label(row: Row) -> str:
+    if row.op == "mbconv":
+        return f"MBConv{row.expand}"
+    return {"conv": "Conv", "sepconv": "SepConv"}.get(row.op, "Pool, linear")
+
+
+def _color(row: Row) -> str:
+    """Stem, head and classifier are not searched, so they stay grey."""
+    if row.block is None:
+        return FAINT
+    if row.expand is None:
+        return _OP_COLORS[row.op]
+    share = min((row.expand - 3) / 3, 1.5)
+    return to_hex(_EXPAND_3 + share * (_EXPAND_6 - _EXPAND_3))
+
+
+def _ink(row: Row) -> str:
+    return "white" if (row.expand or 0) > 4 else INK
+
+
+def _cards_behind(row: Row) -> int:
+    """More than five would cover the arrow; the number at the side tells the rest."""
+    return min(row.repeats - 1, 5)
+
+
+def _draw_box(axes: Axes, y: float, row: Row) -> None:
+    """A card per repeat, the first on top, so that depth is seen before it is read."""
+    for behind in range(_cards_behind(row), -1, -1):
+        right, up = _CARD[0] * behind, _CARD[1] * behind
+        card = FancyBboxPatch(
+            (_LEFT + right, y - up), _BOX, _ROW, boxstyle="round,pad=0,rounding_size=0.07",
+            facecolor=_color(row), edgecolor="white", linewidth=1.1,
+        )  # fmt: skip
+        axes.add_patch(card)
+    _draw_words(axes, y + _ROW / 2, row)
+
+
+def _draw_words(axes: Axes, y: float, row: Row) -> None:
+    """Op and expansion, kernel, stride and SE, each in its column."""
+    ink = _ink(row)
+    axes.text(_LEFT + 0.16, y, _label(row), fontsize=10.5, fontweight="bold", color=ink,
+              va="center")  # fmt: skip
+    if row.kernel is None:
+        axes.text(_LEFT + _STRIDE, y, f"{row.output[-1]} classes", fontsize=9, color=ink,
+                  va="center")  # fmt: skip
+        return
+    words = {_KERNEL: f"{row.kernel}{_TIMES}{row.kernel}"}
+    words |= {_STRIDE: f"stride {row.stride}"} if row.stride != 1 else {}
+    for x, word in words.items():
+        axes.text(_LEFT + x, y, word, fontsize=9, color=ink, va="center")
+    if row.se:
+        badge = {"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 0}
+        axes.text(_LEFT + _SE, y, f"SE {row.se:.3g}", fontsize=9, color=INK, va="center",
+                  ha="right", bbox=badge)  # fmt: skip
+
+
+def _draw_sides(axes: Axes, y: float, row: Row) -> None:
+    """Number and repeats at the left; at the right an arc, solid for identity, dashed for pool."""
+    name = row.part.removeprefix("stage ") if row.part != "classifier" else ""
+    axes.text(_MARGIN, y, name, fontsize=9, color=MUTED, va="center")
+    if row.repeats > 1:
+        axes.text(_LEFT - 0.14, y, f"{_TIMES}{row.repeats}", fontsize=11, fontweight="bold",
+                  color=INK, va="center", ha="right")  # fmt: skip
+    if row.skip not in _NO_SKIP:
+        x = _LEFT + _BOX + _CARD[0] * _cards_behind(row) + 0.04
+        axes.add_patch(_skip_arc(x, y, row.skip, _ROW * 0.8))
+
+
+def _skip_arc(x: float, y: float, skip: str | None, height: float) -> Arc:
+    style = (0, (2.2, 1.4)) if skip == "pool" else "-"
+    return Arc((x, y), 0.8 * height, height, theta1=-90, theta2=90, color=MUTED, lw=1.5,
+               linestyle=style)  # fmt: skip
+
+
+def _draw_bars(axes: Axes, y: float, row: Row, rows: list[Row]) -> None:
+    for name, (x, _) in _BARS.items():
+        value, most = getattr(row, name), max(getattr(other, name) for other in rows)
+        width = _BAR * value / most
+        axes.add_patch(Rectangle((x, y + _ROW / 2 - 0.08), width, 0.16, color=_BAR_COLOR, lw=0))
+        axes.text(x + width + 0.07, y + _ROW / 2, short_count(value), fontsize=8.5, color=INK,
+                  va="center")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of the legend: a colour or a shortcut, in its line and at its place."""
+
+    text: str
+    color: str | None
+    skip: str | None
+    x: float
+    line: int
+
+
+def _legend(rows: list[Row]) -> list[_Entry]:
+    """The ops and shortcuts that the network uses, and no others, in as many lines as it takes."""
+    blocks = sorted((row for row in rows if row.block), key=lambda row: (row.op, row.expand or 0))
+    ops = dict.fromkeys((_label(row), _color(row), None) for row in blocks)
+    skips = {(f"{row.skip} shortcut", None, row.skip) for row in rows if row.skip not in _NO_SKIP}
+    entries: list[_Entry] = []
+    x, line = _LEFT, 0
+    for text, color, skip in (*ops, *sorted(skips)):
+        width = _KEY + TextPath((0, 0), text, size=8.5).get_extents().width / 72
+        if x + width > _PAGE - _MARGIN:
+            x, line = _LEFT, line + 1
+        entries.append(_Entry(text, color, skip, x, line))
+        x += width + 0.26
+    return entries
+
+
+def _notes(rows: list[Row]) -> list[str]:
+    notes = []
+    if any(row.repeats > 1 for row in rows):
+        notes.append(f"{_TIMES}N: N layers, of which only the first strides or changes the width")
+    if any(row.skip == "identity" for row in rows):
+        notes.append("an identity shortcut acts on the layers whose input and output are alike")
+    return notes
+
+
+def _draw_legend(axes: Axes, top: float, legend: list[_Entry]) -> None:
+    for entry in legend:
+        y = top + entry.line * _LINE
+        if entry.color:
+            axes.add_patch(Rectangle((entry.x, y - 0.08), 0.16, 0.16, color=entry.color, lw=0))
+        else:
+            axes.add_patch(_skip_arc(entry.x + 0.04, y, entry.skip, 0.2))
+        axes.text(entry.x + _KEY, y, entry.text, fontsize=8.5, color=MUTED, va="center")

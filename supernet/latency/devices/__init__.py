@@ -1,0 +1,1 @@
+"""Devices: what loads networks and times single runs of them."""

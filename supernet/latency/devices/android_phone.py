@@ -1,0 +1,204 @@
+"""Phone: an Android phone behind adb, with a program of the user's that runs model files.
+
+No wheel holds such a program: build or download benchmark_model (LiteRT), onnxruntime_perf_test
+or executor_runner for the phone's processor, and name its path. adb's own status says little
+(``adb devices`` without a phone ends with 0), so every answer is read, and nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shlex
+import shutil
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from supernet.errors import UserError
+from supernet.latency.devices.benchmark_program import last_words, milliseconds, run
+from supernet.latency.models.model_files import ModelFiles
+from supernet.latency.models.subject import Subject
+
+FOLDER = "/data/local/tmp/mnasnet-search"
+"""On the phone; shell users may write and run programs there."""
+LEAVING = 10.0
+"""Seconds for each step of tidying up."""
+RUNS = 50
+"""Of a model in one run of the program."""
+ARGUMENTS = {
+    "tflite": "--graph={model} --num_threads={threads} --num_runs={runs} --warmup_runs=5",
+    "onnx": "-e cpu -I -m times -r {runs} -x {threads} -y 1 {model}",
+    "pte": "--model_path={model} --num_executions={runs} --cpu_threads={threads}",
+}
+"""Of the program, by the kind of file that it runs."""
+_WAY_ON = "then the same command goes on where it stopped"
+_STATES = {
+    "unauthorized": "allow USB debugging on its screen",
+    "offline": "unplug it, plug it in again and unlock it",
+    "no permissions": "let your user reach USB devices (udev rules), or run `adb kill-server`",
+}
+_STATUS = "runner-status"
+
+
+class Phone:
+    """One phone; a context manager that leaves nothing on it and no adb server behind.
+
+    Args:
+        files: where models lie on this machine.
+        runner: the program, built for the phone.
+        serial: of the phone; may be empty where one alone is plugged in.
+        threads: that compute one network.
+        cores: hexadecimal mask of the cores to run on; empty for any.
+        timeout: of one command, in seconds.
+
+    Raises:
+        UserError: when adb, the program or the phone is missing or not ready.
+    """
+
+    def __init__(
+        self, files: ModelFiles, runner: Path, serial: str, threads: int, cores: str, timeout: float
+    ) -> None:
+        if not shutil.which("adb"):
+            raise UserError("backend adb needs the program adb: install Android's platform tools")
+        if not runner.is_file():
+            raise UserError(f"--runner {runner} is no file: name the program for the phone")
+        self.files, self.runner, self.threads = files, runner, threads
+        self.cores, self.timeout = cores, timeout
+        self._started_server = False
+        self.serial = self._find(serial)
+        self._loaded: list[str] = []
+        self._ready = False
+
+    def __enter__(self) -> Phone:
+        """Return the device itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what was pushed and stop the server that this program started."""
+        # A phone that hangs must not hide what went wrong before.
+        if self._ready:
+            with contextlib.suppress(UserError):
+                run(["adb", "-s", self.serial, "shell", f"rm -rf {FOLDER}"], LEAVING)
+        if self._started_server:
+            with contextlib.suppress(UserError):
+                run(["adb", "kill-server"], LEAVING)
+
+    def describe(self) -> dict[str, Any]:
+        """What a time depends on besides the network."""
+        pinned = f" on cores {self.cores}" if self.cores else ""
+        return {
+            "backend": "adb",
+            "device": self._model + pinned,
+            "runtime": f"{self.runner.name} {self._runner_hash} of {self.files.kind} files",
+            "threads": self.threads,
+            "precision": self.files.precision,
+            "clock": "the program's",
+        }
+
+    @cached_property
+    def _model(self) -> str:
+        """Maker, model, processor and Android release, as the phone tells them."""
+        names = ("ro.product.manufacturer", "ro.product.model", "ro.board.platform")
+        words = [self._shell(f"getprop {name}").strip() for name in names]
+        release = self._shell("getprop ro.build.version.release").strip()
+        return " ".join(filter(None, [*words, f"Android {release}" if release else ""])) or "phone"
+
+    @cached_property
+    def _runner_hash(self) -> str:
+        return hashlib.sha256(self.runner.read_bytes()).hexdigest()[:8]
+
+    def load(self, subjects: Sequence[Subject]) -> None:
+        """Push the files of subjects in place of those pushed before."""
+        if not self._ready:
+            self._shell(f"rm -rf {FOLDER} && mkdir -p {FOLDER}")
+            self._ready = True
+            self._push([self.runner], f"{FOLDER}/runner")
+            self._shell(f"chmod 755 {FOLDER}/runner")
+        paths = [self.files.path(subject) for subject in subjects]
+        self._shell(f"rm -rf {FOLDER}/models && mkdir {FOLDER}/models")
+        self._push(list(dict.fromkeys(paths)), f"{FOLDER}/models/")
+        self._loaded = [f"{FOLDER}/models/{path.name}" for path in paths]
+
+    def visit(self, order: Sequence[int]) -> list[list[float]]:
+        """One time in ms of each loaded subject of ``order``."""
+        return [[self._time(self._loaded[number])] for number in order]
+
+    def _time(self, model: str) -> float:
+        arguments = ARGUMENTS[self.files.kind].format(
+            model=shlex.quote(model), threads=self.threads, runs=RUNS
+        )
+        pin = f"taskset {self.cores} " if self.cores else ""
+        output = self._shell(f"{pin}{FOLDER}/runner {arguments} 2>&1")
+        try:
+            return statistics.median(milliseconds(output))
+        except UserError as error:
+            raise UserError(f"{self.runner.name} on the phone {error}") from None
+
+    def _shell(self, line: str) -> str:
+        """What a command on the phone printed, once it has ended well.
+
+        adb passes a status on only where the phone speaks a later protocol, so the phone prints
+        it: an answer without it was cut short.
+        """
+        done = self._adb(["shell", f"{line}; echo {_STATUS} $?"])
+        output, mark, status = done.stdout.rpartition(_STATUS)
+        if not mark or done.returncode:
+            raise UserError(self._gone(last_words(done)))
+        if status.strip() != "0":
+            words = (output.strip().splitlines() or ["it printed nothing"])[-1]
+            raise UserError(
+                f"on the phone, `{line[:150]}` ended with status {status.strip()}: {words[:150]}"
+            )
+        return output
+
+    def _push(self, paths: Sequence[Path], place: str) -> None:
+        done = self._adb(["push", *map(str, paths), place])
+        if done.returncode:
+            raise UserError(self._gone(last_words(done)))
+
+    def _adb(self, arguments: Sequence[str]) -> Any:
+        return run(["adb", "-s", self.serial, *arguments], self.timeout)
+
+    def _gone(self, words: str) -> str:
+        return (
+            f"adb lost the phone {self.serial} ({words}): plug it in again and unlock it, {_WAY_ON}"
+        )
+
+    def _find(self, serial: str) -> str:
+        """The serial number of the phone, if it is ready."""
+        done = run(["adb", "devices"], self.timeout)
+        self._started_server = "daemon not running" in done.stdout + done.stderr
+        try:
+            return _choose(_devices(done.stdout), serial)
+        except UserError:
+            if self._started_server:
+                run(["adb", "kill-server"], self.timeout)
+            raise
+
+
+def _devices(output: str) -> dict[str, str]:
+    """Serial numbers and states of ``adb devices``."""
+    rows = [line.split(None, 1) for line in output.splitlines() if "\t" in line]
+    return {row[0]: row[1].strip() for row in rows if len(row) == 2}
+
+
+def _choose(devices: Mapping[str, str], serial: str) -> str:
+    if not devices:
+        raise UserError(
+            "adb finds no phone: plug one in, turn on USB debugging in its developer options, and"
+            " look at `adb devices`"
+        )
+    listed = ", ".join(f"{name} ({state})" for name, state in devices.items())
+    if serial and serial not in devices:
+        raise UserError(f"adb finds no phone {serial}, but {listed}: give one as --device")
+    if not serial and len(devices) > 1:
+        raise UserError(f"adb finds {len(devices)} phones, {listed}: give one as --device")
+    name = serial or next(iter(devices))
+    state = devices[name]
+    if state != "device":
+        way_out = next((text for known, text in _STATES.items() if state.startswith(known)), "")
+        raise UserError(f"the phone {name} is {state}: {way_out or 'start it as usual'}, {_WAY_ON}")
+    return name

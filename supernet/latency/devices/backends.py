@@ -1,0 +1,197 @@
+"""Backend: which device is measured and how, as the command line and a table say it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supernet.errors import UserError
+from supernet.files.reading import read_as
+from supernet.latency.devices.device import Device
+
+PRECISIONS = {
+    "onnxruntime": ("fp32", "int8"),
+    "torch": ("fp32", "bf16", "fp16"),
+    "executorch": ("fp32",),
+    "adb": ("fp32", "int8"),
+    "command": ("fp32", "int8"),
+}
+"""What each backend can compute in."""
+FILES = {"adb": ("onnx", "pte", "tflite"), "command": ("onnx", "pte", "tflite")}
+"""The model files that a backend can hand to a user's program."""
+PACKAGES = {"torch": "torch", "executorch": "executorch", "pte": "executorch"}
+_EXTRAS = {"tflite": ("litert_torch", "an environment with torch below 2.15 and litert-torch")}
+
+
+MAX_TIMEOUT = 86_400
+"""Seconds; a day."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Settings of a device; those that a backend does not know must be left alone.
+
+    Raises:
+        UserError: naming the setting, its value and what is allowed.
+    """
+
+    name: str = "onnxruntime"
+    threads: int = 1
+    precision: str = "fp32"
+    device: str = ""
+    """torch: cpu or cuda; adb: serial number of the phone, needed where several are plugged in."""
+    runner: str = ""
+    """adb: the phone's own program; command: the line to run. Both print milliseconds."""
+    files: str = "onnx"
+    """adb and command: the kind of model file."""
+    cores: str = ""
+    """adb: hexadecimal mask of the phone's cores, such as f0."""
+    timeout: float = 120.0
+    """adb and command: seconds after which a run that gave no answer has failed."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the device."""
+        _allow("backend", self.name, tuple(PRECISIONS))
+        _allow(f"--precision of {self.name}", self.precision, PRECISIONS[self.name])
+        if self.threads < 1:
+            raise UserError(f"--threads is {self.threads}, it must be at least 1")
+        if not 0 < self.timeout <= MAX_TIMEOUT:
+            raise UserError(
+                f"--timeout is {self.timeout}, it must lie above 0 and be at most {MAX_TIMEOUT} s"
+            )
+        if not re.fullmatch("[0-9a-fA-F]*", self.cores):
+            raise UserError(f"--cores is {self.cores!r}, it must be a hexadecimal mask such as f0")
+        if self.name in FILES:
+            _allow(f"--files of {self.name}", self.files, FILES[self.name])
+            if not self.runner:
+                raise UserError(f"backend {self.name} needs --runner: {_RUNNERS[self.name]}")
+            if self.precision == "int8" and self.files != "onnx":
+                raise UserError(f"--precision int8 needs --files onnx, not {self.files}")
+        self._check_unused()
+
+    def _check_unused(self) -> None:
+        used = {"torch": ("device",), "adb": ("device", "runner", "files", "cores", "timeout")}
+        used["command"] = ("runner", "files", "timeout")
+        for name in ("device", "runner", "files", "cores", "timeout"):
+            default = getattr(Backend, name)
+            if name not in used.get(self.name, ()) and getattr(self, name) != default:
+                raise UserError(
+                    f"--{name} is {getattr(self, name)!r}, but backend {self.name} has none: leave"
+                    " it out"
+                )
+
+    def open(self, models: Path) -> Device:
+        """The device; what it needs is checked now, and started when it is first asked.
+
+        Args:
+            models: a folder for model files, for backends that need them.
+
+        Raises:
+            UserError: when a package, a program or the device is missing.
+        """
+        for need in (self.name, self.files if self.name in FILES else ""):
+            _check_package(need)
+        return _OPENERS[self.name](self, models)
+
+    def plain(self) -> dict[str, Any]:
+        """The settings that times depend on and that differ from the defaults, as JSON.
+
+        A program, the serial number of a phone and the patience with both are not among them: a
+        description names the program and the phone, and a table must not bring a command line.
+        """
+        default = {field.name: field.default for field in dataclasses.fields(Backend)}
+        left_out = {"runner", "timeout", "device" if self.name in FILES else ""}
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name == "name" or (value != default[name] and name not in left_out)
+        }
+
+    @staticmethod
+    def from_plain(fields: Mapping[str, Any]) -> Backend:
+        """The inverse of ``plain``.
+
+        Raises:
+            UserError: naming what is wrong.
+        """
+        return read_as(Backend, dict(fields), "backend.", partial=True)
+
+
+_RUNNERS = {
+    "adb": "the path of a program for the phone",
+    "command": "a program that takes a model file and prints milliseconds, such as"
+    " './time_on_board.sh {model}'",
+}
+
+
+def _allow(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{name} is {value!r}, allowed are {', '.join(allowed)}")
+
+
+def _check_package(need: str) -> None:
+    if need in _EXTRAS:
+        package, way_out = _EXTRAS[need]
+    else:
+        package = PACKAGES.get(need, "")
+        way_out = f"`pip install mnasnet-search[{package}]`"
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(f"{need} needs {way_out}")
+
+
+def _onnxruntime(backend: Backend, models: Path) -> Device:
+    from supernet.latency.devices.onnxruntime_device import ThisMachine
+
+    return ThisMachine(backend.threads, backend.precision)
+
+
+def _torch(backend: Backend, models: Path) -> Device:
+    from supernet.latency.devices.torch_device import TorchDevice
+
+    return TorchDevice(backend.device or "cpu", backend.threads, backend.precision)
+
+
+def _executorch(backend: Backend, models: Path) -> Device:
+    from supernet.latency.devices.executorch_device import ExecutorchDevice
+    from supernet.latency.models.model_files import ModelFiles
+
+    return ExecutorchDevice(ModelFiles(models, "pte"), backend.threads)
+
+
+def _adb(backend: Backend, models: Path) -> Device:
+    from supernet.latency.devices.android_phone import Phone
+    from supernet.latency.models.model_files import ModelFiles
+
+    return Phone(
+        ModelFiles(models, backend.files, backend.precision), Path(backend.runner),
+        backend.device, backend.threads, backend.cores, backend.timeout,
+    )  # fmt: skip
+
+
+def _command(backend: Backend, models: Path) -> Device:
+    from supernet.latency.devices.command_device import CommandDevice
+    from supernet.latency.models.model_files import ModelFiles
+
+    try:
+        command = shlex.split(backend.runner)
+    except ValueError as error:
+        raise UserError(f"--runner {backend.runner!r} is no command line: {error}") from None
+    return CommandDevice(
+        ModelFiles(models, backend.files, backend.precision), command,
+        backend.threads, backend.timeout,
+    )  # fmt: skip
+
+
+_OPENERS: dict[str, Callable[[Backend, Path], Device]] = {
+    "onnxruntime": _onnxruntime,
+    "torch": _torch,
+    "executorch": _executorch,
+    "adb": _adb,
+    "command": _command,
+}

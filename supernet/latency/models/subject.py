@@ -1,0 +1,79 @@
+"""Subject of the house."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supernet.cost.parts import Body, Head, Part, Stem
+from supernet.errors import UserError
+from supernet.files.reading import read_as
+from supernet.space.spec import NetSpec
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An exported network: images (1, 3, R, R) in."""
+
+    path: Path
+    resolution: int
+
+    @property
+    def key(self) -> str:
+        """The name under which its times are kept."""
+        return str(self.path)
+
+
+Subject = Part | NetSpec | OnnxFile
+"""What a device can time."""
+
+
+def subject_key(subject: Subject) -> str:
+    """The name under which a subject's times are kept."""
+    return subject.to_json() if isinstance(subject, NetSpec) else subject.key
+
+
+def short_key(subject: Part | NetSpec) -> str:
+    """A name for a file that holds the subject."""
+    key = subject_key(subject)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return f"network_{digest}" if isinstance(subject, NetSpec) else f"{key}_{digest[:6]}"
+
+
+def input_shape(subject: Subject) -> tuple[int, int, int, int]:
+    """Batch, channels, height and width that a subject takes."""
+    if isinstance(subject, NetSpec | OnnxFile):
+        return (1, 3, subject.resolution, subject.resolution)
+    return (1, subject.inputs, subject.size, subject.size)
+
+
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Stem, Body, Head)}
+
+
+def to_plain(subject: Part | NetSpec) -> dict[str, Any]:
+    """A part or network as a JSON object, for another process."""
+    if isinstance(subject, NetSpec):
+        return {"network": subject.to_json()}
+    return {"part": type(subject).__name__, "fields": dataclasses.asdict(subject)}
+
+
+def from_plain(fields: Mapping[str, Any]) -> Part | NetSpec:
+    """The inverse of ``to_plain``."""
+    if "network" in fields:
+        return NetSpec.from_json(fields["network"])
+    return read_as(_KINDS[fields["part"]], fields["fields"])
+
+
+def refuse_file(subject: Subject, backend: str) -> Part | NetSpec:
+    """The subject, unless it is a file that only ONNX Runtime takes.
+
+    Raises:
+        UserError: naming file and backend.
+    """
+    if isinstance(subject, OnnxFile):
+        raise UserError(f"{backend} cannot run {subject.path}: measure it with onnxruntime")
+    return subject

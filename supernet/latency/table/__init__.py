@@ -1,0 +1,1 @@
+"""Latency tables: what is measured, in which order, and what is fitted to it."""

@@ -1,0 +1,263 @@
+"""How subjects are timed: round-robin, never in one block, with a reference in between.
+
+A shared machine has quiet and loud times: for seconds or minutes a neighbour takes half of what a
+core can do, and not the same half from every layer. So subjects are loaded in random groups and
+visited in turns, in a new order each turn; every few visits the reference network runs, and only
+the rounds in which it was about as fast as it ever is count. Loading anew moves a network's data
+in memory, which changes its time by some percent, so there are several sessions.
+
+Measured at 32 px on a shared machine of two cores (280 networks and 1,982 parts, 7 sessions): the
+mean of half of the sessions differs from that of the other half by 2 * 0.9 % for networks and
+2 * 0.7 % for parts; 2 * 1.1 % and 2 * 3.6 % when all rounds of a group count and are scaled by its
+runs of the reference, 2 * 5 % and 2 * 4 % unscaled.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.latency.devices.device import Device
+from supernet.latency.models.subject import Subject, subject_key
+from supernet.latency.table.correction import Times
+from supernet.latency.table.rounds import Round, Rounds
+
+_Item = TypeVar("_Item")
+_Runs = list[list[float]]
+
+QUANTILE = 0.15
+"""Of the times of the rounds that count: noise only ever adds time, but the least is an outlier."""
+QUIET = 0.1
+"""Quantile of the reference's times that shows how fast it is on a quiet machine."""
+TOLERANCE = 0.15
+"""By how much more than that the reference may take in a round that counts; loading it anew alone
+changes its time by 3 %."""
+SCALE = 0.6
+"""Exponent of the reference's remaining slowness by which times are scaled; some of it is its own
+noise. (Of 0, 0.3, 0.5, 0.6, 0.7, 0.8 and 1, those from 0.5 to 0.8 leave networks the least noise,
+at 32 px and at 224.)"""
+MIN_ROUNDS = 3
+"""Of each group, however little time there is; a session of fewer quiet ones does not count."""
+PATIENCE = 3.0
+"""Times its limits that a group may wait for as many quiet rounds."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Raw times of subjects that were loaded together."""
+
+    keys: tuple[str, ...]
+    times: NDArray[np.float64]
+    """(rounds, subjects, runs), ms."""
+    reference: NDArray[np.float64]
+    """(rounds, chunks, runs), ms."""
+
+    def log_times(self, quiet_ms: float) -> tuple[NDArray[np.float64], bool]:
+        """Logarithms (subjects, 2) of first and later times in ms, and whether it was quiet.
+
+        Args:
+            quiet_ms: what the reference takes on a quiet machine.
+        """
+        counts = _is_quiet(self.reference, quiet_ms)
+        quiet = bool(counts.sum() >= MIN_ROUNDS)
+        times, reference = self.times, self.reference
+        if quiet:
+            times, reference = times[counts], reference[counts]
+        first = np.quantile(times[..., 0], QUANTILE, axis=0)
+        later = np.quantile(_later(times), QUANTILE, axis=(0, 2))
+        slowness = np.log(np.quantile(_later(reference), QUANTILE) / quiet_ms)
+        return np.log([first, later]).T - (SCALE if quiet else 1.0) * slowness, quiet
+
+
+def _later(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The runs after the first, if there are any."""
+    return times[..., 1:] if times.shape[-1] > 1 else times
+
+
+def _of_rounds(reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The reference's time in each round; its median, for a single interruption is not loud."""
+    return np.median(_later(reference), axis=(1, 2))
+
+
+def _is_quiet(reference: NDArray[np.float64], quiet_ms: float) -> NDArray[np.bool_]:
+    """For each round whether the reference (rounds, chunks, runs) was about as fast as ever."""
+    return _of_rounds(reference) <= quiet_ms * (1 + TOLERANCE)
+
+
+@dataclass(frozen=True)
+class Session:
+    """All groups of one pass over the subjects."""
+
+    groups: list[Group]
+
+
+def quiet_ms(references: Iterable[NDArray[np.float64]]) -> float:
+    """What the reference takes on the quiet machine, from its runs (rounds, chunks, runs)."""
+    return float(np.quantile(np.concatenate(list(map(_of_rounds, references))), QUIET))
+
+
+class Estimates:
+    """The times of some subjects in several sessions.
+
+    Args:
+        sessions: each over the same subjects.
+        reference_ms: what the reference takes on the quiet machine.
+    """
+
+    def __init__(self, sessions: Sequence[Session], reference_ms: float) -> None:
+        keys = [key for group in sessions[0].groups for key in group.keys]
+        self.places = {key: place for place, key in enumerate(keys)}
+        self.logs = np.empty((len(sessions), len(keys), 2))
+        quiet = np.empty((len(sessions), len(keys)), bool)
+        for number, session in enumerate(sessions):
+            for group in session.groups:
+                places = [self.places[key] for key in group.keys]
+                self.logs[number, places], quiet[number, places] = group.log_times(reference_ms)
+        # Loud sessions are better than a single quiet one, in which nothing shows its noise.
+        enough = quiet.sum(0) >= min(2, len(sessions))
+        self.logs[~quiet & enough] = np.nan
+
+    def log_ms(self, keys: Sequence[str]) -> NDArray[np.float64]:
+        """Logarithms (sessions, subjects) of later times in ms; NaN where it was loud."""
+        return self.logs[:, [self.places[key] for key in keys], 1]
+
+    def mean(self, key: str) -> Times:
+        """Geometric mean of a subject's times over all quiet sessions."""
+        return Times(*np.exp(np.nanmean(self.logs[:, self.places[key]], axis=0)).tolist())
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How subjects of one kind are visited."""
+
+    group_size: int
+    """Subjects loaded at once: it bounds the memory."""
+    chunk: int
+    """Visits between two runs of the reference."""
+
+
+PARTS = Turns(group_size=256, chunk=32)
+NETWORKS = Turns(group_size=16, chunk=8)
+
+Progress = Callable[[float], None]
+"""Told each time of how many more seconds were spent."""
+
+
+class Limits(NamedTuple):
+    """How long one pass over subjects may take."""
+
+    seconds: float
+    """To aim at; each group still gets ``MIN_ROUNDS``."""
+    rounds: int
+    """At most, however many seconds are left."""
+
+
+def no_progress(seconds: float) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class Bench:
+    """A device, the reference network that runs on it in between, and what was measured."""
+
+    device: Device
+    reference: Subject
+    rounds: Rounds = field(default_factory=Rounds)
+    """Those found in it are not measured again."""
+    progress: Progress = no_progress
+    clock: Callable[[], float] = time.monotonic
+    """Seconds."""
+
+    def measure(
+        self, name: str, subjects: Sequence[Subject], turns: Turns, limits: Limits
+    ) -> Session:
+        """Visit all subjects in random groups; which and in what order follows from ``name``.
+
+        Args:
+            name: of the pass, a kind and a number, such as ``networks 0``.
+            subjects: what to time.
+            turns: how to visit them.
+            limits: on the time.
+        """
+        rng, spent = random.Random(name), 0.0
+        measured: list[Group] = []
+        groups = list(_groups(rng.sample(subjects, len(subjects)), turns.group_size))
+        for number, group in enumerate(groups):
+            share = (limits.seconds - spent) / (len(groups) - number)
+            rounds = self._group(f"{name}.{number}", group, turns, Limits(share, limits.rounds))
+            # Waiting for quiet is not charged to the groups that come after.
+            spent += min(max(share, 0.0), sum(one.seconds for one in rounds))
+            keys = tuple(map(subject_key, group))
+            times, reference = (np.array([one[field] for one in rounds]) for field in (0, 1))
+            measured.append(Group(keys, times, reference))
+        return Session(measured)
+
+    def _group(
+        self, name: str, group: Sequence[Subject], turns: Turns, limits: Limits
+    ) -> list[Round]:
+        """All rounds of one group, of which some may have been measured before."""
+        known, keys = self.rounds.of(name), list(map(subject_key, group))
+        rng, loading = random.Random(f"{name} {len(known)}"), -1.0
+        while name not in self.rounds.finished and not self._is_over(name, known, limits):
+            if loading < 0:
+                start = self.clock()
+                self.device.load([self.reference, *group])
+                loading = self.clock() - start
+            start = self.clock()
+            times, reference = self._visit(rng, len(group), turns.chunk)
+            one = Round(times, reference, self.clock() - start, loading)
+            self.rounds.add(name, keys, one)
+            self.progress(one.seconds + one.loading)
+            loading = 0.0
+        self.rounds.finish(name)
+        return known
+
+    def _is_over(self, name: str, rounds: Sequence[Round], limits: Limits) -> bool:
+        spent = sum(one.seconds for one in rounds)
+
+        def reached(times: float) -> bool:
+            return len(rounds) >= times * limits.rounds or spent >= times * limits.seconds
+
+        if len(rounds) < MIN_ROUNDS or not reached(1.0):
+            return False
+        reference = np.array([one.reference for one in rounds])
+        quiet = _is_quiet(reference, self.quiet_ms(name.split(maxsplit=1)[0]))
+        return bool(quiet.sum() >= MIN_ROUNDS) or reached(PATIENCE)
+
+    def quiet_ms(self, kind: str) -> float:
+        """What the reference takes on the quiet machine, by all rounds of a kind so far.
+
+        Kinds are the first words of names. Each has a level of its own: what else is loaded and
+        runs in between changes what the reference finds in the caches (by up to 16 % at 32 px).
+        """
+        return quiet_ms(
+            np.array([one.reference for one in group])
+            for name, group in self.rounds.groups.items()
+            if group and name.split()[0] == kind
+        )
+
+    def _visit(self, rng: random.Random, num_subjects: int, chunk: int) -> tuple[_Runs, _Runs]:
+        """Visit every loaded subject once, in random order; number 0 is the reference."""
+        order: list[int] = []
+        for numbers in _groups(rng.sample(range(1, num_subjects + 1), num_subjects), chunk):
+            order += [0, *numbers]
+        answers = self.device.visit(order)
+        times: _Runs = [[] for _ in range(num_subjects)]
+        reference: _Runs = []
+        for number, runs in zip(order, answers, strict=True):
+            if number:
+                times[number - 1] = runs
+            else:
+                reference.append(runs)
+        return times, reference
+
+
+def _groups(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

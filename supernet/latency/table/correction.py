@@ -1,0 +1,180 @@
+"""Correction: from the times of a network's parts alone to their shares of its latency. No torch.
+
+A part that runs alone converts the layout of its input and output and pays a call, which a network
+pays once; and its weights lie in a cache where a network's may not. What remains differs between
+kinds of layers: a pool shortcut or a squeeze-and-excitation breaks up what a runtime would keep in
+its own layout. So a part's share is a weighted sum of a few ``terms``, the weights are fitted to
+whole networks by least squares of the relative error, and which terms are worth having is decided
+by cross-validation on those networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.cost.parts import Body, Part
+
+LEAST = 0.05
+"""A share is at least this part of the time alone: no layer is free."""
+
+
+class Times(NamedTuple):
+    """Milliseconds of one run."""
+
+    first: float
+    """With other networks' data in the caches."""
+    later: float
+    """Straight after a run of the same."""
+
+
+def terms(part: Part, times: Times) -> dict[str, float]:
+    """What a part's share may be made of, by name."""
+    found = {"first": times.first, "later": times.later, "part": 1.0}
+    if isinstance(part, Body):
+        found[f"later at {part.size} px"] = times.later
+        layer = part.layer
+        inputs, outputs = layer.inputs * layer.size**2, layer.outputs * layer.output_size**2
+        for kind in _kinds(part):
+            found[f"part {kind}"] = 1.0
+            found[f"inputs {kind}"] = inputs * 1e-6
+            found[f"outputs {kind}"] = outputs * 1e-6
+    return found
+
+
+def _kinds(part: Body) -> list[str]:
+    layer = part.layer
+    op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
+    kinds = [f"of {op}", f"of kernel {layer.kernel}"]
+    if layer.se:
+        kinds.append("with se")
+    if layer.skip != "none":
+        kinds.append(f"with {layer.skip}")
+    if layer.skip == "pool" and layer.inputs != layer.outputs:
+        kinds.append("with pool of another width")
+    if layer.stride > 1:
+        kinds.append("that strides")
+    return kinds
+
+
+def is_simple(name: str) -> bool:
+    """Whether a term is one of the three that every layer has."""
+    return name in ("first", "later", "part")
+
+
+FORMS: dict[str, Callable[[str], bool]] = {
+    "scale": lambda name: name == "later",
+    "affine": is_simple,
+    "kinds": lambda name: is_simple(name) or name.startswith("part"),
+    "sizes": lambda name: is_simple(name) or name.startswith("later"),
+    "kinds and sizes": lambda name: is_simple(name) or name.startswith(("part", "later")),
+    "kinds, sizes and elements": lambda name: True,
+}
+"""The terms of each form, the simplest first. Kinds: a constant for each kind of layer. Sizes: a
+factor of its own for each side of the feature map. Elements: millions of numbers that go into and
+come out of layers of a kind, each of which a change of layout copies."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Weights of a form's terms."""
+
+    form: str
+    """A name in ``FORMS``."""
+    strength: float
+    """Of the ridge penalty."""
+    weights: Mapping[str, float]
+    """By term; those it lacks weigh nothing."""
+    errors: Mapping[str, float]
+    """Mean absolute relative error of each form in cross-validation."""
+
+    def share(self, part: Part, times: Times) -> float:
+        """Share in ms of a part that takes these times alone."""
+        weighted = sum(
+            self.weights.get(name, 0.0) * value for name, value in terms(part, times).items()
+        )
+        return max(LEAST * times.later, weighted)
+
+
+STRENGTHS = (1e-1, 1e-2, 1e-3)
+"""Of the ridge penalty on all but the simple terms, for terms of unit mean square."""
+FOLDS = 5
+SHUFFLES = 6
+"""Ways to form the folds; with one alone, chance often chooses."""
+
+
+class Sums:
+    """The parts of some networks as arrays, from which corrections are fitted.
+
+    Args:
+        entries: times of every part that occurs, by its key.
+        networks: the parts of each network; alike ones as often as they occur.
+    """
+
+    def __init__(self, entries: Mapping[str, Times], networks: Sequence[Sequence[Part]]) -> None:
+        used = list(dict.fromkeys(part for parts in networks for part in parts))
+        places = {part: place for place, part in enumerate(used)}
+        found = [terms(part, entries[part.key]) for part in used]
+        self.names = sorted({name for one in found for name in one})
+        self.terms = np.array([[one.get(name, 0.0) for name in self.names] for one in found])
+        self.least = LEAST * np.array([entries[part.key].later for part in used])
+        self.counts = np.zeros((len(networks), len(used)))
+        for row, parts in zip(self.counts, networks, strict=True):
+            for part in parts:
+                row[places[part]] += 1
+
+    def fit(
+        self, ms: NDArray[np.float64], rows: NDArray[np.intp], form: str, strength: float
+    ) -> dict[str, float]:
+        """Weights of a form's terms, from the networks ``rows`` that took ``ms``."""
+        columns = [place for place, name in enumerate(self.names) if FORMS[form](name)]
+        design = (self.counts[rows] @ self.terms[:, columns]) / ms[rows, None]
+        scale = np.sqrt((design**2).mean(0))
+        scale[scale == 0] = 1.0
+        unit = design / scale
+        names = [self.names[place] for place in columns]
+        free = np.array([is_simple(name) for name in names])
+        penalty = np.diag(np.where(free, 1e-9, strength) * len(rows))
+        weights = np.linalg.solve(unit.T @ unit + penalty, unit.sum(0)) / scale
+        return dict(zip(names, weights.tolist(), strict=True))
+
+    def predict(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
+        """Latency of every network, in ms."""
+        shares = self.terms @ np.array([weights.get(name, 0.0) for name in self.names])
+        return self.counts @ np.maximum(self.least, shares)
+
+    def error(self, ms: NDArray[np.float64], form: str, strength: float) -> float:
+        """Mean absolute relative error of a form, each network predicted by others."""
+        rng, rows, errors = np.random.default_rng(0), np.arange(len(ms)), []
+        for _ in range(SHUFFLES):
+            folds = rng.permutation(len(ms)) % FOLDS
+            for fold in range(min(FOLDS, len(ms))):
+                left_out = folds == fold
+                predicted = self.predict(self.fit(ms, rows[~left_out], form, strength))
+                errors.append(np.abs(predicted / ms - 1)[left_out])
+        return float(np.concatenate(errors).mean())
+
+
+def choose(sums: Sums, ms: NDArray[np.float64]) -> Correction:
+    """The correction whose form and strength err least in cross-validation.
+
+    Args:
+        sums: of the networks to calibrate with.
+        ms: their measured latencies (networks,).
+    """
+    tried = {
+        (form, strength): sums.error(ms, form, strength)
+        for form in FORMS
+        for strength in (STRENGTHS if form not in ("scale", "affine") else STRENGTHS[:1])
+    }
+    form, strength = min(tried, key=lambda key: tried[key])
+    weights = sums.fit(ms, np.arange(len(ms)), form, strength)
+    errors = {
+        name: min(error for (tried_form, _), error in tried.items() if tried_form == name)
+        for name in FORMS
+    }
+    return Correction(form, strength, weights, errors)

@@ -1,0 +1,303 @@
+"""LatencyTable: the times of a device's layers, and networks predicted from them. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from supernet.arch_records import TableError
+from supernet.cost.parts import Body, Part, ends, space_parts
+from supernet.errors import UserError
+from supernet.files.reading import read_as, typed, typed_object
+from supernet.files.writing import canonical_json, write_atomic
+from supernet.latency.devices.device import DESCRIPTION, device_name
+from supernet.latency.table.correction import Correction, Times
+from supernet.latency.table.validation import Figures, Noise, Validation
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.spec import NetSpec
+from supernet.space.stage import Layer
+
+FORMAT = "mnasnet-latency-table"
+VERSION = 2
+BUILD = "python -m supernet.latency build --space YAML --out FILE"
+
+
+MADE = ("date", "command")
+"""Fields of a fingerprint that say how and when the same table was made."""
+ROLES = ("calibration", "held out", "reference")
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """A whole network that the table was fitted to or judged by."""
+
+    spec: NetSpec
+    log_ms: tuple[float, ...]
+    """Logarithms of ms, one for each quiet session."""
+    role: str
+    """Whether it belongs to the ``calibration``, was ``held out`` to judge the table, or is a
+    ``reference`` of another space."""
+
+    @property
+    def ms(self) -> float:
+        """Geometric mean of the sessions."""
+        return math.exp(math.fsum(self.log_ms) / len(self.log_ms))
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Predicts the latency of a network as the sum of its parts' shares.
+
+    Additivity is checked on whole networks each time a table is built (``validation``).
+    """
+
+    fingerprint: Mapping[str, Any]
+    """What was measured on what: device, runtime, space, effort, date and command."""
+    entries: Mapping[str, Times]
+    """For each part that runs alone, ms of a first and of a later run."""
+    correction: Correction
+    validation: Validation
+    reference_ms: float
+    """What the reference network took among networks while the machine was quiet."""
+    networks: tuple[MeasuredNetwork, ...] = ()
+
+    unit = "ms"
+
+    @property
+    def device(self) -> str:
+        """What the table holds for, in words."""
+        return device_name(self.fingerprint)
+
+    @cached_property
+    def space(self) -> MnasSpace:
+        """That it was built for.
+
+        Raises:
+            UserError: when the file does not hold it.
+        """
+        fields = self.fingerprint.get("space")
+        return read_as(MnasSpace, fields, "fingerprint.space.", partial=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the backend, as ``Backend.from_plain`` takes them.
+
+        Raises:
+            UserError: when the file does not hold them.
+        """
+        return dict(typed_object("fingerprint.settings", self.fingerprint.get("settings")))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of all that predictions follow from."""
+        names = ("fingerprint", "correction", "entries", "networks")
+        fields = {name: self._fields[name] for name in names}
+        told = fields["fingerprint"].items()
+        fields["fingerprint"] = {name: value for name, value in told if name not in MADE}
+        return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+
+    @cached_property
+    def _references(self) -> dict[NetSpec, float]:
+        return {one.spec: one.ms for one in self.networks if one.role == "reference"}
+
+    def measured(self, role: str) -> list[MeasuredNetwork]:
+        """The whole networks of a role."""
+        return [one for one in self.networks if one.role == role]
+
+    @cached_property
+    def _shares(self) -> dict[Part, float]:
+        return {}
+
+    @property
+    def error(self) -> TableError:
+        """How far its predictions lie from measurements."""
+        found = self.validation
+        return TableError(found.predicted.mape, found.noise.floor, found.networks)
+
+    def part_ms(self, part: Part) -> float:
+        """A part's share of a network's latency, in ms.
+
+        Raises:
+            UserError: when the part was not measured.
+        """
+        share = self._shares.get(part)
+        if share is None:
+            if part.key not in self.entries:
+                raise UserError(
+                    f"the latency table holds no {part.key}: the network lies outside the space"
+                    f" that it was built for; `{BUILD}` measures a space and the published networks"
+                )
+            share = self.correction.share(part, self.entries[part.key])
+            self._shares[part] = share
+        return share
+
+    def layer_cost(self, layer: Layer, activation: str) -> float:
+        """Share of one layer of a stage, in ms."""
+        return self.part_ms(Body(layer, activation))
+
+    def ends_cost(self, spec: NetSpec) -> float:
+        """Share of stem and head, in ms."""
+        return sum(self.part_ms(part) for part in ends(spec))
+
+    def predict(self, spec: NetSpec) -> float:
+        """Latency of one image, in ms; of a reference, what was measured.
+
+        Raises:
+            UserError: naming the layer that was not measured.
+        """
+        if spec in self._references:
+            return self._references[spec]
+        layers = (self.layer_cost(layer, spec.activation) for layer in spec.layers())
+        return self.ends_cost(spec) + sum(layers)
+
+    def check_covers(self, space: MnasSpace) -> None:
+        """Refuse a space of which a layer was not measured.
+
+        Raises:
+            UserError: naming how many, the first of them, and the command that measures them.
+        """
+        needed = space_parts(space)
+        missing = [part.key for part in needed if part.key not in self.entries]
+        if not missing:
+            return
+        built = self.fingerprint.get("space")
+        other = ""
+        if isinstance(built, dict) and built.get("resolution") != space.resolution:
+            other = f", for it was built at {built.get('resolution')} px, not {space.resolution}"
+        raise UserError(
+            f"the latency table lacks {len(missing)} of the {len(needed)} parts of this space, the"
+            f" first is {missing[0]}{other}: measure them with `{BUILD} --resolution"
+            f" {space.resolution} --classes {space.classes} --stem-stride {space.stem_stride}`"
+        )
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "unit": self.unit,
+            "fingerprint": dict(self.fingerprint),
+            "correction": dataclasses.asdict(self.correction),
+            "validation": dataclasses.asdict(self.validation),
+            "reference_ms": self.reference_ms,
+            "networks": [dataclasses.asdict(network) for network in self.networks],
+            "entries": {key: list(times) for key, times in sorted(self.entries.items())},
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as JSON, as a whole or not at all.
+
+        Raises:
+            UserError: when the file cannot be written.
+        """
+        lists = ("networks", "entries")
+        head = {name: value for name, value in self._fields.items() if name not in lists}
+        text = json.dumps(head, indent=1, allow_nan=False)[:-2]
+        # A line for each network and entry, where indentation would take thirty.
+        networks = ",\n".join("  " + canonical_json(one) for one in self._fields["networks"])
+        entries = ",\n".join(
+            f"  {json.dumps(key)}: {json.dumps(times)}"
+            for key, times in self._fields["entries"].items()
+        )
+        text += f',\n "networks": [\n{networks}\n ],\n "entries": {{\n{entries}\n }}\n}}\n'
+        write_atomic(path, text.encode())
+
+    @staticmethod
+    def load(path: str | Path) -> LatencyTable:
+        """Read what ``save`` wrote.
+
+        Raises:
+            UserError: naming the file and what is wrong with it.
+        """
+        try:
+            return _read_table(json.loads(Path(path).read_bytes()))
+        except OSError as error:
+            raise UserError(f"cannot read the latency table {path}: {error.strerror}") from None
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error) if isinstance(error, UserError) else "its content is broken"
+            raise UserError(
+                f"{path} is no latency table of this version: {reason}; name another one, or remove"
+                " it and measure anew (a search does so by itself for its own tables)"
+            ) from None
+
+
+def _read_table(fields: dict[str, Any]) -> LatencyTable:
+    for name, expected in (("format", FORMAT), ("version", VERSION), ("unit", LatencyTable.unit)):
+        if fields.get(name) != expected:
+            raise UserError(f"{name} is {fields.get(name)!r}, expected {expected!r}")
+    fingerprint = dict(fields["fingerprint"])
+    for name in DESCRIPTION:
+        if name not in fingerprint:
+            raise UserError(f"fingerprint lacks {name}")
+    correction = fields["correction"]
+    return LatencyTable(
+        fingerprint=fingerprint,
+        entries={key: _times(key, value) for key, value in fields["entries"].items()},
+        correction=Correction(
+            form=typed("correction.form", correction["form"], str),
+            strength=typed("correction.strength", correction["strength"], float),
+            weights=_numbers("correction.weights", correction["weights"]),
+            errors=_numbers("correction.errors", correction["errors"]),
+        ),
+        validation=_validation(fields["validation"]),
+        reference_ms=_positive("reference_ms", fields["reference_ms"]),
+        networks=tuple(map(_network, fields["networks"])),
+    )
+
+
+def _validation(fields: dict[str, Any]) -> Validation:
+    return Validation(
+        networks=typed("validation.networks", fields["networks"], int),
+        sessions=typed("validation.sessions", fields["sessions"], int),
+        least_sessions=typed("validation.least_sessions", fields["least_sessions"], int),
+        predicted=read_as(Figures, fields["predicted"], "validation.predicted."),
+        noise=read_as(Noise, fields["noise"], "validation.noise."),
+        baselines={
+            name: read_as(Figures, value, f"validation.baselines.{name}.")
+            for name, value in fields["baselines"].items()
+        },
+    )
+
+
+def _network(fields: dict[str, Any]) -> MeasuredNetwork:
+    if not fields["log_ms"]:
+        raise UserError("networks.log_ms is empty, it must hold a number for each session")
+    return MeasuredNetwork(
+        spec=NetSpec.from_dict(fields["spec"]),
+        log_ms=tuple(_numbers("networks.log_ms", dict(enumerate(fields["log_ms"]))).values()),
+        role=_role(fields["role"]),
+    )
+
+
+def _role(value: object) -> str:
+    if value not in ROLES:
+        raise UserError(f"networks.role is {value!r}, allowed are {', '.join(ROLES)}")
+    return str(value)
+
+
+def _numbers(name: str, fields: dict[Any, Any]) -> dict[Any, float]:
+    for key, value in fields.items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise UserError(f"{name}.{key} is {value!r}, it must be a finite number")
+    return fields
+
+
+def _positive(name: str, value: object) -> float:
+    number = typed(name, value, float)
+    if number <= 0:
+        raise UserError(f"{name} is {number}, it must be above 0")
+    return number
+
+
+def _times(key: str, values: list[float]) -> Times:
+    first, later = values
+    if not (0 < first < math.inf and 0 < later < math.inf):
+        raise UserError(f"the times of {key} are {values}, they must be two positive numbers")
+    return Times(first, later)

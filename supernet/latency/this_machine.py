@@ -1,0 +1,110 @@
+"""This machine's own tables, kept in a folder, and networks timed whole."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from supernet.errors import UserError
+from supernet.files.writing import canonical_json
+from supernet.latency.build import build_file, fingerprint_of
+from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.device import Device
+from supernet.latency.devices.onnxruntime_device import ThisMachine
+from supernet.latency.models.subject import OnnxFile, Subject, subject_key
+from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Limits
+from supernet.latency.table.plan import FULL, QUICK, plan
+from supernet.latency.table.table import LatencyTable
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.spec import NetSpec
+
+
+def measure_specs(
+    specs: Sequence[NetSpec],
+    among: Sequence[NetSpec] = (),
+    sessions: int = 4,
+    rounds: int = 20,
+) -> list[float]:
+    """Latency of whole networks, each in ms of one image on one thread of this machine.
+
+    Args:
+        specs: networks; weights do not matter.
+        among: others that run in between, as in the sessions behind a table: what small networks
+            find in the caches depends on them.
+        sessions: times that everything is loaded anew.
+        rounds: of each network in each session.
+    """
+    return _measure([*specs, *among], sessions, rounds)[: len(specs)]
+
+
+def measure_onnx(path: str | Path, resolution: int, sessions: int = 4, rounds: int = 20) -> float:
+    """Latency of an exported network, in ms of one image on one thread of this machine.
+
+    Args:
+        path: an ONNX file with images (batch, 3, R, R) as its one input.
+        resolution: side of the image, in pixels.
+        sessions: times that it is loaded anew.
+        rounds: in each session.
+
+    Raises:
+        UserError: when the file is missing or ONNX Runtime cannot run it.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path} to measure: name an exported .onnx file")
+    return _measure([OnnxFile(Path(path), resolution)], sessions, rounds)[0]
+
+
+def _measure(subjects: Sequence[Subject], sessions: int, rounds: int) -> list[float]:
+    if not subjects:
+        return []
+    distinct = list(dict.fromkeys(subjects))
+    with ThisMachine() as device:
+        bench = Bench(device, distinct[0])
+        measured = [
+            bench.measure(f"networks {number}", distinct, NETWORKS, Limits(math.inf, rounds))
+            for number in range(sessions)
+        ]
+    estimates = Estimates(measured, bench.quiet_ms("networks"))
+    return [estimates.mean(subject_key(subject)).later for subject in subjects]
+
+
+def table_for(
+    space: MnasSpace,
+    references: Sequence[NetSpec],
+    cache_dir: str | Path,
+    quick: bool = True,
+    progress: bool = True,
+    machine: Callable[[], Device] = ThisMachine,
+) -> LatencyTable:
+    """This machine's table of a space: from the cache, or measured now.
+
+    Args:
+        space: whose layers to measure.
+        references: further networks that the table must predict.
+        cache_dir: a folder for tables; a table is found again by device, runtime, space,
+            references and effort. Raw times lie beside it; a build that was stopped goes on.
+        quick: spend about a minute; otherwise a quarter of an hour. A full table also serves
+            quick calls.
+        progress: show a progress bar while measuring.
+        machine: what measures.
+
+    Raises:
+        UserError: when the cached file is broken, the space too small or the disk full.
+    """
+    efforts = [FULL, QUICK] if quick else [FULL]
+    with machine() as device:
+        for effort in efforts:
+            chosen = plan(space, references, effort)
+            fingerprint = fingerprint_of(device, space, chosen, effort, Backend())
+            path = _path(Path(cache_dir), fingerprint)
+            if path.exists():
+                return LatencyTable.load(path)
+        return build_file(device, space, chosen, effort, fingerprint, path, progress)
+
+
+def _path(folder: Path, fingerprint: dict[str, Any]) -> Path:
+    name = hashlib.sha256(canonical_json(fingerprint).encode()).hexdigest()[:16]
+    return folder / f"latency-{name}.json"

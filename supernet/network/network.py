@@ -1,0 +1,141 @@
+"""Network(spec), what a user ships, and SuperNet(space), the weights that all candidates share.
+
+Module names of a Network are timm's (``conv_stem``, ``blocks.i.j.conv_pw``, ``conv_head``, ...),
+so that state dicts travel between the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from timm.models._efficientnet_blocks import SqueezeExcite
+from torch import Tensor, nn
+from torch.nn import functional
+
+from supernet.network.functional import shortcut
+from supernet.space.spec import NetSpec
+from supernet.space.stage import Layer
+
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+
+
+class Block(nn.Module):
+    """One layer of a stage: conv, sepconv or mbconv with its shortcut (MnasNet, figure 4)."""
+
+    def __init__(self, layer: Layer, spec: NetSpec) -> None:
+        """Build the convolutions that the op needs, in the order in which they run."""
+        super().__init__()
+        self.layer = layer
+        self.act = ACTIVATIONS[spec.activation](inplace=True)
+        hidden, kernel, stride = layer.hidden, layer.kernel, layer.stride
+
+        def norm(channels: int) -> nn.BatchNorm2d:
+            return nn.BatchNorm2d(channels, spec.bn_eps, spec.bn_momentum)
+
+        if layer.op == "conv":
+            self.conv = _conv(layer.inputs, hidden, kernel, stride)
+            self.bn1 = norm(hidden)
+        elif layer.op == "sepconv":
+            self.conv_dw = _conv(hidden, hidden, kernel, stride, groups=hidden)
+            self.bn1 = norm(hidden)
+        else:
+            self.conv_pw = _conv(layer.inputs, hidden, 1)
+            self.bn1 = norm(hidden)
+            self.conv_dw = _conv(hidden, hidden, kernel, stride, groups=hidden)
+            self.bn2 = norm(hidden)
+        self.se = (
+            SqueezeExcite(hidden, rd_channels=layer.se_hidden) if layer.se_hidden else nn.Identity()
+        )
+        if layer.op == "sepconv":
+            self.conv_pw = _conv(hidden, layer.outputs, 1)
+            self.bn2 = norm(layer.outputs)
+        elif layer.op == "mbconv":
+            self.conv_pwl = _conv(hidden, layer.outputs, 1)
+            self.bn3 = norm(layer.outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        if self.layer.op == "conv":
+            y = self.se(self.act(self.bn1(self.conv(x))))
+        elif self.layer.op == "sepconv":
+            y = self.se(self.act(self.bn1(self.conv_dw(x))))
+            y = self.bn2(self.conv_pw(y))
+        else:
+            y = self.act(self.bn1(self.conv_pw(x)))
+            y = self.se(self.act(self.bn2(self.conv_dw(y))))
+            y = self.bn3(self.conv_pwl(y))
+        return y if self.layer.skip == "none" else y + shortcut(x, self.layer)
+
+
+class Network(nn.Module):
+    """The network of a specification, with fresh weights initialised as in the official code."""
+
+    def __init__(self, spec: NetSpec, dropout: float = 0.0) -> None:
+        """Build ``spec``; ``dropout`` is the probability in front of the classifier."""
+        super().__init__()
+        self.spec = spec
+        self.act = ACTIVATIONS[spec.activation](inplace=True)
+        self.conv_stem = _conv(3, spec.stem, 3, spec.stem_stride)
+        self.bn1 = nn.BatchNorm2d(spec.stem, spec.bn_eps, spec.bn_momentum)
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(*(Block(layer, spec) for layer in stage))
+                for stage in spec.stage_layers()
+            )
+        )
+        self.conv_head = _conv(spec.stages[-1].filters, spec.head, 1)
+        self.bn2 = nn.BatchNorm2d(spec.head, spec.bn_eps, spec.bn_momentum)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(spec.head, spec.classes)
+        self.apply(initialise)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to the head's features (B, head, h, w)."""
+        x = self.blocks(self.act(self.bn1(self.conv_stem(x))))
+        return self.act(self.bn2(self.conv_head(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to logits (B, classes)."""
+        x = functional.adaptive_avg_pool2d(self.forward_features(x), 1).flatten(1)
+        return self.classifier(self.dropout(x))
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+@torch.no_grad()
+def initialise(module: nn.Module) -> None:
+    """Fresh weights as in the official MnasNet code.
+
+    Convolutions N(0, sqrt(2 / (k*k*out))), where a depthwise one counts as one output. The
+    classifier is uniform within 1 / sqrt(inputs), where the official code has 1 / sqrt(classes):
+    the same for 1,280 inputs and 1,000 classes, but ten times too much for ten.
+    """
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] ** 2 * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        bound = module.in_features**-0.5
+        nn.init.uniform_(module.weight, -bound, bound)
+        nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
+    """Give the batch norms the mean statistics of ``batches`` of images; leaves eval mode on."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # None: the cumulative average over all batches seen
+    network.train()
+    for images in batches:
+        network(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()

@@ -1,0 +1,203 @@
+"""Callbacks of every run: its config, checkpoints, stops, seeds and progress."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+
+from supernet.command.ending import CONTINUE
+from supernet.command.output import ProgressLines
+from supernet.errors import UserError
+from supernet.files.writing import write_atomic
+from supernet.run.distributed import step_seed, steps_done
+from supernet.run.folder import last_checkpoint
+
+
+class RunProgress(ProgressBar):
+    """Counts the optimizer steps of the whole run, not of one epoch.
+
+    Epochs of a small data set last a second, so that Lightning's bars would never show when a
+    search ends.
+    """
+
+    def __init__(self, description: str) -> None:
+        """``description`` names the run's stage."""
+        super().__init__()
+        self.description = description
+        self._bar: ProgressLines | None = None
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Called by Lightning on all ranks but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """The counterpart that Lightning asks for."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar at the step where the run continues."""
+        if self._enabled:
+            self._bar = ProgressLines()
+            self._task = self._bar.add_task(
+                self.description,
+                total=int(trainer.estimated_stepping_batches),
+                completed=steps_done(pl_module),
+                status="",
+            )
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Advance by one step."""
+        if not self._bar:
+            return
+        values = {**trainer.progress_bar_metrics, **getattr(pl_module, "status", {})}
+        status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        self._bar.update(self._task, completed=steps_done(pl_module), status=status)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar, so that the message that follows starts on its own line."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+class SavedConfig(pl.Callback):
+    """Writes ``config.yaml`` once training begins.
+
+    A run that was refused, say for another seed than its checkpoint's, leaves the file as it was.
+    """
+
+    def __init__(self, folder: Path, config: str) -> None:
+        """``folder`` is the run folder, ``config`` the content in YAML."""
+        self.path, self.config = folder / "config.yaml", config
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write, on one process."""
+        if trainer.is_global_zero:
+            write_atomic(self.path, self.config.encode())
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``checkpoints/last.ckpt`` at the start, every ``interval_s`` seconds, and at the end.
+
+    The file is replaced in one step: whenever the process dies, a whole checkpoint remains.
+    """
+
+    def __init__(self, folder: Path, interval_s: float = 30.0) -> None:
+        """``folder`` is the run folder."""
+        self.path = last_checkpoint(folder)
+        self.interval_s = interval_s
+        self._saved_at = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the fresh state, unless it was just loaded."""
+        if not self.path.exists():
+            self._save(trainer)
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Save when the interval has passed on rank 0, between two optimizer steps."""
+        accumulating = steps_done(pl_module) % trainer.accumulate_grad_batches != 0
+        # A run that continues after an epoch's last batch skips that epoch's validation.
+        if not accumulating and not trainer.is_last_batch:
+            self._save_when_due(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after the validation, when the interval has passed."""
+        self._save_when_due(trainer)
+
+    def _save_when_due(self, trainer: pl.Trainer) -> None:
+        due = time.monotonic() - self._saved_at >= self.interval_s
+        if trainer.world_size > 1:
+            due = trainer.strategy.broadcast(due)
+        if due:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the final weights."""
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        temporary = self.path.with_name(".last.tmp")
+        try:
+            trainer.save_checkpoint(temporary, weights_only=False)
+            if trainer.is_global_zero:
+                temporary.replace(self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; the checkpoint before is whole:"
+                f" free some space and go on with {CONTINUE}"
+            ) from None
+        self._saved_at = time.monotonic()
+
+
+class StopBetweenSteps(pl.Callback):
+    """Lets Ctrl-C end training after the current step; a second one ends it at once.
+
+    Python raises KeyboardInterrupt wherever it happens to be, also where it is lost: in a
+    destructor, or in a callback from C.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has pressed it yet."""
+        self.asked = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen, where a process may: Python takes signals in its main thread only."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Stop when asked to."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What follows training stops at once, as usual."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+class SeedEachStep(pl.Callback):
+    """Makes dropout and the like a function of (seed, step, rank): a resumed run repeats it."""
+
+    def __init__(self, seed: int) -> None:
+        """``seed`` is the run's."""
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Seed torch's global generators."""
+        torch.manual_seed(step_seed(self.seed, steps_done(pl_module), trainer.global_rank))

@@ -1,0 +1,255 @@
+"""The command line that search and retrain share: LightningCLI plus run folders.
+
+A command owns a folder (``--run``). It refuses to start over a run, continues one with
+``--ckpt_path last``, and keeps config.yaml, checkpoints/ and metrics.csv there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, restricted_number_type
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from supernet.command.ending import exit_with, one_line
+from supernet.data.cluttered_digits import ClutteredDigits  # noqa: F401  short name for --data.class_path
+from supernet.data.digits import Digits  # noqa: F401  short names for --data.class_path
+from supernet.data.image_folder import ImageFolder  # noqa: F401  short names for --data.class_path
+from supernet.data.run_data import RunData, image_shape
+from supernet.errors import UserError
+from supernet.files.writing import write_atomic
+from supernet.run.callbacks import (
+    LastCheckpoint,
+    RunProgress,
+    SavedConfig,
+    SeedEachStep,
+    StopBetweenSteps,
+)
+from supernet.run.distributed import is_first_process
+from supernet.run.folder import check_checkpoint, make_folder, starting_point
+from supernet.run.metrics import CutMetrics, MetricsCsv, Wandb, wandb_logger
+from supernet.training.config import check_class_path, instantiate
+
+
+def num_classes(data: pl.LightningDataModule) -> int:
+    """What the data say of their classes."""
+    return image_shape(data)[0]
+
+
+def resolution(data: pl.LightningDataModule) -> int:
+    """What the data say of their images' side, in pixels."""
+    return image_shape(data)[1]
+
+
+def stem_stride(data: pl.LightningDataModule) -> int:
+    """The stride of the first convolution that suits the data."""
+    return image_shape(data)[2]
+
+
+# Named functions, since --help prints them as what a model's argument is linked to.
+SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": stem_stride}
+
+Seed = restricted_number_type(
+    "Seed", int, [(">=", 0), ("<", 2**32)], docstring="int from 0 to 2**32 - 1"
+)
+
+
+class Parser(LightningArgumentParser):
+    """Prints a usage error as one line instead of the whole usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exit with status 2."""
+        message = one_line(message)
+        if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", message):
+            name, path = missing.groups()
+            message = f"{name} is {path!r}, which is no file of settings: name a yaml file"
+        exit_with(message)
+
+    def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        """Say which config is no YAML: with several, jsonargparse leaves that open."""
+        try:
+            check_class_path(yaml.safe_load(Path(cfg_path).read_text()), cfg_path)
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            self.error(f"{cfg_path} is not YAML: {error}")
+        except UserError as error:
+            self.error(str(error))
+        return super().parse_path(cfg_path, *args, **kwargs)
+
+
+class CLI(LightningCLI):
+    """``fit`` (and what else ``subcommands`` names) of one module, in a run folder."""
+
+    def __init__(
+        self,
+        model_class: type[pl.LightningModule],
+        role: Literal["search", "retrain"],
+        callbacks: Callable[[Path], Sequence[pl.Callback]],
+        verbs: Sequence[str] = ("fit",),
+        args: ArgsType = None,
+        name: str = "",
+    ) -> None:
+        """Parse and run.
+
+        Args:
+            model_class: its parameters are the ``model`` section of a config.
+            role: which part of the images the run trains on.
+            callbacks: the run's callbacks, made for its folder.
+            verbs: Trainer methods to offer.
+            args: command line, by default the process's.
+            name: what ``python -m`` runs, by default the role.
+        """
+        self.name, self.role, self.verbs, self.run_callbacks = name or role, role, verbs, callbacks
+        # Attribute docstrings of dataclasses become the help of their options.
+        set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        super().__init__(
+            model_class,
+            pl.LightningDataModule,
+            save_config_callback=None,
+            parser_class=Parser,
+            parser_kwargs={"prog": f"python -m {self.name}", "description": model_class.__doc__},
+            subclass_mode_data=True,
+            args=args,
+            trainer_defaults={"enable_model_summary": False},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the verbs that this command has."""
+        return {verb: skip for verb, skip in super().subcommands().items() if verb in self.verbs}
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Take numbers only: Lightning's ``true`` draws a seed that no second rank knows."""
+        parser.add_argument("--seed_everything", type=Seed, default=0, help="Fixes every draw.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run folder and tracking, and link what the data say into the model."""
+        parser.add_argument("--run", type=str, required=True, help="Folder of this run.")
+        parser.add_argument("--wandb", type=Wandb, default=Wandb())
+        parser.add_argument(
+            "--checkpoint_every_s",
+            type=NonNegativeFloat,
+            default=30.0,
+            help="Seconds between checkpoints: what a kill can lose at most.",
+        )
+        parser.add_argument(
+            "--threads",
+            type=NonNegativeInt,
+            default=0,
+            help="CPU threads of each process; 0 leaves the choice to torch.",
+        )
+        for name, offered in SHAPE.items():
+            parser.link_arguments(
+                "data", f"model.{name}", compute_fn=offered, apply_on="instantiate"
+            )
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed configuration of the verb."""
+        return self.config[str(self.subcommand)]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.settings.run)
+
+    def before_instantiate_classes(self) -> None:
+        """Settle where the run starts before anything long begins.
+
+        Raises:
+            UserError: when there is nothing to continue, or something to start over.
+        """
+        config = self.settings
+        self.seed = int(config.seed_everything)
+        config.trainer.default_root_dir = str(self.folder)
+        # Ours shard and shuffle: Lightning's would replay an epoch's data on a resume.
+        config.trainer.use_distributed_sampler = False
+        config.trainer.enable_checkpointing = True
+        if config.threads:
+            torch.set_num_threads(config.threads)
+            # Without this, Lightning's strategies of several processes set their own number.
+            os.environ["OMP_NUM_THREADS"] = str(config.threads)
+        if config.trainer.fast_dev_run:
+            raise UserError("trainer.fast_dev_run keeps no record of a run: use trainer.max_steps")
+        if self.subcommand == "fit":
+            config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
+            make_folder(self.folder)
+            if config.ckpt_path is None and is_first_process():
+                write_atomic(self.folder / "config.yaml", self._dump().encode())
+
+    def _parse_ckpt_path(self) -> None:
+        """Take no settings from a checkpoint: the command line's are the run's."""
+
+    def _dump(self) -> str:
+        config = self.settings.clone()
+        config.pop("ckpt_path", None)
+        parser = self._subcommand_parsers[str(self.subcommand)]
+        return parser.dump(config, skip_none=True, skip_validation=True)
+
+    def instantiate_classes(self) -> None:
+        """Wrap the data, so that loaders can be resumed and sharded.
+
+        Raises:
+            UserError: when data, model, trainer or checkpoint are refused.
+        """
+        if self.settings.get("ckpt_path"):
+            check_checkpoint(self.settings.ckpt_path)
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if not isinstance(error, UserError):
+                self._repeat_user_error()
+            raise
+        self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
+
+    def _repeat_user_error(self) -> None:
+        """Make the data module again: jsonargparse buries its UserError in a page of its own."""
+        data = self.settings.data
+        instantiate(_import(data.class_path), data.init_args.as_dict())
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Add the run's loggers and callbacks to those of the config."""
+        trainer_config = self._get(self.config_init, "trainer")
+        given = trainer_config.logger
+        loggers: list[Logger] = [MetricsCsv(self.folder)]
+        wandb = self._get(self.config_init, "wandb")
+        if given is not False and wandb.mode != "disabled":
+            loggers.append(wandb_logger(self.folder, wandb))
+        extra = given if isinstance(given, list) else [given]
+        loggers += [one for one in extra if isinstance(one, Logger)]
+        callbacks = [
+            RunProgress(self.name),
+            SeedEachStep(self.seed),
+            StopBetweenSteps(),
+            CutMetrics(),
+            SavedConfig(self.folder, self._dump()),
+            LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
+            *self.run_callbacks(self.folder),
+        ]
+        if trainer_config.enable_progress_bar is False:
+            callbacks = callbacks[1:]
+        callbacks = [*(trainer_config.callbacks or []), *callbacks]
+        try:
+            return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
+            raise UserError(
+                f"trainer with {', '.join(given)}: {one_line(str(error))} Give other options, such"
+                " as --trainer.accelerator cpu"
+            ) from None
+
+
+def _import(class_path: str) -> type:
+    module, _, name = class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,73 @@
+"""Ranks and steps: what a process is a function of, and sums over all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol, TypeVar, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, distributed
+
+Built = TypeVar("Built")
+
+
+def is_first_process() -> bool:
+    """Whether this process writes what is written once, known before a Trainer is."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(name, "0")) == 0 for name in names)
+
+
+class Stepping(Protocol):
+    """A module that counts the training batches that each rank has consumed."""
+
+    steps_done: int
+
+
+def steps_done(module: pl.LightningModule) -> int:
+    """The place of a run in its data: what a search or a retraining counts."""
+    return cast(Stepping, module).steps_done
+
+
+def first_on_rank_zero(trainer: pl.Trainer, build: Callable[[], Built]) -> Built:
+    """What ``build`` gives; other ranks call it after rank 0, whose cached work they then find."""
+    if trainer.is_global_zero:
+        built = build()
+    trainer.strategy.barrier("rank 0 first")
+    return built if trainer.is_global_zero else build()
+
+
+def step_seed(*numbers: int) -> int:
+    """Mix (seed, step, rank, ...) into one 63-bit seed (splitmix64)."""
+    mask, state = (1 << 64) - 1, 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & mask
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+        state ^= state >> 31
+    return state >> 1
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The element-wise sum over all processes; the tensor itself where there is only one."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tensor
+    total = tensor.clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def mean_over_ranks(tensor: Tensor) -> Tensor:
+    """The element-wise mean over all processes; the tensor itself where there is only one."""
+    total = sum_over_ranks(tensor)
+    return tensor if total is tensor else total / distributed.get_world_size()
+
+
+def gather_rows(tensor: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks; every process must give as many."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)

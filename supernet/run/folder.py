@@ -1,0 +1,80 @@
+"""A run's folder: what may start in it, its metrics file, and the checkpoint to continue from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from supernet.command.ending import CONTINUE
+from supernet.errors import UserError
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Where the newest state of a run lies."""
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def starting_point(folder: Path, ckpt_path: str | None) -> str | None:
+    """Decide from where ``fit`` starts in a run folder.
+
+    Args:
+        folder: the run folder.
+        ckpt_path: what the user asked for: nothing, ``last`` or a file.
+
+    Returns:
+        The checkpoint to load, or None to start at step 0. That is also the answer to ``last`` in
+        a run that was stopped before its first checkpoint.
+
+    Raises:
+        UserError: on starting anew where a run lies, or continuing where none does.
+    """
+    last = last_checkpoint(folder)
+    if ckpt_path is None:
+        if last.exists():
+            raise UserError(
+                f"{folder} already holds a run: continue it with {CONTINUE}, or name another --run"
+            )
+        return None
+    if ckpt_path == "last":
+        if last.exists():
+            return str(last)
+        if (folder / "config.yaml").exists():
+            return None
+        raise UserError(f"nothing to continue in {folder}: start without {CONTINUE}")
+    if not Path(ckpt_path).is_file():
+        raise UserError(f"no checkpoint at {ckpt_path}: give a file, or {CONTINUE}")
+    return ckpt_path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run folder unless it is there.
+
+    Raises:
+        UserError: when a file has its name or its place cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the run folder {folder} ({error.strerror}): name another --run"
+        ) from None
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """Refuse what no run has written, or not wholly, before anything long begins.
+
+    Raises:
+        UserError: naming the file and what is wrong.
+    """
+    way_out = f"give another --ckpt_path, or start anew in another --run without {CONTINUE}"
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - a broken file may raise anything
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UserError(f"{path} is no whole checkpoint ({reason}): {way_out}") from None
+    needed = ("state_dict", "optimizer_states", "loops", "pytorch-lightning_version")
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    missing = [name for name in needed if name not in held]
+    if missing:
+        raise UserError(f"{path} is not the checkpoint of a run, it has no {missing[0]}: {way_out}")

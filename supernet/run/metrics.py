@@ -1,0 +1,162 @@
+"""metrics.csv: rows that survive a stop, and no row twice."""
+
+from __future__ import annotations
+
+import csv
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from wandb.errors import Error
+
+from supernet.errors import UserError
+from supernet.files.writing import write_atomic
+from supernet.run.distributed import is_first_process, steps_done
+
+
+class CsvRows:
+    """A csv file that grows row by row, gains columns, and can be cut back to a step."""
+
+    def __init__(self, path: Path) -> None:
+        """Take over the rows that ``path`` holds."""
+        self.path = path
+        self.rows: list[dict[str, str]] = []
+        self.columns: list[str] = ["step"]
+        if path.exists():
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                self.columns = list(reader.fieldnames or self.columns)
+                # A killed process may leave half a row: it has no value in the last column.
+                self.rows = [row for row in reader if row["step"] and None not in row.values()]
+
+    def cut(self, step: int) -> None:
+        """Forget rows past ``step``: the run continues from there."""
+        self.rows = [row for row in self.rows if int(row["step"]) <= step]
+        self._rewrite()
+
+    def append(self, step: int, values: Mapping[str, float]) -> None:
+        """Add one row; a column that is new widens the file."""
+        row = {"step": str(step), **{name: repr(float(v)) for name, v in values.items()}}
+        self.rows.append(row)
+        new = [name for name in row if name not in self.columns]
+        if new or not self.path.exists():
+            self.columns += new
+            self._rewrite()
+            return
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns, restval="").writerow(row)
+
+    def _rewrite(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        temporary.replace(self.path)
+
+
+class MetricsCsv(Logger):
+    """Lightning logger of ``metrics.csv``; unlike CSVLogger it continues a file."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` is the run folder."""
+        super().__init__()
+        self.folder = folder
+        self._rows: CsvRows | None = None
+
+    @property
+    def name(self) -> str:
+        """The file that is written."""
+        return "metrics.csv"
+
+    @property
+    def version(self) -> str:
+        """A run folder holds one version."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> CsvRows:
+        """The rows, read on first use."""
+        self._rows = self._rows or CsvRows(self.folder / self.name)
+        return self._rows
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one row."""
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        if values:
+            self.experiment.append(step or 0, values)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any) -> None:
+        """Nothing: config.yaml is the record."""
+
+
+def log_metrics(trainer: pl.Trainer, values: Mapping[str, float], step: int) -> None:
+    """Give values to each of a trainer's loggers."""
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(values), step=step)
+
+
+class CutMetrics(pl.Callback):
+    """Cuts metrics.csv back to the step at which a run continues."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drop what was logged after the checkpoint."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv) and trainer.is_global_zero:
+                logger.experiment.cut(steps_done(pl_module) - 1)
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """Weights & Biases tracking."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    """Offline writes into the run folder; ``wandb sync`` uploads it later."""
+    project: str = "mnasnet-search"
+    """Project that the run appears in."""
+
+
+def wandb_logger(folder: Path, settings: Wandb) -> WandbLogger:
+    """A logger that goes on with the W&B run whose id the folder holds.
+
+    Raises:
+        UserError: when W&B cannot be reached; offline needs nothing.
+    """
+    stored = folder / "wandb_id"
+    run_id = stored.read_text().strip() if stored.exists() else os.urandom(4).hex()
+    if not stored.exists() and is_first_process():
+        write_atomic(stored, run_id.encode())
+    logger = WandbLogger(
+        name=folder.name,
+        save_dir=folder,
+        project=settings.project,
+        id=run_id,
+        offline=settings.mode == "offline",
+        resume="allow",
+        settings={"silent": True, "console": "off"},
+    )
+    # Lightning 2.6 passes on a setting that W&B only warns of.
+    logger._wandb_init.pop("anonymous", None)
+    if settings.mode == "online":
+        _connect(logger)
+    return logger
+
+
+def _connect(logger: WandbLogger) -> None:
+    """Start the W&B run now, so that a missing login ends no search that has begun."""
+    try:
+        _ = logger.experiment
+    except Error as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"W&B: {reason} Log in, or use --wandb.mode offline") from None

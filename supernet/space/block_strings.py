@@ -1,0 +1,214 @@
+"""Stages as strings: the grammar of the official MnasNet code, and timm's. No torch.
+
+Official (tensorflow/tpu, models/official/mnasnet): tokens in any order, joined by ``_``::
+
+    r3_k5_s22_e3_i24_o40_se0.25    repeats, kernel, strides, expansion, in, out, SE ratio
+    r1_k3_s11_e1_i32_o16_noskip    expansion 1 is a separable convolution; no shortcut
+
+Ours adds two words to it: ``conv`` (a plain convolution) and ``pool`` (a pooling shortcut on every
+layer). Without ``noskip`` or ``pool`` the shortcut is the identity, where widths and strides allow.
+
+timm (timm.models._efficientnet_builder): the op comes first, the input width is left out::
+
+    ir_r3_k5_s2_e3_c40_se0.25      mbconv; ds_... is sepconv, cn_... a plain convolution
+    cn_r1_k3_s1_c16_skip           whose identity shortcut has to be asked for
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from supernet.errors import UserError
+from supernet.space.stage import Stage
+
+TIMM_OPS = {"ds": "sepconv", "ir": "mbconv", "cn": "conv"}
+_WHOLE = {
+    "r": "repeats", "k": "kernel", "s": "stride", "e": "expansion", "i": "input filters",
+    "o": "output filters", "c": "output filters",
+}  # fmt: skip
+_WORDS = ("noskip", "skip", "pool", "conv")
+_GRAMMARS = {
+    "official": (("r", "k", "s", "e", "i", "o"), ("se", "noskip", "pool", "conv")),
+    "ds": (("r", "k", "s", "c"), ("e", "se", "noskip")),
+    "ir": (("r", "k", "s", "e", "c"), ("se", "noskip")),
+    "cn": (("r", "k", "s", "c"), ("e", "skip", "noskip")),
+}
+"""The tokens that a string of each kind must and may hold."""
+
+
+def spell(stage: Stage, inputs: int) -> str:
+    """A stage behind ``inputs`` channels in the official grammar with our two words."""
+    tokens = [f"r{stage.repeats}", f"k{stage.kernel}", f"s{stage.stride}{stage.stride}"]
+    tokens += [f"e{stage.expand}", f"i{inputs}", f"o{stage.filters}"]
+    tokens += [f"se{stage.se!r}"] if stage.se else []
+    tokens += {"none": ["noskip"], "pool": ["pool"], "identity": []}[stage.skip]
+    tokens += ["conv"] if stage.op == "conv" else []
+    return "_".join(tokens)
+
+
+def spell_for_timm(stage: Stage, inputs: int) -> str:
+    """A stage in timm's grammar.
+
+    Raises:
+        UserError: for what timm's blocks cannot do: a pooling shortcut, SE on a plain convolution,
+            or an SE width that timm would round up where MnasNet's code cuts.
+    """
+    if stage.skip == "pool":
+        raise UserError("timm's blocks have no pooling shortcut")
+    if stage.op == "conv" and stage.se:
+        raise UserError("timm's plain convolution has no squeeze-and-excitation")
+    for width in {inputs, stage.filters} if stage.repeats > 1 else {inputs}:
+        if stage.se and round(width * stage.se) != max(1, int(width * stage.se)):
+            raise UserError(
+                f"timm rounds the squeeze of {width} channels at ratio {stage.se!r} to"
+                f" {round(width * stage.se)}, MnasNet's code cuts it to {int(width * stage.se)}"
+            )
+    op = next(name for name, known in TIMM_OPS.items() if known == stage.op)
+    tokens = [op, f"r{stage.repeats}", f"k{stage.kernel}", f"s{stage.stride}"]
+    tokens += [f"e{stage.expand}"] if op == "ir" else []
+    tokens += [f"c{stage.filters}"]
+    tokens += [f"se{stage.se!r}"] if stage.se else []
+    if op == "cn":
+        tokens += ["skip"] if stage.skip == "identity" else []
+    else:
+        tokens += ["noskip"] if stage.skip == "none" else []
+    return "_".join(tokens)
+
+
+def parse(strings: Sequence[str], stem: int | None = None) -> tuple[int | None, tuple[Stage, ...]]:
+    """Stages from their strings, each in either grammar.
+
+    An input width that contradicts the stage before is an error, but for a separable convolution
+    of one layer: there the official code uses it only to decide on the shortcut, which then does
+    not act (its mnasnet_small tells i16 behind 8 channels).
+
+    Args:
+        strings: one for each stage.
+        stem: channels that enter the first stage; None takes them from its string.
+
+    Returns:
+        The stem's channels, None where neither the caller nor the string tells them; the stages.
+
+    Raises:
+        UserError: naming the string, and the token and its position where it is malformed.
+    """
+    stages: list[Stage] = []
+    for number, text in enumerate(strings, 1):
+        try:
+            tokens = _read_tokens(text)
+            if number == 1:
+                stem = stem or tokens.whole("i")
+            inputs = stages[-1].filters if stages else stem
+            stages.append(_settle_inputs(_stage(tokens), tokens, inputs))
+        except UserError as error:
+            raise UserError(f"block string {number}, {text!r}: {error}") from None
+    return stem, tuple(stages)
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The tokens of one string: position from 1 and what follows the letters, for each key."""
+
+    kind: str
+    found: dict[str, tuple[int, str]]
+
+    def whole(self, key: str) -> int | None:
+        """A whole number, None where the token is absent.
+
+        The two digits of the official strides, down and across, must be alike.
+        """
+        if key not in self.found:
+            return None
+        _, text = self.found[key]
+        if key == "s" and self.kind == "official":
+            if len(text) != 2 or text[0] != text[1]:
+                self.refuse(key, "strides are one digit given twice")
+            text = text[0]
+        if not text.isdecimal() or int(text) < 1:
+            self.refuse(key, f"{_WHOLE[key]} must be a whole number of at least 1")
+        return int(text)
+
+    def need(self, key: str) -> int:
+        """A whole number that ``_read_tokens`` has seen."""
+        value = self.whole(key)
+        assert value is not None
+        return value
+
+    def ratio(self) -> float:
+        """The squeeze-and-excitation ratio, 0 where it is absent."""
+        _, text = self.found.get("se", (0, "0"))
+        try:
+            ratio = float(text)
+        except ValueError:
+            ratio = math.nan
+        if not math.isfinite(ratio):
+            self.refuse("se", "the ratio must be a finite number")
+        return ratio
+
+    def refuse(self, key: str, reason: str) -> NoReturn:
+        """Raise a UserError that names the token of ``key`` and its position."""
+        position, text = self.found[key]
+        raise UserError(f"token {position}, '{key}{text}': {reason}")
+
+
+def _read_tokens(text: str) -> _Tokens:
+    first, *rest = text.split("_")
+    kind = first if first in TIMM_OPS else "official"
+    needed, optional = _GRAMMARS[kind]
+    found: dict[str, tuple[int, str]] = {}
+    words = [first, *rest] if kind == "official" else rest
+    for position, word in enumerate(words, 1 if kind == "official" else 2):
+        match = re.fullmatch(r"(se|[a-z])(\d.*)", word)
+        key, value = (word, "") if word in _WORDS else match.groups() if match else (None, "")
+        if key not in (*needed, *optional):
+            known = ", ".join((*needed, *optional))
+            raise UserError(f"token {position}, {word!r}, is unknown; known here are {known}")
+        if key in found:
+            raise UserError(f"token {position}, {word!r}, repeats token {found[key][0]}")
+        found[key] = (position, value)
+    missing = [key for key in needed if key not in found]
+    if missing:
+        raise UserError(f"token {missing[0]} ({_WHOLE[missing[0]]}) is missing")
+    return _Tokens(kind, found)
+
+
+def _stage(tokens: _Tokens) -> Stage:
+    found, expand = tokens.found, tokens.whole("e") or 1
+    op = TIMM_OPS.get(tokens.kind) or ("conv" if "conv" in found else "sepconv")
+    if tokens.kind == "official" and op == "sepconv" and expand > 1:
+        op = "mbconv"
+    if (op == "mbconv") != (expand > 1):
+        tokens.refuse("e", f"{op} expands by {'2 or more' if op == 'mbconv' else '1'}")
+    if tokens.need("k") % 2 == 0:
+        tokens.refuse("k", "kernel must be odd")
+    return Stage(
+        op=op,
+        kernel=tokens.need("k"),
+        expand=expand,
+        se=tokens.ratio(),
+        skip=_skip(tokens),
+        filters=tokens.need("o" if tokens.kind == "official" else "c"),
+        repeats=tokens.need("r"),
+        stride=tokens.need("s"),
+    )
+
+
+def _skip(tokens: _Tokens) -> str:
+    words = [word for word in ("skip", "noskip", "pool") if word in tokens.found]
+    if len(words) > 1:
+        tokens.refuse(words[1], f"it contradicts {words[0]}")
+    default = "none" if tokens.kind == "cn" else "identity"
+    return {"skip": "identity", "noskip": "none", "pool": "pool", "": default}["".join(words)]
+
+
+def _settle_inputs(stage: Stage, tokens: _Tokens, inputs: int | None) -> Stage:
+    told = tokens.whole("i")
+    if told in (None, inputs):
+        return stage
+    if stage.op != "sepconv" or stage.repeats > 1 or stage.skip == "pool":
+        tokens.refuse("i", f"{inputs} channels come in from what is before")
+    return replace(stage, skip="none")

@@ -1,0 +1,336 @@
+"""MnasSpace: the factorised hierarchical search space of MnasNet (sec. 4.1). No torch.
+
+``python -m supernet show NAME|FILE`` prints a network as a table, ``compare`` several.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from supernet.errors import UserError
+from supernet.files.reading import read_as, read_yaml
+from supernet.space.arch import DECISIONS, Arch, BlockChoice
+from supernet.space.published import published, published_spec
+from supernet.space.spec import NetSpec
+from supernet.space.stage import Stage, make_divisible, squeeze_width
+
+_SETS = dict(zip(DECISIONS, ("ops", "kernels", "ses", "skips", "filters", "layers"), strict=True))
+"""The field of the settings that holds each decision's values."""
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """The values that one block may take, where they are fewer than the space's."""
+
+    block: int
+    """Number of the block, from 1."""
+    ops: tuple[str, ...] = ()
+    """Empty here and below: all of the space's."""
+    kernels: tuple[int, ...] = ()
+    ses: tuple[float, ...] = ()
+    skips: tuple[str, ...] = ()
+    filters: tuple[float, ...] = ()
+    layers: tuple[int, ...] = ()
+
+
+class Base(NamedTuple):
+    """What the choices of a block are relative to."""
+
+    filters: int
+    layers: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class MnasSpace:
+    """Settings that turn an Arch into a network; the defaults are the paper's space.
+
+    Decisions of ours where the paper is silent (docs/space.md has the reasons):
+
+    * The paper lists three ops and 432 choices per block; 432 = 4*2*2*3*3*3 needs four ops, so
+      the inverted bottleneck counts twice, with expansion 3 and 6.
+    * ``layers``: at least 1, because a block of no layers could neither stride nor widen.
+    * ``filters``: rounded to ``divisor`` as MobileNetV2 does; a setting, since rounding merges
+      choices at small widths.
+    * ``skip`` identity acts on layers of stride 1 and equal widths; pool acts on every layer.
+    * Skips are listed with ``none`` first, so that a canonical code spells an identity that acts
+      nowhere as ``none``.
+
+    Raises:
+        UserError: when a setting describes no network, naming it.
+    """
+
+    ops: tuple[str, ...] = ("conv", "sepconv", "mbconv3", "mbconv6")
+    kernels: tuple[int, ...] = (3, 5)
+    ses: tuple[float, ...] = (0.0, 0.25)
+    """Squeeze-and-excitation widths over a layer's input width; 0 is off."""
+    skips: tuple[str, ...] = ("none", "identity", "pool")
+    filters: tuple[float, ...] = (0.75, 1.0, 1.25)
+    """Multipliers of the base widths."""
+    layers: tuple[int, ...] = (-1, 0, 1)
+    """Added to the base depths."""
+    restrictions: tuple[Restriction, ...] = ()
+    """Blocks that may take fewer of these values."""
+    reference: str = "mobilenet_v2"
+    """The published network at the centre: the bases that are not given are its own."""
+    base_filters: tuple[int, ...] = ()
+    """Width of each block; empty: the reference's."""
+    base_layers: tuple[int, ...] = ()
+    """Depth of each block; empty: the reference's."""
+    strides: tuple[int, ...] = ()
+    """Stride of each block's first layer; empty: the reference's."""
+    width: float = 1.0
+    """Multiplier of all widths, the stem's included, the head's not."""
+    divisor: int = 8
+    """Widths are rounded to its multiples; 1 keeps them."""
+    stem: int = 32
+    stem_stride: int = 2
+    head: int = 1280
+    resolution: int = 224
+    """Side of the square input, in pixels."""
+    classes: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse settings that describe no network, naming the key."""
+        _check_values("ops", self.ops, ("conv", "sepconv", "mbconv3", "mbconv6"))
+        _check_values("kernels", self.kernels, (3, 5, 7))
+        _check_values("skips", self.skips, ("none", "identity", "pool"))
+        for name in ("ses", "filters", "layers"):
+            _check_values(name, getattr(self, name), getattr(self, name))
+        for name in ("filters", "base_filters", "base_layers", "strides"):
+            _check_above_zero(name, getattr(self, name))
+        for name in ("width", "divisor", "stem", "stem_stride", "head", "resolution", "classes"):
+            _check_above_zero(name, (getattr(self, name),))
+        _check_above_zero("ses", tuple(se for se in self.ses if se))
+        self._check_blocks()
+
+    def _check_blocks(self) -> None:
+        given = [tuple(block) for block in zip(*self._bases(), strict=False)]
+        lengths = [len(values) for values in self._bases()]
+        if len(set(lengths)) != 1:
+            raise UserError(
+                "space: base_filters, base_layers and strides must name the same number of blocks,"
+                f" got {', '.join(map(str, lengths))}; those that are empty are {self.reference}'s"
+            )
+        numbers = [restriction.block for restriction in self.restrictions]
+        for number in numbers:
+            if not 1 <= number <= len(given) or numbers.count(number) > 1:
+                raise UserError(
+                    f"space.restrictions: block is {number}, it must be one of 1 to {len(given)},"
+                    " each at most once"
+                )
+        for restriction in self.restrictions:
+            for name in _SETS.values():
+                place = f"restrictions, block {restriction.block}, {name}"
+                if values := getattr(restriction, name):
+                    _check_values(place, values, getattr(self, name))
+
+    def _bases(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        stages = published_spec(self.reference).stages
+        return (
+            self.base_filters or [stage.filters for stage in stages],
+            self.base_layers or [stage.repeats for stage in stages],
+            self.strides or [stage.stride for stage in stages],
+        )
+
+    @cached_property
+    def base(self) -> tuple[Base, ...]:
+        """Width, depth and stride of every block at the centre of the space."""
+        return tuple(Base(*block) for block in zip(*self._bases(), strict=True))
+
+    @cached_property
+    def choices(self) -> tuple[dict[str, tuple], ...]:
+        """For every block the values of each of the six decisions, in the order of their indices.
+
+        A restricted block keeps the order of the space's values.
+        """
+        limits = {restriction.block: restriction for restriction in self.restrictions}
+        return tuple(
+            {
+                decision: tuple(
+                    value
+                    for value in getattr(self, name)
+                    if value in (getattr(limits.get(number), name, ()) or getattr(self, name))
+                )
+                for decision, name in _SETS.items()
+            }
+            for number in range(1, self.num_blocks + 1)
+        )
+
+    @cached_property
+    def decision_sizes(self) -> tuple[int, ...]:
+        """Number of values of every decision of every block, 42 in the paper's space."""
+        return tuple(len(values) for block in self.choices for values in block.values())
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks between stem and head."""
+        return len(self.base)
+
+    def block_choices(self, block: int) -> Iterator[BlockChoice]:
+        """All choices of a block (from 0), in the order of their indices."""
+        return (BlockChoice(*values) for values in itertools.product(*self.choices[block].values()))
+
+    def sample(self, rng: random.Random) -> Arch:
+        """Draw every decision uniformly."""
+        return self.decode([rng.randrange(size) for size in self.decision_sizes])
+
+    def decode(self, indices: Sequence[int]) -> Arch:
+        """The Arch of one index per decision, block by block in the order of ``DECISIONS``.
+
+        Raises:
+            ValueError: for a wrong number of indices, or one outside its decision.
+        """
+        if len(indices) != len(self.decision_sizes):
+            raise ValueError(f"{len(indices)} indices for {len(self.decision_sizes)} decisions")
+        for position, (index, size) in enumerate(zip(indices, self.decision_sizes, strict=True)):
+            if not 0 <= index < size:
+                raise ValueError(f"index {position} is {index}, its decision has {size} values")
+        rows = zip(*[iter(indices)] * len(DECISIONS), strict=True)
+        return Arch(
+            tuple(
+                BlockChoice(*(table[i] for table, i in zip(tables.values(), row, strict=True)))
+                for tables, row in zip(self.choices, rows, strict=True)
+            )
+        )
+
+    def encode(self, arch: Arch) -> tuple[int, ...]:
+        """The indices of an Arch.
+
+        Raises:
+            UserError: naming the block, the decision and its values, for a choice outside.
+        """
+        if len(arch.blocks) != self.num_blocks:
+            raise UserError(
+                f"architecture has {len(arch.blocks)} blocks, the space has {self.num_blocks}"
+            )
+        return tuple(
+            self._index(number, name, getattr(block, name))
+            for number, block in enumerate(arch.blocks, 1)
+            for name in DECISIONS
+        )
+
+    def _index(self, block: int, name: str, value: object) -> int:
+        values = self.choices[block - 1][name]
+        if value not in values:
+            allowed = ", ".join(map(str, values))
+            raise UserError(f"block {block}: {name} is {value!r}, this space allows {allowed}")
+        return values.index(value)
+
+    def block_filters(self, block: int, multiplier: float) -> int:
+        """Output channels of a block (from 0) after width and rounding."""
+        return make_divisible(self.base[block].filters * multiplier * self.width, self.divisor)
+
+    def block_layers(self, block: int, delta: int) -> int:
+        """Layers of a block (from 0): never fewer than one."""
+        return max(1, self.base[block].layers + delta)
+
+    @property
+    def stem_filters(self) -> int:
+        """Output channels of the stem after width and rounding."""
+        return make_divisible(self.stem * self.width, self.divisor)
+
+    def spec(self, arch: Arch) -> NetSpec:
+        """The network that an Arch stands for."""
+        stages = tuple(self.stage(number, block) for number, block in enumerate(arch.blocks))
+        return NetSpec(
+            self.stem_filters, self.stem_stride, stages, self.head, self.classes, self.resolution
+        )
+
+    def stage(self, number: int, block: BlockChoice) -> Stage:
+        """The stage that a choice for a block (from 0) stands for."""
+        expand = {"mbconv3": 3, "mbconv6": 6}.get(block.op, 1)
+        return Stage(
+            op="mbconv" if expand > 1 else block.op,
+            kernel=block.kernel,
+            expand=expand,
+            se=block.se,
+            skip=block.skip,
+            filters=self.block_filters(number, block.filters),
+            repeats=self.block_layers(number, block.layers),
+            stride=self.base[number].stride,
+        )
+
+    def canonical(self, arch: Arch) -> Arch:
+        """The representative, of smallest indices, of all codes of the same network.
+
+        Codes differ without effect where rounding merges widths or the squeezes of two ratios,
+        where depth is clamped at one layer, and where an identity acts on no layer.
+        """
+        blocks, inputs = [], self.stem_filters
+        for number, block in enumerate(arch.blocks):
+            blocks.append(self.canonical_block(number, block, inputs))
+            inputs = self.block_filters(number, block.filters)
+        return Arch(tuple(blocks))
+
+    def canonical_block(self, number: int, block: BlockChoice, inputs: int) -> BlockChoice:
+        """The same for one block (from 0) behind ``inputs`` channels."""
+        width = self.block_filters(number, block.filters)
+        depth = self.block_layers(number, block.layers)
+        acts = depth > 1 or (self.base[number].stride == 1 and width == inputs)
+        idle = block.skip != "pool" and not acts
+        layers_in = {inputs, width} if depth > 1 else {inputs}
+        squeezes = [squeeze_width(channels, block.se) for channels in layers_in]
+        choices = self.choices[number]
+        return dataclasses.replace(
+            block,
+            se=next(
+                se for se in choices["se"]
+                if [squeeze_width(channels, se) for channels in layers_in] == squeezes
+            ),
+            skip=next(s for s in choices["skip"] if s != "pool") if idle else block.skip,
+            filters=next(f for f in choices["filters"] if self.block_filters(number, f) == width),
+            layers=next(d for d in choices["layers"] if self.block_layers(number, d) == depth),
+        )  # fmt: skip
+
+
+def _check_above_zero(name: str, values: tuple) -> None:
+    wrong = [value for value in values if not 0 < value < math.inf]
+    if wrong:
+        raise UserError(f"space.{name} is {wrong[0]}, it must be a finite number above 0")
+
+
+def _check_values(name: str, values: tuple, allowed: tuple) -> None:
+    if not values or len(set(values)) != len(values):
+        raise UserError(f"space.{name} must hold at least one value and none twice, got {values}")
+    unknown = [value for value in values if value not in allowed]
+    if unknown:
+        known = ", ".join(map(str, allowed))
+        raise UserError(f"space.{name}: unknown value {unknown[0]!r}, allowed are {known}")
+
+
+def read_space(path: str | Path) -> MnasSpace:
+    """The space of a file that holds fields of ``MnasSpace``; those it leaves out are the paper's.
+
+    Raises:
+        UserError: one line that names the file, the field, its value and what is allowed.
+    """
+    fields = read_yaml(path, "name a yaml file of a space such as configs/spaces/paper.yaml")
+    try:
+        return read_as(MnasSpace, fields, "space.", partial=True)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def reference_spec(name: str, space: MnasSpace) -> NetSpec:
+    """A published network at a space's resolution, classes and stem stride.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    return published_spec(name).scaled(
+        resolution=space.resolution, classes=space.classes, stem_stride=space.stem_stride
+    )
+
+
+def reference_specs(space: MnasSpace) -> list[NetSpec]:
+    """All published networks at a space's resolution, classes and stem stride."""
+    return [reference_spec(name, space) for name in published]

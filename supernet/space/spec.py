@@ -1,0 +1,200 @@
+"""NetSpec: a concrete network as data, from stem to classifier. No torch.
+
+A NetSpec is more general than the search space, so that the published networks, whose widths lie
+outside it, are NetSpecs too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from supernet.errors import UserError
+from supernet.files.reading import read_as
+from supernet.space.block_strings import parse, spell, spell_for_timm
+from supernet.space.stage import Layer, Stage, check_count, make_divisible, output_size
+
+ACTIVATIONS = ("relu", "relu6")
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """A network: stem 3x3 convolution, stages, 1x1 head convolution, pooling, classifier."""
+
+    stem: int
+    stem_stride: int
+    stages: tuple[Stage, ...]
+    head: int
+    classes: int
+    resolution: int
+    """Side of the square input, in pixels."""
+    activation: str = "relu"
+    bn_eps: float = 1e-3
+    bn_momentum: float = 0.01
+    head_widens: bool = False
+    """Whether a width multiplier above 1 widens the head too (MobileNetV2; MnasNet's never)."""
+
+    def stage_layers(self) -> Iterator[list[Layer]]:
+        """The layers of each stage, in order; a skip that cannot act on a layer is ``none``."""
+        inputs, size = self.stem, output_size(self.resolution, self.stem_stride)
+        for stage in self.stages:
+            layers = list(stage.layers(inputs, size))
+            inputs, size = stage.filters, layers[-1].output_size
+            yield layers
+
+    def layers(self) -> Iterator[Layer]:
+        """All layers of all stages, in order."""
+        for stage in self.stage_layers():
+            yield from stage
+
+    @property
+    def final_size(self) -> int:
+        """Side of the feature map that the head sees, in pixels."""
+        size = output_size(self.resolution, self.stem_stride)
+        for stage in self.stages:
+            size = output_size(size, stage.stride)
+        return size
+
+    def block_strings(self, grammar: Literal["official", "timm"] = "official") -> list[str]:
+        """One string per stage, such as ``r3_k5_s22_e3_i24_o40_se0.25``.
+
+        Args:
+            grammar: ``official`` with our two words, which spells every network; or ``timm``.
+
+        Raises:
+            UserError: naming the stage, when timm's grammar cannot spell it.
+        """
+        inputs = (self.stem, *(stage.filters for stage in self.stages))
+        blocks = list(zip(self.stages, inputs, strict=False))
+        if grammar == "official":
+            return [spell(*block) for block in blocks]
+        strings = []
+        for number, block in enumerate(blocks, 1):
+            try:
+                strings.append(spell_for_timm(*block))
+            except UserError as error:
+                raise UserError(f"stage {number}, {spell(*block)}: {error}") from None
+        return strings
+
+    @staticmethod
+    def from_block_strings(
+        strings: Sequence[str],
+        *,
+        stem: int | None = None,
+        stem_stride: int = 2,
+        head: int = 1280,
+        classes: int = 1000,
+        resolution: int = 224,
+        activation: str = "relu",
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.01,
+        head_widens: bool = False,
+    ) -> NetSpec:
+        """The network of strings in the official grammar with our two words, or in timm's.
+
+        Args:
+            strings: one per stage; ``supernet.space.block_strings`` documents both grammars.
+            stem: channels of the stem; None takes them from the first string, and 32 where that
+                is timm's, which does not tell them.
+            stem_stride: of the stem.
+            head: channels of the head.
+            classes: width of the classifier.
+            resolution: side of the input, px.
+            activation: relu or relu6.
+            bn_eps: epsilon of the batch norms; the official code's, timm's is 1e-5.
+            bn_momentum: of the batch norms.
+            head_widens: whether a width multiplier above 1 widens the head.
+
+        Raises:
+            UserError: naming the string, and the token and its position where it is malformed.
+        """
+        told, stages = parse(strings, stem)
+        spec = NetSpec(
+            told or 32, stem_stride, stages, head, classes, resolution, activation, bn_eps,
+            bn_momentum, head_widens,
+        )  # fmt: skip
+        return spec.checked()
+
+    def scaled(
+        self,
+        width: float = 1.0,
+        resolution: int | None = None,
+        classes: int | None = None,
+        stem_stride: int | None = None,
+    ) -> NetSpec:
+        """The same network at another width, input side or class count.
+
+        Stem and stages scale, and the head of MobileNetV2 above width 1, as in the official code
+        (``round_filters``) and in timm.
+
+        Raises:
+            UserError: when the result describes no network.
+        """
+        if not 0 < width < math.inf:
+            raise UserError(f"width is {width}, it must be a finite number above 0")
+        scaled = self if width == 1.0 else self._widened(width)
+        given = {"resolution": resolution, "classes": classes, "stem_stride": stem_stride}
+        changes: dict[str, Any] = {name: n for name, n in given.items() if n is not None}
+        return dataclasses.replace(scaled, **changes).checked()
+
+    def _widened(self, width: float) -> NetSpec:
+        stages = tuple(
+            dataclasses.replace(stage, filters=make_divisible(stage.filters * width))
+            for stage in self.stages
+        )
+        head = max(self.head, make_divisible(self.head * width)) if self.head_widens else self.head
+        return dataclasses.replace(
+            self, stem=make_divisible(self.stem * width), stages=stages, head=head
+        )
+
+    def checked(self) -> NetSpec:
+        """Itself.
+
+        Raises:
+            UserError: naming the field and what it must be, when this describes no network.
+        """
+        for name in ("stem", "stem_stride", "head", "classes", "resolution"):
+            check_count(name, getattr(self, name))
+        if not self.stages:
+            raise UserError("a network needs at least one stage")
+        for number, stage in enumerate(self.stages, 1):
+            stage.check(f"stage {number}")
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise UserError(f"activation is {self.activation!r}, allowed are {known}")
+        for name, most in (("bn_eps", math.inf), ("bn_momentum", 1.0)):
+            if not 0 < getattr(self, name) <= most:
+                raise UserError(f"{name} is {getattr(self, name)}, it must lie in (0, {most}]")
+        return self
+
+    def to_json(self) -> str:
+        """The specification as one JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> NetSpec:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            UserError: naming the field, when the text is not JSON or does not describe a network.
+        """
+        try:
+            return NetSpec.from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise UserError(f"not a network specification: {error}") from None
+
+    @staticmethod
+    def from_dict(fields: dict[str, Any]) -> NetSpec:
+        """Build from plain values, as ``dataclasses.asdict`` and JSON give them.
+
+        Raises:
+            UserError: naming the field that is missing, unknown or outside its values.
+        """
+        try:
+            return read_as(NetSpec, fields, partial=True).checked()
+        except UserError as error:
+            raise UserError(f"not a network specification: {error}") from None

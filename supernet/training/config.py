@@ -1,0 +1,174 @@
+"""What trains one network, from the yaml file of a retraining: data, recipe and length."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+from jsonargparse import ArgumentParser, Namespace
+
+from supernet.data.cluttered_digits import ClutteredDigits
+from supernet.data.digits import Digits
+from supernet.data.image_folder import ImageFolder
+from supernet.errors import UserError
+from supernet.files.reading import read_yaml, short
+from supernet.training.recipe import Recipe
+
+_T = TypeVar("_T")
+
+RENAMED = {
+    "supernet.clutter.ClutteredDigits": "supernet.data.ClutteredDigits",
+    "supernet.boxes.DigitBoxes": "retrain.detect.digit_boxes.DigitBoxes",
+}
+"""Data classes by the names that version 0.1 wrote into configs; to go with version 0.3."""
+
+__all__ = [
+    "ClutteredDigits",
+    "Digits",
+    "ImageFolder",
+    "TrainingFile",
+    "instantiate",
+    "make_data",
+    "parsed",
+    "read_training",
+]
+
+
+@dataclass(frozen=True)
+class TrainingFile:
+    """A retraining but for its network and seed, as plain values that another process can read."""
+
+    data: dict[str, Any]
+    """``class_path`` and ``init_args`` of the datamodule, defaults filled in."""
+    recipe: Recipe
+    max_steps: int
+    """Optimizer steps; -1 where ``max_epochs`` gives the length."""
+    max_epochs: int
+    """Epochs; -1 where ``max_steps`` gives the length."""
+
+    def make_data(self) -> pl.LightningDataModule:
+        """The datamodule.
+
+        Raises:
+            UserError: when it refuses its arguments.
+        """
+        return make_data(self.data, "data")
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole training."""
+        lengths = [self.max_steps, self.max_epochs * steps_per_epoch]
+        return min(length for length in lengths if length > 0)
+
+
+def read_training(path: str | Path) -> TrainingFile:
+    """Read data, recipe and length of a retraining's yaml; what else it sets is Lightning's.
+
+    Raises:
+        UserError: one line that names the file and what is wrong in it.
+    """
+    config = read_yaml(path, "name a yaml file such as configs/clutter/retrain.yaml")
+    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
+        raise UserError(f"{path} has no section data: name a yaml file of a retraining")
+    check_class_path(config, path)
+    place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
+    recipe = {"recipe": (config.get("model") or {}).get("recipe") or {}}
+    checked = parsed(_recipe_parser(), recipe, place).as_dict()["recipe"]
+    data = parsed(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
+    return TrainingFile(data, Recipe(**checked), *lengths)
+
+
+def check_class_path(config: Any, path: str | Path) -> None:
+    """Refuse a data class that is known by another name today.
+
+    Args:
+        config: content of a yaml file.
+        path: of that file.
+
+    Raises:
+        UserError: naming both names.
+    """
+    data = config.get("data") if isinstance(config, dict) else None
+    named = data.get("class_path") if isinstance(data, dict) else None
+    if named in RENAMED:
+        raise UserError(
+            f"{path}: data.class_path is {named}, which is now {RENAMED[named]}: write that"
+        )
+
+
+def _lengths(trainer: dict[str, Any], path: str | Path) -> tuple[int, int]:
+    values = [trainer.get(name, -1) for name in ("max_steps", "max_epochs")]
+    if not all(type(value) is int for value in values) or max(values) < 1:
+        raise UserError(
+            f"{path}: trainer.max_steps is {short(values[0])} and max_epochs {short(values[1])}:"
+            " give one of them a whole number above 0"
+        )
+    return values[0], values[1]
+
+
+def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
+    """The datamodule of ``class_path`` and ``init_args``.
+
+    Args:
+        settings: the section ``data`` of a config.
+        place: names the config in an error.
+
+    Raises:
+        UserError: when there is no such class or it refuses its arguments.
+    """
+    known = parsed(_data_parser(), {"data": settings}, place).data
+    module, _, name = known.class_path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    return instantiate(kind, known.init_args.as_dict() if "init_args" in known else {})
+
+
+def _data_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(pl.LightningDataModule, "data")
+    return parser
+
+
+def _recipe_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--recipe", type=Recipe, default=Recipe())
+    return parser
+
+
+def parsed(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
+    """A section of a config, checked and with its defaults filled in.
+
+    Args:
+        parser: of this section alone.
+        section: its content by its name.
+        place: names the config in an error.
+
+    Raises:
+        UserError: one line.
+    """
+    try:
+        return parser.parse_object(section)
+    except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError
+        message = " ".join(str(error).split())
+        # What it says of the class that was named, among all that it has tried.
+        named = re.search(r"- (Problem with given class_path .*?) Given value type", message)
+        reason = named[1] if named else message
+        raise UserError(f"{place} does not describe {next(iter(section))}: {reason}") from None
+
+
+def instantiate(kind: type[_T], arguments: dict[str, Any]) -> _T:
+    """An object from plain arguments, of which some describe dataclasses.
+
+    Args:
+        kind: its class.
+        arguments: of its constructor, as jsonargparse has checked them.
+
+    Raises:
+        UserError: what the constructor says of its arguments. A parser that offers subclasses
+            would bury it in a page of its own.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "made")
+    return parser.instantiate_classes(parser.parse_object({"made": arguments}))["made"]

@@ -1,0 +1,205 @@
+"""Recipe: how a network is trained from scratch."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
+from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from supernet.errors import UserError
+from supernet.network.network import Network
+from supernet.space.spec import NetSpec
+
+
+def make_optimizer(module: nn.Module, name: str, **settings: Any) -> Optimizer:
+    """Timm's ``create_optimizer_v2``, fused where torch offers that for CPUs.
+
+    Args:
+        module: what it updates, on the device of its training.
+        name: of an optimizer of timm.
+        settings: See ``create_optimizer_v2``.
+
+    Raises:
+        ValueError: when timm has no such optimizer, or it refuses its settings.
+    """
+    kind = inspect.signature(get_optimizer_class(name, bind_defaults=False))
+    # On CPUs torch's default is a loop over tensors, a quarter of a small network's step; on GPUs
+    # it is fast by itself, and fused ones would rule out clipping in fp16.
+    if "fused" in kind.parameters and next(module.parameters()).is_cpu:
+        settings["fused"] = True
+    return create_optimizer_v2(module, name, **settings)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about training but the data and its length.
+
+    The defaults are those of MnasNet, sec. 5, and of the official code (tensorflow/tpu,
+    models/official/mnasnet): 350 epochs of 4,096 images a step, at lr 0.256.
+
+    Raises:
+        UserError: naming the value that is out of range.
+    """
+
+    optimizer: str = "rmsproptf"
+    """Name of an optimizer of timm: rmsproptf, adamw, sgd (with Nesterov momentum), ..."""
+    lr: float = 0.016
+    """Peak learning rate for 256 images a step; it grows linearly with the images that all
+    processes and accumulated batches of one step hold together."""
+    momentum: float = 0.9
+    """Of optimizers that have it."""
+    eps: float = 1e-3
+    """Added to the optimizer's denominator; 0 leaves the optimizer its own, if it has one."""
+    weight_decay: float = 1e-5
+    """Of convolution and classifier weights; norms and biases have none."""
+    schedule: Literal["step", "cosine"] = "step"
+    """step: times decay_rate every decay_epochs. cosine: down to 0 at the last step."""
+    warmup: float = 5 / 350
+    """Share of all steps in which the learning rate rises linearly from 0."""
+    decay_epochs: float = 2.4
+    """Epochs between two decays of the step schedule, counted from the first step."""
+    decay_rate: float = 0.97
+    """Factor of each decay of the step schedule."""
+    ema_decay: float = 0.9999
+    """Of the average of the weights, which is what is evaluated and shipped; 0 is off. Until step
+    n reaches it, the decay is (1 + n) / (10 + n)."""
+    bn_momentum: float = 0.01
+    """Share of each batch in the running statistics of batch norms; trainings of less than some
+    1,000 steps need more, lest the statistics lag behind the weights."""
+    dropout: float = 0.2
+    """Probability in front of the classifier."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes, in training only."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can mean."""
+        shares = ("momentum", "warmup", "ema_decay", "bn_momentum", "dropout", "label_smoothing")
+        self._check(shares, lambda value: 0 <= value < 1, "in [0, 1)")
+        self._check(("lr", "decay_epochs", "decay_rate"), lambda value: value > 0, "above 0")
+        self._check(("eps", "weight_decay"), lambda value: value >= 0, "at least 0")
+        if self.schedule not in ("step", "cosine"):
+            raise UserError(f"recipe.schedule is {self.schedule!r}, allowed are step, cosine")
+
+    def _check(self, names: Sequence[str], allows: Callable[[float], bool], words: str) -> None:
+        for name in names:
+            if not allows(getattr(self, name)):
+                raise UserError(f"recipe.{name} is {getattr(self, name)}, it must be {words}")
+
+    def make_network(self, spec: NetSpec) -> Network:
+        """The network of ``spec`` with fresh weights, in the memory format that trains fastest."""
+        network = Network(replace(spec, bn_momentum=self.bn_momentum), self.dropout)
+        # Depthwise convolutions run several times faster so, on CPUs and in bf16 on GPUs.
+        return network.to(memory_format=torch.channels_last)
+
+    def make_optimizer(self, network: nn.Module, images_per_step: int) -> torch.optim.Optimizer:
+        """The optimizer at its peak learning rate.
+
+        Args:
+            network: what it updates.
+            images_per_step: images of one step, over all processes and accumulated batches.
+
+        Raises:
+            UserError: when timm has no such optimizer.
+        """
+        extra: dict[str, Any] = {"eps": self.eps} if self.eps else {}
+        try:
+            return make_optimizer(
+                network,
+                self.optimizer,
+                lr=self.lr * images_per_step / 256,
+                weight_decay=self.weight_decay,
+                momentum=self.momentum,
+                **extra,
+            )
+        except ValueError:
+            known = ", ".join(map(str, list_optimizers()))
+            raise UserError(
+                f"recipe.optimizer is {self.optimizer!r}, allowed are {known}"
+            ) from None
+
+    def make_schedule(
+        self, optimizer: torch.optim.Optimizer, num_steps: int, steps_per_epoch: float
+    ) -> Scheduler:
+        """The learning rate as a function of the step: call ``step_update(step)`` before each.
+
+        Args:
+            optimizer: at its peak learning rate.
+            num_steps: optimizer steps of the whole training.
+            steps_per_epoch: optimizer steps of one epoch.
+        """
+        schedule, _ = create_scheduler_v2(
+            optimizer,
+            sched=self.schedule,
+            num_epochs=num_steps,
+            decay_epochs=self.decay_epochs * steps_per_epoch,
+            decay_rate=self.decay_rate,
+            warmup_epochs=round(self.warmup * num_steps),
+            warmup_lr=0.0,
+            step_on_epochs=False,
+            updates_per_epoch=1,  # so that the epochs above are steps
+        )
+        return schedule
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Training loss of logits (B, classes) and labels (B,)."""
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+
+PAPER = Recipe()
+"""MnasNet's own."""
+
+
+class WeightEma(WeightAveraging):
+    """Exponential moving average of weights and batch-norm statistics, for all but training.
+
+    Differs from Lightning's ``EMAWeightAveraging`` in three ways. The decay is warmed up as in
+    TensorFlow (``ExponentialMovingAverage(num_updates=...)``, as the official code uses it), so
+    that the average of a short training is not that of its first steps. It lies on the device of
+    training, where Lightning leaves it on the CPU. And a test that follows ``fit`` in one process
+    loads the average from a checkpoint, not the weights that were being trained.
+    """
+
+    def __init__(self, decay: float, device: torch.device) -> None:
+        """Average with ``decay`` per step, on ``device``."""
+        super().__init__(device=device, multi_avg_fn=functools.partial(update_average, decay))
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Restore both sets of weights to go on training; evaluation has loaded the average."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+@torch.no_grad()
+def update_average(
+    decay: float, averages: list[Tensor], values: list[Tensor], num_averaged: Tensor
+) -> None:
+    """Move ``averages`` towards ``values``, in place.
+
+    Args:
+        decay: share of the average that stays, once ``num_averaged`` is large.
+        averages: tensors of one type.
+        values: tensors of the same shapes and type.
+        num_averaged: updates before this one.
+    """
+    if not averages[0].is_floating_point():
+        for average, value in zip(averages, values, strict=True):
+            average.copy_(value)
+        return
+    updates = float(num_averaged)
+    weight = 1 - min(decay, (1 + updates) / (10 + updates))
+    torch._foreach_lerp_(averages, values, weight)

@@ -1,0 +1,119 @@
+"""How one network is trained from scratch: optimizer, schedule, loss and average of the weights.
+
+``retrain`` runs this recipe, and so does whatever ranks networks by training each of them alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from supernet.data.resumable import resumable
+from supernet.network.network import Network
+from supernet.space.spec import NetSpec
+from supernet.training.recipe import Recipe, update_average
+
+
+def train_alone(
+    spec: NetSpec,
+    recipe: Recipe,
+    loader: DataLoader[Any],
+    seed: int,
+    num_steps: int,
+    advance: Callable[[], object] = lambda: None,
+) -> Network:
+    """Train one network from scratch in this process, as a retraining does, without its overhead.
+
+    A function of the arguments: neither earlier draws nor this process's state change the result,
+    and torch's global generator is as it was afterwards.
+
+    Args:
+        spec: what to train, at the data's resolution and classes.
+        recipe: how.
+        loader: of the training images; its order is replaced by one of ``seed``.
+        seed: of weights, order, augmentation and dropout; not negative.
+        num_steps: optimizer steps.
+        advance: called after each step.
+
+    Returns:
+        The network in eval mode; its weights are the recipe's average, if it has one.
+    """
+    batches = resumable(loader, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = recipe.make_network(spec).train()
+        optimizer = recipe.make_optimizer(network, batches.sampler.global_batch_size)
+        schedule = recipe.make_schedule(optimizer, num_steps, len(batches))
+        average = _average(network, recipe.ema_decay)
+        endless = itertools.chain.from_iterable(itertools.repeat(batches))
+        for step, (images, labels) in enumerate(itertools.islice(endless, num_steps)):
+            schedule.step_update(step)
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+            recipe.loss(logits, labels).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if average:
+                average.update_parameters(network)
+            advance()
+    return cast(Network, average.module if average else network).eval()
+
+
+def _average(network: Network, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+    step = functools.partial(update_average, decay)
+    return AveragedModel(network, multi_avg_fn=step, use_buffers=True)
+
+
+class Evaluation(NamedTuple):
+    """What a network is worth on some images."""
+
+    accuracy: float
+    """Share of correct answers."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+    probability: float
+    """Mean probability of the right class."""
+    soft_accuracy: float
+    """Mean of ``soft_accuracies``."""
+
+
+def right_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Probability of the right class of each image, (B,), from logits (B, classes)."""
+    return logits.softmax(1).gather(1, labels[:, None])[:, 0]
+
+
+SHARPNESS = 4.0
+"""Factor of the logits in a soft accuracy. At 1 shared weights, which are sure of nothing, make all
+networks nearly alike, so that a reward would be of cost alone; the more it is, the nearer to the
+accuracy and its noise (docs/search-quality.md)."""
+
+
+def soft_accuracies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Right (1), wrong (0) or between, where it is close: (B,), from logits (B, classes)."""
+    return right_probabilities(SHARPNESS * logits, labels)
+
+
+@torch.no_grad()
+def evaluate(network: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
+    """Evaluate a network in eval mode over batches of images (B, 3, R, R) and labels (B,)."""
+    network.eval()
+    right = total = 0
+    loss = probability = soft = 0.0
+    for images, labels in batches:
+        # Autocast on CPUs would leave probabilities in bfloat16.
+        logits = network(images.contiguous(memory_format=torch.channels_last)).float()
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        probability += float(right_probabilities(logits, labels).sum())
+        soft += float(soft_accuracies(logits, labels).sum())
+        total += len(labels)
+    return Evaluation(right / total, loss / total, probability / total, soft / total)

@@ -1,0 +1,31 @@
+"""benchmarks/controller_cost.py times a controller within a search."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.controller_cost import Stopwatch, result_of, search
+from supernet.command.ending import run_command
+
+
+def test_the_controllers_share_of_a_search_is_timed(tiny_search, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["controller_cost"])
+    options = Namespace(config=Path(tiny_search[1]), steps=None, controller="ppo")
+    watches = []
+    run_command(lambda: watches.append(search(options, tmp_path / "run")))  # as the command does
+    result = result_of(watches[0])
+    assert (tmp_path / "run/arch.json").exists()
+    assert result["proposing_s"] > 0
+    assert result["learning_s"] > 0
+    assert 0 < result["share"] < result["share_of_policy_steps"] < 1
+    assert result["policy_s"] < result["search_s"]
+
+
+def test_shares_are_of_the_search_and_of_its_policy_steps():
+    watch = Stopwatch()
+    watch.controller = {"proposing": 1.0, "learning": 3.0}
+    watch.began, watch.policy_began, watch.trained, watch.ended = 100.0, 180.0, 190.0, 200.0
+    result = result_of(watch)
+    assert (result["share"], result["share_of_policy_steps"]) == (0.04, pytest.approx(0.4))

@@ -1,0 +1,74 @@
+"""What tests of stopped and continued trainings share."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+ROOT = Path(__file__).parents[2]
+SIGNALS = [signal.SIGKILL, signal.SIGINT]
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def assert_same_weights(left, right):
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert torch.equal(value, right[name]), name
+
+
+class Kill(pl.Callback):
+    """Ends a run as a signal would: before the batch of a step, with no word to anyone."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+def wait_for_lines(path, number, process):
+    """Until a file has as many lines, or the process has ended."""
+    for _ in range(1200):
+        if path.exists() and path.read_bytes().count(b"\n") >= number:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError("nothing was kept")
+
+
+def stopped_and_continued(module, options, path, least, how):
+    """What a command prints and keeps that was stopped by a signal and typed again.
+
+    Args:
+        module: what ``python -m`` runs.
+        options: of it.
+        path: the file in which it keeps a line of each finished piece.
+        least: so many lines are waited for.
+        how: the signal.
+
+    Returns:
+        The number of lines kept by the stopped one, the output of the other, and all rows.
+    """
+    line = [sys.executable, "-W", "ignore", "-m", module, *map(str, options)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(line, cwd=ROOT, **pipes)
+    wait_for_lines(path, least, process)
+    process.send_signal(how)
+    _, errors = process.communicate()
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert errors == "stopped: go on with the same command\n"
+    kept = path.read_bytes()
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert path.read_bytes().startswith(kept)
+    rows = [json.loads(row) for row in path.read_text().splitlines()]
+    return len(kept.splitlines()), done.stdout, rows

@@ -1,0 +1,34 @@
+"""A space of two blocks, a training of few steps, and a supernet that has not learnt anything."""
+
+import dataclasses
+
+import torch
+
+from supernet.cost.model import CostTable
+from supernet.network.supernet import SuperNet
+from supernet.space.mnasnet import MnasSpace
+
+MACS = CostTable("macs")
+SPACE = MnasSpace(
+    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
+    resolution=8, classes=10,
+)  # fmt: skip
+TRAINING = """
+model:
+  recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}
+data:
+  class_path: ClutteredDigits
+  init_args: {resolution: 8, batch_size: 16, copies: 1}
+trainer: {max_steps: STEPS, max_epochs: -1}
+"""
+"""A yaml file of a retraining; STEPS is to be replaced."""
+
+
+def save_supernet(path, space=SPACE, **more):
+    """A checkpoint of a search; equal spaces give equal weights."""
+    torch.manual_seed(0)
+    state = {f"supernet.{name}": value for name, value in SuperNet(space).state_dict().items()}
+    told = {"space": dataclasses.asdict(space), "seed": 0}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"search": told, "state_dict": state, **more}, path)
+    return path

@@ -1,0 +1,245 @@
+"""Bad input ends every command with one line and status 2, and never with a traceback."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from supernet.command.ending import run_command
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def refused(search, tiny_search, capsys):
+    """Add options to a search that works, and return the one line that refuses them."""
+
+    def run(*args):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            search(*tiny_search, *args)
+        output = capsys.readouterr()
+        assert leaving.value.code == 2
+        assert output.err.startswith("error: ")
+        assert output.err.count("\n") == 1
+        assert "search" not in output.out, "training had begun"
+        return output.err
+
+    return run
+
+
+def test_the_command_itself_prints_one_line(tiny_search):
+    line = [sys.executable, "-m", "search", "fit", *tiny_search, "--model.space.ops", "[conv, foo]"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    allowed = "allowed are conv, sepconv, mbconv3, mbconv6"
+    assert done.stderr == f"error: space.ops: unknown value 'foo', {allowed}\n"
+    assert done.stdout == ""
+
+
+OPTIONS = {
+    "--model.space no.yaml": "model.space is 'no.yaml', which is no file of settings: name a yaml",
+    "--model.space.reference resnet": "unknown network 'resnet'",
+    '--model.space.restrictions [{"block":9}]': "block is 9, it must be one of 1 to 7",
+    "--model.space.base_filters [8,16]": "got 2, 7, 7; those that are empty are mobilenet_v2's",
+    "--model.space.ops [conv,foo]": "unknown value 'foo', allowed are conv, sepconv, mbconv3",
+    "--model.space.width 0": "space.width is 0.0, it must be a finite number above 0",
+    "--model.space.width wide": "model.space.width\": Expected a <class 'float'>. Got value: wide",
+    "--model.space.strides [1,2]": "must name the same number of blocks, got 7, 7, 2",
+    "--model.target 10": "target 10 macs lies below the cheapest network of the space, 2.734e+04",
+    "--model.target []": "target is an empty list: give at least one",
+    "--model.target [p20,p20.0]": "targets p20 and p20.0 are the same",
+    "--model.target [p20,slow]": "target 'slow' is neither a number of macs, nor relative",
+    "--model.target [p20,10]": "target 10 macs lies below the cheapest network of the space",
+    "--model.target [p10,p20,p30,p40,p50]": "an update has 4 samples per process for 5 targets",
+    "--model.target fast": "target 'fast' is neither a number of macs, nor relative",
+    "--model.cost joule": "'ms', 'macs', 'params']. Got value: joule",
+    "--model.tarjet 3": "unrecognized arguments: --model.tarjet 3",
+    "--model.schedule.warmup 2": "warmup 2.0, stream 0.7, uniform 0.8",
+    "--model.weights.name adamm": "Optimizer adamm not found",
+    "--model.weights.lr -1": "weights.lr is -1.0",
+    "--model.sampling.every 0": "sampling.every is 0",
+    "--model.final.candidates 0": "final.candidates is 0",
+    "--model.final.recalibration_images 0": "final.recalibration_images is 0",
+    "--model.final.tuning_steps -1": "final.tuning_steps is -1, it must be at least 0",
+    "--model.sampling.score best": "['soft_accuracy', 'accuracy']. Got value: best",
+    "--model.controller.ppo.minibatches 5": "ppo.minibatches is 5, but an update has 4 samples",
+    "--model.sampling.every 40": "of 24 steps it has those from 19.2 on, and sampling.every is 40",
+    "--model.sampling.images 200": "reward: 179 images are fewer than one batch of 200",
+    "--data.resolution 64": "digits have a resolution of 8 to 32 px, got 64",
+    "--data.resolutoin 8": "'resolutoin' is not accepted",
+    "--data.batch_size 5000": "1080 images are fewer than one batch of 5000",
+    "--data foo.Bar": "No module named 'foo'",
+    "--data ImageFolder": "the following arguments are required: root",
+    "--data ImageFolder --data.root /nowhere": "/nowhere is not a folder",
+    "--trainer.max_steps -1": "inf steps: give trainer.max_steps or trainer.max_epochs",
+    "--trainer.max_steps ten": "trainer.max_steps\": Expected a <class 'int'>. Got value: ten",
+    "--trainer.max_steps 4": "the controller would learn nothing: of 4 steps it has those from 3.2",
+    "--trainer.log_every_n_steps 0": "trainer.log_every_n_steps is 0, it must be at least 1",
+    "--trainer.fast_dev_run true": "use trainer.max_steps",
+    "--trainer.overfit_batches 2": "use limit_train_batches",
+    "--trainer.accumulate_grad_batches 2": "accumulate_grad_batches=2",
+    "--trainer.gradient_clip_val 1": "gradient_clip_val=1",
+    "--trainer.accelerator none": "accelerator='none'`. Available names are: ",
+    "--trainer.strategy none": "strategy='none'",
+    "--trainer.precision low": '"trainer.precision": Does not validate',
+    "--seed_everything -1": "Seed: -1 does not conform to restriction v>=0 and v<4294967296",
+    "--seed_everything true": "seed_everything",
+    "--threads -1": "does not conform to restriction v>=0",
+    "--ckpt_path last": "nothing to continue in",
+    "--ckpt_path gone.ckpt": "no checkpoint at gone.ckpt",
+    "--run /dev/null/run": "cannot make the run folder /dev/null/run (Not a directory)",
+    "--unknown": "unrecognized arguments: --unknown",
+    "--wandb.mode on": "'offline', 'online', 'disabled']. Got value: on",
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_an_option_that_cannot_be_is_named(refused, options):
+    assert OPTIONS[options] in refused(*options.split())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the accelerator is there")
+def test_a_missing_gpu_is_named(refused):
+    line = refused("--trainer.accelerator", "gpu")
+    assert "accelerator gpu, devices 1" in line
+    assert "--trainer.accelerator cpu" in line
+
+
+def test_online_tracking_without_a_login_starts_nothing(refused, monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))  # without the user's .netrc
+    assert "--wandb.mode offline" in refused("--wandb.mode", "online")
+
+
+# --- configs --------------------------------------------------------------------------------------
+
+CONFIGS = {
+    "model: {space: {widht: 3}}": "'model.space.widht'",
+    "modle: {target: 3}": "'modle.target'",
+    "trainer: {max_stps: 3}": "'trainer.max_stps'",
+    "data: {init_args: {resolutoin: 3}}": "'resolutoin'",
+    "model: {target: 3\nx: [1": "bad.yaml is not YAML: while parsing a flow mapping",
+    "- 1\n- 2": "Unexpected config: - 1 - 2",
+    "model: {sampling: {every: often}}": '"model.sampling.every": Expected',
+}
+
+
+@pytest.mark.parametrize("content", CONFIGS)
+def test_a_config_that_cannot_be_is_named(refused, tmp_path, content):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(content)
+    assert CONFIGS[content] in refused("-c", bad)
+
+
+def test_a_config_of_bytes_or_nothing_is_named(refused, tmp_path):
+    (tmp_path / "bytes.yaml").write_bytes(bytes(range(128, 256)))
+    assert "bytes.yaml is not YAML" in refused("-c", tmp_path / "bytes.yaml")
+    assert "does not exist: " in refused("-c", "gone.yaml")
+    assert "not a file" in refused("-c", tmp_path)
+
+
+def test_an_image_folder_without_images_is_named(refused, tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    images = ["--data", "ImageFolder", "--data.root", root]
+    assert f"{root} holds 0 class folder(s)" in refused(*images)
+    (root / "cat").mkdir()
+    (root / "dog").mkdir()
+    assert f"{root / 'cat'} holds no images" in refused(*images)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_checkpoints_that_are_broken_or_foreign_are_named(
+    search, refused, tiny_search, tmp_path, capsys
+):
+    search(*tiny_search)
+    run, broken = tmp_path / "run", tmp_path / "broken.ckpt"
+    good = (run / "checkpoints" / "last.ckpt").read_bytes()
+    elsewhere = ["--run", tmp_path / "other", "--ckpt_path", broken]
+    for content in (good[: len(good) // 2], os.urandom(4096), b"", b"PK\x03\x04"):
+        broken.write_bytes(content)
+        assert f"{broken} is no whole checkpoint" in refused(*elsewhere)
+    for content in ({"weights": 1}, [1, 2], torch.zeros(3)):
+        torch.save(content, broken)
+        assert f"{broken} is not the checkpoint of a run" in refused(*elsewhere)
+    retrained = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    del retrained["search"]
+    torch.save(retrained, broken)
+    assert "the checkpoint is not of a search" in refused(*elsewhere)
+
+    kept = (run / "config.yaml").read_bytes()
+    for options, difference in {
+        "--model.space.width 0.2": "space.width is 0.1, this search's is 0.2",
+        "--model.target p80": "target is ",
+        "--model.cost params": "cost is macs, this search's is params",
+        "--seed_everything 5": "seed is 0, this search's is 5",
+        "--data.resolution 9": "space.resolution is 8, this search's is 9",
+        "--data.batch_size 20": "batch size over all processes 16, now it is 20",
+    }.items():
+        assert difference in refused("--ckpt_path", "last", *options.split())
+    assert (run / "config.yaml").read_bytes() == kept
+    assert (run / "checkpoints" / "last.ckpt").read_bytes() == good
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_whole(tiny_search, tmp_path, search):
+    # The first checkpoint is smaller than those with an optimizer's state.
+    limit = 2_500_000
+
+    def limit_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    line = [sys.executable, "-m", "search", "fit", *tiny_search, "--checkpoint_every_s", "0"]
+    done = subprocess.run(
+        line, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit_files
+    )
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: cannot write {last}: File too large; the checkpoint before is whole: free some"
+        " space and go on with --ckpt_path last\n"
+    )
+    assert 0 < last.stat().st_size < limit
+    assert torch.load(last, weights_only=True)["search"]["steps_done"] < 24
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+    search(*tiny_search, "--ckpt_path", "last")
+    assert (tmp_path / "run" / "arch.json").exists()
+
+
+# --- other commands -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not JSON"),
+        ('{"format": "onnx"}', "format is 'onnx', not 'mnasnet-arch'"),
+        ('{"format": "mnasnet-arch", "version": 9}', "version is 9, this program reads 1"),
+        (None, "cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_foreign_architecture_is_refused_by_show(command, tmp_path, content, reason):
+    path = tmp_path / "arch.json"
+    if content is not None:
+        path.write_text(content)
+    done = command("supernet", "show", path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {path}: {reason}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_export_format_is_named(tmp_path, capsys):
+    export = pytest.importorskip("retrain.export")
+    with pytest.raises(SystemExit) as leaving:
+        run_command(lambda: export.main(["--run", str(tmp_path), "--formats", "onnx", "tflite9"]))
+    assert leaving.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: unknown format 'tflite9', known are onnx")

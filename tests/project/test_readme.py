@@ -1,0 +1,108 @@
+"""The README's commands run, shortened; its options parse; its links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.__main__ import main
+from supernet.latency.command import backend_of, latency_parser
+from supernet.space.mnasnet import read_space
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python")]
+OPTIONS = [
+    option
+    for row in re.findall(r"^\| .*? \| (`.*) \|$", README, flags=re.MULTILINE)
+    for option in re.findall(r"`((?:-c|--)[^`]+)`", row)
+]
+SHORT = {
+    "search": "--trainer.max_steps 24 --model.sampling.every 2 --model.cost macs"
+    " --model.space.base_layers [1,1,1,1,1,1,1] --model.space.layers [0,1]"
+    " --model.final.samples 8 --model.final.candidates 2 --model.final.tuning_steps 1"
+    " --model.final.measured 0",
+    "retrain fit": "--trainer.max_epochs 1",
+}
+
+
+def shortened(command, folder):
+    """The command with runs/ in a folder of the test and as few steps as will do."""
+    words = shlex.split(command.replace("runs/", f"{folder}/"))
+    for start, extra in SHORT.items():
+        if f"-m {start} " in command:
+            words += shlex.split(extra)
+    return [sys.executable, "-W", "ignore", *words[1:]]
+
+
+def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
+    assert len(COMMANDS) == 7
+    printed = ""
+    for command in COMMANDS:
+        done = subprocess.run(
+            shortened(command, tmp_path), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        printed += done.stdout
+    assert "test accuracy" in printed
+    for block in PYTHON:
+        code = block.replace("runs/", f"{tmp_path}/")
+        subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+    assert (tmp_path / "digits" / "network.onnx").exists()
+
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+LIGHT = [
+    line
+    for path in DOCS
+    for line in path.read_text().splitlines()
+    if line.startswith("python -m supernet ")
+]
+TABLES = re.findall(
+    r"^python -m supernet\.latency (.+)$", (ROOT / "docs" / "latency.md").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_the_light_commands_of_the_docs_run(line):
+    words = [sys.executable, *shlex.split(line)[1:]]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("line", TABLES)
+def test_the_commands_of_latency_tables_parse(line):
+    options = latency_parser().parse_args(shlex.split(line))
+    if options.command == "build":
+        backend_of(options)
+        read_space(ROOT / options.space)
+    assert len(TABLES) == 7
+
+
+def test_make_knows_the_two_commands():
+    for target in re.findall(r"^make (\S+)", BLOCKS[0], flags=re.MULTILINE):
+        line = ["make", "--dry-run", target]
+        subprocess.run(line, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_parses(option, monkeypatch, capsys):
+    words = shlex.split(option.replace("my.module.MyData", "Digits"))
+    line = ["search", "fit", "-c", "configs/digits/search.yaml", *words, "--print_config"]
+    if words[0] == "-c":
+        line = ["search", "fit", "--run", "r", *words, "--print_config"]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target

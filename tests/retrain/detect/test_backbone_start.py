@@ -1,0 +1,81 @@
+"""A detector that starts from a classifier's weights."""
+
+import dataclasses
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from retrain.cli import run_callbacks
+from retrain.detect.ssdlite import SSDLite
+from retrain.module import RetrainModule
+from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
+from supernet.errors import UserError
+from supernet.run.callbacks import LastCheckpoint
+from tests.helpers.detectors import (
+    QUICK,
+    SMALL,
+    boxes,
+    module_for,
+    trainer_for,
+    write_searched_arch,
+)
+from tests.helpers.interrupted import assert_same_weights, weights
+
+
+@pytest.fixture
+def arch(tmp_path):
+    return write_searched_arch(tmp_path / "arch.json", width=0.1, head=32)
+
+
+def classifier_checkpoint(arch, folder):
+    """A retraining of 20 steps: weights that are not fresh, and batch norms that have seen data."""
+    digits = RunData(Digits(resolution=16, batch_size=64), role="retrain", seed=0)
+    recipe = dataclasses.replace(QUICK, dropout=0.1)
+    module = RetrainModule(arch, 10, 16, 1, recipe)
+    trainer_for(folder, *run_callbacks(folder), max_epochs=1).fit(module, digits)
+    return folder / "checkpoints" / "best.ckpt"
+
+
+class Watch(pl.Callback):
+    """Keeps the weights before the first step."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.first = weights(pl_module)
+
+
+@pytest.mark.parametrize("ssdlite", [SMALL, SSDLite("paper", (16,))])
+def test_a_detector_starts_from_a_classifiers_weights(arch, tmp_path, ssdlite):
+    path = classifier_checkpoint(arch, tmp_path / "classifier")
+    trained = torch.load(path)["state_dict"]
+    folder, watch = tmp_path / "detector", Watch()
+    module = module_for(arch, ssdlite, init=str(path))
+    fresh = weights(module)
+    callbacks = [watch, LastCheckpoint(folder)]
+    trainer_for(folder, *callbacks, max_epochs=1).fit(module, boxes())
+    trunk = "network.backbone.features."
+    given = {name for name in fresh if name.startswith(trunk)}
+    for name in fresh:
+        source = trained["network." + name.removeprefix(trunk)] if name in given else fresh[name]
+        assert torch.equal(watch.first[name], source), name
+    assert any(not torch.equal(fresh[name], watch.first[name]) for name in given)
+    assert (f"{trunk}conv_head.weight" in given) == (ssdlite.taps == "paper")
+
+    # A run that goes on has its weights from its own checkpoint, whatever became of the other.
+    last, again = folder / "checkpoints" / "last.ckpt", Watch()
+    trained_so_far = torch.load(last)["current_model_state"]
+    path.unlink()
+    continued = module_for(arch, ssdlite, init=str(path))
+    trainer_for(folder, again, max_epochs=2).fit(continued, boxes(), ckpt_path=last)
+    assert_same_weights(again.first, trained_so_far)
+
+
+def test_another_networks_weights_are_refused(arch, tmp_path):
+    path = classifier_checkpoint(arch, tmp_path / "classifier")
+    other = write_searched_arch(tmp_path / "other.json", seed=1, width=0.1, head=32)
+    with pytest.raises(UserError, match=r"best.ckpt holds another network than --model.arch"):
+        trainer_for(tmp_path).fit(module_for(other, init=str(path)), boxes())
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"best.ckpt is not a whole checkpoint of a retraining"):
+        trainer_for(tmp_path).fit(module_for(arch, init=str(path)), boxes())

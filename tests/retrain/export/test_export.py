@@ -1,0 +1,266 @@
+"""Export: files that compute what PyTorch computes, and what happens when they do not."""
+
+import copy
+import dataclasses
+import hashlib
+import json
+import math
+from importlib.metadata import version
+
+import numpy as np
+import onnxruntime
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from retrain.checkpoint import load_network
+from retrain.cli import run_callbacks
+from retrain.export.export import compare, main
+from retrain.export.formats import FORMATS, write_pt2
+from retrain.module import RetrainModule
+from supernet.arch_file import ArchFile, read_arch, write_arch
+from supernet.arch_records import TableError
+from supernet.command.ending import run_command
+from supernet.cost.counts import exported_bytes
+from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
+from supernet.errors import UserError
+from supernet.latency.devices.device import device_name
+from supernet.latency.devices.onnxruntime_device import describe
+from supernet.run.callbacks import LastCheckpoint
+from supernet.space.arch import Arch, BlockChoice
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.spec import NetSpec
+from supernet.training.recipe import Recipe
+
+RECIPE = Recipe(
+    optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder as ``retrain fit`` leaves it, of a network with squeeze-and-excitation."""
+    run = tmp_path_factory.mktemp("run")
+    space = MnasSpace(
+        base_filters=(8, 16), base_layers=(1, 2), strides=(1, 2), stem=8, stem_stride=1, head=16,
+        resolution=8, classes=10,
+    )  # fmt: skip
+    blocks = (
+        BlockChoice("sepconv", 5, 0.25, "pool", 1.0, 0),
+        BlockChoice("mbconv3", 3, 0.25, "identity", 1.0, 0),
+    )
+    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
+    text = {"unit": "macs", "table": "", "device": ""}
+    found = ArchFile(space, Arch(blocks), **fields, **text, seed=0, step=0)
+    write_arch(run / "arch.json", found)
+    data = {
+        "class_path": "supernet.data.digits.Digits",
+        "init_args": {"resolution": 8, "batch_size": 32},
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    module = RetrainModule(str(run / "arch.json"), 10, 8, 1, RECIPE)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, max_epochs=2, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False,
+        callbacks=[*run_callbacks(run), LastCheckpoint(run)],
+    )  # fmt: skip
+    trainer.fit(module, RunData(Digits(resolution=8, batch_size=32), "retrain", seed=0))
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """The trained run's files in a folder of the test's own."""
+    for source in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        (tmp_path / source).parent.mkdir(exist_ok=True)
+        (tmp_path / source).symlink_to(trained / source)
+    return tmp_path
+
+
+@pytest.fixture
+def _no_timing(monkeypatch):
+    kind = dataclasses.replace(FORMATS["onnx"], latency=lambda path, resolution: 1.25)
+    monkeypatch.setitem(FORMATS, "onnx", kind)
+
+
+def report_of(run):
+    return json.loads((run / "export.json").read_text())
+
+
+def status_of(*arguments):
+    with pytest.raises(SystemExit) as leaving:
+        run_command(lambda: main([str(argument) for argument in arguments]))
+    return leaving.value.code
+
+
+@pytest.mark.usefixtures("_no_timing")
+def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
+    main(["--run", str(run)])
+    report = report_of(run)
+    assert list(report["formats"]) == ["onnx", "pt2"]
+    for entry in report["formats"].values():
+        content = (run / entry["file"]).read_bytes()
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+        assert entry["bytes"] == len(content)
+        assert entry["failure"] == ""
+        assert entry["images"] == 179  # all of the validation split
+        assert entry["max_difference"] <= entry["tolerance"]
+        assert entry["agreement"] == 1.0
+    assert report["formats"]["onnx"]["latency_ms"] == 1.25
+    assert report["versions"]["torch"] == version("torch")
+    size = report["formats"]["onnx"]["bytes"]
+    spec = NetSpec.from_dict(report["spec"])
+    assert exported_bytes(spec) == pytest.approx(size, rel=0.03)
+    assert "predicted" not in report, "macs were"
+    assert capsys.readouterr().out.count("\n") <= 10
+
+    # Nothing but the file: another batch size, in a session of our own.
+    images = np.random.default_rng(0).normal(size=(5, 3, 8, 8)).astype(np.float32)
+    (logits,) = onnxruntime.InferenceSession(run / "network.onnx").run(None, {"images": images})
+    network = load_network(run / "checkpoints" / "best.ckpt")
+    np.testing.assert_allclose(logits, network(torch.from_numpy(images)).detach(), atol=1e-4)
+    # No side file, no half-written one.
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "checkpoints", "network.onnx", "network.pt2", "export.json",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("_no_timing")
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        (device_name(describe()), "machine, 25.0% more than predicted, more than twice its usual"),
+        ("a phone", "machine\n"),
+    ],
+)
+def test_a_prediction_stands_beside_what_was_measured(trained, run, capsys, device, said):
+    found = read_arch(trained / "arch.json")
+    error = TableError(0.04, 0.01, 60)
+    write_arch(
+        run / "arch.json",
+        dataclasses.replace(found, unit="ms", device=device, table="9f2c", table_error=error),
+    )
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").unlink()
+    config["model"] = {"arch": str(run / "arch.json")}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    main(["--run", str(run), "--formats", "onnx"])
+    predicted = report_of(run)["predicted"]
+    assert predicted["ms"] == 1.0
+    assert predicted["table_error"] == {"mean": 0.04, "noise": 0.01, "networks": 60}
+    out = capsys.readouterr().out
+    assert f"predicted 1 ms on {device}; the table errs by 4.0% on average" in out
+    assert said in out
+
+
+@pytest.mark.parametrize(
+    ("ms", "words"),
+    [
+        (1.005, "as predicted: the difference is within the noise of measuring"),
+        (1.05, "5.0% more than predicted, no more than twice its usual error"),
+        (0.8, "20.0% less than predicted, more than twice its usual error"),
+    ],
+)
+def test_a_difference_is_judged_by_the_error_of_the_table(ms, words):
+    assert TableError(0.04, 0.01, 60).compare(1.0, ms) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((-0.1, 0.0, 3), "table_error.mean is -0.1"),
+        ((0.1, math.nan, 3), "table_error.noise is nan"),
+        ((0.1, 0.1, 0), "table_error.networks is 0"),
+    ],
+)
+def test_an_error_that_no_table_has_is_refused(values, reason):
+    with pytest.raises(UserError, match=reason):
+        TableError(*values)
+
+
+def test_the_averaged_weights_are_shipped(trained):
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt")
+    network = load_network(trained / "checkpoints" / "best.ckpt")
+    name = "classifier.weight"
+    shipped = network.state_dict()[name]
+    assert torch.equal(shipped, checkpoint["state_dict"][f"network.{name}"])
+    assert not torch.equal(shipped, checkpoint["current_model_state"][f"network.{name}"])
+
+
+def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch, capsys):
+    def write_wrong(network, path):
+        wrong = copy.deepcopy(network)
+        with torch.no_grad():
+            wrong.blocks[0][0].conv_dw.weight[0, 0, 2, 2] += 0.5
+        write_pt2(wrong, path)
+
+    monkeypatch.setitem(FORMATS, "pt2", dataclasses.replace(FORMATS["pt2"], write=write_wrong))
+    assert status_of("--run", run, "--formats", "pt2", "--checkpoint", "last") == 1
+    entry = report_of(run)["formats"]["pt2"]
+    assert entry["max_difference"] > entry["tolerance"]
+    assert "logits differ" in entry["failure"]
+    assert (run / "network.pt2").exists()
+    error = capsys.readouterr().err
+    assert error.startswith("failed: pt2: logits differ by")
+    assert error.count("\n") == 1
+
+
+def test_a_broken_onnx_graph_fails_the_check(trained, tmp_path):
+    network = load_network(trained / "checkpoints" / "best.ckpt")
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x01")
+    report = compare(network, FORMATS["onnx"], tmp_path / "broken.onnx", torch.zeros(2, 3, 8, 8))
+    assert report["failure"].startswith("onnx.checker:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--formats", "tflite"], "unknown format 'tflite', known are onnx, pt2, executorch"),
+        (["--checkpoint", "first.ckpt"], "no checkpoint at first.ckpt: give best, last or a file"),
+        (["--run", "nowhere"], "no run in nowhere: name the folder of a retraining"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run, arguments, message, capsys):
+    assert status_of("--run", run, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_a_format_whose_package_is_missing_says_what_to_install(run, monkeypatch, capsys):
+    absent = dataclasses.replace(FORMATS["executorch"], package="no_such_package")
+    monkeypatch.setitem(FORMATS, "executorch", absent)
+    assert status_of("--run", run, "--formats", "executorch") == 2
+    assert capsys.readouterr().err == (
+        "error: format executorch needs `pip install mnasnet-search[executorch]`\n"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_broken_checkpoint_is_one_line_and_status_2(run, content, capsys):
+    broken = run / "broken.ckpt"
+    whole = (run / "checkpoints" / "best.ckpt").read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert status_of("--run", run, "--checkpoint", broken) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {broken} is not a whole checkpoint of a retraining")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {}", "does not describe data"),
+        ("data: {class_path: supernet.data.Nothing}", "does not describe data"),
+        ("data: {class_path: supernet.data.Digits}", "have images (3, 16, 16)"),
+    ],
+)
+def test_data_that_do_not_fit_are_one_line_and_status_2(run, text, message, capsys):
+    (run / "config.yaml").unlink()
+    (run / "config.yaml").write_text(text)
+    assert status_of("--run", run, "--formats", "pt2") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

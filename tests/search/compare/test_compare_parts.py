@@ -1,0 +1,178 @@
+"""What search.compare is made of: means, knowledge, hypervolumes, random networks, costs."""
+
+import dataclasses
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from search.compare.history import Knowledge, hypervolume
+from search.compare.retrained import BAND, Choice, Comparison, _best, random_alike
+from search.controllers.controller import Scores
+from search.evaluation.estimates import Estimate, Mean, Report, cell
+from search.monitoring.health import Health
+from search.monitoring.spending import Spending, Spent
+from supernet.cost.counts import count
+from supernet.errors import UserError
+from tests.helpers.tiny import MACS, SPACE
+
+# Means
+
+
+def test_a_mean_has_students_interval():
+    values = [0.5, 0.7, 0.9, 0.6]
+    found = Mean.of(values).estimate()
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert (found.value, found.low, found.high) == pytest.approx((0.675, low, high))
+    assert Mean.of(values).estimate(100).high == pytest.approx(100 * high)
+
+
+def test_a_difference_of_means_is_welchs():
+    a, b = [0.5, 0.7, 0.9, 0.6], [0.1, 0.2, 0.15]
+    test = stats.ttest_ind(a, b, equal_var=False)
+    found = (Mean.of(a) - Mean.of(b)).estimate()
+    low, high = test.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_an_average_of_groups_covers_the_mean_of_their_means():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        groups = [Mean.of(rng.normal(centre, 1, 3)) for centre in (0, 10, 20)]
+        found = Mean.average(groups).estimate()
+        hits += found.low <= 10 <= found.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_a_single_value_has_no_interval_and_equal_values_an_empty_one():
+    alone = Mean.of([0.5]).estimate()
+    assert alone.value == 0.5
+    assert math.isnan(alone.low)
+    assert cell(alone) == ".50"
+    assert Mean.of([0.5, 0.5]).estimate() == Estimate(0.5, 0.5, 0.5)
+    assert math.isnan((Mean.of([0.5]) - Mean.of([0.1, 0.2])).estimate().high)
+
+
+def test_tables_hold_words_beside_estimates():
+    report = Report(["fact"], {"of": {"a": {"n": "9 of 10", "x": Estimate(0.5, 0.4, 0.6)}}})
+    assert report.lines() == [
+        "fact",
+        "",
+        "of        n              x",
+        "a   9 of 10  .50 [.40 .60]",
+    ]
+    assert report.plain()["tables"]["of"]["a"]["n"] == "9 of 10"
+
+
+# Knowledge
+
+
+def scores(accuracy, cost, reward):
+    return Scores(*map(torch.tensor, (accuracy, cost, reward)))
+
+
+def test_half_of_the_best_are_favourites_and_half_scored_best_on_average():
+    knowledge = Knowledge()
+    codes = [(number,) for number in range(6)]
+    knowledge.add(codes, scores([0.1] * 6, [1.0] * 6, [0.1, 0.2, 0.3, 0.4, 0.5, 0.9]))
+    knowledge.add([(5,)], scores([0.1], [1.0], [0.0]))  # mean .45
+    favourites = [(9,), (9,), (4,), (8,)]
+    assert knowledge.best(favourites, 4) == [(9,), (4,), (5,), (3,)]
+    assert knowledge.best(favourites, 1) == [(9,)]
+    assert knowledge.best([], 2) == [(4,), (5,)]
+    assert knowledge.best(favourites, 99)[:2] == [(9,), (4,)]
+    assert len(knowledge.best(favourites, 99)) == 8
+
+
+def test_knowledge_is_the_mean_of_all_meetings():
+    knowledge = Knowledge()
+    knowledge.add([(0,), (1,)], scores([0.25, 0.5], [1.0, 3.0], [0.0, 0.0]))
+    knowledge.add([(0,)], scores([0.75], [1.0], [0.0]))
+    assert [(one.cost, one.accuracy) for one in knowledge.candidates()] == [(1.0, 0.5), (3.0, 0.5)]
+    assert list(knowledge.within(2.0).records) == [(0,)]
+
+
+def test_the_hypervolume_is_the_area_up_to_the_reference_point():
+    assert hypervolume([(1.0, 0.5)], cost=3.0, accuracy=0.1) == pytest.approx(2 * 0.4)
+    front = [(1.0, 0.5), (2.0, 0.9)]
+    assert hypervolume(front, 3.0, 0.1) == pytest.approx(0.4 + 0.8)
+    dominated = [*front, (2.5, 0.6), (4.0, 1.0), (0.5, 0.05)]
+    assert hypervolume(dominated, 3.0, 0.1) == pytest.approx(0.4 + 0.8)
+    assert hypervolume([], 3.0, 0.1) == 0
+
+
+# Random networks of the same cost
+
+
+def choice(seed=0, number=0, spent=None):
+    arch = SPACE.canonical(SPACE.sample(random.Random(seed)))
+    return Choice("searches", f"run {seed}", number, SPACE, arch, MACS, spent)
+
+
+def test_random_networks_have_nearly_the_cost_of_the_choice_and_differ():
+    one = choice()
+    specs = random_alike(one, 8)
+    assert len(set(specs)) == 8
+    assert one.spec not in specs
+    assert all(abs(count(spec).macs / one.cost - 1) <= BAND for spec in specs)
+    assert random_alike(one, 3) == specs[:3]
+    assert random_alike(choice(number=1), 8) != specs
+
+
+def test_a_space_without_such_networks_is_named():
+    fixed = dataclasses.replace(
+        SPACE, ops=("conv",), kernels=(3,), ses=(0.0,), skips=("none",), filters=(1.0,)
+    )
+    one = dataclasses.replace(choice(), space=fixed, arch=fixed.canonical(fixed.decode([0] * 12)))
+    with pytest.raises(UserError, match=r"only 0 of 2 .* of run 0: ask for fewer by --random"):
+        random_alike(one, 2)
+
+
+def test_the_best_random_network_is_picked_by_validation_images():
+    rows = [
+        {"val": 0.8, "val_loss": 0.5, "test": 0.9},
+        {"val": 0.9, "val_loss": 0.5, "test": 0.1},
+        {"val": 0.9, "val_loss": 0.4, "test": 0.2},
+    ]
+    specs = random_alike(choice(), 3)
+    assert _best(specs, rows) == specs[2]
+
+
+def test_a_comparison_pairs_seeds_with_the_best_and_not_with_the_mean():
+    row = {"image_macs": 10.0, "cpu_seconds": 2.0}
+    spent = Spent(image_macs=30.0, seconds=9.0, cpu_seconds=5.0)
+    random_runs, found, best = [0.5, 0.6, 0.7], [0.80, 0.90], [0.79, 0.89]
+    one = Comparison(choice(spent=spent), random_runs, found, best, row)
+    assert one.less_best.estimate().low == pytest.approx(0.01)
+    welch = stats.ttest_ind(found, random_runs, equal_var=False).confidence_interval()
+    assert one.less_mean.estimate().low == pytest.approx(welch.low)
+    assert one.trainings_spent == {"by MACs": pytest.approx(3.0), "by seconds": 2.5}
+
+
+# What a search spends
+
+
+def test_an_image_that_is_only_run_counts_a_third():
+    spent = Spent(image_macs=60.0, seconds=1.0, cpu_seconds=2.0).plus_scoring(9.0, 0.5)
+    assert spent == Spent(63.0, 1.5, 2.5)
+    assert Spent(60.0).plus_scoring(9.0, 0.5) == Spent(63.0)
+
+
+def test_spending_goes_on_from_a_checkpoint_and_adds_the_end():
+    health = Health()
+    health.ops, health.totals = ("conv",), torch.tensor([5, 600])
+    spending, arch = Spending(health), SPACE.decode([0] * 12)
+    spending.load_state_dict({"seconds": 3.0, "cpu_seconds": 4.0})
+    spending.on_fit_start(None, None)
+    spending.score(SPACE, [arch, arch], 30)
+    spent = spending.spent
+    assert spent.image_macs == 600 + 2 * 30 * count(SPACE.spec(arch)).macs / 3
+    assert spent.seconds >= 3
+    assert spent.cpu_seconds >= 4
+    told = {"Health": {"image_macs": 600}, "Spending": {"seconds": 3.0, "cpu_seconds": 4.0}}
+    assert Spent.of({"callbacks": told}) == Spent(600, 3.0, 4.0)
+    assert Spent.of({"callbacks": {"Health": {"image_macs": 600}}}) == Spent(600)
+    assert Spent.of({"callbacks": {}}) is None

@@ -1,0 +1,228 @@
+"""``python -m search.compare``: controllers on a frozen supernet, then choices trained alone."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.compare.benchmark import Arena, Rules
+from search.compare.comparison import parse
+from search.compare.trials import Contests, Entry
+from search.evaluation.search_config import read_search
+from supernet.errors import UserError
+from supernet.training.config import read_training
+from tests.helpers.interrupted import SIGNALS, stopped_and_continued
+from tests.helpers.tiny import MACS, SPACE
+from tests.helpers.toy_comparison import SEARCH, compare, first_stage, save_run, toy_options
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def files(tmp_path):
+    return toy_options(tmp_path)
+
+
+@pytest.fixture
+def supernet(tmp_path):
+    return first_stage(tmp_path)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def untimed(row):
+    return {name: value for name, value in row.items() if not name.endswith("seconds")}
+
+
+# The command
+
+
+def test_controllers_are_compared_once_and_their_choices_are_trained(
+    files, supernet, tmp_path, capsys
+):
+    compare(files, *supernet)
+    path = tmp_path / "cache-contests.jsonl"
+    rows = lines(path)
+    assert [(row["controller"], row["seed"]) for row in rows] == [
+        ("tunas", 0), ("random", 0), ("tunas", 1), ("random", 1),
+    ]  # fmt: skip
+    assert all(row["evaluations"] == 24 for row in rows)
+    assert (tmp_path / "run/compare.png").stat().st_size > 10_000
+    first = capsys.readouterr().out
+    for word in ("supernet ", "tunas ", "random ", "test accuracy, %", "tunas, seed 0", "network "):
+        assert f"\n{word}" in first
+    told = json.loads((tmp_path / "run/compare.json").read_text())
+    assert told["tables"]["supernet"]["tunas"]["beats it"].endswith(" of 2")
+    assert [one["choice"] for one in told["retrained"]] == ["tunas, seed 0", "random, seed 0"]
+    assert told["retrained"][0]["search_in_trainings"].keys() >= {"by MACs"}
+    kept = [(one, one.read_bytes()) for one in (path, tmp_path / "cache.jsonl")]
+    compare(files, *supernet)
+    assert all(one.read_bytes() == content for one, content in kept)
+    assert capsys.readouterr().out.splitlines()[-12:] == first.splitlines()[-12:]
+
+
+def test_a_contest_lost_from_the_cache_is_held_again_to_the_same_result(files, supernet, tmp_path):
+    compare(files, *supernet, "--retrain", "0")
+    path = tmp_path / "cache-contests.jsonl"
+    whole = lines(path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    compare(files, *supernet, "--retrain", "0")
+    assert untimed(lines(path)[-1]) == untimed(whole[0])
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+def test_other_settings_of_one_controller_leave_the_contests_of_the_others(
+    files, supernet, tmp_path
+):
+    compare(files, *supernet, "--retrain", "0")
+    changed = f"{SEARCH}  controller: {{tunas: {{lr: 0.05}}}}\n"
+    (tmp_path / "found/config.yaml").write_text(changed)
+    compare(files, *supernet, "--retrain", "0")
+    rows = lines(tmp_path / "cache-contests.jsonl")
+    assert [row["controller"] for row in rows[4:]] == ["tunas", "tunas"]
+
+
+# A contest
+
+
+def rules(tmp_path, evaluations=24, top=2):
+    return Rules(read_search(tmp_path / "found/config.yaml"), evaluations, top)
+
+
+@pytest.fixture
+def contests(files, tmp_path):
+    checkpoint = tmp_path / "found/checkpoints/last.ckpt"
+    return Contests(rules(tmp_path), read_training(tmp_path / "retrain.yaml"), [checkpoint])
+
+
+def test_a_contest_is_a_function_of_controller_and_seed(contests):
+    first = contests(Entry(0, "ppo", 0))
+    torch.randn(3)  # an earlier draw changes nothing
+    assert untimed(contests(Entry(0, "ppo", 0))) == untimed(first)
+    other = contests(Entry(0, "ppo", 1))
+    assert other["mean_rewards"] != first["mean_rewards"]
+
+
+def test_a_contest_reports_what_it_evaluated(contests, monkeypatch):
+    asked = []
+    original = Arena.slice_scores
+
+    def counted(arena, supernet, archs, batch):
+        found = original(arena, supernet, archs, batch)
+        asked.extend(zip(archs, found.tolist(), strict=True))
+        return found
+
+    monkeypatch.setattr(Arena, "slice_scores", counted)
+    row, goal = contests(Entry(0, "evolution", 0)), contests.arena.goal
+    assert len(asked) == row["evaluations"] == 24
+    costs = [MACS.predict(SPACE.spec(arch)) for arch, _ in asked]
+    rewards = [goal.reward(accuracy, cost, goal.targets[0])
+               for (_, accuracy), cost in zip(asked, costs, strict=True)]  # fmt: skip
+    means = [sum(rewards[i : i + 4]) / 4 for i in range(0, 24, 4)]
+    assert row["mean_rewards"] == pytest.approx(means, abs=1e-4)
+    assert row["best_so_far"][-1] == pytest.approx(max(rewards), abs=1e-4)
+    assert row["within_target"] == sum(cost <= goal.targets[0] for cost in costs) / 24
+    assert row["networks"] == len({SPACE.canonical(arch) for arch, _ in asked})
+    assert row["image_macs"] == 32 * sum(costs)
+    assert row["front"] == sorted(row["front"])
+    assert 0 < row["hypervolume"] < 1
+
+
+def test_the_best_are_scored_again_by_recalibrated_networks(contests):
+    row, arena = contests(Entry(0, "random", 0)), contests.arena
+    assert len(row["rescored"]) == 2
+    for one in row["rescored"]:
+        arch = SPACE.decode(one["code"])
+        judged = arena.supernets[0].evaluate(arch)
+        assert (one["accuracy"], one["score"]) == (judged.accuracy, judged.soft_accuracy)
+    goal = arena.goal
+    rewards = [goal.reward(one["score"], one["cost"], goal.targets[0]) for one in row["rescored"]]
+    assert row["best_reward"] == max(rewards)
+    assert row["choice"]["cost"] <= goal.targets[0]
+
+
+def seen(image):
+    return tuple(image.flatten().tolist())
+
+
+def test_reward_batches_are_those_that_the_search_held_out(contests):
+    arena = contests.arena
+    first, second = (list(arena.batches(0, seed)) for seed in (0, 1))
+    assert len(first) == len(second) == 6
+    assert not torch.equal(first[0][0], second[0][0])
+    held_out = {seen(image) for image, _ in arena.trainer.data.reward_dataloader().dataset}
+    for images, labels in first:
+        assert images.shape == (32, 3, 8, 8)
+        assert len(labels) == 32
+        assert set(map(seen, images)) <= held_out
+
+
+def test_evaluations_must_fill_their_updates(files, tmp_path):
+    with pytest.raises(UserError, match="--evaluations is 25, it must be a multiple of the 4"):
+        rules(tmp_path, evaluations=25)
+    assert rules(tmp_path, evaluations=28).updates == 7
+
+
+# Finished searches
+
+
+def test_finished_searches_are_retrained_and_pooled(files, tmp_path, capsys):
+    archs = [SPACE.decode([value] * 12) for value in (0, 1)]
+    a, b = (save_run(tmp_path / name, arch) for name, arch in zip("ab", archs, strict=True))
+    compare(files, "--runs", a, b / "arch.json")
+    out = capsys.readouterr().out
+    assert f"\n{a} " in out
+    assert f"\n{b / 'arch.json'} " in out
+    told = json.loads((tmp_path / "run/compare.json").read_text())
+    assert told["tables"]["pooled, %"]["searches"]["searches"] == "2"
+    rows = lines(tmp_path / "cache.jsonl")
+    # Two random networks of each with the seed that picks; the best and the choice with two more.
+    assert len(rows) == 2 * (2 + 2 * 2)
+    first = told["retrained"][0]
+    macs = MACS.predict(SPACE.spec(archs[0]))
+    assert first["macs"] == macs
+    # A training here is 4 steps of 16 images.
+    assert first["search_in_trainings"]["by MACs"] == pytest.approx(5e8 / (macs * 64))
+    assert not (tmp_path / "cache-contests.jsonl").exists()
+
+
+def test_a_search_that_did_not_tell_its_cost_is_compared_all_the_same(files, tmp_path):
+    run = save_run(tmp_path / "a", SPACE.decode([0] * 12), told=False)
+    compare(files, "--runs", run)
+    told = json.loads((tmp_path / "run/compare.json").read_text())
+    assert told["retrained"][0]["search_in_trainings"] == {}
+    assert told["tables"]["network"][str(run)]["search in trainings, by MACs"] == "-"
+
+
+# Stops
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, how):
+    more = ("--evaluations", "240", "--retrain", "0", "--processes", "2")
+    kept, out, rows = stopped_and_continued(
+        "search.compare",
+        [*files, *supernet, *more],
+        tmp_path / "cache-contests.jsonl",
+        1,
+        how,
+    )
+    assert 1 <= kept < 4
+    assert "contests 4/4" in out
+    assert len({(row["controller"], row["seed"]) for row in rows}) == len(rows) == 4
+
+
+# The manual
+
+
+def test_the_commands_of_the_manual_parse():
+    manual = (ROOT / "docs/search-quality.md").read_text().splitlines()
+    commands = [line for line in manual if line.startswith("python -m search.compare ")]
+    assert len(commands) == 2
+    for line in commands:
+        assert (ROOT / parse(shlex.split(line)[3:]).config).exists()

@@ -1,0 +1,273 @@
+"""Memory, file size and constraints: closed forms, and what a space can reach under them."""
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from search.controller_step import make_generator
+from search.controllers.settings import ControllerSettings
+from search.objective.block_costs import BlockExcess
+from search.objective.constraints import Constraint, Limit, excess, resolve_constraints
+from search.objective.costs import quantile
+from search.objective.feasible import CELLS, _places_to_keep, dearest_feasible, fastest_within
+from search.objective.objective import Goal
+from search.objective.reward import Reward
+from search.objective.targets import resolve_targets
+from search.selection.local_search import NearTarget
+from supernet.arch_records import Kept
+from supernet.cost.counts import (
+    ExportedSize,
+    PeakMemory,
+    count,
+    exported_bytes,
+    layer_memory,
+    peak_memory,
+)
+from supernet.cost.model import CostTable
+from supernet.errors import UserError
+from supernet.space.arch import Arch
+from supernet.space.published import published_spec
+from supernet.space.stage import Layer
+from tests.helpers.tables import DIGITS, TINY, random_table
+
+ARCHS = [
+    Arch(choice) for choice in itertools.product(*map(TINY.block_choices, range(TINY.num_blocks)))
+]
+SPECS = [TINY.spec(arch) for arch in ARCHS]
+TABLE = random_table(TINY, 0)
+MODELS = {
+    "params": CostTable("params"), "macs": CostTable("macs"), "ms": random_table(TINY, 1),
+    "memory": PeakMemory(), "size": ExportedSize(),
+}  # fmt: skip
+
+
+def limit(cost, share):
+    """The value that a share of all networks of TINY keeps."""
+    values = sorted(MODELS[cost].predict(spec) for spec in SPECS)
+    return Limit(MODELS[cost], values[int(share * (len(values) - 1))])
+
+
+# --- closed forms -----------------------------------------------------------------------------
+
+
+def test_memory_of_a_layer_is_that_of_its_widest_moment():
+    # 16 channels of 8 px widen to 96 and are kept for the shortcut while 96 become 96.
+    wide = Layer("mbconv", 3, 6, 0.0, "identity", 16, 16, 1, 8)
+    assert layer_memory(wide) == 4 * 64 * (96 + 96 + 16)
+    assert layer_memory(Layer("mbconv", 3, 6, 0.0, "none", 16, 16, 1, 8)) == 4 * 64 * (96 + 96)
+    # The stride leaves a quarter of the expanded map, so that expanding takes most.
+    strided = Layer("mbconv", 3, 6, 0.0, "none", 16, 16, 2, 8)
+    assert layer_memory(strided) == 4 * (64 * 96 + 16 * 96)
+    assert layer_memory(Layer("conv", 3, 1, 0.0, "none", 16, 32, 1, 8)) == 4 * 64 * (16 + 32)
+    # What is gated stands beside its gated copy.
+    assert layer_memory(Layer("conv", 3, 1, 0.25, "none", 16, 32, 1, 8)) == 4 * 64 * (32 + 32)
+
+
+def test_memory_of_a_network_is_that_of_its_widest_layer():
+    spec = published_spec("mobilenet_v2")
+    # In its second stage 96 channels of 112 px become as many of 56 px.
+    assert peak_memory(spec) == 4 * 96 * (112**2 + 56**2)
+
+
+def test_an_exported_file_holds_the_weights_and_little_else():
+    spec = published_spec("mnasnet_a1")
+    weights = 4 * count(spec).params
+    assert 0.99 * weights < exported_bytes(spec) < 1.02 * weights
+
+
+@pytest.mark.parametrize("cost", ["memory", "size"])
+def test_prices_of_parts_make_the_price_of_a_network(cost):
+    model = MODELS[cost]
+    combine = max if cost == "memory" else math.fsum
+    for spec in random.Random(0).sample(SPECS, 50):
+        layers = [model.layer_cost(layer, "relu") for layer in spec.layers()]
+        assert combine([model.ends_cost(spec), *layers]) == model.predict(spec)
+
+
+def test_the_excess_of_many_codes_at_once_is_that_of_each():
+    limits = [limit(cost, 0.3) for cost in MODELS]
+    rng = random.Random(0)
+    archs = [TINY.sample(rng) for _ in range(100)]
+    codes = torch.tensor([TINY.encode(arch) for arch in archs])
+    expected = torch.tensor([excess(limits, TINY.spec(arch)) for arch in archs]).double()
+    torch.testing.assert_close(BlockExcess(TINY, limits).of(codes), expected)
+    assert 0 < (expected > 0).double().mean() < 1
+
+
+# --- what can be reached ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cost", MODELS)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
+def test_the_fastest_network_under_a_constraint_is_that_of_trying_every_network(cost, share):
+    limits = [limit(cost, share)]
+    kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]
+    arch, found = fastest_within(TINY, TABLE, limits)
+    assert not excess(limits, TINY.spec(arch))
+    assert found == TABLE.predict(TINY.spec(arch))
+    # Of ways that differ by less than a cell one stays.
+    strict = [Limit(limits[0].model, limits[0].value * 0.998)]
+    inside = [TABLE.predict(spec) for spec in SPECS if not excess(strict, spec)]
+    assert min(kept) <= found <= min(inside, default=math.inf)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"params": 0.2, "macs": 0.3}, {"params": 0.3, "memory": 0.2, "ms": 0.4},
+        {"params": 0.4, "macs": 0.4, "ms": 0.4, "memory": 0.5, "size": 0.4},
+    ],
+    ids=len,
+)  # fmt: skip
+def test_the_fastest_network_under_several_constraints_is_nearly_the_best(shares):
+    limits = [limit(*pair) for pair in shares.items()]
+    kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]
+    arch, found = fastest_within(TINY, TABLE, limits)
+    assert not excess(limits, TINY.spec(arch))
+    assert min(kept) <= found <= 1.02 * min(kept)
+
+
+def test_five_constraints_on_the_whole_space_leave_few_labels():
+    costs = ("params", "macs", "memory", "size")
+    limits = resolve_constraints([Constraint(cost, "p40") for cost in costs], DIGITS, "")
+    phone = random_table(DIGITS, 4)
+    limits = (*limits, Limit(phone, quantile(phone, DIGITS, 0.4)))
+    arch, found = fastest_within(DIGITS, random_table(DIGITS, 5), limits)
+    assert not excess(limits, DIGITS.spec(arch))
+    rng = random.Random(0)
+    drawn = [DIGITS.spec(DIGITS.sample(rng)) for _ in range(300)]
+    table = random_table(DIGITS, 5)
+    assert found < min(table.predict(spec) for spec in drawn if not excess(limits, spec))
+    assert len(_places_to_keep(*_many_labels())) <= 2 * CELLS
+
+
+def _many_labels():
+    rng = np.random.default_rng(0)
+    return rng.random(50_000), rng.random((50_000, 4))
+
+
+@pytest.mark.parametrize("cost", MODELS)
+def test_the_nearest_network_to_a_target_keeps_the_constraint(cost):
+    limits = [limit(cost, 0.3)]
+    kept = sorted(TABLE.predict(spec) for spec in SPECS if not excess(limits, spec))
+    for target in (kept[len(kept) // 4], kept[len(kept) // 2], kept[-1]):
+        arch, found = dearest_feasible(TINY, TABLE, target, limits)
+        assert not excess(limits, TINY.spec(arch))
+        assert max(one for one in kept if one <= 0.995 * target) <= found <= target
+
+
+def test_several_constraints_at_once_leave_something_near_the_target():
+    limits = [limit("params", 0.5), limit("macs", 0.5), limit("memory", 0.6)]
+    kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]
+    target = sorted(kept)[len(kept) // 2]
+    arch, found = dearest_feasible(TINY, TABLE, target, limits)
+    assert not excess(limits, TINY.spec(arch))
+    assert 0.97 * target <= found <= target
+
+
+def test_limits_that_no_network_keeps_are_refused():
+    none = [Limit(CostTable("params"), 10.0)]
+    assert dearest_feasible(TINY, TABLE, 1e9, none) is None
+    with pytest.raises(UserError, match="was found that keeps params at most 10: raise a limit"):
+        fastest_within(TINY, TABLE, none)
+
+
+def test_a_target_below_what_constraints_leave_is_refused():
+    tight = limit("ms", 0.01)
+    _, least = fastest_within(TINY, TABLE, [tight])
+    with pytest.raises(UserError, match="below the cheapest network that keeps the constraints"):
+        resolve_targets(0.999 * least, TABLE, TINY, [tight])
+    (target,) = resolve_targets(1.001 * least, TABLE, TINY, [tight])
+    assert target.least <= least
+
+
+def test_walks_to_a_target_keep_the_constraints():
+    limits = resolve_constraints(
+        [Constraint("params", "p30"), Constraint("memory", "p40")], DIGITS, ""
+    )
+    table = random_table(DIGITS, 3)
+    (target,) = resolve_targets("p50", table, DIGITS, limits)
+    missed = BlockExcess(DIGITS, limits)
+    from search.objective.block_costs import BlockCosts
+
+    costs = BlockCosts(DIGITS, table)
+    rng = random.Random(0)
+    starts = torch.tensor([DIGITS.encode(DIGITS.sample(rng)) for _ in range(40)])
+    walks = NearTarget(costs, target, lambda rows: torch.zeros(len(rows), 42, 4), missed)
+    found = walks.find(starts, 40, make_generator("final", 0))
+    assert len(found) >= 40
+    assert not missed.of(found).any()
+    assert all(target.is_hit_by(cost) for cost in costs.of(found).tolist())
+
+
+# --- rewards ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("absolute", 0.8 - 0.1 * 0.5), ("soft", 0.8 * 1.5**-0.07), ("hard", 0.8 / 1.5)],
+)
+def test_a_broken_constraint_costs_what_a_broken_target_does(kind, expected):
+    reward = Reward(kind)
+    assert reward.constrained(0.8, 0.5) == pytest.approx(expected)
+    assert reward.constrained(0.8, 0.0) == 0.8
+
+
+def test_a_gradient_of_the_cost_heeds_constraints_but_knows_no_peak_memory():
+    table, sizes = random_table(TINY, 0), TINY.decision_sizes
+    params, memory = limit("params", 0.05), limit("memory", 0.5)
+    target = (TABLE.predict(SPECS[0]),)
+
+    def prepared(*limits):
+        controller = ControllerSettings("cost_gradient").build(sizes, samples=4, keep=4)
+        controller.prepare(Goal(TINY, table, Reward(), target, limits))
+        return controller
+
+    assert prepared()._expected_excess() == 0.0
+    (over,) = prepared(params)._expected_excess().tolist()
+    mean = sum(CostTable("params").predict(spec) for spec in SPECS) / len(SPECS)
+    assert over == pytest.approx(mean / params.value - 1, rel=1e-4)
+    with pytest.raises(UserError, match="no gradient of peak memory"):
+        prepared(memory)
+
+
+# --- settings and files -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("watts", 3.0), "cost is 'watts', allowed are ms, macs, params, memory, size"),
+        (("params", 3.0, "a.json"), "table a.json prices ms, not params"),
+    ],
+)
+def test_constraints_that_mean_nothing_are_refused(settings, reason):
+    with pytest.raises(UserError, match=reason):
+        Constraint(*settings)
+
+
+@pytest.mark.parametrize("value", [0, -3, "lots", "2x nothing"])
+def test_limits_that_mean_nothing_are_refused(value):
+    with pytest.raises(UserError, match="constraint on params: "):
+        resolve_constraints([Constraint("params", value)], TINY, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"cost": "watts"}, "cost is 'watts'"),
+        ({"limit": -1.0}, "limit of params is -1.0"),
+        ({"limit": 5.0}, "above its limit 5.0"),
+        ({"predicted": 7.0}, "params is 7.0, but the network has"),
+    ],
+)
+def test_a_changed_constraint_in_a_file_is_refused(change, reason):
+    spec = SPECS[0]
+    params = float(count(spec).params)
+    Kept("params", 2 * params, params).check(spec)
+    with pytest.raises(UserError, match=reason):
+        Kept(**({"cost": "params", "limit": 2 * params, "predicted": params} | change)).check(spec)

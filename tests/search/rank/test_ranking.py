@@ -1,0 +1,216 @@
+"""``python -m search.rank``: the whole command, its scores and its errors."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.evaluation.estimates import Estimate, cell
+from search.evaluation.trainings import Trainer
+from search.rank.networks import draw
+from search.rank.ranking import main
+from supernet.data.run_data import RunData
+from supernet.errors import UserError
+from supernet.training.config import read_training
+from tests.helpers.interrupted import SIGNALS, stopped_and_continued
+from tests.helpers.tiny import MACS, SPACE, TRAINING, save_supernet
+
+ROOT = Path(__file__).parents[3]
+SPACE_YAML = """
+base_filters: [8, 16]
+base_layers: [1, 1]
+strides: [1, 2]
+stem: 8
+head: 16
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Options of a toy ranking: two networks of each of two bands, four steps."""
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
+    (tmp_path / "space.yaml").write_text(SPACE_YAML)
+    return [
+        "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
+        "--run", tmp_path / "run", "--networks", "4", "--bands", "2", "--seeds", "2", "--ridge",
+        "--short", "0.5", "--tuning",
+    ]  # fmt: skip
+
+
+def rank(files, *more):
+    main([str(word) for word in (*files, *more)])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# The command
+
+
+def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, capsys):
+    space = ["--space", tmp_path / "space.yaml"]
+    rank(files, *space)
+    rows = lines(tmp_path / "cache.jsonl")
+    assert len(rows) == 4 * 2 + 4
+    assert sorted({(row["steps"], row["seed"]) for row in rows}) == [(2, 2), (4, 0), (4, 1)]
+    assert all(row["image_macs"] == row["macs"] * row["steps"] * 16 for row in rows)
+    assert (tmp_path / "run" / "rank.png").stat().st_size > 10_000
+    before, first = (tmp_path / "cache.jsonl").read_bytes(), capsys.readouterr().out
+    tables = json.loads((tmp_path / "run" / "rank.json").read_text())["tables"]
+    assert tables["Kendall's tau"]["MACs"]["all"].keys() == {"value", "low", "high"}
+    rank(files, *space)
+    assert (tmp_path / "cache.jsonl").read_bytes() == before
+    again = capsys.readouterr().out
+    assert again.splitlines()[-20:] == first.splitlines()[-20:]
+    for word in ("one training (noise ceiling)", "MACs", "params", "training of 50% length"):
+        assert f"\n{word} " in again
+
+
+def test_a_training_lost_from_the_cache_is_trained_again_to_the_same_result(files, tmp_path):
+    space = ["--space", tmp_path / "space.yaml", "--short", "0"]
+    rank(files, *space)
+    path = tmp_path / "cache.jsonl"
+    whole = lines(path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    rank(files, *space)
+    found = lines(path)
+    assert len(found) == len(whole)
+    measured = ("config", "network", "seed", "val", "test", "val_loss", "test_loss")
+    assert {k: found[-1][k] for k in measured} == {k: whole[0][k] for k in measured}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The supernet of a search that has not learnt anything yet."""
+    return save_supernet(tmp_path / "last.ckpt")
+
+
+def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint, capsys):
+    rank(files, "--supernet", checkpoint)
+    scores = lines(tmp_path / "cache-scores.jsonl")
+    assert len(scores) == 4
+    assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in scores)
+    out = capsys.readouterr().out
+    for word in ("supernet ", "supernet, by loss", "supernet, less", "MACs"):
+        assert f"\n{word}" in out
+    rank(files, "--supernet", checkpoint)
+    assert lines(tmp_path / "cache-scores.jsonl") == scores
+    rank(files, "--supernet", checkpoint, "--tuning", "2")
+    assert lines(tmp_path / "cache-scores.jsonl")[:4] == scores
+    tuned = lines(tmp_path / "cache-scores.jsonl")[4:]
+    assert [row["network"] for row in tuned] == [row["network"] for row in scores]
+    assert {row["tuning"] for row in tuned} == {2}
+    assert [row["loss"] for row in tuned] != [row["loss"] for row in scores]
+    assert "\nsupernet, tuned for 2 " in capsys.readouterr().out
+
+
+def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files, checkpoint):
+    from search.evaluation.frozen_supernet import FrozenSupernet
+
+    trainer = Trainer(read_training(files[1]))
+    judge = FrozenSupernet(checkpoint, trainer, images=64)
+    arch, other = (draw(SPACE, MACS, 1, 1, seed).candidates[0].arch for seed in (0, 1))
+    found = judge.evaluate(arch)
+    torch.testing.assert_close(found, judge.evaluate(arch))
+    network = judge.supernet.extract(arch)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over batches
+    data = RunData(trainer.data, "search", judge.seed)
+    with torch.no_grad():
+        for images, _ in data.weights_batches(64):
+            network.train()(images)
+        images, labels = map(torch.cat, zip(*trainer.data.val_dataloader(), strict=True))
+        logits = network.eval()(images)
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert found.loss == pytest.approx(loss, rel=1e-4)
+    assert judge.evaluate(other).loss != pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "60"))
+    options = [*files, "--space", tmp_path / "space.yaml", "--processes", "2", "--short", 0]
+    kept, out, rows = stopped_and_continued(
+        "search.rank", options, tmp_path / "cache.jsonl", 2, how
+    )
+    assert 2 <= kept < 8
+    assert "trainings 8/8" in out
+    assert len({(row["network"], row["seed"]) for row in rows}) == len(rows) == 8
+
+
+WRONG = {
+    "--networks 3": "--networks is 3, it must be at least 4",
+    "--networks 4 --bands 3": "--networks is 4, too few for 3 bands of at least 2",
+    "--seeds 0": "--seeds is 0, it must be at least 1",
+    "--tuning 0": "--tuning is 0, it must be at least 1 step",
+    "--steps 0": "--steps is 0, it must be at least 1",
+    "--short 1": "--short is 1.0, it must be at least 0 and below 1",
+    "--ridge 2": "--ridge is 2, it must be at least 3 trainings",
+    "--policy 4": "--policy is 4, it must be at least 4, and needs a --supernet",
+    "--cost joule": "invalid choice: 'joule'",
+    "--cost macs --table t.json": "the latency table t.json prices ms, not macs",
+    "--supernet gone.ckpt": "give the --supernet to judge, or the --space to draw from",
+    "-c gone.yaml": "cannot read gone.yaml",
+    "-c pyproject.toml": "pyproject.toml",
+    "--space gone.yaml": "cannot read gone.yaml",
+    "--frobnicate": "unrecognized arguments: --frobnicate",
+}
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_an_option_that_cannot_be_is_named_in_one_line(files, tmp_path, options):
+    with pytest.raises(UserError) as refused:
+        rank(files, "--space", tmp_path / "space.yaml", *options.split())
+    assert WRONG[options] in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+CONFIGS = {
+    "copies: 1": ("copies: 0", "copies is 0, it must be at least 1"),
+    "batch_size": ("batchsize", "Option 'batchsize' is not accepted"),
+    "copies: 1}": ("copies: 1, difficulty: {noise: -1}}", "difficulty.noise is -1.0"),
+    "lr: 0.04": ("lr: -1", "recipe.lr is -1.0, it must be above 0"),
+    "ClutteredDigits": ("Nowhere", "does not describe data"),
+    "max_steps: 4": ("max_steps: -1", "trainer.max_steps is -1 and max_epochs -1: give one"),
+    "data:": ("date:", "has no section data"),
+}
+
+
+@pytest.mark.parametrize("old", CONFIGS)
+def test_a_config_that_cannot_be_is_named_in_one_line(files, tmp_path, old):
+    new, line = CONFIGS[old]
+    config = tmp_path / "retrain.yaml"
+    config.write_text(config.read_text().replace(old, new))
+    with pytest.raises(UserError) as refused:
+        rank(files, "--space", tmp_path / "space.yaml")
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_supernet_of_other_images_is_refused(files, tmp_path, checkpoint):
+    config = tmp_path / "retrain.yaml"
+    config.write_text(config.read_text().replace("resolution: 8", "resolution: 12"))
+    with pytest.raises(UserError, match=r"8 px .* but the config's data have 10, 12 and 1"):
+        rank(files, "--supernet", checkpoint)
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+def test_supernets_of_two_spaces_are_refused(files, tmp_path, checkpoint):
+    other = dataclasses.replace(SPACE, ops=("conv", "sepconv"))
+    path = save_supernet(tmp_path / "other.ckpt", other)
+    with pytest.raises(UserError, match=r"other\.ckpt has another space than .*last\.ckpt"):
+        rank(files, "--supernet", checkpoint, path)
+
+
+def test_cells_drop_leading_zeros_and_keep_signs():
+    assert cell(Estimate(0.62, 0.48, 0.74)) == ".62 [.48 .74]"
+    assert cell(Estimate(-0.05, -0.3, 1.0)) == "-.05 [-.30 1.00]"
+    assert cell(Estimate(0.9, 0.9, 0.9)) == ".90"
+    assert cell(Estimate(float("nan"), 0.0, 0.0)) == "-"

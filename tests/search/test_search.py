@@ -1,0 +1,292 @@
+"""A whole search: what it leaves behind, what it tells W&B, what it reads, on one rank or two."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retrain.__main__ import main as retrain
+from supernet.arch_file import read_arch
+from supernet.command.ending import run_command
+from supernet.data.digits import Digits
+from supernet.latency.table.table import LatencyTable
+from tests.helpers.tables import random_table
+
+ROOT = Path(__file__).parents[2]
+PNG = b"\x89PNG\r\n\x1a\n"
+FIGURES = {"entropy", "network", "pareto", "progress"}
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- what a search leaves behind ------------------------------------------------------------------
+
+
+def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, tmp_path):
+    run = tmp_path / "run"
+    line = [sys.executable, "-m", "search", "fit", *tiny_search, "--wandb.mode", "offline"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    printed = done.stdout.splitlines()
+    assert printed[0].startswith("search 24/24  loss ")
+    assert printed[1] == "judge 4/4  on validation images"
+    assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
+
+    found = read_arch(run / "arch.json")
+    assert found.predicted <= found.target
+    assert (found.unit, found.step, found.seed) == ("macs", 24, 0)
+    front = json.loads((run / "pareto.json").read_text())
+    (chosen,) = [point for point in front["points"] if point["chosen"] == ["p40"]]
+    assert front["targets"] == {"p40": found.target}
+    assert (chosen["cost"], chosen["accuracy"]) == (found.predicted, found.accuracy)
+    assert tuple(chosen["arch"]) == found.space.encode(found.arch)
+    assert {path.stem for path in (run / "figures").iterdir()} == FIGURES
+    assert all(path.read_bytes().startswith(PNG) for path in (run / "figures").iterdir())
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "uniform.ckpt"}
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["target"] == "p40"
+    logged = [row["step"] for row in rows(run / "metrics.csv") if row["train/loss"]]
+    assert logged == ["0", "4", "8", "12", "16", "20"]
+
+    (offline,) = (run / "wandb").glob("offline-run-*")
+    identity = (run / "wandb_id").read_text()
+    assert offline.name.endswith(identity)
+    media = offline / "files" / "media"
+    assert {path.name.split("_")[0] for path in (media / "images").rglob("*.png")} == FIGURES
+    (table,) = (media / "table").glob("pareto_*.table.json")
+    assert len(json.loads(table.read_text())["data"]) == len(front["points"])
+    stored = (offline / f"run-{identity}.wandb").read_bytes()
+    for name in ("reward/mean", "train/loss", f"arch-{identity}", "arch.json"):
+        assert name.encode() in stored
+
+
+class FakeRun:
+    """Takes what a W&B run takes."""
+
+    id = "abc"
+
+    def __init__(self):
+        self.logged, self.artifacts = [], []
+
+    def log(self, values, **_):
+        self.logged.append(values)
+
+    def log_artifact(self, artifact):
+        self.artifacts.append(artifact)
+
+
+def test_wandb_is_told_what_the_folder_holds(search, tiny_search, tmp_path, monkeypatch):
+    fake, run = FakeRun(), tmp_path / "run"
+    monkeypatch.setattr("wandb.init", lambda **_: fake)
+    search(*tiny_search, "--wandb.mode", "offline")
+
+    told = [values for values in fake.logged if "trainer/global_step" in values]
+    written = rows(run / "metrics.csv")
+    assert len(told) == len(written) > 6
+    for values, row in zip(told, written, strict=True):
+        step = values.pop("trainer/global_step")
+        assert row["step"] == str(step)
+        assert {name: float(row[name]) for name in row if row[name] and name != "step"} == values
+    figures, table = fake.logged[-2:]
+    assert set(figures) == {f"figures/{name}" for name in FIGURES}
+    points = json.loads((run / "pareto.json").read_text())["points"]
+    assert [row[:3] for row in table["pareto"].data] == [
+        [point["cost"], point["accuracy"], " ".join(point["chosen"])] for point in points
+    ]
+    (artifact,) = fake.artifacts
+    assert artifact.name == "arch-abc"
+    (entry,) = artifact.manifest.entries.values()
+    assert entry.path == "arch.json"
+    assert Path(entry.local_path).read_bytes() == (run / "arch.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_without_loggers_the_folder_is_still_whole(search, tiny_search, tmp_path):
+    search(*tiny_search, "--trainer.logger", "false", "--wandb.mode", "offline")
+    assert not (tmp_path / "run" / "wandb").exists()
+    assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == FIGURES
+
+
+def test_another_controller_does_not_continue_a_search(search, tiny_search, capsys):
+    search(*tiny_search)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        search(*tiny_search, "--model.controller.kind", "tunas", "--ckpt_path", "last")
+    assert leaving.value.code == 2
+    expected = "error: the checkpoint's controller is ppo, this search's is tunas:"
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_search_keeps_to_the_restrictions_of_its_space(search, tiny_search, tmp_path):
+    limits = "[{block: 1, ops: [sepconv], ses: [0.0]}, {block: 4, skips: [pool], layers: [0]}]"
+    search(*tiny_search, f"--model.space.restrictions={limits}")
+    found = read_arch(tmp_path / "run" / "arch.json")
+    first, fourth = found.arch.blocks[0], found.arch.blocks[3]
+    assert (first.op, first.se, fourth.skip, fourth.layers) == ("sepconv", 0.0, "pool", 0)
+    assert (tmp_path / "run" / "figures" / "entropy.png").exists()
+
+
+@pytest.mark.slow
+def test_the_last_stage_can_be_repeated(search, tiny_search, tmp_path):
+    search(*tiny_search)
+    run = tmp_path / "run"
+    names = ("arch.json", "pareto.json", "metrics.csv")
+    before = [(run / name).read_bytes() for name in names]
+    (run / "arch.json").unlink()
+    search(*tiny_search, "--ckpt_path", "last")
+    assert [(run / name).read_bytes() for name in names] == before
+
+
+# --- what a search reads --------------------------------------------------------------------------
+
+
+def test_a_search_never_reads_the_test_split(search, tiny_search, monkeypatch):
+    parts_read, original = set(), Digits._images
+
+    def spy(self, *parts, augment):
+        parts_read.update(parts)
+        return original(self, *parts, augment=augment)
+
+    monkeypatch.setattr(Digits, "_images", spy)
+    search(*tiny_search)
+    assert parts_read == {"weights", "reward", "val"}
+
+
+OWN_MODULE = """
+from pathlib import Path
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class MyImages(pl.LightningDataModule):
+    def __init__(self, folder: str, batch_size: int = 8):
+        super().__init__()
+        self.folder, self.batch_size = Path(folder), batch_size
+        self.num_classes, self.resolution = 3, 12
+
+    def _loader(self, part, num_images, shuffle=False):
+        with (self.folder / "read.txt").open("a") as file:
+            file.write(part + "\\n")
+        generator = torch.Generator().manual_seed(num_images)
+        images = torch.randn(num_images, 3, 12, 12, generator=generator)
+        labels = torch.arange(num_images) % 3
+        return DataLoader(TensorDataset(images, labels), self.batch_size, shuffle)
+
+    def train_dataloader(self):
+        return self._loader("train", 96, shuffle=True)
+
+    def val_dataloader(self):
+        return self._loader("val", 24)
+
+    def test_dataloader(self):
+        return self._loader("test", 27)
+"""
+
+
+def test_a_datamodule_of_ones_own_is_searched_retrained_and_tested(
+    search, tiny_search, tmp_path, monkeypatch
+):
+    (tmp_path / "my_images.py").write_text(OWN_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
+    config["data"] = {"class_path": "my_images.MyImages", "init_args": {"folder": str(tmp_path)}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    search(*tiny_search)
+    arch = tmp_path / "run" / "arch.json"
+    found = read_arch(arch)
+    assert (found.classes, found.resolution, found.space.stem_stride) == (3, 12, 1)
+    assert set((tmp_path / "read.txt").read_text().split()) == {"train", "val"}
+
+    options = [
+        "--data=my_images.MyImages", f"--data.folder={tmp_path}", f"--run={tmp_path / 'trained'}",
+        f"--model.arch={arch}", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
+        "--wandb.mode=disabled",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["retrain"])
+    run_command(lambda: retrain(["fit", *options]))
+    assert "test" not in (tmp_path / "read.txt").read_text()
+    run_command(lambda: retrain(["test", *options]))
+    assert json.loads((tmp_path / "trained" / "test.json").read_text())["images"] == 27
+
+
+# --- continuing -----------------------------------------------------------------------------------
+
+
+def test_another_latency_table_does_not_continue_a_search(search, tiny_search, tmp_path, capsys):
+    search(*tiny_search)
+    space = read_arch(tmp_path / "run" / "arch.json").space
+    tables = [tmp_path / name for name in ("a.json", "b.json")]
+    for number, path in enumerate(tables):
+        random_table(space, number).save(path)
+    run = tmp_path / "timed"
+    timed = [*tiny_search, "--run", run, "--model.cost", "ms", "--model.table"]
+    search(*timed, tables[0])
+    assert read_arch(run / "arch.json").table == LatencyTable.load(tables[0]).hash
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        search(*timed, tables[1], "--ckpt_path", "last")
+    assert leaving.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: the checkpoint's cost is ms ")
+    assert all(LatencyTable.load(path).hash in line for path in tables)
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+PROBE = '''
+import hashlib, json
+from pathlib import Path
+import pytorch_lightning as pl
+
+
+class RankProbe(pl.Callback):
+    """Writes what each rank sampled and what it holds at the end."""
+
+    def __init__(self, folder: str):
+        self.folder, self.paths = Path(folder), []
+
+    def on_train_batch_start(self, trainer, module, *_):
+        self.paths.append(repr(module.path()))
+
+    def on_train_end(self, trainer, module):
+        state = {}
+        for part in ("supernet", "controller"):
+            digest = hashlib.sha256()
+            for name, tensor in sorted(getattr(module, part).state_dict().items()):
+                digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+            state[part] = digest.hexdigest()
+        written = {"state": state, "paths": self.paths}
+        (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(written))
+'''
+
+
+def test_two_processes_sample_their_own_paths_and_end_bit_identical(tiny_search, tmp_path):
+    (tmp_path / "rank_probe.py").write_text(PROBE)
+    callback = {"class_path": "rank_probe.RankProbe", "init_args": {"folder": str(tmp_path)}}
+    trainer = {"devices": 2, "strategy": "ddp_find_unused_parameters_true", "callbacks": [callback]}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    line = [sys.executable, "-m", "search", "fit", *tiny_search, "-c", str(tmp_path / "two.yaml")]
+    done = subprocess.run(
+        line, cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert ranks[0]["state"] == ranks[1]["state"]
+    pairs = list(zip(ranks[0]["paths"], ranks[1]["paths"], strict=True))
+    assert len(pairs) == 24
+    # The first paths are those of the warm-up, in which nearly every decision is mixed.
+    assert sum(mine != yours for mine, yours in pairs[4:]) >= 18
+    assert len({path for rank in ranks for path in rank["paths"]}) > 30
+    assert done.stdout.count("chosen:") == 1
+    found = read_arch(tmp_path / "run" / "arch.json")
+    assert found.predicted <= found.target

@@ -1,0 +1,233 @@
+"""ImageFolder: layouts, files of every kind, preprocessing, and errors in one line."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from supernet.data.image_folder import CorruptImageError, ImageFolder, open_rgb
+from supernet.errors import UserError
+
+PARTS = ("weights", "reward", "val", "test")
+
+
+def loader(data: ImageFolder, part: str) -> DataLoader:
+    return getattr(data, f"{part}_dataloader")()
+
+
+def write_images(folder: Path, count: int, size: tuple[int, int] = (12, 9)) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(sum(map(ord, folder.name)))
+    for index in range(count):
+        pixels = rng.integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("cat", "dog", "owl"):
+        write_images(tmp_path / "images" / name, 10)
+    return tmp_path / "images"
+
+
+def folder(root: Path, **settings: object) -> ImageFolder:
+    return ImageFolder(
+        str(root), **{"resolution": 8, "batch_size": 4, "num_workers": 0, **settings}
+    )
+
+
+def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
+    line = str(error.value)
+    assert "\n" not in line
+    return line
+
+
+def test_a_folder_knows_its_classes_before_it_is_read(root: Path) -> None:
+    data = folder(root, resolution=96)
+    assert (data.num_classes, data.resolution, data.stem_stride) == (3, 96, 2)
+    assert data.classes == ["cat", "dog", "owl"]
+
+
+def test_a_folder_of_classes_is_split_by_class_and_seed(root: Path) -> None:
+    files = {part: loader(folder(root), part).dataset.files for part in PARTS}
+    assert {part: len(f) for part, f in files.items()} == {
+        "weights": 18, "reward": 3, "val": 3, "test": 6,
+    }  # fmt: skip
+    assert len({path for part in files.values() for path, _ in part}) == 30
+    for part in files.values():
+        assert len(set(Counter(label for _, label in part).values())) == 1
+    assert loader(folder(root), "test").dataset.files == files["test"]
+    assert loader(folder(root, split_seed=1), "test").dataset.files != files["test"]
+
+
+def test_folders_named_train_val_and_test_are_taken_as_they_are(tmp_path: Path) -> None:
+    for part, count in {"train": 10, "val": 2, "test": 3}.items():
+        for name in ("cat", "dog"):
+            write_images(tmp_path / part / name, count)
+    data = folder(tmp_path, reward_share=0.2)
+    sizes = {part: len(loader(data, part).dataset) for part in ("train", *PARTS)}
+    assert sizes == {"train": 20, "weights": 16, "reward": 4, "val": 4, "test": 6}
+    assert all("/test/" in path for path, _ in loader(data, "test").dataset.files)
+
+
+def test_a_missing_val_folder_is_split_off_train(tmp_path: Path) -> None:
+    for part, count in {"train": 10, "test": 3}.items():
+        for name in ("cat", "dog"):
+            write_images(tmp_path / part / name, count)
+    data = folder(tmp_path)
+    assert {part: len(loader(data, part).dataset) for part in PARTS} == {
+        "weights": 16, "reward": 2, "val": 2, "test": 6,
+    }  # fmt: skip
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "tram"):
+        write_images(tmp_path / name, 5)
+    assert folder(tmp_path).classes == ["train", "tram"]
+
+
+def test_images_of_every_size_and_mode_come_out_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for index, mode in enumerate(("L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16")):
+        size = (7 + 30 * index, 40)
+        target = (
+            tmp_path / ("a" if index % 2 else "b") / f"{index}.{'tif' if 'C' in mode else 'png'}"
+        )
+        target.parent.mkdir(exist_ok=True)
+        if mode == "I;16":
+            image = Image.fromarray(rng.integers(2**16, size=size[::-1]).astype(np.uint16))
+        else:
+            noise = rng.integers(256, size=(*size[::-1], 3), dtype=np.uint8)
+            image = Image.fromarray(noise).convert(mode)
+        image.save(target, **({"transparency": b"\x00\x7f"} if mode == "P" else {}))
+    data = folder(tmp_path, resolution=16)
+    for part in ("train", "val", "test"):
+        for image, _ in loader(data, part).dataset:
+            assert image.shape == (3, 16, 16)
+            assert image.dtype == torch.float32
+
+
+def test_grey_images_keep_their_brightness_whatever_their_depth(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 0x4080, np.uint16)).save(tmp_path / "16.png")
+    Image.fromarray(np.full((4, 4), 0x40, np.uint8)).save(tmp_path / "8.png")
+    for name in ("16.png", "8.png"):
+        assert open_rgb(str(tmp_path / name)).getpixel((0, 0)) == (0x40, 0x40, 0x40)
+
+
+def test_evaluation_takes_the_normalised_centre_of_the_image(tmp_path: Path) -> None:
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[4:60, 36:92] = 255  # seven eighths of the shorter side
+    for name in ("a", "b"):
+        write_images(tmp_path / name, 4, (128, 64))
+        for file in (tmp_path / name).iterdir():
+            Image.fromarray(pixels).save(file)
+    data = folder(tmp_path, resolution=56, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    image, _ = loader(data, "test").dataset[0]
+    assert torch.equal(image, torch.tensor([1.0, 1.0, 0.0])[:, None, None].expand(3, 56, 56))
+
+
+def test_only_training_images_are_cropped_at_random(root: Path) -> None:
+    for part in ("reward", "val", "test"):
+        images = loader(folder(root), part).dataset
+        assert torch.equal(images[0][0], images[0][0])
+    images = loader(folder(root), "weights").dataset
+    assert not torch.equal(images[0][0], images[0][0])
+
+
+def damage_a_test_image(data: ImageFolder, content: bytes) -> Path:
+    path = Path(loader(data, "test").dataset.files[0][0])
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"])
+def test_a_corrupt_file_is_named_in_one_line(root: Path, content: bytes) -> None:
+    data = folder(root)
+    path = damage_a_test_image(data, content)
+    with pytest.raises(CorruptImageError) as error:
+        list(loader(data, "test"))
+    assert one_line(error).startswith(f"{path} cannot be read as an image")
+
+
+def test_a_truncated_file_is_named(root: Path) -> None:
+    data = folder(root)
+    whole = Path(loader(data, "test").dataset.files[0][0]).read_bytes()
+    path = damage_a_test_image(data, whole[: len(whole) // 2])
+    with pytest.raises(CorruptImageError, match=f"^{path} cannot be read"):
+        list(loader(data, "test"))
+
+
+def test_a_worker_names_a_corrupt_file_in_the_same_line(root: Path) -> None:
+    data = folder(root, num_workers=1)
+    path = damage_a_test_image(data, b"no image")
+    with pytest.raises(CorruptImageError) as error:
+        list(loader(data, "test"))
+    assert one_line(error).startswith(f"{path} cannot be read as an image")
+    traceback.clear_frames(error.tb)  # ends the worker now, not when garbage is collected
+
+
+def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(CorruptImageError, match="32-bit pixels"):
+        open_rgb(str(tmp_path / "float.tif"))
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is not a folder") as error:
+        folder(tmp_path / "nowhere")
+    one_line(error)
+
+
+def test_an_empty_root_and_a_single_class_are_refused(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").mkdir()
+    with pytest.raises(UserError, match=r"holds 0 class folder\(s\)"):
+        folder(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(UserError, match=r"holds 1 class folder\(s\)"):
+        folder(tmp_path)
+
+
+def test_a_class_folder_without_images_is_named(root: Path) -> None:
+    (root / "ant").mkdir()
+    (root / "ant" / "notes.txt").write_text("none yet")
+    with pytest.raises(UserError, match="ant holds no images") as error:
+        loader(folder(root), "train")
+    one_line(error)
+
+
+def test_too_few_images_of_a_class_to_split_are_named(root: Path) -> None:
+    write_images(root / "ant", 3)
+    with pytest.raises(UserError, match=r"class ant has 3 image\(s\)") as error:
+        loader(folder(root), "train")
+    one_line(error)
+
+
+def test_parts_with_different_classes_are_refused(tmp_path: Path) -> None:
+    for part, names in {"train": ("cat", "dog"), "val": ("cat", "owl")}.items():
+        for name in names:
+            write_images(tmp_path / part / name, 6)
+    with pytest.raises(UserError, match="different classes, for instance dog") as error:
+        loader(folder(tmp_path), "train")
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    "shares", [{"val_share": 0.0}, {"test_share": 0.8}, {"reward_share": -1.0}]
+)
+def test_shares_that_leave_nothing_are_refused(root: Path, shares: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="must be above 0 and leave training images"):
+        folder(root, **shares)
+
+
+def test_a_resolution_and_a_deviation_out_of_range_are_refused(root: Path) -> None:
+    with pytest.raises(UserError, match="at least 8 px"):
+        folder(root, resolution=7)
+    with pytest.raises(UserError, match="std above 0"):
+        folder(root, std=(0.2, 0.0, 0.2))

@@ -1,0 +1,154 @@
+"""The datamodule of a run in a Trainer: its parts, its hooks, and on two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
+from supernet.errors import UserError
+from tests.helpers.recorded_runs import Inner, Paired, fit, searching
+
+# A resumed run finds its own checkpoints.
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+
+def test_overfitting_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="overfit_batches"):
+        fit(tmp_path, searching(), overfit_batches=2)
+
+
+def test_a_search_trains_on_the_weights_part_and_never_asks_for_the_test_split(
+    tmp_path: Path,
+) -> None:
+    data = searching()
+    module = fit(tmp_path, data, max_epochs=1)
+    assert len(module.seen) == 7
+    assert sum(module.validated[-3:]) == 10
+    with pytest.raises(RuntimeError, match="search never reads the test split"):
+        pl.Trainer(logger=False, accelerator="cpu").test(module, data)
+    assert "test_dataloader" not in data.inner.calls
+
+
+def test_retraining_trains_on_all_training_images(tmp_path: Path) -> None:
+    assert len(fit(tmp_path, RunData(Paired(), "retrain", 0), max_epochs=1).seen) == 10
+    assert len(RunData(Paired(), "retrain", 0).test_dataloader().dataset) == 12
+
+
+def test_a_datamodule_without_a_reward_part_has_a_tenth_held_out(tmp_path: Path) -> None:
+    data = RunData(Inner(), "search", 0, reward_batch_size=4)
+    trained = [image[::2] for image in fit(tmp_path, data, max_epochs=1).seen]
+    rewarded = data.reward_batch(0, rank=0)[0][:, 0].tolist()
+    assert len(trained) == 9
+    assert len(set(rewarded)) == 4
+    assert not set(rewarded) & set(chain(*trained))
+
+
+@pytest.mark.parametrize("order", [range(8), [5, 6, 0, 7, 7, 2]])
+def test_a_reward_batch_is_a_function_of_its_step(order: Any) -> None:
+    expected = [RunData(Paired(), "search", 0).reward_batch(step, 0)[0] for step in range(8)]
+    assert len({tuple(batch.flatten().tolist()) for batch in expected}) == 8
+    data = RunData(Paired(), "search", 0)
+    for step in order:
+        assert torch.equal(data.reward_batch(step, 0)[0], expected[step])
+
+
+def test_hooks_reach_the_datamodule(tmp_path: Path) -> None:
+    data = searching()
+    fit(tmp_path, data, max_epochs=1)
+    assert data.inner.calls == ["setup", "fit", "teardown", "fit"]
+    assert data.inner.trainer is data.trainer
+
+
+def test_batch_hooks_belong_to_the_datamodule_if_it_has_them(tmp_path: Path) -> None:
+    class Doubling(Paired):
+        def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            return batch[0] * 2, batch[1]
+
+    plain, doubled = (
+        fit(tmp_path, RunData(inner, "search", 0), max_epochs=1).seen[0]
+        for inner in (Paired(), Doubling())
+    )
+    assert doubled == [2 * value for value in plain]
+
+
+def test_shape_and_stem_stride_are_the_datamodules() -> None:
+    data = RunData(Inner(), "search", 0)
+    assert (data.num_classes, data.resolution, data.stem_stride) == (2, 100, 2)
+    inner = Inner()
+    inner.stem_stride = 4
+    assert RunData(inner, "search", 0).stem_stride == 4
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        ("num_classes", "Mine must have integers num_classes and resolution .* got None and 100"),
+        ("resolution", "Mine must have integers num_classes and resolution .* got 2 and None"),
+        ("train_dataloader", r"Mine lacks train_dataloader\(\)"),
+        ("val_dataloader", r"Mine lacks val_dataloader\(\)"),
+        ("test_dataloader", r"Mine lacks test_dataloader\(\)"),
+    ],
+)
+def test_what_a_datamodule_lacks_is_named(missing: str, line: str) -> None:
+    nothing = getattr(pl.LightningDataModule, missing, None)
+    mine = type("Mine", (Paired,), {missing: nothing})
+    with pytest.raises(UserError, match=line) as error:
+        RunData(mine(), "retrain", 0)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("half", ["weights_dataloader", "reward_dataloader"])
+def test_half_of_the_optional_pair_is_refused(half: str) -> None:
+    mine = type("Mine", (Inner,), {half: getattr(Paired, half)})
+    with pytest.raises(UserError, match="Mine has only one of"):
+        RunData(mine(), "search", 0)
+
+
+def test_digits_run_through_a_search(tmp_path: Path) -> None:
+    data = RunData(Digits(resolution=8), "search", 0, reward_batch_size=32)
+    module = fit(tmp_path, data, max_epochs=1)
+    assert len(module.seen) == len(Digits().weights_dataloader())
+    images, labels = data.reward_batch(3, rank=0)
+    assert images.shape == (32, 3, 8, 8)
+    assert labels.shape == (32,)
+
+
+TWO_PROCESSES = """
+import sys
+import pytorch_lightning as pl
+from tests.helpers.recorded_runs import Recorder, searching
+
+module = Recorder(None, estimates=False)
+trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, logger=False,
+                     enable_checkpointing=False, enable_progress_bar=False)
+trainer.fit(module, searching())
+shards = [batch[0].tolist() for batch in trainer.datamodule.val_dataloader()]
+with open(f"{sys.argv[1]}/{trainer.global_rank}.txt", "w") as file:
+    print([batch[::2] for batch in module.seen], [row[0] for shard in shards for row in shard],
+          sep="\\n", file=file)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images_between_them(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path}, timeout=120)
+    lines = [(tmp_path / f"{rank}.txt").read_text().splitlines() for rank in range(2)]
+    trained = [list(chain(*json.loads(line[0]))) for line in lines]
+    assert [len(indices) for indices in trained] == [12, 12]  # 3 batches of 4 out of 28 images
+    assert not set(trained[0]) & set(trained[1])
+    evaluated = [json.loads(line[1]) for line in lines]
+    assert evaluated == [list(range(0, 10, 2)), list(range(1, 10, 2))]

@@ -1,0 +1,134 @@
+"""Hand-built graphs compute what the PyTorch network computes, with the exporter's operators."""
+
+import dataclasses
+import random
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from supernet.cost.parts import Body, parts
+from supernet.latency.models.onnx_graph import layer_model, network_model, part_model
+from supernet.network.functional import pool_shortcut
+from supernet.network.network import Network
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.published import published_spec
+from supernet.space.stage import Layer
+
+SPACE = MnasSpace(
+    base_filters=(16, 8, 24), base_layers=(1, 2, 2), strides=(1, 2, 2),
+    resolution=16, stem_stride=1, stem=8, head=32, classes=10,
+)  # fmt: skip
+SPECS = {f"random-{seed}": SPACE.spec(SPACE.sample(random.Random(seed))) for seed in range(8)} | {
+    name: published_spec(name).scaled(width=0.25, resolution=32, classes=7, stem_stride=1)
+    for name in ("mnasnet_a1", "mobilenet_v2")
+}
+
+
+def run(model, x):
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"x": x.numpy()})[0]
+
+
+def trained_network(spec):
+    """Random running statistics, scales and shifts: fresh ones would hide a folding mistake."""
+    torch.manual_seed(0)
+    net = Network(spec).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.running_var):
+                tensor.uniform_(0.5, 1.5)
+            for tensor in (module.bias.data, module.running_mean):
+                tensor.normal_(std=0.3)
+    return net
+
+
+def arrays(module):
+    return {name: value.numpy() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@torch.inference_mode()
+def test_graph_with_a_networks_weights_gives_its_logits(spec):
+    net = trained_network(spec)
+    x = torch.randn(1, 3, spec.resolution, spec.resolution)
+    expected = net(x).numpy()
+    found = run(network_model(spec, arrays(net)), x)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("seed", range(4))
+@torch.inference_mode()
+def test_layer_graph_gives_its_blocks_features(seed):
+    spec = SPECS[f"random-{seed}"]
+    net = trained_network(spec)
+    for block, layer in zip(
+        (block for stage in net.blocks for block in stage), spec.layers(), strict=True
+    ):
+        x = torch.randn(1, layer.inputs, layer.size, layer.size)
+        found = run(layer_model(layer, spec.activation, arrays(block), spec.bn_eps), x)
+        np.testing.assert_allclose(found, block(x).numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("outputs", [8, 16, 24])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pool_shortcut_is_all_that_remains_when_the_convolutions_are_zero(outputs, stride):
+    layer = Layer("sepconv", 3, 1, 0.0, "pool", 16, outputs, stride, 7)
+    zeros = {
+        f"{conv}.weight": np.zeros(shape, np.float32)
+        for conv, shape in (("conv_dw", (16, 1, 3, 3)), ("conv_pw", (outputs, 16, 1, 1)))
+    }
+    for norm, channels in (("bn1", 16), ("bn2", outputs)):
+        zeros |= {
+            f"{norm}.{name}": np.full(channels, value, np.float32)
+            for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1))
+        }
+    x = torch.randn(1, 16, 7, 7)
+    expected = pool_shortcut(x, outputs, stride).numpy()
+    np.testing.assert_allclose(run(layer_model(layer, state=zeros), x), expected, atol=1e-6)
+
+
+def test_made_up_weights_of_every_part_give_finite_nonzero_outputs_of_a_small_file():
+    spec = SPECS["mnasnet_a1"]
+    for part in parts(spec):
+        model = part_model(part)
+        y = run(model, torch.rand(1, part.inputs, part.size, part.size))
+        assert np.isfinite(y).all()
+        assert np.abs(y).max() > 1e-6
+        assert len(model.SerializeToString()) < 10_000
+
+
+def test_alike_layers_of_a_network_keep_weights_of_their_own():
+    model = network_model(published_spec("mobilenet_v2"))
+    fills = [
+        node.attribute[0].t.raw_data
+        for node in model.graph.node
+        if node.op_type == "ConstantOfShape"
+    ]
+    assert len(set(fills)) == len(fills)
+
+
+def test_parts_of_another_activation_are_other_parts():
+    layer = next(iter(published_spec("mobilenet_v2").layers()))
+    assert Body(layer, "relu").key != Body(layer, "relu6").key
+    assert "Clip" in {node.op_type for node in part_model(Body(layer, "relu6")).graph.node}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_operators_are_those_that_torch_exports(seed, activation):
+    spec = dataclasses.replace(SPECS[f"random-{seed}"], activation=activation)
+    images = torch.randn(1, 3, spec.resolution, spec.resolution)
+    program = torch.onnx.export(Network(spec).eval(), (images,), dynamo=True, verbose=False)
+    exported = Counter(node.op_type for node in program.model_proto.graph.node)
+    built = Counter(node.op_type for node in network_model(spec).graph.node)
+    del built["ConstantOfShape"]
+    assert built == exported

@@ -1,0 +1,233 @@
+"""mnasnet_searched is a timm model like any other, and the Network of its arch.json."""
+
+import copy
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import (
+    create_transform,
+    resolve_data_config,
+    resolve_model_data_config,
+)
+from timm.models._features import FeatureGetterNet
+from timm.optim import create_optimizer_v2
+
+from supernet.arch_file import ArchFile, write_arch
+from supernet.data.image_folder import ImageFolder
+from supernet.errors import UserError
+from supernet.space.mnasnet import MnasSpace
+from tests.helpers.timm_networks import create, trained
+
+BIG = MnasSpace(width=0.25, resolution=56, classes=10, head=48)
+"""The paper's strides; images of 56 px."""
+TINY = MnasSpace(
+    base_filters=(8, 16, 24), base_layers=(1, 2, 1), strides=(2, 1, 2), stem=8, stem_stride=1,
+    head=32, resolution=16, classes=10,
+)  # fmt: skip
+"""A stem of stride 1 and a first stage that strides."""
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def write(path, space, seed):
+    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
+    text = {"unit": "macs", "table": "", "device": ""}
+    arch = space.sample(random.Random(seed))
+    write_arch(path, ArchFile(space, arch, **fields, **text, seed=0, step=0))
+    return str(path)
+
+
+@pytest.fixture
+def arch(tmp_path):
+    return write(tmp_path / "arch.json", TINY, 3)
+
+
+@pytest.mark.parametrize(("space", "seed"), [(BIG, 0), (BIG, 1), (TINY, 2), (TINY, 3)])
+def test_the_model_is_the_network_of_its_arch_json(tmp_path, space, seed):
+    path = write(tmp_path / "arch.json", space, seed)
+    network, model = trained(path), create(path).eval()
+    assert list(model.state_dict()) == list(network.state_dict())
+    model.load_state_dict(network.state_dict())
+    images = torch.randn(4, 3, space.resolution, space.resolution)
+    torch.testing.assert_close(model(images), network(images))
+    torch.testing.assert_close(model.train()(images), network.train()(images))
+    norm = model.blocks[0][0].bn1
+    assert (norm.eps, norm.momentum, model.bn1.eps) == (1e-3, 0.01, 1e-3)
+
+
+def test_a_published_name_of_any_width_is_timms_network():
+    reference = timm.create_model("semnasnet_075").eval()
+    model = create("mnasnet_a1_075").eval()
+    model.load_state_dict(reference.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(model(images), reference(images))
+    assert model.feature_info == [
+        {"stage": own["stage"], **{key: own[key] for key in ("module", "num_chs", "reduction")}}
+        for own in reference.feature_info
+    ]
+    assert model.group_matcher() == reference.group_matcher()
+
+
+def test_the_data_config_is_the_archs_own_and_evaluates_as_our_image_folder(tmp_path):
+    path = write(tmp_path / "arch.json", BIG, 0)
+    model = create(path)
+    config = resolve_model_data_config(model)
+    assert config["input_size"] == (3, 56, 56)
+    assert resolve_data_config({}, model=model) == config
+    assert model.default_cfg is model.pretrained_cfg
+    assert model.pretrained_cfg["num_classes"] == model.num_classes == 10
+    assert model.pretrained_cfg["pool_size"] == (2, 2)
+    images(tmp_path / "images")
+    data = ImageFolder(str(tmp_path / "images"), resolution=56, batch_size=999, num_workers=0)
+    (file, _), *_ = data.val_dataloader().dataset.files
+    ours = data.val_dataloader().dataset[0][0]
+    theirs = create_transform(**config)(Image.open(file).convert("RGB"))
+    torch.testing.assert_close(theirs, ours)
+
+
+def images(folder, side=72):
+    """Two classes that differ in brightness."""
+    rng = np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 128)):
+        for part in ("train", "val"):
+            (folder / part / label).mkdir(parents=True)
+            for index in range(16):
+                pixels = rng.integers(low, low + 128, size=(side, side + 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / label / f"{index}.png")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"stem_stride": 1}, {"strides": (2, 2, 1, 1, 3, 1, 2)}, {"strides": (1,) * 7}],
+)
+def test_every_level_has_the_channels_and_the_reduction_that_it_tells(tmp_path, change):
+    path = write(tmp_path / "arch.json", dataclasses.replace(BIG, **change), 0)
+    model = create(path, features_only=True).eval()
+    info = model.feature_info
+    levels = model(torch.randn(1, 3, 96, 96))
+    assert [level.shape[1] for level in levels] == info.channels()
+    assert [level.shape[2] for level in levels] == [96 // step for step in info.reduction()]
+    assert len(set(info.reduction())) == len(levels)
+    whole = create(path).eval()
+    modules = dict(whole.named_modules())
+    assert all(name in modules for name in info.module_name())
+    whole.load_state_dict(model.state_dict(), strict=False)
+    last, found = whole.forward_intermediates(torch.ones(1, 3, 96, 96))
+    for one, other in zip(found, model(torch.ones(1, 3, 96, 96)), strict=True):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(last, whole.forward_features(torch.ones(1, 3, 96, 96)))
+
+
+def test_levels_are_chosen_as_timm_chooses_them(tmp_path):
+    path = write(tmp_path / "arch.json", BIG, 0)
+    every = create(path, features_only=True).feature_info.reduction()
+    assert every == [2, 4, 8, 16, 32]
+    for chosen, reductions in (((1, 3), [4, 16]), ((-1,), [32]), (2, [16, 32])):
+        model = create(path, features_only=True, out_indices=chosen)
+        assert model.feature_info.reduction() == reductions
+        assert len(model(torch.randn(2, 3, 64, 64))) == len(reductions)
+    getter = FeatureGetterNet(create(path), out_indices=(0, 2)).eval()
+    assert [level.shape[2] for level in getter(torch.randn(1, 3, 64, 64))] == [32, 8]
+    assert "classifier" not in " ".join(getter.state_dict())
+    pruned = create(path)
+    pruned.prune_intermediate_layers([3], extra_blocks=True)
+    assert len(pruned.blocks) == 3
+    pruned.prune_intermediate_layers([1])
+    assert len(pruned.blocks) == 2
+
+
+def test_the_head_is_timms(arch):
+    model = create(arch, num_classes=5, drop_rate=0.5)
+    x = torch.randn(4, 3, 16, 16)
+    assert (model.num_features, model.head_hidden_size, model.num_classes) == (32, 32, 5)
+    assert model.get_classifier() is model.classifier
+    features = model.eval().forward_features(x)
+    assert features.shape == (4, 32, 4, 4)
+    pooled = model.forward_head(features, pre_logits=True)
+    torch.testing.assert_close(pooled, features.mean((2, 3)))
+    torch.testing.assert_close(model.classifier(pooled), model(x))
+    dropped = model.train().forward_head(features, pre_logits=True)
+    assert 0.2 < (dropped[pooled > 0] == 0).float().mean() < 0.8
+    model.reset_classifier(3, "max")
+    assert model.eval()(x).shape == (4, 3)
+    model.reset_classifier(0, "max")
+    torch.testing.assert_close(model(x), features.amax((2, 3)))
+
+
+def test_checkpointing_of_gradients_changes_memory_and_not_gradients(arch):
+    plain = create(arch, drop_rate=0.0)
+    saving = copy.deepcopy(plain)
+    saving.set_grad_checkpointing()
+    x = torch.randn(4, 3, 16, 16)
+    for model in (plain, saving):
+        model.train()(x).square().sum().backward()
+    for one, other in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def layer_scales(model):
+    groups = create_optimizer_v2(model, "adamw", lr=1.0, layer_decay=0.5).param_groups
+    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    assert len(scales) == sum(len(group["params"]) for group in groups)
+    return {name: scales[id(parameter)] for name, parameter in model.named_parameters()}
+
+
+def test_layer_decay_falls_from_the_head_to_the_stem(arch):
+    model = create(arch)
+    scales = layer_scales(model)
+    blocks = [
+        f"blocks.{number}.{index}.bn1.weight"
+        for number, stage in enumerate(model.blocks)
+        for index in range(len(stage))
+    ]
+    falling = [scales[name] for name in ("conv_stem.weight", *blocks)]
+    assert falling == [0.5 ** (len(blocks) + 1 - depth) for depth in range(len(blocks) + 1)]
+    assert scales["classifier.weight"] == 1
+    theirs = layer_scales(timm.create_model("mnasnet_small"))
+    assert layer_scales(create("mnasnet_small")) == theirs
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"arch": None}, "needs arch=.*: an arch.json or a published name"),
+        ({"arch": "mnasnet_z9"}, "unknown network 'mnasnet_z9'"),
+        ({"arch": "missing/arch.json"}, "missing/arch.json: cannot be read"),
+        ({"num_classes": -1}, "num_classes is -1, it must be a whole number of at least 0"),
+        ({"num_classes": "ten"}, "num_classes is 'ten', it must be a whole number"),
+        ({"in_chans": 0}, "in_chans is 0, it must be a whole number of at least 1"),
+        ({"bn_eps": 0.0}, "bn_eps is 0.0"),
+        ({"drop_path_rate": 0.2}, "drop_path_rate is 0.2, but .* no stochastic depth"),
+        ({"features_only": True, "out_indices": (0, 3)}, "has 3 levels: give indices from -3 to 2"),
+        ({"features_only": True, "out_indices": 4}, "out_indices is 4, .* 3 levels: give 1 to 3"),
+        ({"features_only": True, "out_indices": ()}, r"out_indices is \(\), this network"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line(arch, settings, message):
+    with pytest.raises(UserError, match=message) as refusal:
+        create(**{"arch": arch, **settings})
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_broken_arch_json_is_one_line(tmp_path):
+    (tmp_path / "arch.json").write_text('{"format": "other"}')
+    with pytest.raises(UserError, match=r"arch.json: format is 'other'"):
+        create(tmp_path / "arch.json")
+
+
+def test_zeros_in_timms_options_are_taken_as_timm_takes_them(arch):
+    model = create(
+        arch, drop_path_rate=0.0, num_classes=0, pretrained_cfg={"input_size": (3, 9, 9)}
+    )
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, 32)
+    assert resolve_model_data_config(model)["input_size"] == (3, 16, 16)
+    half = create(arch, dtype=torch.bfloat16, device="cpu")
+    assert {value.dtype for value in half.parameters()} == {torch.bfloat16}
