@@ -93,28 +93,45 @@ def report(path: Path) -> None:
         show(f"table ({table.correction.form})", Figures(**found["predicted"]))
         for name, values in found["baselines"].items():
             show(name, Figures(**values))
-        print(f"sessions {found['sessions']}, of which at least {found['least_sessions']} count;"
-              f" the machine has slowed down by {content['drift']:+.1%}")  # fmt: skip
-        show("noise", Figures(
-            noise["floor"], noise["within_5"], noise["within_10"], noise["kendall_tau"], 0.0
-        ))  # fmt: skip
+        print(
+            f"sessions {found['sessions']}, of which at least {found['least_sessions']} count;"
+            f" the machine has slowed down by {content['drift']:+.1%}"
+        )
+        show(
+            "noise",
+            Figures(
+                noise["floor"], noise["within_5"], noise["within_10"], noise["kendall_tau"], 0.0
+            ),
+        )
         own = math.sqrt(max(0.0, found["predicted"]["mape"] ** 2 - noise["floor"] ** 2))
         over = found["predicted"]["mape"] / noise["floor"]
         tau = found["predicted"]["kendall_tau"] / noise["kendall_tau"]
-        print(f"own error {own:.1%}, error over noise {over:.1f}, tau over that of two"
-              f" measurements {tau:.2f}")  # fmt: skip
+        print(
+            f"own error {own:.1%}, error over noise {over:.1f}, tau over that of two"
+            f" measurements {tau:.2f}"
+        )
         fewer = by_number(table, specs, ms)
         for number, one in fewer.items():
             show(f"calibrated with {number} networks", one)
         seed = int(file.stem.rpartition("-")[2])
         config = {
-            "resolution": table.fingerprint["space"]["resolution"], "device": table.device,
-            "effort": table.fingerprint["effort"], "form": table.correction.form,
-        }  # fmt: skip
-        record("latency_truth", config, seed, {
-            **found, "own_error": own, "drift": content["drift"], "minutes": minutes(path),
-            "calibration": {n: dataclasses.asdict(one) for n, one in fewer.items()},
-        })  # fmt: skip
+            "resolution": table.fingerprint["space"]["resolution"],
+            "device": table.device,
+            "effort": table.fingerprint["effort"],
+            "form": table.correction.form,
+        }
+        record(
+            "latency_truth",
+            config,
+            seed,
+            {
+                **found,
+                "own_error": own,
+                "drift": content["drift"],
+                "minutes": minutes(path),
+                "calibration": {n: dataclasses.asdict(one) for n, one in fewer.items()},
+            },
+        )
 
 
 def main() -> None:

@@ -135,8 +135,11 @@ class RecipeModule(pl.LightningModule):
 def place(arch: str, found: NetSpec, spec: NetSpec) -> str:
     """What the data decide of a network, and which of the architecture's own values gave way."""
     names = ("resolution", "classes", "stem_stride")
-    changed = [f"{name} {getattr(found, name)}" for name in names
-               if getattr(found, name) != getattr(spec, name)]  # fmt: skip
+    changed = [
+        f"{name} {getattr(found, name)}"
+        for name in names
+        if getattr(found, name) != getattr(spec, name)
+    ]
     note = f" (the data's values; {arch} itself has {', '.join(changed)})" if changed else ""
     return f"{spec.resolution} px, {spec.classes} classes, stem stride {spec.stem_stride}{note}"
 

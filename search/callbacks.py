@@ -45,10 +45,7 @@ class SampleLog(pl.Callback):
             self.rows.cut(cast(SearchModule, pl_module).steps_done - 1)
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        *_: Any,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Add the samples of this step."""
         if self.rows and isinstance(pl_module, SearchModule):
@@ -65,10 +62,7 @@ class UniformCheckpoint(pl.Callback):
         self.path = folder / "checkpoints" / "uniform.ckpt"
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        *_: Any,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Save once, at the first step under the policy."""
         if pl_module.policy_started_now:

@@ -143,8 +143,16 @@ def percent(value: float, _: float | None = None) -> str:
 
 def _note(axes: Axes, text: str) -> None:
     """A remark at the right end of the title's line."""
-    axes.annotate(text, (1, 1), (0, 10), xycoords="axes fraction", textcoords="offset points",
-                  ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
+    axes.annotate(
+        text,
+        (1, 1),
+        (0, 10),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        fontsize=8.5,
+        color=MUTED,
+    )
 
 
 def _target_text(name: str, targets: Mapping[str, float], scale: float, suffix: str) -> str:
@@ -154,8 +162,15 @@ def _target_text(name: str, targets: Mapping[str, float], scale: float, suffix: 
 
 def _mark_level(axes: Axes, level: float, text: str) -> None:
     axes.axhline(level, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)))
-    axes.annotate(text, (0, level), (8, 5), xycoords=("axes fraction", "data"),
-                  textcoords="offset points", fontsize=8.5, color=ACCENT)  # fmt: skip
+    axes.annotate(
+        text,
+        (0, level),
+        (8, 5),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=ACCENT,
+    )
 
 
 def draw_entropy(metrics: Columns, space: MnasSpace) -> Figure:
@@ -189,9 +204,18 @@ def _label_ends(axes: Axes, ends: dict[str, float]) -> None:
     below = -math.inf
     for name, end in sorted(ends.items(), key=lambda item: item[1]):
         below = max(end, below + 0.062)
-        axes.annotate(name, (1, below), (6, 0), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", va="center", fontsize=9.5, fontweight="bold",
-                      color=_DECISION_COLORS[name], annotation_clip=False)  # fmt: skip
+        axes.annotate(
+            name,
+            (1, below),
+            (6, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=9.5,
+            fontweight="bold",
+            color=_DECISION_COLORS[name],
+            annotation_clip=False,
+        )
 
 
 def draw_pareto(samples: Columns, front: Front) -> Figure:
@@ -201,15 +225,31 @@ def draw_pareto(samples: Columns, front: Front) -> Figure:
     axes = figure.add_axes((0.1, 0.115, 0.87, 0.735))
     style_axes(axes, "Accuracy against cost", f"{noun} ({suffix})", "accuracy", title_pad=34)
     axes.yaxis.set_major_formatter(percent)
-    cloud = axes.scatter(samples["cost"] / scale, samples["accuracy"], c=samples["step"],
-                         cmap=_STEPS, s=11, linewidths=0, alpha=0.75, zorder=2,
-                         label="sampled: score on one batch")  # fmt: skip
+    cloud = axes.scatter(
+        samples["cost"] / scale,
+        samples["accuracy"],
+        c=samples["step"],
+        cmap=_STEPS,
+        s=11,
+        linewidths=0,
+        alpha=0.75,
+        zorder=2,
+        label="sampled: score on one batch",
+    )
     _draw_front(axes, front, scale, suffix)
     for name, target in front.targets.items():
         _mark_target(axes, target / scale, _target_text(name, front.targets, scale, suffix))
     _draw_step_key(figure, cloud)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=3, frameon=False,
-                fontsize=9, labelcolor=INK, handletextpad=0.5, columnspacing=1.6)  # fmt: skip
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.015, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        handletextpad=0.5,
+        columnspacing=1.6,
+    )
     return figure
 
 
@@ -217,22 +257,47 @@ def _draw_front(axes: Axes, front: Front, scale: float, suffix: str) -> None:
     costs, accuracies = front.costs / scale, front.accuracies
     # A choice may lie beside the front: it is the best right below its target.
     ahead = accuracies > np.maximum.accumulate(np.append(-np.inf, accuracies[:-1]))
-    axes.plot(costs[ahead], accuracies[ahead], color=INK, linewidth=1.4, drawstyle="steps-post",
-              marker="o", markersize=5, markerfacecolor="white", zorder=3,
-              label="Pareto front, re-evaluated")  # fmt: skip
+    axes.plot(
+        costs[ahead],
+        accuracies[ahead],
+        color=INK,
+        linewidth=1.4,
+        drawstyle="steps-post",
+        marker="o",
+        markersize=5,
+        markerfacecolor="white",
+        zorder=3,
+        label="Pareto front, re-evaluated",
+    )
     chosen = list(front.chosen.values())
     label = "chosen for each target"
     if len(chosen) == 1:
         label = f"chosen: {accuracies[chosen[0]]:.1%} at {costs[chosen[0]]:.3g} {suffix}"
-    axes.scatter(costs[chosen], accuracies[chosen], marker="*", s=230, color=ACCENT,
-                 edgecolor="white", linewidth=1.0, zorder=4, label=label)  # fmt: skip
+    axes.scatter(
+        costs[chosen],
+        accuracies[chosen],
+        marker="*",
+        s=230,
+        color=ACCENT,
+        edgecolor="white",
+        linewidth=1.0,
+        zorder=4,
+        label=label,
+    )
 
 
 def _mark_target(axes: Axes, target: float, text: str) -> None:
     axes.axvline(target, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2.5)
-    axes.annotate(text, (target, 0), (-6, 8), ha="right",
-                  xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=9,
-                  color=ACCENT)  # fmt: skip
+    axes.annotate(
+        text,
+        (target, 0),
+        (-6, 8),
+        ha="right",
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        fontsize=9,
+        color=ACCENT,
+    )
 
 
 def _draw_step_key(figure: Figure, cloud: PathCollection) -> None:
@@ -243,8 +308,16 @@ def _draw_step_key(figure: Figure, cloud: PathCollection) -> None:
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
     bar.ax.xaxis.set_major_locator(MaxNLocator(3))
-    bar.ax.text(-0.05, 0.5, "weight step", transform=bar.ax.transAxes, fontsize=8.5, color=MUTED,
-                ha="right", va="center")  # fmt: skip
+    bar.ax.text(
+        -0.05,
+        0.5,
+        "weight step",
+        transform=bar.ax.transAxes,
+        fontsize=8.5,
+        color=MUTED,
+        ha="right",
+        va="center",
+    )
 
 
 Columns = dict[str, np.ndarray]
@@ -278,8 +351,9 @@ def read_columns(path: Path, names: Sequence[str]) -> Columns:
     missing = [name for name in names if not rows or name not in rows[0]]
     if missing:
         raise UserError(f"{path} has no values of {missing[0]}: was this run a search?")
-    cells = [[_number(path, line, name, row[name]) for name in names]
-             for line, row in enumerate(rows, 2)]  # fmt: skip
+    cells = [
+        [_number(path, line, name, row[name]) for name in names] for line, row in enumerate(rows, 2)
+    ]
     return dict(zip(names, np.array(cells).T, strict=True))
 
 

@@ -116,11 +116,7 @@ class ArchFile:
         return count(self.spec).macs
 
 
-_OPTIONAL = {
-    "table_error": TableError,
-    "constraints": tuple[Kept, ...],
-    "measured": Measured,
-}
+_OPTIONAL = {"table_error": TableError, "constraints": tuple[Kept, ...], "measured": Measured}
 _RECORDED = {
     name: kind
     for name, kind in get_type_hints(ArchFile).items()

@@ -159,11 +159,16 @@ class DigitBoxes(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         least = {
-            "resolution": (resolution, 48), "batch_size": (batch_size, 1), "seed": (seed, 0),
-            "train_images": (train_images, 1), "val_images": (val_images, 1),
-            "test_images": (test_images, 1), "max_digits": (max_digits, 1), "noise": (noise, 0),
+            "resolution": (resolution, 48),
+            "batch_size": (batch_size, 1),
+            "seed": (seed, 0),
+            "train_images": (train_images, 1),
+            "val_images": (val_images, 1),
+            "test_images": (test_images, 1),
+            "max_digits": (max_digits, 1),
+            "noise": (noise, 0),
             "num_workers": (num_workers, 0),
-        }  # fmt: skip
+        }
         for name, (value, limit) in least.items():
             if not value >= limit:
                 raise UserError(f"{name} is {value}, it must be at least {limit}")

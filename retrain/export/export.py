@@ -141,8 +141,10 @@ def _export_one(
     if kind.latency:
         entry["latency_ms"] = kind.latency(target, network.spec.resolution)
         beside = _beside(predicted, entry["latency_ms"])
-        say(f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine"
-            + beside)  # fmt: skip
+        say(
+            f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine"
+            + beside
+        )
     return entry
 
 

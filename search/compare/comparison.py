@@ -53,10 +53,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("-c", "--config", type=Path, required=True, help="of a retraining: data, recipe, length")
     add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
-    add("--runs", type=Path, nargs="+", default=[], metavar="RUN",
-        help="finished searches, by folder or arch.json, whose choices are retrained")  # fmt: skip
-    add("--search", type=Path, metavar="YAML",
-        help="settings of the searches, by default config.yaml of their runs")  # fmt: skip
+    add(
+        "--runs",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="finished searches, by folder or arch.json, whose choices are retrained",
+    )
+    add(
+        "--search",
+        type=Path,
+        metavar="YAML",
+        help="settings of the searches, by default config.yaml of their runs",
+    )
     add("--target", help="instead of the search's: 12, p40 or '0.8x mnasnet_a1'")
     add("--controllers", nargs="+", choices=KINDS, default=KINDS, help="which (all)")
     add("--evaluations", type=int, default=2000, help="of architectures, in a contest (2000)")
@@ -180,10 +190,14 @@ class Compare:
                 group = f"{kind}, {contested.name}" if len(contests) > 1 else kind
                 for row in rows[: self.options.retrain]:
                     yield Choice(
-                        group, f"{group}, seed {row['seed']}", row["seed"], arena.space,
-                        arena.space.decode(row["choice"]["code"]), arena.goal.cost_model,
+                        group,
+                        f"{group}, seed {row['seed']}",
+                        row["seed"],
+                        arena.space,
+                        arena.space.decode(row["choice"]["code"]),
+                        arena.goal.cost_model,
                         spent and spent.plus_scoring(row["image_macs"], row["seconds"]),
-                    )  # fmt: skip
+                    )
 
     def retrained(self, choices: Sequence[Choice]) -> list[Comparison]:
         """Train choices and random networks from scratch."""

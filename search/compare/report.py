@@ -48,8 +48,16 @@ def draw_comparison(contests: Sequence[Contests], comparisons: Sequence[Comparis
         title = f", supernet {number + 1}" if len(contests) > 1 else ""
         draw_rewards(left, rows, title)
         draw_fronts(right, rows)
-        left.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=6, frameon=False,
-                    fontsize=9, labelcolor=INK, handlelength=1.4, columnspacing=1.4)  # fmt: skip
+        left.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1.1),
+            ncols=6,
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
+            handlelength=1.4,
+            columnspacing=1.4,
+        )
     if comparisons:
         axes = bands[-1].subplots()
         edge = 1 / heights[-1]
@@ -111,10 +119,12 @@ def _draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -
     means = [Mean.of(values).estimate() for values in curves[:, known].T]
     lines = np.array([[mean.value, mean.low, mean.high] for mean in means]).reshape(-1, 3)
     style = (0, (4, 2)) if kind == "random" else "-"
-    axes.plot(places[known], lines[:, 0], color=_COLORS[kind], linewidth=1.8, linestyle=style,
-              label=kind)  # fmt: skip
-    axes.fill_between(places[known], lines[:, 1], lines[:, 2], color=_COLORS[kind], alpha=0.14,
-                      linewidth=0)  # fmt: skip
+    axes.plot(
+        places[known], lines[:, 0], color=_COLORS[kind], linewidth=1.8, linestyle=style, label=kind
+    )
+    axes.fill_between(
+        places[known], lines[:, 1], lines[:, 2], color=_COLORS[kind], alpha=0.14, linewidth=0
+    )
 
 
 def draw_retrained(axes: Axes, comparisons: Sequence[Comparison]) -> None:
@@ -125,20 +135,42 @@ def draw_retrained(axes: Axes, comparisons: Sequence[Comparison]) -> None:
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
     for place, one in enumerate(comparisons):
         first = place == 0
-        axes.scatter(one.random, [place] * len(one.random), s=22, color="#B8C1CA", linewidths=0,
-                     label="random, same cost" if first else None)  # fmt: skip
+        axes.scatter(
+            one.random,
+            [place] * len(one.random),
+            s=22,
+            color="#B8C1CA",
+            linewidths=0,
+            label="random, same cost" if first else None,
+        )
         for shift, name, color, values in (
             (0.16, "best of them, fresh seeds", MUTED, one.best),
             (-0.16, "choice, fresh seeds", ACCENT, one.found),
         ):
             mean = Mean.of(values).estimate()
             errors = np.nan_to_num([[mean.value - mean.low], [mean.high - mean.value]])
-            axes.errorbar([mean.value], [place + shift], xerr=errors, fmt="o", markersize=6,
-                          color=color, elinewidth=1.6, label=name if first else None)  # fmt: skip
+            axes.errorbar(
+                [mean.value],
+                [place + shift],
+                xerr=errors,
+                fmt="o",
+                markersize=6,
+                color=color,
+                elinewidth=1.6,
+                label=name if first else None,
+            )
     axes.set_yticks(range(len(comparisons)), [one.choice.name for one in comparisons])
     axes.set_ylim(len(comparisons) - 0.5, -0.5)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, frameon=False, fontsize=9,
-                labelcolor=INK, handletextpad=0.3, columnspacing=1.6)  # fmt: skip
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        handletextpad=0.3,
+        columnspacing=1.6,
+    )
 
 
 BASELINE: Kind = "random"
@@ -159,8 +191,10 @@ def _contest_row(kind: Kind, rows: Mapping[Kind, Sequence[Row]]) -> dict[str, Ce
     own = rows[kind]
     row: dict[str, Cell] = {"best reward, %": _percent(own, "best_reward")}
     if BASELINE in rows and kind != BASELINE:
-        gains = [one["best_reward"] - two["best_reward"]
-                 for one, two in zip(own, rows[BASELINE], strict=True)]  # fmt: skip
+        gains = [
+            one["best_reward"] - two["best_reward"]
+            for one, two in zip(own, rows[BASELINE], strict=True)
+        ]
         row["less random"] = Mean.of(gains).estimate(100)
         row["beats it"] = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
     shares = [one["controller_seconds"] / one["seconds"] for one in own]

@@ -70,11 +70,7 @@ class RegularisedEvolution(Controller):
     mutable: Tensor
 
     def __init__(
-        self,
-        decision_sizes: Sequence[int],
-        settings: Evolution,
-        keep: int,
-        targets: int = 1,
+        self, decision_sizes: Sequence[int], settings: Evolution, keep: int, targets: int = 1
     ) -> None:
         super().__init__(targets)
         sizes = torch.tensor(decision_sizes)

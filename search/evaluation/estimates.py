@@ -82,8 +82,10 @@ class Report:
         lines = list(self.facts)
         for title, rows in self.tables.items():
             columns = max(map(list, rows.values()), key=len)
-            cells = [[name, *(cell(row.get(column, UNKNOWN)) for column in columns)]
-                     for name, row in rows.items()]  # fmt: skip
+            cells = [
+                [name, *(cell(row.get(column, UNKNOWN)) for column in columns)]
+                for name, row in rows.items()
+            ]
             lines += ["", *aligned([[title, *columns], *cells])]
         return lines
 

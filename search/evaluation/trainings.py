@@ -55,13 +55,14 @@ class Trainer:
         """Train one network; the row that the cache keeps of it."""
         wall, cpu = time.perf_counter(), time.process_time()
         network = train_alone(
-            job.spec, self.training.recipe, self.data.train_dataloader(), job.seed, job.num_steps,
+            job.spec,
+            self.training.recipe,
+            self.data.train_dataloader(),
+            job.seed,
+            job.num_steps,
             advance,
-        )  # fmt: skip
-        seconds = {
-            "seconds": time.perf_counter() - wall,
-            "cpu_seconds": time.process_time() - cpu,
-        }
+        )
+        seconds = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         val = evaluate(network, self.data.val_dataloader())
         test = evaluate(network, self.data.test_dataloader())
         macs = count(job.spec).macs

@@ -36,13 +36,15 @@ def block_options(
     others = [block_steps(space, limit.model) for limit in limits]
     found = []
     for number, block in enumerate(priced):
-        found.append([
-            option
-            for inputs, steps in block.items()
-            for option in _of_width(
-                inputs, steps, [other[number][inputs] for other in others], limits
-            )
-        ])  # fmt: skip
+        found.append(
+            [
+                option
+                for inputs, steps in block.items()
+                for option in _of_width(
+                    inputs, steps, [other[number][inputs] for other in others], limits
+                )
+            ]
+        )
     ends = ends_costs(space, model)
     uses = [ends_costs(space, limit.model) for limit in limits]
     last = []
@@ -60,17 +62,21 @@ def _of_width(inputs: int, steps: list, others: list, limits: Sequence[Limit]) -
     return [
         _kept(
             Options(
-                inputs, outputs, np.array([steps[p].cost for p in places]),
-                np.array([
-                    [use[p].cost / one.value for use, one in zip(others, limits, strict=True)]
-                    for p in places
-                ]).reshape(len(places), len(limits)),
+                inputs,
+                outputs,
+                np.array([steps[p].cost for p in places]),
+                np.array(
+                    [
+                        [use[p].cost / one.value for use, one in zip(others, limits, strict=True)]
+                        for p in places
+                    ]
+                ).reshape(len(places), len(limits)),
                 [steps[p].choice for p in places],
             ),
             limits,
         )
         for outputs, places in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def _kept(options: Options, limits: Sequence[Limit]) -> Options:

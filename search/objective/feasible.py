@@ -139,10 +139,11 @@ class _Labels:
         within = np.flatnonzero(np.all(shares + rest <= 1 + SLACK, axis=1))
         within = within[_places_to_keep(costs[within], shares[within])]
         return _Labels(
-            costs[within], shares[within],
+            costs[within],
+            shares[within],
             [options.choices[at % columns] for at in within.tolist()],
             [(self, at // columns) for at in within.tolist()],
-        )  # fmt: skip
+        )
 
     @staticmethod
     def thinned(found: Sequence[_Labels]) -> _Labels:
@@ -188,9 +189,12 @@ def _places_to_keep(costs: NDArray[np.float64], shares: NDArray[np.float64]) -> 
 
 
 def _dearest(
-    space: MnasSpace, steps: list[list[Options]], target: float, weights: NDArray[np.float64],
+    space: MnasSpace,
+    steps: list[list[Options]],
+    target: float,
+    weights: NDArray[np.float64],
     limits: Sequence[Limit],
-) -> Arch | None:  # fmt: skip
+) -> Arch | None:
     """The dearest feasible way when of equal costs the one of least weighted shares is kept."""
     used = {space.stem_filters: np.full(BUCKETS + 1, np.inf)}
     used[space.stem_filters][0] = 0.0
@@ -228,10 +232,12 @@ class _Move(NamedTuple):
 
 
 def _trace(
-    space: MnasSpace, reached: NDArray[np.float64] | None,
-    history: Sequence[Mapping[int, NDArray[np.int64]]], moves: Sequence[_Move],
+    space: MnasSpace,
+    reached: NDArray[np.float64] | None,
+    history: Sequence[Mapping[int, NDArray[np.int64]]],
+    moves: Sequence[_Move],
     limits: Sequence[Limit],
-) -> Arch | None:  # fmt: skip
+) -> Arch | None:
     """The dearest of the ways that keeps the limits, found from the end."""
     if reached is None:
         return None

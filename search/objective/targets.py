@@ -83,10 +83,7 @@ def one_target(requested: Requested) -> float | str:
 
 
 def resolve_targets(
-    requested: Requested,
-    cost_model: CostModel,
-    space: MnasSpace,
-    constraints: Sequence[Limit] = (),
+    requested: Requested, cost_model: CostModel, space: MnasSpace, constraints: Sequence[Limit] = ()
 ) -> tuple[Target, ...]:
     """The targets of a search, in the order in which they were asked for.
 
@@ -110,11 +107,10 @@ def resolve_targets(
     _, most = slowest(space, cost_model)
     return tuple(
         Target(
-            _name(text), cost,
-            0.0 if cost >= most else _least(cost, cost_model, space, constraints),
+            _name(text), cost, 0.0 if cost >= most else _least(cost, cost_model, space, constraints)
         )
         for cost, text in costs.items()
-    )  # fmt: skip
+    )
 
 
 def _check_constrained(

@@ -70,12 +70,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--cost", choices=("ms", "macs", "params"), default="ms", help="what the bands are of (ms)")
     add("--table", metavar="JSON", help="latency table instead of measuring this machine")
     add("--table_cache", default="runs/tables", help="where measured tables are kept")
-    add("--ridge", type=int, nargs="*", default=[10, 30], metavar="N",
-        help="trainings that a ridge regression is fitted to (10 30)")  # fmt: skip
-    add("--policy", type=int, default=0, metavar="N",
-        help="also rank N networks that the controller of each supernet proposes (0)")  # fmt: skip
-    add("--tuning", type=int, nargs="*", default=[Final().tuning_steps], metavar="STEPS",
-        help="judge slices of supernets after so much training of their own, too (40)")  # fmt: skip
+    add(
+        "--ridge",
+        type=int,
+        nargs="*",
+        default=[10, 30],
+        metavar="N",
+        help="trainings that a ridge regression is fitted to (10 30)",
+    )
+    add(
+        "--policy",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also rank N networks that the controller of each supernet proposes (0)",
+    )
+    add(
+        "--tuning",
+        type=int,
+        nargs="*",
+        default=[Final().tuning_steps],
+        metavar="STEPS",
+        help="judge slices of supernets after so much training of their own, too (40)",
+    )
     add("--short", type=float, default=0.1, help="length of a short training, 0 for none (0.1)")
     add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
@@ -136,11 +153,14 @@ class Ranking:
         """What the controller of each supernet proposes, by the name of the group."""
         return {
             f"policy of {name}": draw_policy(
-                load_controller(judge.checkpoint, self.space), self.space, model,
-                self.options.policy, self.options.seed,
+                load_controller(judge.checkpoint, self.space),
+                self.space,
+                model,
+                self.options.policy,
+                self.options.seed,
             )
             for name, judge in named(self.supernets).items()
-        }  # fmt: skip
+        }
 
     def _space(self) -> MnasSpace:
         """The supernets' space, or the file's at the shape of the data."""
@@ -148,8 +168,10 @@ class Ranking:
             classes, resolution, stride = image_shape(self.trainer.data)
             return dataclasses.replace(
                 read_space(self.options.space),
-                classes=classes, resolution=resolution, stem_stride=stride,
-            )  # fmt: skip
+                classes=classes,
+                resolution=resolution,
+                stem_stride=stride,
+            )
         first = self.supernets[0]
         for other in self.supernets[1:]:
             if other.space != first.space:
@@ -177,8 +199,9 @@ class Ranking:
         report.facts.append(training_costs(rows))
         report.facts.extend(supernet_costs(costs, float(work)))
         self._draw(yardstick, scores)
-        groups = {name: self._proposed_report(one, yardstick.runs) for name, one in
-                  self.proposed.items()}  # fmt: skip
+        groups = {
+            name: self._proposed_report(one, yardstick.runs) for name, one in self.proposed.items()
+        }
         return with_groups(report, groups)
 
     def _yardstick(self, drawing: Drawing) -> Yardstick:

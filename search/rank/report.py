@@ -41,15 +41,37 @@ def draw_ranking(
     for number, label in enumerate(bands):
         chosen = yardstick.bands == number
         axes.errorbar(
-            score[chosen], yardstick.truth[chosen],
-            yerr=None if errors is None else errors[chosen], fmt="o", markersize=5.5,
-            color=_BANDS(number / max(1, len(bands) - 1)), elinewidth=0.9, markeredgecolor="white",
-            markeredgewidth=0.6, label=label,
-        )  # fmt: skip
-    axes.annotate(note, (1, 1), (0, 34), xycoords="axes fraction", textcoords="offset points",
-                  ha="right", fontsize=8.5, color=MUTED)  # fmt: skip
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=4, frameon=False,
-                fontsize=9, labelcolor=INK, handletextpad=0.3, columnspacing=1.6)  # fmt: skip
+            score[chosen],
+            yardstick.truth[chosen],
+            yerr=None if errors is None else errors[chosen],
+            fmt="o",
+            markersize=5.5,
+            color=_BANDS(number / max(1, len(bands) - 1)),
+            elinewidth=0.9,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            label=label,
+        )
+    axes.annotate(
+        note,
+        (1, 1),
+        (0, 34),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        fontsize=8.5,
+        color=MUTED,
+    )
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.015, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        handletextpad=0.3,
+        columnspacing=1.6,
+    )
     return figure
 
 

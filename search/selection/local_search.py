@@ -96,11 +96,7 @@ class NearTarget:
         return self._distance(changed.flatten(0, 1)).view(len(rows), -1)
 
     def _change(
-        self,
-        rows: Tensor,
-        allowed: Tensor,
-        generator: torch.Generator,
-        bonus: Tensor | float = 0.0,
+        self, rows: Tensor, allowed: Tensor, generator: torch.Generator, bonus: Tensor | float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """Make one of the ``allowed`` (M, N) changes in each row (M, D); and where there is one.
 

@@ -43,11 +43,7 @@ class Digits(ImageParts):
     SHARES: ClassVar = {"test": 0.2, "val": 0.1, "reward": 0.1}
 
     def __init__(
-        self,
-        resolution: int = 16,
-        batch_size: int = 64,
-        split_seed: int = 0,
-        num_workers: int = 0,
+        self, resolution: int = 16, batch_size: int = 64, split_seed: int = 0, num_workers: int = 0
     ) -> None:
         if not 8 <= resolution <= 32:
             raise UserError(f"digits have a resolution of 8 to 32 px, got {resolution}")

@@ -164,8 +164,13 @@ def open_rgb(path: str) -> Image.Image:
                 return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
     except (
-        OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError,
-    ) as error:  # fmt: skip
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise CorruptImageError(
             f"{path} cannot be read as an image, repair or remove it ({reason})"

@@ -142,12 +142,7 @@ class RunData(pl.LightningDataModule):
         if self._next_reward != (step, rank):
             world_size = self.trainer.world_size if self.trainer else 1
             loader = resumable(
-                self._parts[1],
-                self.seed,
-                rank,
-                world_size,
-                step,
-                batch_size=self.reward_batch_size,
+                self._parts[1], self.seed, rank, world_size, step, batch_size=self.reward_batch_size
             )
             self._rewards = _endless(loader)
         self._next_reward = (step + 1, rank)

@@ -162,9 +162,17 @@ def totals_table(networks: Sequence[Compared]) -> Table:
     first = networks[0]
     latency = ("predicted ms", "ratio") if first.latency is not None else ()
     table = _new_table(
-        "network", "resolution", "classes", "stem stride", "layers",
-        "params", "ratio", "MACs", "ratio", *latency,
-    )  # fmt: skip
+        "network",
+        "resolution",
+        "classes",
+        "stem stride",
+        "layers",
+        "params",
+        "ratio",
+        "MACs",
+        "ratio",
+        *latency,
+    )
     for network in networks:
         spec, cost = network.spec, network.cost
         scale = (spec.resolution, spec.classes, spec.stem_stride, network.layers)

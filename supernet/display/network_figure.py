@@ -79,8 +79,16 @@ def _draw_header(axes: Axes, spec: NetSpec) -> None:
 
 def _draw_title(axes: Axes, title: str, inch: float) -> None:
     """A title that is too long, such as a path, loses its beginning; ``inch`` is in pixels."""
-    text = axes.text(_MARGIN, 0.42, title, fontsize=14, fontweight="bold", color=INK, va="center",
-                     parse_math=False)  # fmt: skip
+    text = axes.text(
+        _MARGIN,
+        0.42,
+        title,
+        fontsize=14,
+        fontweight="bold",
+        color=INK,
+        va="center",
+        parse_math=False,
+    )
     while title and text.get_window_extent().width > (_PAGE - 2 * _MARGIN) * inch:
         title = title[1:]
         text.set_text("\N{HORIZONTAL ELLIPSIS}" + title)
@@ -91,10 +99,18 @@ def _draw_arrow(axes: Axes, y: float, row: Row) -> None:
     x = _LEFT + _BOX / 2
     length = _GAP - _CARD[1] * _cards_behind(row)
     axes.annotate(
-        "", (x, y + length - 0.03), (x, y + 0.04),
-        arrowprops={"arrowstyle": "-|>", "color": MUTED, "lw": 0.9, "mutation_scale": 8,
-                    "shrinkA": 0, "shrinkB": 0},
-    )  # fmt: skip
+        "",
+        (x, y + length - 0.03),
+        (x, y + 0.04),
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": MUTED,
+            "lw": 0.9,
+            "mutation_scale": 8,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
+    )
     text = f" {_TIMES} ".join(map(str, row.input))
     text = f"image {text}" if row.part == "stem" else text
     axes.text(x + 0.14, y + length / 2, text, fontsize=8, color=MUTED, va="center")
@@ -130,9 +146,14 @@ def _draw_box(axes: Axes, y: float, row: Row) -> None:
     for behind in range(_cards_behind(row), -1, -1):
         right, up = _CARD[0] * behind, _CARD[1] * behind
         card = FancyBboxPatch(
-            (_LEFT + right, y - up), _BOX, _ROW, boxstyle="round,pad=0,rounding_size=0.07",
-            facecolor=_color(row), edgecolor="white", linewidth=1.1,
-        )  # fmt: skip
+            (_LEFT + right, y - up),
+            _BOX,
+            _ROW,
+            boxstyle="round,pad=0,rounding_size=0.07",
+            facecolor=_color(row),
+            edgecolor="white",
+            linewidth=1.1,
+        )
         axes.add_patch(card)
     _draw_words(axes, y + _ROW / 2, row)
 
@@ -140,11 +161,13 @@ def _draw_box(axes: Axes, y: float, row: Row) -> None:
 def _draw_words(axes: Axes, y: float, row: Row) -> None:
     """Op and expansion, kernel, stride and SE, each in its column."""
     ink = _ink(row)
-    axes.text(_LEFT + 0.16, y, _label(row), fontsize=10.5, fontweight="bold", color=ink,
-              va="center")  # fmt: skip
+    axes.text(
+        _LEFT + 0.16, y, _label(row), fontsize=10.5, fontweight="bold", color=ink, va="center"
+    )
     if row.kernel is None:
-        axes.text(_LEFT + _STRIDE, y, f"{row.output[-1]} classes", fontsize=9, color=ink,
-                  va="center")  # fmt: skip
+        axes.text(
+            _LEFT + _STRIDE, y, f"{row.output[-1]} classes", fontsize=9, color=ink, va="center"
+        )
         return
     words = {_KERNEL: f"{row.kernel}{_TIMES}{row.kernel}"}
     words |= {_STRIDE: f"stride {row.stride}"} if row.stride != 1 else {}
@@ -152,8 +175,16 @@ def _draw_words(axes: Axes, y: float, row: Row) -> None:
         axes.text(_LEFT + x, y, word, fontsize=9, color=ink, va="center")
     if row.se:
         badge = {"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 0}
-        axes.text(_LEFT + _SE, y, f"SE {row.se:.3g}", fontsize=9, color=INK, va="center",
-                  ha="right", bbox=badge)  # fmt: skip
+        axes.text(
+            _LEFT + _SE,
+            y,
+            f"SE {row.se:.3g}",
+            fontsize=9,
+            color=INK,
+            va="center",
+            ha="right",
+            bbox=badge,
+        )
 
 
 def _draw_sides(axes: Axes, y: float, row: Row) -> None:
@@ -161,8 +192,16 @@ def _draw_sides(axes: Axes, y: float, row: Row) -> None:
     name = row.part.removeprefix("stage ") if row.part != "classifier" else ""
     axes.text(_MARGIN, y, name, fontsize=9, color=MUTED, va="center")
     if row.repeats > 1:
-        axes.text(_LEFT - 0.14, y, f"{_TIMES}{row.repeats}", fontsize=11, fontweight="bold",
-                  color=INK, va="center", ha="right")  # fmt: skip
+        axes.text(
+            _LEFT - 0.14,
+            y,
+            f"{_TIMES}{row.repeats}",
+            fontsize=11,
+            fontweight="bold",
+            color=INK,
+            va="center",
+            ha="right",
+        )
     if row.skip not in _NO_SKIP:
         x = _LEFT + _BOX + _CARD[0] * _cards_behind(row) + 0.04
         axes.add_patch(_skip_arc(x, y, row.skip, _ROW * 0.8))
@@ -170,8 +209,9 @@ def _draw_sides(axes: Axes, y: float, row: Row) -> None:
 
 def _skip_arc(x: float, y: float, skip: str | None, height: float) -> Arc:
     style = (0, (2.2, 1.4)) if skip == "pool" else "-"
-    return Arc((x, y), 0.8 * height, height, theta1=-90, theta2=90, color=MUTED, lw=1.5,
-               linestyle=style)  # fmt: skip
+    return Arc(
+        (x, y), 0.8 * height, height, theta1=-90, theta2=90, color=MUTED, lw=1.5, linestyle=style
+    )
 
 
 def _draw_bars(axes: Axes, y: float, row: Row, rows: list[Row]) -> None:
@@ -179,8 +219,9 @@ def _draw_bars(axes: Axes, y: float, row: Row, rows: list[Row]) -> None:
         value, most = getattr(row, name), max(getattr(other, name) for other in rows)
         width = _BAR * value / most
         axes.add_patch(Rectangle((x, y + _ROW / 2 - 0.08), width, 0.16, color=_BAR_COLOR, lw=0))
-        axes.text(x + width + 0.07, y + _ROW / 2, short_count(value), fontsize=8.5, color=INK,
-                  va="center")  # fmt: skip
+        axes.text(
+            x + width + 0.07, y + _ROW / 2, short_count(value), fontsize=8.5, color=INK, va="center"
+        )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,10 @@ def size(options: argparse.Namespace) -> None:
         space = read_space(path)
         codes, networks = num_codes(space), num_networks(space)
         table.add_row(
-            path, f"{len(space.decision_sizes)}", f"{codes:,}", f"{networks:,}",
+            path,
+            f"{len(space.decision_sizes)}",
+            f"{codes:,}",
+            f"{networks:,}",
             f"{networks / codes:.1%}",
-        )  # fmt: skip
+        )
     print_table(table)

@@ -18,9 +18,12 @@ from supernet.errors import UserError
 
 _T = TypeVar("_T")
 _KINDS = {
-    bool: "true or false", int: "a whole number", float: "a finite number", str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a string",
     list: "a list",
-}  # fmt: skip
+}
 
 
 def read_as(kind: type[_T], value: object, place: str = "", partial: bool = False) -> _T:

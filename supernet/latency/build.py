@@ -54,9 +54,9 @@ def build(
     correction = choose(_sums(entries, chosen.calibration), truth(calibration))
     predicted = _sums(entries, chosen.held_out).predict(correction.weights)
     fitted = baselines(entries, chosen.calibration, truth(calibration))
-    validation = judge(predicted, held_out, {
-        name: model(chosen.held_out) for name, model in fitted.items()
-    })  # fmt: skip
+    validation = judge(
+        predicted, held_out, {name: model(chosen.held_out) for name, model in fitted.items()}
+    )
     networks = (
         *_measured(chosen.calibration, calibration, "calibration"),
         *_measured(chosen.held_out, held_out, "held out"),
@@ -85,10 +85,12 @@ def forecast(rounds: Rounds, chosen: Plan, effort: Effort) -> float:
     kinds = {
         "parts": (PARTS, len(chosen.parts), effort.part_sessions, effort.part_seconds),
         "networks": (
-            NETWORKS, len(chosen.networks),
-            effort.network_sessions, effort.network_seconds,
+            NETWORKS,
+            len(chosen.networks),
+            effort.network_sessions,
+            effort.network_seconds,
         ),
-    }  # fmt: skip
+    }
     total = 0.0
     for kind, (turns, subjects, sessions, seconds) in kinds.items():
         groups = -(-subjects // turns.group_size)
@@ -119,9 +121,14 @@ def _measured(
 
 
 def build_file(
-    device: Device, space: MnasSpace, chosen: Plan, effort: Effort, fingerprint: dict[str, Any],
-    path: Path, progress: bool = True,
-) -> LatencyTable:  # fmt: skip
+    device: Device,
+    space: MnasSpace,
+    chosen: Plan,
+    effort: Effort,
+    fingerprint: dict[str, Any],
+    path: Path,
+    progress: bool = True,
+) -> LatencyTable:
     """Measure a table, going on where an earlier build was stopped, and save it.
 
     Args:
@@ -138,9 +145,11 @@ def build_file(
     """
     with Journal(raw_path(path), fingerprint) as journal, ProgressLines(shown=progress) as bar:
         task = bar.add_task(
-            "measure", total=effort.seconds, completed=round(journal.seconds),
+            "measure",
+            total=effort.seconds,
+            completed=round(journal.seconds),
             status="seconds, timing " + device.describe()["device"],
-        )  # fmt: skip
+        )
 
         def advance(_: float) -> None:
             total = forecast(journal, chosen, effort)

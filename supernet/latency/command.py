@@ -114,24 +114,32 @@ def latency_parser() -> Parser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="build, validate or show"
     )
-    _add_build(commands.add_parser(
-        "build", help="measure a table for a device and a space", allow_abbrev=False,
-        description="Measure every distinct layer of a space and some whole networks. A build that"
-        " was stopped, by whatever means, goes on with the same command.",
-    ))  # fmt: skip
+    _add_build(
+        commands.add_parser(
+            "build",
+            help="measure a table for a device and a space",
+            allow_abbrev=False,
+            description="Measure every distinct layer of a space and some whole networks. A build"
+            " that was stopped, by whatever means, goes on with the same command.",
+        )
+    )
     again = commands.add_parser(
-        "validate", help="measure fresh networks and compare", allow_abbrev=False,
+        "validate",
+        help="measure fresh networks and compare",
+        allow_abbrev=False,
         description="Measure fresh random networks and compare them with what a table predicts.",
-    )  # fmt: skip
+    )
     again.add_argument("table", type=Path, metavar="FILE", help="a latency table")
     again.add_argument("--networks", type=int, default=60, help="fresh ones, default 60")
     again.add_argument("--sessions", type=int, default=6, help="over all of them, default 6")
     again.add_argument("--rounds", type=int, default=30, help="in each session, default 30")
     again.add_argument("--seed", type=int, default=1, help="of the networks, default 1")
     again.add_argument(
-        "--claim", type=positive_float, metavar="PERCENT",
+        "--claim",
+        type=positive_float,
+        metavar="PERCENT",
         help="exit with status 2 unless the mean error is shown to be at most this",
-    )  # fmt: skip
+    )
     again.add_argument("--strict", action="store_true", help="refuse a table of another device")
     again.add_argument("--device", default="", help="instead of the table's: serial, cpu or cuda")
     again.add_argument("--runner", default="", help="instead of the table's")
@@ -145,8 +153,13 @@ def latency_parser() -> Parser:
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
     default = Backend()
-    parser.add_argument("--space", type=Path, required=True, metavar="YAML",
-                        help="such as configs/spaces/paper.yaml")  # fmt: skip
+    parser.add_argument(
+        "--space",
+        type=Path,
+        required=True,
+        metavar="YAML",
+        help="such as configs/spaces/paper.yaml",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, .json")
     for name in _SPACE:
         option = "--" + name.replace("_", "-")
@@ -154,15 +167,29 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="about a minute on a fast machine")
     parser.add_argument("--backend", default=default.name, help=f"one of {', '.join(PRECISIONS)}")
     parser.add_argument("--threads", type=int, default=default.threads, help="default 1")
-    parser.add_argument("--precision", default=default.precision, help="default fp32; also int8,"
-                        " or for torch bf16 and fp16")  # fmt: skip
-    parser.add_argument("--device", default=default.device,
-                        help="torch: cpu or cuda; adb: serial number of the phone")  # fmt: skip
-    parser.add_argument("--runner", default=default.runner, help="adb: a program for the phone;"
-                        " command: a line that takes a model file and prints ms")  # fmt: skip
-    parser.add_argument("--files", default=default.files,
-                        help=f"adb and command: one of {', '.join(FILES['adb'])}")  # fmt: skip
+    parser.add_argument(
+        "--precision",
+        default=default.precision,
+        help="default fp32; also int8, or for torch bf16 and fp16",
+    )
+    parser.add_argument(
+        "--device",
+        default=default.device,
+        help="torch: cpu or cuda; adb: serial number of the phone",
+    )
+    parser.add_argument(
+        "--runner",
+        default=default.runner,
+        help="adb: a program for the phone; command: a line that takes a model file and prints ms",
+    )
+    parser.add_argument(
+        "--files", default=default.files, help=f"adb and command: one of {', '.join(FILES['adb'])}"
+    )
     parser.add_argument("--cores", default=default.cores, help="adb: hexadecimal mask, such as f0")
-    parser.add_argument("--timeout", type=float, default=default.timeout,
-                        help="adb and command: seconds of one run, default 120")  # fmt: skip
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=default.timeout,
+        help="adb and command: seconds of one run, default 120",
+    )
     parser.set_defaults(run=build)

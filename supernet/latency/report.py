@@ -29,8 +29,15 @@ def draw_table(table: LatencyTable) -> Figure:
     figure = new_figure(13.5, 4.6)
     left, middle, right = figure.subplots(1, 3, gridspec_kw={"wspace": 0.32})
     figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.15)
-    figure.text(0.06, 0.93, f"Latency table of {table.device}", fontsize=14, fontweight="bold",
-                color=INK, parse_math=False)  # fmt: skip
+    figure.text(
+        0.06,
+        0.93,
+        f"Latency table of {table.device}",
+        fontsize=14,
+        fontweight="bold",
+        color=INK,
+        parse_math=False,
+    )
     groups = (
         ("calibrated with", MUTED, table.measured("calibration")),
         ("held out", ACCENT, table.measured("held out")),
@@ -114,9 +121,13 @@ def print_report(table: LatencyTable, validation: Validation) -> None:
     noise = validation.noise
     if validation.sessions > 1:
         grid.add_row(
-            "noise alone", f"{noise.floor:.1%}", f"{noise.within_5:.0%}", f"{noise.within_10:.0%}",
-            f"{noise.kendall_tau:.3f}", "",
-        )  # fmt: skip
+            "noise alone",
+            f"{noise.floor:.1%}",
+            f"{noise.within_5:.0%}",
+            f"{noise.within_10:.0%}",
+            f"{noise.kendall_tau:.3f}",
+            "",
+        )
     print_table(grid)
     sys.stdout.write(
         f"{validation.networks} networks, {validation.sessions} sessions, of which at least"
@@ -142,6 +153,9 @@ def print_drift(drift: float, validation: Validation) -> None:
 
 def _cells(figures: Figures) -> Sequence[str]:
     return (
-        f"{figures.mape:.1%}", f"{figures.within_5:.0%}", f"{figures.within_10:.0%}",
-        f"{figures.kendall_tau:.3f}", f"{figures.bias:+.1%}",
-    )  # fmt: skip
+        f"{figures.mape:.1%}",
+        f"{figures.within_5:.0%}",
+        f"{figures.within_10:.0%}",
+        f"{figures.kendall_tau:.3f}",
+        f"{figures.bias:+.1%}",
+    )

@@ -23,10 +23,7 @@ from supernet.space.spec import NetSpec
 
 
 def measure_specs(
-    specs: Sequence[NetSpec],
-    among: Sequence[NetSpec] = (),
-    sessions: int = 4,
-    rounds: int = 20,
+    specs: Sequence[NetSpec], among: Sequence[NetSpec] = (), sessions: int = 4, rounds: int = 20
 ) -> list[float]:
     """Latency of whole networks, each in ms of one image on one thread of this machine.
 

@@ -83,8 +83,10 @@ def validate_file(
     space = table.space
     fresh = draw(space, [one.spec for one in table.networks], amount.networks, seed=amount.seed)
     if len(fresh) < amount.networks:
-        raise UserError(f"the space has {len(fresh)} networks that the table has not seen: lower"
-                        f" --networks {amount.networks}")  # fmt: skip
+        raise UserError(
+            f"the space has {len(fresh)} networks that the table has not seen: lower"
+            f" --networks {amount.networks}"
+        )
     known = table.measured("calibration")
     anchors = random.Random(amount.seed).sample(known, min(ANCHORS, len(known)))
     stem = path.with_suffix(f".validation-{amount.seed}.json")
@@ -113,18 +115,27 @@ def _log_ms(estimates: Estimates, specs: Sequence[NetSpec]) -> NDArray[np.float6
 
 
 def _write(
-    path: Path, table: LatencyTable, validation: Validation, drift: float,
-    specs: Sequence[NetSpec], log_ms: NDArray[np.float64],
-) -> None:  # fmt: skip
+    path: Path,
+    table: LatencyTable,
+    validation: Validation,
+    drift: float,
+    specs: Sequence[NetSpec],
+    log_ms: NDArray[np.float64],
+) -> None:
     rows = [
-        {"spec": dataclasses.asdict(spec), "predicted": table.predict(spec),
-         "log_ms": [None if math.isnan(log) else log for log in logs.tolist()]}
+        {
+            "spec": dataclasses.asdict(spec),
+            "predicted": table.predict(spec),
+            "log_ms": [None if math.isnan(log) else log for log in logs.tolist()],
+        }
         for spec, logs in zip(specs, log_ms.T, strict=True)
-    ]  # fmt: skip
+    ]
     report = {
-        "table": table.hash, "validation": dataclasses.asdict(validation),
-        "drift": math.expm1(drift), "networks": rows,
-    }  # fmt: skip
+        "table": table.hash,
+        "validation": dataclasses.asdict(validation),
+        "drift": math.expm1(drift),
+        "networks": rows,
+    }
     write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
@@ -152,9 +163,13 @@ def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
 
 
 def _measure(
-    device: Device, table: LatencyTable, reference: NetSpec, specs: list[NetSpec], amount: Amount,
+    device: Device,
+    table: LatencyTable,
+    reference: NetSpec,
+    specs: list[NetSpec],
+    amount: Amount,
     path: Path,
-) -> Estimates:  # fmt: skip
+) -> Estimates:
     """The times of networks, in sessions that lie in a journal beside ``path``."""
     keys = [subject_key(spec) for spec in specs]
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]

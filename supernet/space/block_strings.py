@@ -27,9 +27,14 @@ from supernet.space.stage import Stage
 
 TIMM_OPS = {"ds": "sepconv", "ir": "mbconv", "cn": "conv"}
 _WHOLE = {
-    "r": "repeats", "k": "kernel", "s": "stride", "e": "expansion", "i": "input filters",
-    "o": "output filters", "c": "output filters",
-}  # fmt: skip
+    "r": "repeats",
+    "k": "kernel",
+    "s": "stride",
+    "e": "expansion",
+    "i": "input filters",
+    "o": "output filters",
+    "c": "output filters",
+}
 _WORDS = ("noskip", "skip", "pool", "conv")
 _GRAMMARS = {
     "official": (("r", "k", "s", "e", "i", "o"), ("se", "noskip", "pool", "conv")),

@@ -283,13 +283,14 @@ class MnasSpace:
         return dataclasses.replace(
             block,
             se=next(
-                se for se in choices["se"]
+                se
+                for se in choices["se"]
                 if [squeeze_width(channels, se) for channels in layers_in] == squeezes
             ),
             skip=next(s for s in choices["skip"] if s != "pool") if idle else block.skip,
             filters=next(f for f in choices["filters"] if self.block_filters(number, f) == width),
             layers=next(d for d in choices["layers"] if self.block_layers(number, d) == depth),
-        )  # fmt: skip
+        )
 
 
 def _check_above_zero(name: str, values: tuple) -> None:

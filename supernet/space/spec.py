@@ -114,9 +114,17 @@ class NetSpec:
         """
         told, stages = parse(strings, stem)
         spec = NetSpec(
-            told or 32, stem_stride, stages, head, classes, resolution, activation, bn_eps,
-            bn_momentum, head_widens,
-        )  # fmt: skip
+            told or 32,
+            stem_stride,
+            stages,
+            head,
+            classes,
+            resolution,
+            activation,
+            bn_eps,
+            bn_momentum,
+            head_widens,
+        )
         return spec.checked()
 
     def scaled(

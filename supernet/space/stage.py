@@ -85,9 +85,8 @@ class Stage:
             fits = stride == 1 and inputs == self.filters
             skip = "none" if self.skip == "identity" and not fits else self.skip
             yield Layer(
-                self.op, self.kernel, self.expand, self.se, skip,
-                inputs, self.filters, stride, size,
-            )  # fmt: skip
+                self.op, self.kernel, self.expand, self.se, skip, inputs, self.filters, stride, size
+            )
             inputs, size = self.filters, output_size(size, stride)
 
     def check(self, place: str) -> None:

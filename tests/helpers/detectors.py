@@ -15,9 +15,15 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import Recipe
 
 QUICK = Recipe(
-    optimizer="adamw", lr=0.08, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1,
-    dropout=0, label_smoothing=0,
-)  # fmt: skip
+    optimizer="adamw",
+    lr=0.08,
+    eps=0,
+    schedule="cosine",
+    ema_decay=0.9,
+    bn_momentum=0.1,
+    dropout=0,
+    label_smoothing=0,
+)
 
 SMALL = SSDLite((8, 16), (16,), (0.2, 0.6))
 
@@ -38,13 +44,26 @@ def module_for(arch, ssdlite=SMALL, recipe=QUICK, init="scratch"):
 def trainer_for(folder, *callbacks, max_epochs=2, **settings):
     keeps = any(isinstance(one, Checkpoint) for one in callbacks)
     return pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", logger=False, max_epochs=max_epochs,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        callbacks=[*callbacks, SeedEachStep(0)], enable_checkpointing=keeps, **settings,
-    )  # fmt: skip
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=max_epochs,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[*callbacks, SeedEachStep(0)],
+        enable_checkpointing=keeps,
+        **settings,
+    )
 
 
 def boxes(**changes):
-    settings = {"resolution": 64, "batch_size": 4, "train_images": 16, "val_images": 6,
-                "test_images": 7, **changes}  # fmt: skip
+    settings = {
+        "resolution": 64,
+        "batch_size": 4,
+        "train_images": 16,
+        "val_images": 6,
+        "test_images": 7,
+        **changes,
+    }
     return RunData(DigitBoxes(**settings), role="retrain", seed=0)

@@ -72,9 +72,10 @@ def milliseconds(line):
     """A time that follows from the file's size, so that larger models are slower."""
     (name,) = [word for word in line.replace("=", " ").split() if "/models/" in word]
     (pushed,) = {
-        row.split()[1] for row in (FAKE / "pushed.txt").read_text().splitlines()
+        row.split()[1]
+        for row in (FAKE / "pushed.txt").read_text().splitlines()
         if row.split()[1].endswith("/" + name.rpartition("/")[2])
-    }  # fmt: skip
+    }
     return Path(pushed).stat().st_size / 1e4
 
 
@@ -112,9 +113,11 @@ def hangs(command):
 
 
 FAILURES = {
-    "lost": lost, "hangs": hangs,
-    "cut short": while_it_runs(cut_short), "crashed": while_it_runs(crashed),
-}  # fmt: skip
+    "lost": lost,
+    "hangs": hangs,
+    "cut short": while_it_runs(cut_short),
+    "crashed": while_it_runs(crashed),
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -11,10 +11,21 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 
 TINY = MnasSpace(
-    ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0, 0.25), skips=("none", "identity", "pool"),
-    filters=(0.75, 1.25), layers=(0, 1), base_filters=(16, 32), base_layers=(1, 2),
-    strides=(1, 2), resolution=8, stem_stride=1, stem=16, head=32, classes=10,
-)  # fmt: skip
+    ops=("conv", "mbconv3"),
+    kernels=(3, 5),
+    ses=(0.0, 0.25),
+    skips=("none", "identity", "pool"),
+    filters=(0.75, 1.25),
+    layers=(0, 1),
+    base_filters=(16, 32),
+    base_layers=(1, 2),
+    strides=(1, 2),
+    resolution=8,
+    stem_stride=1,
+    stem=16,
+    head=32,
+    classes=10,
+)
 
 
 @functools.cache
@@ -48,9 +59,13 @@ class SyntheticDevice:
 
     def describe(self):
         return {
-            "backend": "synthetic", "device": "adder", "runtime": "runtime 1", "threads": 1,
-            "precision": "fp32", "clock": "cpu",
-        }  # fmt: skip
+            "backend": "synthetic",
+            "device": "adder",
+            "runtime": "runtime 1",
+            "threads": 1,
+            "precision": "fp32",
+            "clock": "cpu",
+        }
 
     def load(self, subjects):
         self.subjects = list(subjects)
@@ -71,9 +86,13 @@ class SyntheticDevice:
 def build(folder, device=None, space=TINY, **options):
     device = device or SyntheticDevice()
     return table_for(
-        space, options.pop("references", []), folder, progress=False,
-        machine=lambda: device, **options,
-    )  # fmt: skip
+        space,
+        options.pop("references", []),
+        folder,
+        progress=False,
+        machine=lambda: device,
+        **options,
+    )
 
 
 class Refusing(SyntheticDevice):

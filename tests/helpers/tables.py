@@ -9,10 +9,21 @@ from supernet.latency.table.validation import Figures, Noise, Validation
 from supernet.space.mnasnet import MnasSpace
 
 TINY = MnasSpace(
-    ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0,), skips=("none", "identity", "pool"),
-    filters=(0.75, 1.25), layers=(0, 1), base_filters=(16, 32), base_layers=(1, 2),
-    strides=(1, 2), resolution=16, stem_stride=1, stem=16, head=32, classes=10,
-)  # fmt: skip
+    ops=("conv", "mbconv3"),
+    kernels=(3, 5),
+    ses=(0.0,),
+    skips=("none", "identity", "pool"),
+    filters=(0.75, 1.25),
+    layers=(0, 1),
+    base_filters=(16, 32),
+    base_layers=(1, 2),
+    strides=(1, 2),
+    resolution=16,
+    stem_stride=1,
+    stem=16,
+    head=32,
+    classes=10,
+)
 DIGITS = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 
 
@@ -24,9 +35,13 @@ def random_table(space, seed, machine=None):
 
 
 NOWHERE = {
-    "backend": "none", "device": "none", "runtime": "none", "threads": 1, "precision": "fp32",
+    "backend": "none",
+    "device": "none",
+    "runtime": "none",
+    "threads": 1,
+    "precision": "fp32",
     "clock": "cpu",
-}  # fmt: skip
+}
 
 
 def plain_table(entries, machine, mape=0.0):

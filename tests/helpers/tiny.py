@@ -10,9 +10,15 @@ from supernet.space.mnasnet import MnasSpace
 
 MACS = CostTable("macs")
 SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16),
+    base_layers=(1, 1),
+    strides=(1, 2),
+    stem=8,
+    stem_stride=1,
+    head=16,
+    resolution=8,
+    classes=10,
+)
 TRAINING = """
 model:
   recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}

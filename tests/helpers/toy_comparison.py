@@ -23,17 +23,34 @@ def toy_options(folder):
     save_supernet(folder / "found/checkpoints/last.ckpt", callbacks=SPENT)
     (folder / "found/config.yaml").write_text(SEARCH)
     return [
-        "-c", folder / "retrain.yaml", "--cache", folder / "cache.jsonl",
-        "--run", folder / "run", "--random", "2", "--trainings", "2", "--top", "2",
-    ]  # fmt: skip
+        "-c",
+        folder / "retrain.yaml",
+        "--cache",
+        folder / "cache.jsonl",
+        "--run",
+        folder / "run",
+        "--random",
+        "2",
+        "--trainings",
+        "2",
+        "--top",
+        "2",
+    ]
 
 
 def first_stage(folder):
     """Options of the contests."""
     return [
-        "--supernet", folder / "found/checkpoints/last.ckpt", "--evaluations", "24", "--seeds",
-        "2", "--controllers", "tunas", "random",
-    ]  # fmt: skip
+        "--supernet",
+        folder / "found/checkpoints/last.ckpt",
+        "--evaluations",
+        "24",
+        "--seeds",
+        "2",
+        "--controllers",
+        "tunas",
+        "random",
+    ]
 
 
 def compare(files, *more):
@@ -46,9 +63,17 @@ def save_run(folder, arch, told=True):
     fields = dict.fromkeys(("accuracy", "reward"), 0.5)
     cost = MACS.predict(SPACE.spec(arch))
     found = ArchFile(
-        SPACE, arch, predicted=cost, target=cost, unit="macs", table="", device="", seed=0, step=0,
+        SPACE,
+        arch,
+        predicted=cost,
+        target=cost,
+        unit="macs",
+        table="",
+        device="",
+        seed=0,
+        step=0,
         **fields,
-    )  # fmt: skip
+    )
     write_arch(folder / "arch.json", found)
     if told:
         (folder / "cost.json").write_text(json.dumps({"image_macs": 5e8, **SECONDS}))

@@ -86,21 +86,31 @@ def test_every_metric_of_a_search_is_explained_once(in_process, tiny_search, tmp
     ("section", "main", "config", "data"),
     [
         ("Retraining", retrain, "retrain", ["--data.resolution=8"]),
-        ("Detection", detect, "detect",
-         ["--data.train_images=32", "--data.val_images=4", "--data.test_images=4"]),
+        (
+            "Detection",
+            detect,
+            "detect",
+            ["--data.train_images=32", "--data.val_images=4", "--data.test_images=4"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_metric_of_a_training_is_explained_once(
     in_process, tmp_path, section, main, config, data
 ):
     torch.manual_seed(0)
     options = [
-        f"--config={ROOT / 'configs' / 'digits' / config}.yaml", f"--run={tmp_path / 'run'}",
-        "--model.arch=mnasnet_small", *data, "--trainer.max_steps=2", "--trainer.max_epochs=1",
-        "--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1",
-        "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu",
+        f"--config={ROOT / 'configs' / 'digits' / config}.yaml",
+        f"--run={tmp_path / 'run'}",
+        "--model.arch=mnasnet_small",
+        *data,
+        "--trainer.max_steps=2",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_train_batches=2",
+        "--trainer.log_every_n_steps=1",
+        "--trainer.check_val_every_n_epoch=1",
+        "--trainer.accelerator=cpu",
         "--wandb.mode=disabled",
-    ]  # fmt: skip
+    ]
     for verb in ("fit", "test"):
         in_process(lambda verb=verb: main([verb, *options]))
     assert_documented(section, columns(tmp_path / "run"))

@@ -35,9 +35,15 @@ from tests.helpers.interrupted import Kill, assert_same_weights, weights
 
 ROOT = Path(__file__).parents[2]
 SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16),
+    base_layers=(1, 1),
+    strides=(1, 2),
+    stem=8,
+    stem_stride=1,
+    head=16,
+    resolution=8,
+    classes=10,
+)
 
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1)
 
@@ -61,11 +67,18 @@ def module_for(arch, recipe=QUICK):
 
 def trainer_for(folder, *callbacks, max_epochs=2, **settings):
     return pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", logger=False, max_epochs=max_epochs,
-        limit_train_batches=4, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, callbacks=[*callbacks, SeedEachStep(0)],
-        enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks), **settings,
-    )  # fmt: skip
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=max_epochs,
+        limit_train_batches=4,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[*callbacks, SeedEachStep(0)],
+        enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
+        **settings,
+    )
 
 
 def digits(batch_size=16):
@@ -229,11 +242,17 @@ def test_each_config_runs_through_the_command_line(name, arch, tmp_path, monkeyp
     monkeypatch.setattr("sys.argv", ["retrain"])
     folder = tmp_path / "run"
     options = [
-        f"--config={ROOT / 'configs' / name / 'retrain.yaml'}", f"--run={folder}",
-        f"--model.arch={arch}", "--data.resolution=8", "--data.batch_size=16",
-        "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.accelerator=cpu",
-        "--trainer.enable_progress_bar=false", "--wandb.mode=disabled",
-    ]  # fmt: skip
+        f"--config={ROOT / 'configs' / name / 'retrain.yaml'}",
+        f"--run={folder}",
+        f"--model.arch={arch}",
+        "--data.resolution=8",
+        "--data.batch_size=16",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_train_batches=2",
+        "--trainer.accelerator=cpu",
+        "--trainer.enable_progress_bar=false",
+        "--wandb.mode=disabled",
+    ]
     if name == "imagefolder":
         image_folder(tmp_path)
         options += [f"--data.root={tmp_path / 'images'}", "--data.num_workers=0"]
@@ -270,19 +289,32 @@ def image_folder(folder):
 def test_two_processes_train_one_network_and_count_every_test_image(arch, tmp_path):
     folder = tmp_path / "run"
     settings = {
-        "--run": folder, "--model.arch": arch, "--data": "Digits", "--data.resolution": 8,
-        "--data.batch_size": 16, "--trainer.accelerator": "cpu", "--trainer.devices": 2,
-        "--trainer.strategy": "ddp", "--trainer.max_epochs": 1, "--trainer.limit_train_batches": 4,
-        "--trainer.log_every_n_steps": 1, "--wandb.mode": "disabled",
-    }  # fmt: skip
+        "--run": folder,
+        "--model.arch": arch,
+        "--data": "Digits",
+        "--data.resolution": 8,
+        "--data.batch_size": 16,
+        "--trainer.accelerator": "cpu",
+        "--trainer.devices": 2,
+        "--trainer.strategy": "ddp",
+        "--trainer.max_epochs": 1,
+        "--trainer.limit_train_batches": 4,
+        "--trainer.log_every_n_steps": 1,
+        "--wandb.mode": "disabled",
+    }
     options = [f"{name}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", "retrain"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for verb in ("fit", "test"):
         done = subprocess.run(
-            [*command, verb, *options], env=environment, cwd=tmp_path, capture_output=True,
-            text=True, timeout=300, check=False,
-        )  # fmt: skip
+            [*command, verb, *options],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     assert json.loads((folder / "test.json").read_text())["images"] == 359
     rows = (folder / "metrics.csv").read_text().splitlines()

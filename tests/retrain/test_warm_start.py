@@ -25,9 +25,16 @@ from supernet.training.recipe import Recipe
 SPACE = MnasSpace(width=0.1, layers=(-1, 0), stem_stride=1, resolution=8, classes=10, head=16)
 ARCH = SPACE.sample(random.Random(0))
 PLAIN = Recipe(
-    optimizer="adamw", lr=0.04, eps=0, schedule="cosine", warmup=0.0, ema_decay=0.9,
-    bn_momentum=0.1, dropout=0.0, label_smoothing=0.0,
-)  # fmt: skip
+    optimizer="adamw",
+    lr=0.04,
+    eps=0,
+    schedule="cosine",
+    warmup=0.0,
+    ema_decay=0.9,
+    bn_momentum=0.1,
+    dropout=0.0,
+    label_smoothing=0.0,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +77,18 @@ def digits():
 
 def trainer_for(folder, *callbacks, steps=1):
     return pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", logger=False, max_epochs=1,
-        limit_train_batches=steps, limit_val_batches=0, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=1,
+        limit_train_batches=steps,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
         enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
         callbacks=[*callbacks, SeedEachStep(0)],
-    )  # fmt: skip
+    )
 
 
 class Watch(pl.Callback):
@@ -237,11 +250,20 @@ def test_an_arch_of_another_space_is_refused_by_setting(search, tmp_path, change
 
 def options(folder, arch, init):
     return [
-        f"--run={folder}", f"--model.arch={arch}", f"--model.init={init}", "--data=Digits",
-        "--data.resolution=8", "--data.batch_size=16", "--trainer.max_epochs=1",
-        "--trainer.limit_train_batches=2", "--trainer.accelerator=cpu", "--trainer.devices=1",
-        "--trainer.enable_progress_bar=false", "--wandb.mode=disabled", "--model.recipe.lr=0.01",
-    ]  # fmt: skip
+        f"--run={folder}",
+        f"--model.arch={arch}",
+        f"--model.init={init}",
+        "--data=Digits",
+        "--data.resolution=8",
+        "--data.batch_size=16",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_train_batches=2",
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=1",
+        "--trainer.enable_progress_bar=false",
+        "--wandb.mode=disabled",
+        "--model.recipe.lr=0.01",
+    ]
 
 
 def test_the_command_line_starts_from_a_supernet_and_tests_without_it(

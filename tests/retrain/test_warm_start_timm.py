@@ -42,10 +42,16 @@ def module_for(arch, init, classes=10):
 
 def fit(module, folder, *callbacks):
     trainer = pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", logger=False, max_steps=1,
-        limit_val_batches=0, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, callbacks=list(callbacks),
-    )  # fmt: skip
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        max_steps=1,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=list(callbacks),
+    )
     trainer.fit(module, datamodule=Digits(resolution=8, batch_size=16))
 
 
@@ -71,8 +77,10 @@ def test_training_starts_from_what_timm_fetches(name, classes, tmp_path, monkeyp
 
     monkeypatch.setattr(HUB, fetch)
     first, module = First(), module_for(name, "timm", classes)
-    fresh = {"classifier." + key: value.clone() for key, value in
-             module.network.classifier.state_dict().items()}  # fmt: skip
+    fresh = {
+        "classifier." + key: value.clone()
+        for key, value in module.network.classifier.state_dict().items()
+    }
     assert asked == []  # nothing is fetched before a training starts
     fit(module, tmp_path, first)
     assert [location.partition(".")[0] for location in asked] == [f"timm/{theirs}"]
@@ -127,10 +135,16 @@ def test_only_found_networks_have_a_supernet_and_only_some_published_ones_traine
 
 def options(folder, arch, init):
     return [
-        f"--run={folder}", f"--model.arch={arch}", f"--model.init={init}", "--data=Digits",
-        "--data.resolution=8", "--trainer.max_steps=1", "--trainer.accelerator=cpu",
-        "--trainer.devices=1", "--wandb.mode=disabled",
-    ]  # fmt: skip
+        f"--run={folder}",
+        f"--model.arch={arch}",
+        f"--model.init={init}",
+        "--data=Digits",
+        "--data.resolution=8",
+        "--trainer.max_steps=1",
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=1",
+        "--wandb.mode=disabled",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,14 @@ CONSTRAINTS = '[{"cost": "params", "limit": "p30"}, {"cost": "memory", "limit": 
 @pytest.mark.parametrize("kind", ["ppo", pytest.param("evolution", marks=pytest.mark.slow)])
 def test_a_search_keeps_its_constraints(search, tiny_search, tmp_path, capsys, kind):
     search(
-        *tiny_search, "--model.constraints", CONSTRAINTS, "--model.controller.kind", kind,
-        "--model.target", "p50",
-    )  # fmt: skip
+        *tiny_search,
+        "--model.constraints",
+        CONSTRAINTS,
+        "--model.controller.kind",
+        kind,
+        "--model.target",
+        "p50",
+    )
     found = read_arch(tmp_path / "run" / "arch.json")
     params, memory = found.constraints
     assert (params.cost, memory.cost) == ("params", "memory")

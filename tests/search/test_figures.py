@@ -45,10 +45,16 @@ def write_rows(path, rows) -> None:
 
 def update_row(step: int) -> dict[str, float]:
     """What the controller logs: every decision at half of its greatest entropy."""
-    entropies = {f"entropy/{name}": math.log(len(values)) / 2
-                 for name, values in SPACE.choices[0].items()}  # fmt: skip
-    return {"step": step, "reward/mean": 0.5 + step / 2000, "reward/accuracy": 0.6 + step / 4000,
-            "cost/mean": 2.0 - step / 1000, **entropies}  # fmt: skip
+    entropies = {
+        f"entropy/{name}": math.log(len(values)) / 2 for name, values in SPACE.choices[0].items()
+    }
+    return {
+        "step": step,
+        "reward/mean": 0.5 + step / 2000,
+        "reward/accuracy": 0.6 + step / 4000,
+        "cost/mean": 2.0 - step / 1000,
+        **entropies,
+    }
 
 
 @pytest.fixture
@@ -58,9 +64,15 @@ def run(tmp_path):
     write_rows(tmp_path / "metrics.csv", weights + [update_row(step) for step in STEPS])
     samples = [{"step": step, "accuracy": 0.5, "cost": 1.5, "reward": 0.4} for step in STEPS]
     write_rows(tmp_path / "samples.csv", samples)
-    points = [{"cost": cost, "accuracy": accuracy, "arch": [0] * 42,
-               "chosen": ["p40"] if cost == 1.1 else []}
-              for cost, accuracy in ((1.4, 0.95), (0.7, 0.8), (1.1, 0.9))]  # fmt: skip
+    points = [
+        {
+            "cost": cost,
+            "accuracy": accuracy,
+            "arch": [0] * 42,
+            "chosen": ["p40"] if cost == 1.1 else [],
+        }
+        for cost, accuracy in ((1.4, 0.95), (0.7, 0.8), (1.1, 0.9))
+    ]
     front = {"targets": {"p40": 1.2}, "unit": "ms", "points": points}
     (tmp_path / "pareto.json").write_text(json.dumps(front))
     arch = SPACE.sample(random.Random(0))

@@ -128,10 +128,17 @@ def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
 ):
     parallel = ["--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true"]
     arguments = [
-        *tiny_search, "--checkpoint_every_s", "0", *(parallel if processes > 1 else []),
-        "--model.controller.kind", kind, "--model.controller.evolution.population", "4",
-        "--model.target", targets,
-    ]  # fmt: skip
+        *tiny_search,
+        "--checkpoint_every_s",
+        "0",
+        *(parallel if processes > 1 else []),
+        "--model.controller.kind",
+        kind,
+        "--model.controller.evolution.population",
+        "4",
+        "--model.target",
+        targets,
+    ]
     run, whole = tmp_path / "run", tmp_path / "whole"
     last = run / "checkpoints" / "last.ckpt"
     step = random.randint(5, 17)

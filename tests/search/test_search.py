@@ -207,10 +207,14 @@ def test_a_datamodule_of_ones_own_is_searched_retrained_and_tested(
     assert set((tmp_path / "read.txt").read_text().split()) == {"train", "val"}
 
     options = [
-        "--data=my_images.MyImages", f"--data.folder={tmp_path}", f"--run={tmp_path / 'trained'}",
-        f"--model.arch={arch}", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
+        "--data=my_images.MyImages",
+        f"--data.folder={tmp_path}",
+        f"--run={tmp_path / 'trained'}",
+        f"--model.arch={arch}",
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
         "--wandb.mode=disabled",
-    ]  # fmt: skip
+    ]
     monkeypatch.setattr(sys, "argv", ["retrain"])
     run_command(lambda: retrain(["fit", *options]))
     assert "test" not in (tmp_path / "read.txt").read_text()
@@ -276,9 +280,13 @@ def test_two_processes_sample_their_own_paths_and_end_bit_identical(tiny_search,
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
     line = [sys.executable, "-m", "search", "fit", *tiny_search, "-c", str(tmp_path / "two.yaml")]
     done = subprocess.run(
-        line, cwd=ROOT, capture_output=True, text=True, check=False,
+        line,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0]["state"] == ranks[1]["state"]

@@ -77,10 +77,25 @@ def test_equal_contents_give_equal_bytes(path, tmp_path):
 
 def test_the_file_names_its_format_first_and_every_field_of_the_schema_in_order(path):
     assert list(json.loads(path.read_text())) == [
-        "format", "version", "space", "arch", "block_strings", "resolution", "classes", "params",
-        "macs", "predicted", "unit", "table", "device", "accuracy", "reward", "target", "seed",
+        "format",
+        "version",
+        "space",
+        "arch",
+        "block_strings",
+        "resolution",
+        "classes",
+        "params",
+        "macs",
+        "predicted",
+        "unit",
+        "table",
+        "device",
+        "accuracy",
+        "reward",
+        "target",
+        "seed",
         "step",
-    ]  # fmt: skip
+    ]
 
 
 def test_what_follows_from_the_architecture_is_written_beside_it(path):
@@ -230,7 +245,7 @@ def test_a_choice_outside_the_space_names_block_decision_value_and_limits(
         (lambda fields: fields.update(unit="s"), "unit is 's', allowed are ms, macs, params"),
         (lambda fields: fields.update(device=["x" * 9999]), "device is ['xxx"),
     ],
-)  # fmt: skip
+)
 def test_a_value_of_the_wrong_kind_is_named(path, change, message):
     edit(path, change)
     assert refusal(path).startswith(message)
@@ -255,9 +270,7 @@ def test_a_file_that_is_missing_or_a_folder_is_refused_with_the_reason(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"accuracy": math.nan}, {"predicted": math.inf}, {"unit": "seconds"}],
-    ids=str,
+    "change", [{"accuracy": math.nan}, {"predicted": math.inf}, {"unit": "seconds"}], ids=str
 )
 def test_an_unusable_value_cannot_be_constructed(change):
     name = next(iter(change))

@@ -9,11 +9,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import (
-    create_transform,
-    resolve_data_config,
-    resolve_model_data_config,
-)
+from timm.data import create_transform, resolve_data_config, resolve_model_data_config
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
 
@@ -26,9 +22,15 @@ from tests.helpers.timm_networks import create, trained
 BIG = MnasSpace(width=0.25, resolution=56, classes=10, head=48)
 """The paper's strides; images of 56 px."""
 TINY = MnasSpace(
-    base_filters=(8, 16, 24), base_layers=(1, 2, 1), strides=(2, 1, 2), stem=8, stem_stride=1,
-    head=32, resolution=16, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16, 24),
+    base_layers=(1, 2, 1),
+    strides=(2, 1, 2),
+    stem=8,
+    stem_stride=1,
+    head=32,
+    resolution=16,
+    classes=10,
+)
 """A stem of stride 1 and a first stage that strides."""
 
 
@@ -105,8 +107,7 @@ def images(folder, side=72):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{}, {"stem_stride": 1}, {"strides": (2, 2, 1, 1, 3, 1, 2)}, {"strides": (1,) * 7}],
+    "change", [{}, {"stem_stride": 1}, {"strides": (2, 2, 1, 1, 3, 1, 2)}, {"strides": (1,) * 7}]
 )
 def test_every_level_has_the_channels_and_the_reduction_that_it_tells(tmp_path, change):
     path = write(tmp_path / "arch.json", dataclasses.replace(BIG, **change), 0)

@@ -111,9 +111,11 @@ def test_timm_alone_builds_every_network_that_its_blocks_can_do():
         assert difference(theirs, network, 64) <= 1e-5
         seen |= {(layer.op, layer.expand, layer.skip, bool(layer.se)) for layer in spec.layers()}
     for op, expand, gates in (
-        ("conv", 1, [False]), ("sepconv", 1, [False, True]), ("mbconv", 3, [False, True]),
+        ("conv", 1, [False]),
+        ("sepconv", 1, [False, True]),
+        ("mbconv", 3, [False, True]),
         ("mbconv", 6, [False, True]),
-    ):  # fmt: skip
+    ):
         for gate in gates:
             assert {(op, expand, skip, gate) for skip in ("none", "identity")} <= seen
 
@@ -164,10 +166,7 @@ def stages(*strings):
         (stages("r1_k3_s11_e3_i12_o16"), "stage 1: timm rounds its hidden width, 36, to 40"),
         (stages("r2_k3_s11_e3_i16_o20"), "stage 1: timm rounds its hidden width, 60, to 64"),
         (stages("r1_k3_s33_e1_i16_o16"), "stage 1: stride is 3, timm's EfficientNet has 1 or 2"),
-        (
-            stages(*["r1_k3_s22_e1_i16_o16"] * 5),
-            "the total stride is 64, timm dilates beyond 32",
-        ),
+        (stages(*["r1_k3_s22_e1_i16_o16"] * 5), "the total stride is 64, timm dilates beyond 32"),
         (
             published["mnasnet_a1"].scaled(stem_stride=1),
             "stem: stride is 1, timm's EfficientNet has 2: use",

@@ -27,9 +27,15 @@ from supernet.space.mnasnet import MnasSpace
 from tests.helpers.timm_networks import create, trained
 
 SPACE = MnasSpace(
-    base_filters=(8, 16, 24), base_layers=(1, 2, 1), strides=(2, 1, 2), stem=8, stem_stride=1,
-    head=32, resolution=16, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16, 24),
+    base_layers=(1, 2, 1),
+    strides=(2, 1, 2),
+    stem=8,
+    stem_stride=1,
+    head=32,
+    resolution=16,
+    classes=10,
+)
 
 
 @pytest.fixture
@@ -58,9 +64,13 @@ def loader(folder, model, training):
     part = "train" if training else "val"
     return create_loader(
         create_dataset("", root=str(folder), split=part),
-        batch_size=8, is_training=training, use_prefetcher=False, num_workers=0,
-        persistent_workers=False, **resolve_model_data_config(model),
-    )  # fmt: skip
+        batch_size=8,
+        is_training=training,
+        use_prefetcher=False,
+        num_workers=0,
+        persistent_workers=False,
+        **resolve_model_data_config(model),
+    )
 
 
 @torch.no_grad()
@@ -130,10 +140,15 @@ def assert_loads(network, arch, file):
 def test_the_best_checkpoint_of_a_retraining_gives_its_averaged_weights(arch, tmp_path):
     module = RetrainModule(arch, num_classes=10, resolution=16, stem_stride=1)
     trainer = pl.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", logger=False, max_epochs=1,
-        limit_train_batches=3, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=1,
+        limit_train_batches=3,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         callbacks=run_callbacks(tmp_path),
-    )  # fmt: skip
+    )
     trainer.fit(module, datamodule=Digits(resolution=16, batch_size=32))
     best = tmp_path / "checkpoints" / "best.ckpt"
     held = torch.load(best)

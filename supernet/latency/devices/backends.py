@@ -169,9 +169,13 @@ def _adb(backend: Backend, models: Path) -> Device:
     from supernet.latency.models.model_files import ModelFiles
 
     return Phone(
-        ModelFiles(models, backend.files, backend.precision), Path(backend.runner),
-        backend.device, backend.threads, backend.cores, backend.timeout,
-    )  # fmt: skip
+        ModelFiles(models, backend.files, backend.precision),
+        Path(backend.runner),
+        backend.device,
+        backend.threads,
+        backend.cores,
+        backend.timeout,
+    )
 
 
 def _command(backend: Backend, models: Path) -> Device:
@@ -183,9 +187,11 @@ def _command(backend: Backend, models: Path) -> Device:
     except ValueError as error:
         raise UserError(f"--runner {backend.runner!r} is no command line: {error}") from None
     return CommandDevice(
-        ModelFiles(models, backend.files, backend.precision), command,
-        backend.threads, backend.timeout,
-    )  # fmt: skip
+        ModelFiles(models, backend.files, backend.precision),
+        command,
+        backend.threads,
+        backend.timeout,
+    )
 
 
 _OPENERS: dict[str, Callable[[Backend, Path], Device]] = {

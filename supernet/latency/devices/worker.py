@@ -41,9 +41,12 @@ class Worker:
     def process(self) -> subprocess.Popen[bytes]:
         """The running child."""
         return subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
             env=_environment(self._threads),
-        )  # fmt: skip
+        )
 
     def ask(self, header: dict[str, Any], content: bytes = b"") -> Any:
         """The answer to one request.

@@ -88,16 +88,27 @@ class _Graph:
         return self.constant(weight * scale.reshape(-1, 1, 1, 1)), self.constant(bias)
 
     def convolve(
-        self, x: _Features, layer: str, norm: str, outputs: int,
-        kernel: int = 1, stride: int = 1, groups: int = 1,
-    ) -> _Features:  # fmt: skip
+        self,
+        x: _Features,
+        layer: str,
+        norm: str,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> _Features:
         """A padded convolution and its batch norm."""
         shape = (outputs, x.channels // groups, kernel, kernel)
         name = self.add(
-            "Conv", x.name, *self.affine(layer, norm, *shape),
-            kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4,
-            dilations=[1, 1], group=groups,
-        )  # fmt: skip
+            "Conv",
+            x.name,
+            *self.affine(layer, norm, *shape),
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=[kernel // 2] * 4,
+            dilations=[1, 1],
+            group=groups,
+        )
         return _Features(name, outputs, output_size(x.size, stride))
 
     def activate(self, x: _Features) -> _Features:
@@ -123,9 +134,14 @@ class _Graph:
     def pool_shortcut(self, x: _Features, outputs: int, stride: int) -> str:
         """3x3 average pool, channels zero-padded or cut at the end."""
         name = self.add(
-            "AveragePool", x.name, kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4,
-            count_include_pad=0, ceil_mode=0,
-        )  # fmt: skip
+            "AveragePool",
+            x.name,
+            kernel_shape=[3, 3],
+            strides=[stride] * 2,
+            pads=[1] * 4,
+            count_include_pad=0,
+            ceil_mode=0,
+        )
         if outputs > x.channels:
             missing = self.integers(0, 0, 0, 0, 0, outputs - x.channels, 0, 0)
             return self.add("Pad", name, missing, self.constant(np.array(0, np.float32)))
@@ -158,9 +174,14 @@ class _Graph:
             x = self.activate(self.convolve(x, f"{scope}conv_pw", f"{scope}bn1", layer.hidden))
             norm, project, last = "bn2", "conv_pwl", "bn3"
         y = self.convolve(
-            x, f"{scope}conv_dw", f"{scope}{norm}", layer.hidden,
-            layer.kernel, layer.stride, groups=layer.hidden,
-        )  # fmt: skip
+            x,
+            f"{scope}conv_dw",
+            f"{scope}{norm}",
+            layer.hidden,
+            layer.kernel,
+            layer.stride,
+            groups=layer.hidden,
+        )
         y = self.squeeze_excite(self.activate(y), scope, layer.se_hidden)
         return self.convolve(y, f"{scope}{project}", f"{scope}{last}", layer.outputs)
 
@@ -179,13 +200,16 @@ class _Graph:
     def model(self, x: _Features, output: str, shape: tuple[int, ...]) -> onnx.ModelProto:
         """The graph from one input to one output."""
         graph = helper.make_graph(
-            self.nodes, "network",
-            [helper.make_tensor_value_info(
-                x.name, TensorProto.FLOAT, (1, x.channels, x.size, x.size)
-            )],
+            self.nodes,
+            "network",
+            [
+                helper.make_tensor_value_info(
+                    x.name, TensorProto.FLOAT, (1, x.channels, x.size, x.size)
+                )
+            ],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
             self.initializers,
-        )  # fmt: skip
+        )
         opset = helper.make_opsetid("", OPSET)
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 

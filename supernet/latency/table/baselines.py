@@ -21,9 +21,7 @@ PENALTY = 1e-3
 
 
 def baselines(
-    entries: Mapping[str, Times],
-    specs: Sequence[NetSpec],
-    ms: NDArray[np.float64],
+    entries: Mapping[str, Times], specs: Sequence[NetSpec], ms: NDArray[np.float64]
 ) -> dict[str, Model]:
     """The other models, by name.
 

@@ -50,10 +50,17 @@ def test_the_config_trains_and_is_tested_through_the_command(arch, tmp_path, mon
     monkeypatch.setattr("sys.argv", ["detect"])
     folder = tmp_path / "run"
     options = [
-        f"--config={CONFIG}", f"--run={folder}", f"--model.arch={arch}", "--data.train_images=32",
-        "--data.val_images=5", "--data.test_images=6", "--trainer.max_epochs=2",
-        "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu", "--wandb.mode=disabled",
-    ]  # fmt: skip
+        f"--config={CONFIG}",
+        f"--run={folder}",
+        f"--model.arch={arch}",
+        "--data.train_images=32",
+        "--data.val_images=5",
+        "--data.test_images=6",
+        "--trainer.max_epochs=2",
+        "--trainer.log_every_n_steps=1",
+        "--trainer.accelerator=cpu",
+        "--wandb.mode=disabled",
+    ]
     run_command(lambda: main(["fit", *options]))
     shown = capsys.readouterr().out
     assert f"training {arch} with SSDLite on 4 maps from scratch" in shown
@@ -258,20 +265,33 @@ def test_a_detector_overfits_eight_images_in_400_steps(tmp_path):
 def test_two_processes_measure_what_one_does(arch, tmp_path):
     folder = tmp_path / "run"
     settings = {
-        "-c": CONFIG, "--run": folder, "--model.arch": arch, "--data.train_images": 32,
-        "--data.batch_size": 8, "--data.val_images": 9, "--data.test_images": 21,
-        "--trainer.accelerator": "cpu", "--trainer.devices": 2, "--trainer.strategy": "ddp",
-        "--trainer.max_epochs": 2, "--wandb.mode": "disabled",
-    }  # fmt: skip
+        "-c": CONFIG,
+        "--run": folder,
+        "--model.arch": arch,
+        "--data.train_images": 32,
+        "--data.batch_size": 8,
+        "--data.val_images": 9,
+        "--data.test_images": 21,
+        "--trainer.accelerator": "cpu",
+        "--trainer.devices": 2,
+        "--trainer.strategy": "ddp",
+        "--trainer.max_epochs": 2,
+        "--wandb.mode": "disabled",
+    }
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def run(verb, **changes):
         words = [str(w) for pair in ({**settings, **changes}).items() for w in pair]
         line = [sys.executable, "-m", "retrain.detect", verb, *words]
         done = subprocess.run(
-            line, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300,
+            line,
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
         return done
 

@@ -108,9 +108,17 @@ def test_batches_are_lists_also_as_a_run_reads_them():
 
 @pytest.mark.parametrize(
     ("name", "value", "least"),
-    [("resolution", 32, 48), ("batch_size", 0, 1), ("train_images", 0, 1), ("max_digits", 0, 1),
-     ("noise", -0.1, 0), ("noise", float("nan"), 0), ("seed", -1, 0), ("num_workers", -1, 0)],
-)  # fmt: skip
+    [
+        ("resolution", 32, 48),
+        ("batch_size", 0, 1),
+        ("train_images", 0, 1),
+        ("max_digits", 0, 1),
+        ("noise", -0.1, 0),
+        ("noise", float("nan"), 0),
+        ("seed", -1, 0),
+        ("num_workers", -1, 0),
+    ],
+)
 def test_a_value_out_of_range_is_named_with_its_limit(name, value, least):
     with pytest.raises(UserError, match=f"{name} is {value}, it must be at least {least}"):
         DigitBoxes(**{name: value})

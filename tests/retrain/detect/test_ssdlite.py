@@ -111,8 +111,10 @@ def test_layers_beyond_the_last_tap_are_left_out():
     names = set(all_stages.state_dict())
     assert names < set(network.state_dict())
     assert {name.split(".")[0] for name in set(network.state_dict()) - names} == {
-        "conv_head", "bn2", "classifier",
-    }  # fmt: skip
+        "conv_head",
+        "bn2",
+        "classifier",
+    }
 
 
 @pytest.mark.parametrize(("name", "expanded"), [("mobilenet_v2", 576), ("mnasnet_a1", 672)])

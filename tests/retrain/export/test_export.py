@@ -44,9 +44,15 @@ def trained(tmp_path_factory):
     """A run folder as ``retrain fit`` leaves it, of a network with squeeze-and-excitation."""
     run = tmp_path_factory.mktemp("run")
     space = MnasSpace(
-        base_filters=(8, 16), base_layers=(1, 2), strides=(1, 2), stem=8, stem_stride=1, head=16,
-        resolution=8, classes=10,
-    )  # fmt: skip
+        base_filters=(8, 16),
+        base_layers=(1, 2),
+        strides=(1, 2),
+        stem=8,
+        stem_stride=1,
+        head=16,
+        resolution=8,
+        classes=10,
+    )
     blocks = (
         BlockChoice("sepconv", 5, 0.25, "pool", 1.0, 0),
         BlockChoice("mbconv3", 3, 0.25, "identity", 1.0, 0),
@@ -62,10 +68,14 @@ def trained(tmp_path_factory):
     (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     module = RetrainModule(str(run / "arch.json"), 10, 8, 1, RECIPE)
     trainer = pl.Trainer(
-        accelerator="cpu", logger=False, max_epochs=2, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False,
+        accelerator="cpu",
+        logger=False,
+        max_epochs=2,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
         callbacks=[*run_callbacks(run), LastCheckpoint(run)],
-    )  # fmt: skip
+    )
     trainer.fit(module, RunData(Digits(resolution=8, batch_size=32), "retrain", seed=0))
     return run
 
@@ -123,8 +133,12 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
     np.testing.assert_allclose(logits, network(torch.from_numpy(images)).detach(), atol=1e-4)
     # No side file, no half-written one.
     assert {path.name for path in run.iterdir()} == {
-        "config.yaml", "checkpoints", "network.onnx", "network.pt2", "export.json",
-    }  # fmt: skip
+        "config.yaml",
+        "checkpoints",
+        "network.onnx",
+        "network.pt2",
+        "export.json",
+    }
 
 
 @pytest.mark.usefixtures("_no_timing")

@@ -103,8 +103,19 @@ def test_stages_stand_under_each_other_with_a_dot_where_they_are_alike(capsys):
     text = compare(capsys, "mnasnet_a1", "mnasnet_b1").splitlines()
     third = next(n for n, line in enumerate(text) if line.startswith("stage 3"))
     assert text[third].split() == [
-        "stage", "3", "mnasnet_a1", "mbconv", "5", "3", "0.25", "identity", "40", "3", "2", "28x28",
-    ]  # fmt: skip
+        "stage",
+        "3",
+        "mnasnet_a1",
+        "mbconv",
+        "5",
+        "3",
+        "0.25",
+        "identity",
+        "40",
+        "3",
+        "2",
+        "28x28",
+    ]
     assert text[third + 1].split() == ["mnasnet_b1", ".", ".", ".", "-", *"....."]
     assert text[third + 3].split() == ["mnasnet_b1", ".", "5", *"....", "3", ".", "."]
     words = ["SE", "expand", "filters", "kernel", "op", "output", "repeats", "skip", "stride"]
@@ -114,9 +125,13 @@ def test_stages_stand_under_each_other_with_a_dot_where_they_are_alike(capsys):
 
 def test_a_network_without_a_stage_has_dashes_there_and_hides_no_other(capsys, tmp_path):
     space = MnasSpace(
-        base_filters=(16, 24), base_layers=(1, 1), strides=(1, 2), ops=("mbconv3",), ses=(0.0,),
+        base_filters=(16, 24),
+        base_layers=(1, 1),
+        strides=(1, 2),
+        ops=("mbconv3",),
+        ses=(0.0,),
         skips=("none",),
-    )  # fmt: skip
+    )
     arch = space.sample(random.Random(0))
     write_arch(tmp_path / "short.json", ArchFile(space, arch, 1, "macs", "", "", 0, 0, 1, 0, 0))
     short = str(tmp_path / "short.json")
@@ -124,8 +139,17 @@ def test_a_network_without_a_stage_has_dashes_there_and_hides_no_other(capsys, t
     third = next(n for n, line in enumerate(lines) if line.startswith("stage 3"))
     assert lines[third].split()[3:] == ["-"] * 9
     assert lines[third + 1].split() == [
-        "mnasnet_a1", "mbconv", "5", "3", "0.25", "identity", "40", "3", "2", "28x28",
-    ]  # fmt: skip
+        "mnasnet_a1",
+        "mbconv",
+        "5",
+        "3",
+        "0.25",
+        "identity",
+        "40",
+        "3",
+        "2",
+        "28x28",
+    ]
     lines = compare(capsys, "mnasnet_a1", short).splitlines()
     assert lines[third + 1].split() == [short, *["-"] * 9]
     assert [line.split()[0] for line in lines[-4:-3]] == ["mnasnet_a1"]

@@ -48,8 +48,11 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
     path = tmp_path / "cache-contests.jsonl"
     rows = lines(path)
     assert [(row["controller"], row["seed"]) for row in rows] == [
-        ("tunas", 0), ("random", 0), ("tunas", 1), ("random", 1),
-    ]  # fmt: skip
+        ("tunas", 0),
+        ("random", 0),
+        ("tunas", 1),
+        ("random", 1),
+    ]
     assert all(row["evaluations"] == 24 for row in rows)
     assert (tmp_path / "run/compare.png").stat().st_size > 10_000
     first = capsys.readouterr().out
@@ -120,8 +123,10 @@ def test_a_contest_reports_what_it_evaluated(contests, monkeypatch):
     row, goal = contests(Entry(0, "evolution", 0)), contests.arena.goal
     assert len(asked) == row["evaluations"] == 24
     costs = [MACS.predict(SPACE.spec(arch)) for arch, _ in asked]
-    rewards = [goal.reward(accuracy, cost, goal.targets[0])
-               for (_, accuracy), cost in zip(asked, costs, strict=True)]  # fmt: skip
+    rewards = [
+        goal.reward(accuracy, cost, goal.targets[0])
+        for (_, accuracy), cost in zip(asked, costs, strict=True)
+    ]
     means = [sum(rewards[i : i + 4]) / 4 for i in range(0, 24, 4)]
     assert row["mean_rewards"] == pytest.approx(means, abs=1e-4)
     assert row["best_so_far"][-1] == pytest.approx(max(rewards), abs=1e-4)
@@ -206,11 +211,7 @@ def test_a_search_that_did_not_tell_its_cost_is_compared_all_the_same(files, tmp
 def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, how):
     more = ("--evaluations", "240", "--retrain", "0", "--processes", "2")
     kept, out, rows = stopped_and_continued(
-        "search.compare",
-        [*files, *supernet, *more],
-        tmp_path / "cache-contests.jsonl",
-        1,
-        how,
+        "search.compare", [*files, *supernet, *more], tmp_path / "cache-contests.jsonl", 1, how
     )
     assert 1 <= kept < 4
     assert "contests 4/4" in out

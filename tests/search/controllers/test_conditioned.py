@@ -131,8 +131,9 @@ def test_targets_are_drawn_in_equal_numbers_and_follow_from_the_generator():
     assert torch.equal(drawn, draw_targets(20, 3, generator(0)))
     others = {tuple(draw_targets(20, 3, generator(seed)).tolist()) for seed in range(9)}
     assert len(others) == 9
-    rare = torch.stack([torch.bincount(draw_targets(20, 3, generator(s)), minlength=3)
-                        for s in range(60)]).argmin(dim=1)  # fmt: skip
+    rare = torch.stack(
+        [torch.bincount(draw_targets(20, 3, generator(s)), minlength=3) for s in range(60)]
+    ).argmin(dim=1)
     assert set(rare.tolist()) == {0, 1, 2}
 
 

@@ -17,9 +17,11 @@ from tests.helpers.toys import Toy, generator, train
 
 SPACE = MnasSpace()
 SMALL = MnasSpace(
-    base_filters=(16, 24), base_layers=(1, 2), strides=(1, 2),
+    base_filters=(16, 24),
+    base_layers=(1, 2),
+    strides=(1, 2),
     restrictions=(Restriction(1, ops=("sepconv",), layers=(0, 1)),),
-)  # fmt: skip
+)
 """Two blocks, one with a decision of a single value."""
 
 KINDS = get_args(Kind)

@@ -17,11 +17,22 @@ from tests.helpers.tables import random_table
 from tests.helpers.toys import generator
 
 SPACE = MnasSpace(
-    ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0,), skips=("none", "identity"),
-    filters=(0.75, 1.25), layers=(0, 1), base_filters=(16, 32), base_layers=(1, 2),
+    ops=("conv", "mbconv3"),
+    kernels=(3, 5),
+    ses=(0.0,),
+    skips=("none", "identity"),
+    filters=(0.75, 1.25),
+    layers=(0, 1),
+    base_filters=(16, 32),
+    base_layers=(1, 2),
     restrictions=(Restriction(2, kernels=(3,), ops=("mbconv3",)),),
-    strides=(1, 2), resolution=16, stem_stride=1, stem=16, head=32, classes=10,
-)  # fmt: skip
+    strides=(1, 2),
+    resolution=16,
+    stem_stride=1,
+    stem=16,
+    head=32,
+    classes=10,
+)
 
 
 COSTS = {"params": CostTable("params"), "ms": random_table(SPACE, 0)}

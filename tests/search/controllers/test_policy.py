@@ -75,9 +75,16 @@ def test_expected_entropy_of_the_decisions_is_the_entropy_of_the_policy(kind):
 @POLICIES
 def test_samples_are_drawn_with_the_stated_probabilities(kind):
     space = MnasSpace(
-        ops=("conv", "mbconv3"), kernels=(3,), ses=(0.0,), skips=("none",), filters=(1.0,),
-        layers=(-1, 0, 1), base_filters=(16, 24), base_layers=(2, 2), strides=(1, 2),
-    )  # fmt: skip
+        ops=("conv", "mbconv3"),
+        kernels=(3,),
+        ses=(0.0,),
+        skips=("none",),
+        filters=(1.0,),
+        layers=(-1, 0, 1),
+        base_filters=(16, 24),
+        base_layers=(2, 2),
+        strides=(1, 2),
+    )
     policy, codes, num = opinionated(kind, space), every_code(space), 20_000
     expected = num * policy.evaluate(codes)[0].sum(dim=1).exp()
     drawn = policy.sample(num, generator(0)).indices

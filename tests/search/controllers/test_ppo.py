@@ -98,9 +98,18 @@ def test_more_minibatches_than_samples_is_refused():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("epochs", 0), ("minibatches", 0), ("clip", 1.0), ("entropy", -0.1), ("lr", 0.0),
-     ("lr_growth", 0.0), ("lr_updates", 0), ("baseline_decay", 1.0), ("max_grad_norm", math.nan)],
-)  # fmt: skip
+    [
+        ("epochs", 0),
+        ("minibatches", 0),
+        ("clip", 1.0),
+        ("entropy", -0.1),
+        ("lr", 0.0),
+        ("lr_growth", 0.0),
+        ("lr_updates", 0),
+        ("baseline_decay", 1.0),
+        ("max_grad_norm", math.nan),
+    ],
+)
 def test_settings_outside_their_limits_are_refused_by_their_key(key, value):
     with pytest.raises(UserError, match=rf"ppo\.{key} is {value}, it must be"):
         PPO(**{key: value})

@@ -13,9 +13,15 @@ from supernet.network.supernet import SuperNet
 from supernet.space.mnasnet import MnasSpace
 
 SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 2), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16),
+    base_layers=(1, 2),
+    strides=(1, 2),
+    stem=8,
+    stem_stride=1,
+    head=16,
+    resolution=8,
+    classes=10,
+)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])

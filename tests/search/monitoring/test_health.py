@@ -25,9 +25,15 @@ from supernet.space.mnasnet import MnasSpace
 
 ROOT = Path(__file__).parents[3]
 SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 2), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16),
+    base_layers=(1, 2),
+    strides=(1, 2),
+    stem=8,
+    stem_stride=1,
+    head=16,
+    resolution=8,
+    classes=10,
+)
 
 
 def rows(path):
@@ -203,9 +209,17 @@ def test_an_alarm_is_told_once_also_when_the_search_is_resumed(
         train(module, *batch)
 
     options = [
-        "--trainer.max_steps", 40, "--model.target", 1e9, "--model.reward.kind", "hard",
-        "--wandb.mode", "offline", "--checkpoint_every_s", 0,
-    ]  # fmt: skip
+        "--trainer.max_steps",
+        40,
+        "--model.target",
+        1e9,
+        "--model.reward.kind",
+        "hard",
+        "--wandb.mode",
+        "offline",
+        "--checkpoint_every_s",
+        0,
+    ]
     monkeypatch.setattr(SearchModule, "training_step", stopping)
     with pytest.raises(SystemExit):
         search(*options)

@@ -40,9 +40,12 @@ ARCHS = [
 SPECS = [TINY.spec(arch) for arch in ARCHS]
 TABLE = random_table(TINY, 0)
 MODELS = {
-    "params": CostTable("params"), "macs": CostTable("macs"), "ms": random_table(TINY, 1),
-    "memory": PeakMemory(), "size": ExportedSize(),
-}  # fmt: skip
+    "params": CostTable("params"),
+    "macs": CostTable("macs"),
+    "ms": random_table(TINY, 1),
+    "memory": PeakMemory(),
+    "size": ExportedSize(),
+}
 
 
 def limit(cost, share):
@@ -118,11 +121,12 @@ def test_the_fastest_network_under_a_constraint_is_that_of_trying_every_network(
 @pytest.mark.parametrize(
     "shares",
     [
-        {"params": 0.2, "macs": 0.3}, {"params": 0.3, "memory": 0.2, "ms": 0.4},
+        {"params": 0.2, "macs": 0.3},
+        {"params": 0.3, "memory": 0.2, "ms": 0.4},
         {"params": 0.4, "macs": 0.4, "ms": 0.4, "memory": 0.5, "size": 0.4},
     ],
     ids=len,
-)  # fmt: skip
+)
 def test_the_fastest_network_under_several_constraints_is_nearly_the_best(shares):
     limits = [limit(*pair) for pair in shares.items()]
     kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]

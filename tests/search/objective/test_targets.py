@@ -17,10 +17,21 @@ from supernet.space.mnasnet import MnasSpace, reference_spec, reference_specs
 from tests.helpers.tables import random_table
 
 TINY = MnasSpace(
-    ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0,), skips=("none", "identity", "pool"),
-    filters=(0.75, 1.25), layers=(0, 1), base_filters=(16, 32), base_layers=(1, 2),
-    strides=(1, 2), resolution=16, stem_stride=1, stem=16, head=32, classes=10,
-)  # fmt: skip
+    ops=("conv", "mbconv3"),
+    kernels=(3, 5),
+    ses=(0.0,),
+    skips=("none", "identity", "pool"),
+    filters=(0.75, 1.25),
+    layers=(0, 1),
+    base_filters=(16, 32),
+    base_layers=(1, 2),
+    strides=(1, 2),
+    resolution=16,
+    stem_stride=1,
+    stem=16,
+    head=32,
+    classes=10,
+)
 
 
 def every_arch(space):
@@ -115,9 +126,25 @@ def test_percentiles_are_ordered_and_end_at_the_extremes_of_the_sample():
 
 
 @pytest.mark.parametrize(
-    "text", ["fast", "", "0.8x", "x mnasnet_a1", "p", "pp4", "40p", "p101", "-3", "0", "nan", "inf",
-             "0x mnasnet_a1", "0.8x resnet50", True]
-)  # fmt: skip
+    "text",
+    [
+        "fast",
+        "",
+        "0.8x",
+        "x mnasnet_a1",
+        "p",
+        "pp4",
+        "40p",
+        "p101",
+        "-3",
+        "0",
+        "nan",
+        "inf",
+        "0x mnasnet_a1",
+        "0.8x resnet50",
+        True,
+    ],
+)
 def test_a_malformed_target_is_refused_in_one_line(text):
     with pytest.raises(UserError) as caught:
         resolve_target(text, CostTable("macs"), TINY)

@@ -73,9 +73,14 @@ def test_a_training_alone_ends_where_lightnings_does(decay, tmp_path):
     start = recipe.make_network(found.spec)
     module.network.load_state_dict(start.state_dict())
     trainer = pl.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", logger=False, max_steps=12,
-        limit_val_batches=0, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        max_steps=12,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(module, RunData(Digits(8, batch_size=200), "retrain", seed=5))
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     state = torch.load(tmp_path / "end.ckpt", weights_only=True)["state_dict"]
@@ -123,9 +128,11 @@ def test_a_trainings_identity_changes_with_all_that_changes_its_result(tmp_path)
     others = [
         identity(dataclasses.replace(training, data=harder), job),
         identity(dataclasses.replace(training, recipe=QUICK), job),
-        *(identity(training, dataclasses.replace(job, **change))
-          for change in ({"seed": 1}, {"num_steps": 8}, {"spec": spec_of(1)})),
-    ]  # fmt: skip
+        *(
+            identity(training, dataclasses.replace(job, **change))
+            for change in ({"seed": 1}, {"num_steps": 8}, {"spec": spec_of(1)})
+        ),
+    ]
     own = identity(training, job)
     assert own not in others
     assert identity(dataclasses.replace(training, data=workers), job) == own
@@ -156,9 +163,14 @@ def test_more_networks_keep_the_first_and_another_seed_has_others():
 
 def test_a_band_without_networks_is_named():
     fixed = dataclasses.replace(
-        SPACE, ops=("conv",), kernels=(3,), ses=(0.0,), skips=("none",), filters=(1.0,),
+        SPACE,
+        ops=("conv",),
+        kernels=(3,),
+        ses=(0.0,),
+        skips=("none",),
+        filters=(1.0,),
         layers=(0, 1),
-    )  # fmt: skip
+    )
     with pytest.raises(UserError, match=r"of 8 networks found between .* macs: ask for fewer"):
         draw(fixed, MACS, 8, 1, seed=0)
 
@@ -191,8 +203,10 @@ def test_a_ridge_predicts_only_what_it_was_not_fitted_to():
         known = ~np.isnan(row)
         assert np.corrcoef(row[known], runs[known].mean(1))[0, 1] > 0.98
     noise = ridge_scores(inputs, rng.normal(size=(60, 3)), trainings=20, repeats=5)
-    assert abs(np.nanmean([np.corrcoef(r[~np.isnan(r)], runs[~np.isnan(r), 0])[0, 1]
-                           for r in noise])) < 0.5  # fmt: skip
+    assert (
+        abs(np.nanmean([np.corrcoef(r[~np.isnan(r)], runs[~np.isnan(r), 0])[0, 1] for r in noise]))
+        < 0.5
+    )
 
 
 # The cache

@@ -122,11 +122,30 @@ def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, caps
     health = {"Health": {"image_macs": 10**9}}
     checkpoint = save(tmp_path / "last.ckpt", trained("ppo"), "ppo", callbacks=health)
     words = [
-        "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
-        "--run", tmp_path / "run", "--networks", 4, "--bands", 2, "--seeds", 2, "--ridge",
-        "--short", 0.5, "--supernet", checkpoint, "--policy", 5,
-        "--tuning", 2,
-    ]  # fmt: skip
+        "-c",
+        tmp_path / "retrain.yaml",
+        "--cost",
+        "macs",
+        "--cache",
+        tmp_path / "cache.jsonl",
+        "--run",
+        tmp_path / "run",
+        "--networks",
+        4,
+        "--bands",
+        2,
+        "--seeds",
+        2,
+        "--ridge",
+        "--short",
+        0.5,
+        "--supernet",
+        checkpoint,
+        "--policy",
+        5,
+        "--tuning",
+        2,
+    ]
     main([str(word) for word in words])
     out = capsys.readouterr().out
     assert out.startswith("9 networks, 18 trainings of 4 steps")
@@ -135,14 +154,25 @@ def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, caps
     random = [row["image_macs"] for row in rows if row["steps"] == 4][:4]
     assert f"as much as {10**9 / np.mean(random):.1f} trainings" in out
     report = json.loads((tmp_path / "run" / "rank.json").read_text())
-    names = {"Kendall's tau", "what it is good for", "tau by macs", "supernet, less",
-             "supernet, by loss, less", "supernet, tuned for 2, less"}  # fmt: skip
+    names = {
+        "Kendall's tau",
+        "what it is good for",
+        "tau by macs",
+        "supernet, less",
+        "supernet, by loss, less",
+        "supernet, tuned for 2, less",
+    }
     apart = {f"{name}, policy of supernet" for name in names}
     assert set(report["tables"]) == names | apart
     for title in ("Kendall's tau", "Kendall's tau, policy of supernet"):
         table = report["tables"][title]
-        assert {"one training (noise ceiling)", "supernet", "MACs", "synflow",
-                "training of 50% length"} < set(table)  # fmt: skip
+        assert {
+            "one training (noise ceiling)",
+            "supernet",
+            "MACs",
+            "synflow",
+            "training of 50% length",
+        } < set(table)
     assert "ridge on 4 trainings" in report["tables"]["Kendall's tau, policy of supernet"]
     assert "policy of supernet: 5 networks, 2 training(s) each" in "\n".join(report["facts"])
     main([str(word) for word in words])

@@ -33,10 +33,25 @@ def files(tmp_path):
     (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
     (tmp_path / "space.yaml").write_text(SPACE_YAML)
     return [
-        "-c", tmp_path / "retrain.yaml", "--cost", "macs", "--cache", tmp_path / "cache.jsonl",
-        "--run", tmp_path / "run", "--networks", "4", "--bands", "2", "--seeds", "2", "--ridge",
-        "--short", "0.5", "--tuning",
-    ]  # fmt: skip
+        "-c",
+        tmp_path / "retrain.yaml",
+        "--cost",
+        "macs",
+        "--cache",
+        tmp_path / "cache.jsonl",
+        "--run",
+        tmp_path / "run",
+        "--networks",
+        "4",
+        "--bands",
+        "2",
+        "--seeds",
+        "2",
+        "--ridge",
+        "--short",
+        "0.5",
+        "--tuning",
+    ]
 
 
 def rank(files, *more):

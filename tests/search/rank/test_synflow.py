@@ -15,9 +15,15 @@ from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 
 SPACE = MnasSpace(
-    base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2), stem=8, stem_stride=1, head=16,
-    resolution=8, classes=10,
-)  # fmt: skip
+    base_filters=(8, 16),
+    base_layers=(1, 1),
+    strides=(1, 2),
+    stem=8,
+    stem_stride=1,
+    head=16,
+    resolution=8,
+    classes=10,
+)
 
 
 def plain(op, se=0.0):

@@ -21,8 +21,9 @@ def test_the_likeliest_of_many_samples_follow_the_greedy_choice():
     assert torch.equal(likelihoods, likelihoods.sort(descending=True).values)
     assert torch.equal(found[0], controller.policy.greedy())
     samples = controller.policy.sample(20 * OVERSAMPLING, generator(1))
-    known = dict(zip(map(tuple, samples.indices.tolist()), samples.log_prob.sum(dim=1).tolist(),
-                     strict=True))  # fmt: skip
+    known = dict(
+        zip(map(tuple, samples.indices.tolist()), samples.log_prob.sum(dim=1).tolist(), strict=True)
+    )
     known.pop(tuple(found[0].tolist()), None)
     best = sorted(known.values(), reverse=True)[:20]
     torch.testing.assert_close(likelihoods[1:], torch.tensor(best))

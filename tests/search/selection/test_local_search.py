@@ -17,9 +17,13 @@ from tests.helpers.tables import DIGITS, TINY, random_table
 from tests.helpers.toys import generator
 
 RESTRICTED = MnasSpace(
-    width=0.35, resolution=16, classes=10, stem_stride=1, head=256,
+    width=0.35,
+    resolution=16,
+    classes=10,
+    stem_stride=1,
+    head=256,
     restrictions=(Restriction(1, ops=("sepconv",)), Restriction(7, filters=(1.0, 1.25))),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("space", [DIGITS, RESTRICTED, TINY], ids=["digits", "restricted", "tiny"])
@@ -122,8 +126,9 @@ def test_targets_keep_their_order_and_have_names_for_files():
     assert all(0 < one.least <= 0.99 * one.cost for one in targets)
     assert (num_targets(["p80", "p20"]), num_targets("p80")) == (2, 1)
     assert file_names([one.name for one in targets[:2]], "arch", ".json") == [
-        "arch-p80.json", "arch-30000.json",
-    ]  # fmt: skip
+        "arch-p80.json",
+        "arch-30000.json",
+    ]
     assert file_names(["p80"], "arch", ".json") == ["arch.json"]
 
 
@@ -148,9 +153,17 @@ def test_a_target_that_constrains_nothing_lets_every_network_be_chosen():
 def test_where_no_network_is_near_the_nearest_from_below_is_what_hits():
     table = CostTable("macs")
     few = MnasSpace(
-        ops=("conv",), kernels=(3,), ses=(0.0,), skips=("none",), filters=(1.0,), layers=(0, 1),
-        base_filters=(16, 32), base_layers=(1, 1), strides=(1, 2), resolution=16,
-    )  # fmt: skip
+        ops=("conv",),
+        kernels=(3,),
+        ses=(0.0,),
+        skips=("none",),
+        filters=(1.0,),
+        layers=(0, 1),
+        base_filters=(16, 32),
+        base_layers=(1, 1),
+        strides=(1, 2),
+        resolution=16,
+    )
     low, high = fastest(few, table)[1], slowest(few, table)[1]
     (target,) = resolve_targets(0.999 * high, table, few)
     assert low < target.least < 0.99 * target.cost

@@ -32,8 +32,10 @@ def batches():
 def losses(network, steps):
     network.train()
     with torch.no_grad():
-        return [float(functional.cross_entropy(network(x), y))
-                for x, y in itertools.islice(batches(), steps)]  # fmt: skip
+        return [
+            float(functional.cross_entropy(network(x), y))
+            for x, y in itertools.islice(batches(), steps)
+        ]
 
 
 def state(network):
@@ -67,8 +69,9 @@ def test_tuning_learns_and_its_last_steps_are_the_smallest(network, monkeypatch)
     before = sum(losses(network, 8))
     tune(network, batches(), WeightOptimizer(), 30)
     assert sum(losses(network, 8)) < 0.9 * before
-    assert rates == pytest.approx([WeightOptimizer().scaled_lr(16) * (1 - i / 30)
-                                   for i in range(30)])  # fmt: skip
+    assert rates == pytest.approx(
+        [WeightOptimizer().scaled_lr(16) * (1 - i / 30) for i in range(30)]
+    )
 
 
 def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
@@ -84,8 +87,15 @@ def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
     assert {row["tuning"] for row in more} == {0}
     assert "on validation images: " in capsys.readouterr().out
     tuned = {tuple(row["code"]): row["accuracy"] for row in rows}
-    search(*tiny_search, "--model.final.tuning_steps", 0, "--model.weights.lr", 1e-4,
-           "--ckpt_path", "last")  # fmt: skip
+    search(
+        *tiny_search,
+        "--model.final.tuning_steps",
+        0,
+        "--model.weights.lr",
+        1e-4,
+        "--ckpt_path",
+        "last",
+    )
     assert len(judged.read_text().splitlines()) == len(rows) + 2 * len(more)
     alike = [row for row in more if tuple(row["code"]) in tuned]
     assert alike

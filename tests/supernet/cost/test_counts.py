@@ -47,11 +47,19 @@ SCALED = {
     ("mnasnet_a1", 32): Cost(3_887_038, 7_861_184),
 }
 ROUNDED = {
-    ("mnasnet_a1", 192): 229.3, ("mnasnet_a1", 160): 159.7, ("mnasnet_a1", 128): 102.8,
-    ("mnasnet_a1", 96): 58.5, ("mnasnet_a1", 64): 26.84, ("mnasnet_b1", 64): 26.84,
-    ("mnasnet_b1", 32): 7.67, ("mnasnet_small", 128): 23.2, ("mnasnet_small", 64): 6.82,
-    ("mnasnet_small", 32): 2.72, ("mobilenet_v2", 64): 25.73, ("mobilenet_v2", 32): 7.39,
-}  # fmt: skip
+    ("mnasnet_a1", 192): 229.3,
+    ("mnasnet_a1", 160): 159.7,
+    ("mnasnet_a1", 128): 102.8,
+    ("mnasnet_a1", 96): 58.5,
+    ("mnasnet_a1", 64): 26.84,
+    ("mnasnet_b1", 64): 26.84,
+    ("mnasnet_b1", 32): 7.67,
+    ("mnasnet_small", 128): 23.2,
+    ("mnasnet_small", 64): 6.82,
+    ("mnasnet_small", 32): 2.72,
+    ("mobilenet_v2", 64): 25.73,
+    ("mobilenet_v2", 32): 7.39,
+}
 """Multiply-accumulates in millions, as far as they were printed."""
 
 
@@ -71,18 +79,33 @@ def test_other_sizes_have_their_multiply_accumulates(name, resolution):
 
 OTHERS = {
     "efficientnet_b0": (
-        ["ds_r1_k3_s1_e1_c16_se0.25", "ir_r2_k3_s2_e6_c24_se0.25", "ir_r2_k5_s2_e6_c40_se0.25",
-         "ir_r3_k3_s2_e6_c80_se0.25", "ir_r3_k5_s1_e6_c112_se0.25", "ir_r4_k5_s2_e6_c192_se0.25",
-         "ir_r1_k3_s1_e6_c320_se0.25"],
+        [
+            "ds_r1_k3_s1_e1_c16_se0.25",
+            "ir_r2_k3_s2_e6_c24_se0.25",
+            "ir_r2_k5_s2_e6_c40_se0.25",
+            "ir_r3_k3_s2_e6_c80_se0.25",
+            "ir_r3_k5_s1_e6_c112_se0.25",
+            "ir_r4_k5_s2_e6_c192_se0.25",
+            "ir_r1_k3_s1_e6_c320_se0.25",
+        ],
         Cost(5_288_548, 385_814_752),
     ),
     "spnasnet_100": (
-        ["ds_r1_k3_s1_c16_noskip", "ir_r3_k3_s2_e3_c24", "ir_r1_k5_s2_e6_c40", "ir_r3_k3_s1_e3_c40",
-         "ir_r1_k5_s2_e6_c80", "ir_r3_k3_s1_e3_c80", "ir_r1_k5_s1_e6_c96", "ir_r3_k5_s1_e3_c96",
-         "ir_r4_k5_s2_e6_c192", "ir_r1_k3_s1_e6_c320_noskip"],
+        [
+            "ds_r1_k3_s1_c16_noskip",
+            "ir_r3_k3_s2_e3_c24",
+            "ir_r1_k5_s2_e6_c40",
+            "ir_r3_k3_s1_e3_c40",
+            "ir_r1_k5_s2_e6_c80",
+            "ir_r3_k3_s1_e3_c80",
+            "ir_r1_k5_s1_e6_c96",
+            "ir_r3_k5_s1_e3_c96",
+            "ir_r4_k5_s2_e6_c192",
+            "ir_r1_k3_s1_e6_c320_noskip",
+        ],
         Cost(4_421_616, 333_467_072),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -122,22 +145,29 @@ def test_any_width_and_any_input_size_is_counted_as_the_built_network_is(name, c
         ("conv", 1, 0.0, Cost(9 * 16 * 24 + 48, 9 * 16 * 24 * 16)),
         ("sepconv", 1, 0.0, Cost(9 * 16 + 32 + 16 * 24 + 48, (9 * 16 + 16 * 24) * 16)),
         (
-            "mbconv", 3, 0.0,
-            Cost(16 * 48 + 96 + 9 * 48 + 96 + 48 * 24 + 48,
-                 16 * 48 * 64 + (9 * 48 + 48 * 24) * 16),
+            "mbconv",
+            3,
+            0.0,
+            Cost(16 * 48 + 96 + 9 * 48 + 96 + 48 * 24 + 48, 16 * 48 * 64 + (9 * 48 + 48 * 24) * 16),
         ),
         # Squeeze-and-excitation of 4 channels on the output of conv, the expansion of mbconv.
         (
-            "conv", 1, 0.25,
+            "conv",
+            1,
+            0.25,
             Cost(9 * 16 * 24 + 48 + 2 * 24 * 4 + 4 + 24, 9 * 16 * 24 * 16 + 2 * 24 * 4),
         ),
         (
-            "mbconv", 3, 0.25,
-            Cost(16 * 48 + 96 + 9 * 48 + 96 + 48 * 24 + 48 + 2 * 48 * 4 + 4 + 48,
-                 16 * 48 * 64 + (9 * 48 + 48 * 24) * 16 + 2 * 48 * 4),
+            "mbconv",
+            3,
+            0.25,
+            Cost(
+                16 * 48 + 96 + 9 * 48 + 96 + 48 * 24 + 48 + 2 * 48 * 4 + 4 + 48,
+                16 * 48 * 64 + (9 * 48 + 48 * 24) * 16 + 2 * 48 * 4,
+            ),
         ),
     ],
-)  # fmt: skip
+)
 def test_a_layer_costs_what_its_closed_form_says(op, expand, se, cost):
     for skip in ("none", "pool"):
         assert count_layer(Layer(op, 3, expand, se, skip, 16, 24, 2, 8)) == cost

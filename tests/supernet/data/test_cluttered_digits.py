@@ -247,9 +247,18 @@ def test_the_module_knows_its_shape_before_it_is_loaded():
 
 def test_the_command_line_knows_the_short_name_and_sets_the_difficulty(command):
     done = command(
-        "retrain", "fit", "--run", "runs/x", "--model.arch", "mnasnet_small", "--data",
-        "ClutteredDigits", "--data.difficulty.noise", "0.25", "--print_config",
-    )  # fmt: skip
+        "retrain",
+        "fit",
+        "--run",
+        "runs/x",
+        "--model.arch",
+        "mnasnet_small",
+        "--data",
+        "ClutteredDigits",
+        "--data.difficulty.noise",
+        "0.25",
+        "--print_config",
+    )
     assert done.returncode == 0, done.stderr
     data = yaml.safe_load(done.stdout)["data"]
     assert data["class_path"] == "supernet.data.cluttered_digits.ClutteredDigits"

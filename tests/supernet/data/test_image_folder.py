@@ -58,8 +58,11 @@ def test_a_folder_knows_its_classes_before_it_is_read(root: Path) -> None:
 def test_a_folder_of_classes_is_split_by_class_and_seed(root: Path) -> None:
     files = {part: loader(folder(root), part).dataset.files for part in PARTS}
     assert {part: len(f) for part, f in files.items()} == {
-        "weights": 18, "reward": 3, "val": 3, "test": 6,
-    }  # fmt: skip
+        "weights": 18,
+        "reward": 3,
+        "val": 3,
+        "test": 6,
+    }
     assert len({path for part in files.values() for path, _ in part}) == 30
     for part in files.values():
         assert len(set(Counter(label for _, label in part).values())) == 1
@@ -83,8 +86,11 @@ def test_a_missing_val_folder_is_split_off_train(tmp_path: Path) -> None:
             write_images(tmp_path / part / name, count)
     data = folder(tmp_path)
     assert {part: len(loader(data, part).dataset) for part in PARTS} == {
-        "weights": 16, "reward": 2, "val": 2, "test": 6,
-    }  # fmt: skip
+        "weights": 16,
+        "reward": 2,
+        "val": 2,
+        "test": 6,
+    }
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

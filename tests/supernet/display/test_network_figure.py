@@ -62,15 +62,20 @@ ODD = NetSpec.from_block_strings(
     [
         f"r{repeats}_k7_s22_e{expand}_i{inputs}_o{outputs}_se{se}_{skip}"
         for repeats, expand, inputs, outputs, se, skip in (
-            (100, 1, 32, 2048, 0.0625, "conv"), (9, 4, 2048, 16, 1 / 6, "pool"),
-            (1, 2, 16, 16, 0.333, "noskip"), (3, 3, 16, 16, 0.25, "pool"),
-            (1, 5, 16, 16, 0.25, "pool"), (5, 6, 16, 16, 0.25, "pool"),
-            (1, 12, 16, 16, 0.25, "pool"), (2, 9, 16, 16, 0.25, "pool"),
+            (100, 1, 32, 2048, 0.0625, "conv"),
+            (9, 4, 2048, 16, 1 / 6, "pool"),
+            (1, 2, 16, 16, 0.333, "noskip"),
+            (3, 3, 16, 16, 0.25, "pool"),
+            (1, 5, 16, 16, 0.25, "pool"),
+            (5, 6, 16, 16, 0.25, "pool"),
+            (1, 12, 16, 16, 0.25, "pool"),
+            (2, 9, 16, 16, 0.25, "pool"),
             (2, 1, 16, 16, 0.25, "pool"),
         )
     ],
-    resolution=4096, classes=100_000,
-)  # fmt: skip
+    resolution=4096,
+    classes=100_000,
+)
 
 
 @pytest.mark.parametrize("spec", [*published.values(), ODD], ids=[*published, "odd"])
@@ -123,10 +128,20 @@ def test_unlike_expansions_have_unlike_colours():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (928, "928"), (13_968, "14.0 k"), (311_579_072, "312 M"), (1_280_000, "1.28 M"),
-     (2_500_000_000, "2.50 G"), (999, "999"), (999.7, "1.00 k"), (999_600, "1.00 M"),
-     (999_499, "999 k"), (3.13e13, "31.3 T")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (928, "928"),
+        (13_968, "14.0 k"),
+        (311_579_072, "312 M"),
+        (1_280_000, "1.28 M"),
+        (2_500_000_000, "2.50 G"),
+        (999, "999"),
+        (999.7, "1.00 k"),
+        (999_600, "1.00 M"),
+        (999_499, "999 k"),
+        (3.13e13, "31.3 T"),
+    ],
+)
 def test_counts_are_shortened_to_three_digits(value, text):
     assert short_count(value) == text
 

@@ -24,8 +24,19 @@ SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256
 @pytest.fixture
 def arch_file(tmp_path):
     """A file with brackets in its name, which rich would take for markup."""
-    found = ArchFile(SPACE, SPACE.sample(random.Random(1)), 1.25, "ms", "9f2c", "[x] core", 0.9375,
-                     0.92, 1.3, 0, 4000)  # fmt: skip
+    found = ArchFile(
+        SPACE,
+        SPACE.sample(random.Random(1)),
+        1.25,
+        "ms",
+        "9f2c",
+        "[x] core",
+        0.9375,
+        0.92,
+        1.3,
+        0,
+        4000,
+    )
     write_arch(tmp_path / "[bold]arch.json", found)
     return tmp_path / "[bold]arch.json"
 
@@ -71,9 +82,21 @@ def test_the_table_shows_every_part_in_full_when_piped(capsys):
         "classifier",
     ]
     assert lines[4].split() == [
-        "stage", "3", "mbconv", "5", "3", "0.25", "identity", "3", "2", "56x56x24", "28x28x40",
-        "39,098", "28,850,592", "r3_k5_s22_e3_i24_o40_se0.25",
-    ]  # fmt: skip
+        "stage",
+        "3",
+        "mbconv",
+        "5",
+        "3",
+        "0.25",
+        "identity",
+        "3",
+        "2",
+        "56x56x24",
+        "28x28x40",
+        "39,098",
+        "28,850,592",
+        "r3_k5_s22_e3_i24_o40_se0.25",
+    ]
     assert lines[11].split() == ["total", "3,887,038", "311,579,072"]
     assert lines[12] == "mnasnet_a1: 224 px, 1000 classes"
 

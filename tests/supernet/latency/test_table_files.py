@@ -21,9 +21,13 @@ from tests.helpers.synthetic_device import TINY, Refusing, SyntheticDevice, buil
 FIGURES = {"mape": 0.0, "within_5": 1.0, "within_10": 1.0, "kendall_tau": 1.0, "bias": 0.0}
 BROKEN_CORRECTION = {"form": "scale", "strength": 0, "weights": {"later": None}, "errors": {}}
 BROKEN_VALIDATION = {
-    "networks": 1, "sessions": "a", "least_sessions": 1, "predicted": FIGURES, "noise": {},
+    "networks": 1,
+    "sessions": "a",
+    "least_sessions": 1,
+    "predicted": FIGURES,
+    "noise": {},
     "baselines": {},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,21 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published_spec
 
 TINY = MnasSpace(
-    ops=("conv", "mbconv3"), kernels=(3, 5), ses=(0.0, 0.25), skips=("none", "identity", "pool"),
-    filters=(0.75, 1.25), layers=(0, 1), base_filters=(16, 32), base_layers=(1, 2),
-    strides=(1, 2), resolution=8, stem_stride=1, stem=16, head=32, classes=10,
-)  # fmt: skip
+    ops=("conv", "mbconv3"),
+    kernels=(3, 5),
+    ses=(0.0, 0.25),
+    skips=("none", "identity", "pool"),
+    filters=(0.75, 1.25),
+    layers=(0, 1),
+    base_filters=(16, 32),
+    base_layers=(1, 2),
+    strides=(1, 2),
+    resolution=8,
+    stem_stride=1,
+    stem=16,
+    head=32,
+    classes=10,
+)
 
 
 def test_this_machine_builds_a_table_of_a_small_space(tmp_path):

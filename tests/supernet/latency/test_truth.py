@@ -47,11 +47,7 @@ def half_of_large_maps(part):
 
 @pytest.mark.parametrize(
     ("device", "form"),
-    [
-        (true_ms, "affine"),
-        (pool_costs_more, "kinds"),
-        (half_of_large_maps, "kinds and sizes"),
-    ],
+    [(true_ms, "affine"), (pool_costs_more, "kinds"), (half_of_large_maps, "kinds and sizes")],
 )
 def test_the_form_is_chosen_that_the_device_needs(device, form):
     rng = np.random.default_rng(0)

@@ -101,9 +101,14 @@ def test_help_of_a_verb_explains_every_part(search, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert leaving.value.code == 0
     for part in (
-        "--run RUN", "--seed_everything", "--model.space.width", "--trainer.max_steps",
-        "Weight steps between two controller updates", "--wandb.mode", "--data.help",
-    ):  # fmt: skip
+        "--run RUN",
+        "--seed_everything",
+        "--model.space.width",
+        "--trainer.max_steps",
+        "Weight steps between two controller updates",
+        "--wandb.mode",
+        "--data.help",
+    ):
         assert part in text
 
 
@@ -220,9 +225,13 @@ def test_ctrl_c_ends_with_status_130_and_a_whole_checkpoint(tiny_search, tmp_pat
     run = tmp_path / "run"
     line = [sys.executable, "-m", "search", "fit", *tiny_search, "--checkpoint_every_s", "0"]
     process = subprocess.Popen(
-        [*line, "--trainer.max_steps", "100000"], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [*line, "--trainer.max_steps", "100000"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 120
     while not (run / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None, process.stderr.read()

@@ -98,9 +98,12 @@ def test_the_official_small_network_has_no_shortcut_where_its_string_contradicts
 def test_published_networks_survive_both_grammars(name, grammar):
     spec = published[name]
     back = NetSpec.from_block_strings(
-        spec.block_strings(grammar), stem=spec.stem, activation=spec.activation,
-        bn_eps=spec.bn_eps, head_widens=spec.head_widens,
-    )  # fmt: skip
+        spec.block_strings(grammar),
+        stem=spec.stem,
+        activation=spec.activation,
+        bn_eps=spec.bn_eps,
+        head_widens=spec.head_widens,
+    )
     assert back == spec
 
 

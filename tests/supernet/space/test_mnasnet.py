@@ -97,11 +97,7 @@ def test_layers_shift_the_base_depths_and_stop_at_one():
         delta: [stage.repeats for stage in PAPER.spec(uniform_arch(PAPER, layers=delta)).stages]
         for delta in PAPER.layers
     }
-    assert depths == {
-        -1: [1, 1, 2, 3, 2, 2, 1],
-        0: [1, 2, 3, 4, 3, 3, 1],
-        1: [2, 3, 4, 5, 4, 4, 2],
-    }
+    assert depths == {-1: [1, 1, 2, 3, 2, 2, 1], 0: [1, 2, 3, 4, 3, 3, 1], 1: [2, 3, 4, 5, 4, 4, 2]}
 
 
 def test_width_scales_stem_and_stages_but_not_the_head():
@@ -126,19 +122,49 @@ def network(space: MnasSpace, arch: Arch) -> tuple:
         {"base_filters": (16, 16, 24), "base_layers": (1, 1, 2), "strides": (1, 1, 2), "stem": 16},
         {"base_filters": (16, 24), "base_layers": (1, 2), "strides": (1, 1), "width": 0.35},
         {"base_filters": (16, 24), "base_layers": (1, 2), "strides": (1, 1), "divisor": 2},
-        {"base_filters": (16, 16), "base_layers": (2, 1), "strides": (1, 1),
-         "skips": ("pool", "identity", "none"), "filters": (1.25, 1.0, 0.75), "layers": (1, 0, -1)},
-        {"base_filters": (16, 16), "base_layers": (2, 1), "strides": (2, 1),
-         "skips": ("identity", "pool")},
-        {"base_filters": (8, 16), "base_layers": (1, 2), "strides": (1, 2), "stem": 8,
-         "ses": (0.0, 0.25, 0.3), "divisor": 4},
-        {"base_filters": (16, 16, 16), "base_layers": (1, 1, 1), "strides": (1, 1, 1), "stem": 16,
-         "restrictions": (Restriction(1, skips=("identity", "pool"), layers=(0, 1)),
-                          Restriction(3, filters=(1.25, 1.0), skips=("identity",)))},
+        {
+            "base_filters": (16, 16),
+            "base_layers": (2, 1),
+            "strides": (1, 1),
+            "skips": ("pool", "identity", "none"),
+            "filters": (1.25, 1.0, 0.75),
+            "layers": (1, 0, -1),
+        },
+        {
+            "base_filters": (16, 16),
+            "base_layers": (2, 1),
+            "strides": (2, 1),
+            "skips": ("identity", "pool"),
+        },
+        {
+            "base_filters": (8, 16),
+            "base_layers": (1, 2),
+            "strides": (1, 2),
+            "stem": 8,
+            "ses": (0.0, 0.25, 0.3),
+            "divisor": 4,
+        },
+        {
+            "base_filters": (16, 16, 16),
+            "base_layers": (1, 1, 1),
+            "strides": (1, 1, 1),
+            "stem": 16,
+            "restrictions": (
+                Restriction(1, skips=("identity", "pool"), layers=(0, 1)),
+                Restriction(3, filters=(1.25, 1.0), skips=("identity",)),
+            ),
+        },
     ],
-    ids=["paper-like", "narrow", "fine rounding", "reversed choices", "no none", "squeezes",
-         "restricted"],
-)  # fmt: skip
+    ids=[
+        "paper-like",
+        "narrow",
+        "fine rounding",
+        "reversed choices",
+        "no none",
+        "squeezes",
+        "restricted",
+    ],
+)
 def test_codes_are_canonically_equal_exactly_when_their_networks_are(settings):
     space = MnasSpace(**{**ONE_OP, **settings})
     codes_of_network = defaultdict(list)
@@ -185,9 +211,15 @@ def test_canonical_is_idempotent_and_keeps_the_cost():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("op", "mbconv4"), ("kernel", 7), ("se", 0.5), ("skip", "max"), ("filters", 2.0),
-     ("layers", 2)],
-)  # fmt: skip
+    [
+        ("op", "mbconv4"),
+        ("kernel", 7),
+        ("se", 0.5),
+        ("skip", "max"),
+        ("filters", 2.0),
+        ("layers", 2),
+    ],
+)
 def test_encoding_a_choice_outside_the_space_names_block_decision_value_and_limits(name, value):
     blocks = list(uniform_arch(PAPER).blocks)
     blocks[2] = uniform_arch(PAPER, **{name: value}).blocks[2]
@@ -219,8 +251,17 @@ def test_the_centre_of_a_space_is_its_reference():
     assert [(b.filters, b.layers, b.stride) for b in centre.base] == [
         (stage.filters, stage.repeats, stage.stride) for stage in a1.stages
     ]
-    codes = [(stage.op.replace("mbconv", f"mbconv{stage.expand}"), stage.kernel, stage.se,
-              stage.skip, 1.0, 0) for stage in a1.stages]  # fmt: skip
+    codes = [
+        (
+            stage.op.replace("mbconv", f"mbconv{stage.expand}"),
+            stage.kernel,
+            stage.se,
+            stage.skip,
+            1.0,
+            0,
+        )
+        for stage in a1.stages
+    ]
     arch = Arch(tuple(BlockChoice(*code) for code in codes))
     assert list(centre.spec(arch).layers()) == list(a1.layers())
     assert count(centre.spec(arch)) == count(a1)
@@ -236,9 +277,13 @@ def test_a_restricted_block_has_only_its_values_in_the_order_of_the_space():
     limits = Restriction(3, ops=("mbconv6", "conv"), skips=("identity",), layers=(0,))
     space = MnasSpace(restrictions=(limits,))
     assert space.choices[2] == {
-        "op": ("conv", "mbconv6"), "kernel": (3, 5), "se": (0.0, 0.25), "skip": ("identity",),
-        "filters": (0.75, 1.0, 1.25), "layers": (0,),
-    }  # fmt: skip
+        "op": ("conv", "mbconv6"),
+        "kernel": (3, 5),
+        "se": (0.0, 0.25),
+        "skip": ("identity",),
+        "filters": (0.75, 1.0, 1.25),
+        "layers": (0,),
+    }
     assert space.choices[1] == MnasSpace().choices[1]
     assert math.prod(space.decision_sizes) == 432**6 * 24
     for seed in range(50):

@@ -81,9 +81,10 @@ def test_a_missing_file_is_refused_with_an_example():
 
 def test_the_files_are_the_spaces_that_their_names_say():
     assert SPACES["paper"] == MnasSpace(
-        base_filters=(16, 24, 32, 64, 96, 160, 320), base_layers=(1, 2, 3, 4, 3, 3, 1),
+        base_filters=(16, 24, 32, 64, 96, 160, 320),
+        base_layers=(1, 2, 3, 4, 3, 3, 1),
         strides=(1, 2, 2, 2, 1, 2, 1),
-    )  # fmt: skip
+    )
     assert SPACES["paper"].base == MnasSpace().base
     assert SPACES["mnasnet_a1"].base == MnasSpace(reference="mnasnet_a1").base
     assert SPACES["no_se"] == dataclasses.replace(SPACES["paper"], ses=(0.0,))
@@ -165,9 +166,12 @@ def test_json_and_block_strings_give_1000_networks_back(name):
     for spec in networks(name, 1000):
         assert NetSpec.from_json(spec.to_json()) == spec
         assert spec == NetSpec.from_block_strings(
-            spec.block_strings(), stem_stride=space.stem_stride, classes=space.classes,
-            resolution=space.resolution, head=space.head,
-        )  # fmt: skip
+            spec.block_strings(),
+            stem_stride=space.stem_stride,
+            classes=space.classes,
+            resolution=space.resolution,
+            head=space.head,
+        )
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
@@ -227,8 +231,12 @@ def test_the_nearest_members_differ_in_one_width(name, block, filters, params, m
     choices = [found[0] if found else None for found in members(space, spec)]
     stage = spec.stages[block - 1]
     choices[block - 1] = BlockChoice(
-        f"mbconv{stage.expand}", stage.kernel, stage.se, stage.skip, filters,
+        f"mbconv{stage.expand}",
+        stage.kernel,
+        stage.se,
+        stage.skip,
+        filters,
         stage.repeats - space.base[block - 1].layers,
-    )  # fmt: skip
+    )
     cost = count(space.spec(Arch(tuple(choices))))
     assert (cost.params, round(cost.macs / 1e6, 1)) == (params, millions)

@@ -17,16 +17,35 @@ A1 = published["mnasnet_a1"]
 
 
 def one_stage(**fields) -> NetSpec:
-    stage = {"op": "mbconv", "kernel": 3, "expand": 6, "se": 0.0, "skip": "identity",
-             "filters": 24, "repeats": 3, "stride": 2}  # fmt: skip
+    stage = {
+        "op": "mbconv",
+        "kernel": 3,
+        "expand": 6,
+        "se": 0.0,
+        "skip": "identity",
+        "filters": 24,
+        "repeats": 3,
+        "stride": 2,
+    }
     return NetSpec(16, 2, (Stage(**{**stage, **fields}),), 64, 10, 32)
 
 
 @pytest.mark.parametrize(
     ("value", "rounded"),
-    [(1, 8), (8, 8), (11.2, 16), (12, 16), (11.9, 16), (18, 24), (20, 24), (30, 32), (35.2, 32),
-     (36, 40), (224, 224)],
-)  # fmt: skip
+    [
+        (1, 8),
+        (8, 8),
+        (11.2, 16),
+        (12, 16),
+        (11.9, 16),
+        (18, 24),
+        (20, 24),
+        (30, 32),
+        (35.2, 32),
+        (36, 40),
+        (224, 224),
+    ],
+)
 def test_channels_round_to_the_nearest_eight_but_lose_at_most_a_tenth(value, rounded):
     assert make_divisible(value) == rounded
 

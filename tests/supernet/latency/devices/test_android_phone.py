@@ -35,9 +35,11 @@ P50 Latency: MS s
 P90 Latency: 0.1 s"""
 READY = {"emulator-5554": "device"}
 PROPERTIES = {
-    "ro.product.manufacturer": "Google", "ro.product.model": "Pixel 9",
-    "ro.board.platform": "zumapro", "ro.build.version.release": "16",
-}  # fmt: skip
+    "ro.product.manufacturer": "Google",
+    "ro.product.model": "Pixel 9",
+    "ro.board.platform": "zumapro",
+    "ro.build.version.release": "16",
+}
 
 
 @pytest.fixture
@@ -185,9 +187,19 @@ def test_a_table_of_a_phone_is_built_over_a_disconnect(fake, tmp_path, monkeypat
         " resolution: 8, head: 8, stem: 8, classes: 2}"
     )
     words = [
-        "build", "--space", str(space), "--out", str(tmp_path / "phone.json"), "--quick",
-        "--backend", "adb", "--runner", str(tmp_path / "runner"), "--device", "emulator-5554",
-    ]  # fmt: skip
+        "build",
+        "--space",
+        str(space),
+        "--out",
+        str(tmp_path / "phone.json"),
+        "--quick",
+        "--backend",
+        "adb",
+        "--runner",
+        str(tmp_path / "runner"),
+        "--device",
+        "emulator-5554",
+    ]
     fake(fail="lost", after=60)
     with pytest.raises(SystemExit):
         main(words)

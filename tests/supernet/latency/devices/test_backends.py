@@ -115,7 +115,7 @@ def test_without_int8_the_graph_is_that_of_floats():
         ("torch", {}, {"precision": "fp32", "clock": "cpu"}),
         ("torch", {"precision": "bf16", "device": "cpu"}, {"precision": "bf16"}),
     ],
-)  # fmt: skip
+)
 def test_a_device_times_networks_and_parts(tmp_path, name, settings, described):
     subjects = [SPEC, *parts(SPEC)[:3]]
     with opened(tmp_path, name, **settings) as device:

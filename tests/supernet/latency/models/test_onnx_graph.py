@@ -19,9 +19,15 @@ from supernet.space.published import published_spec
 from supernet.space.stage import Layer
 
 SPACE = MnasSpace(
-    base_filters=(16, 8, 24), base_layers=(1, 2, 2), strides=(1, 2, 2),
-    resolution=16, stem_stride=1, stem=8, head=32, classes=10,
-)  # fmt: skip
+    base_filters=(16, 8, 24),
+    base_layers=(1, 2, 2),
+    strides=(1, 2, 2),
+    resolution=16,
+    stem_stride=1,
+    stem=8,
+    head=32,
+    classes=10,
+)
 SPECS = {f"random-{seed}": SPACE.spec(SPACE.sample(random.Random(seed))) for seed in range(8)} | {
     name: published_spec(name).scaled(width=0.25, resolution=32, classes=7, stem_stride=1)
     for name in ("mnasnet_a1", "mobilenet_v2")
