@@ -237,7 +237,7 @@ def test_a_foreign_architecture_is_refused_by_show(command, tmp_path, content, r
 
 
 def test_an_unknown_export_format_is_named(tmp_path, capsys):
-    export = pytest.importorskip("retrain.export")
+    export = pytest.importorskip("retrain.export.export")
     with pytest.raises(SystemExit) as leaving:
         run_command(lambda: export.main(["--run", str(tmp_path), "--formats", "onnx", "tflite9"]))
     assert leaving.value.code == 2

@@ -155,10 +155,10 @@ import json, sys
 from datetime import timedelta
 import torch
 from torch import distributed
-from search.baseline import gather_mean_std
-from search.controllers import ControllerSettings
-from search.evolution import Evolution
-from search.ppo import PPO
+from search.controllers.evolution import Evolution
+from search.controllers.policy_gradient import gather_mean_std
+from search.controllers.ppo import PPO
+from search.controllers.settings import ControllerSettings
 from tests.helpers.toys import Toy, train
 
 rank, folder, sizes = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])

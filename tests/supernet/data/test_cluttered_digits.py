@@ -261,7 +261,7 @@ def test_the_command_line_knows_the_short_name_and_sets_the_difficulty(command):
     )
     assert done.returncode == 0, done.stderr
     data = yaml.safe_load(done.stdout)["data"]
-    assert data["class_path"] == "supernet.data.cluttered_digits.ClutteredDigits"
+    assert data["class_path"] == "supernet.data.ClutteredDigits"
     assert data["init_args"]["difficulty"] == dataclasses.asdict(Difficulty(noise=0.25))
 
 

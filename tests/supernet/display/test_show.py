@@ -198,7 +198,7 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 def test_showing_a_network_loads_neither_torch_nor_matplotlib():
     program = (
-        "import sys, supernet.command\n"
+        "import sys, supernet.__main__\n"
         "supernet.__main__.main(['show', 'mnasnet_a1'])\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'numpy')))"
     )

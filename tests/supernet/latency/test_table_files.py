@@ -213,9 +213,9 @@ def test_two_builds_never_write_into_one_file(tmp_path):
 
 KILLED = """
 import os, signal
-from supernet.latency.cache import table_for
-from supernet.latency.onnxruntime_device import ThisMachine
-from supernet.space import MnasSpace
+from supernet.latency.this_machine import table_for
+from supernet.latency.devices.onnxruntime_device import ThisMachine
+from supernet.space.mnasnet import MnasSpace
 
 class Killed(ThisMachine):
     visits = 0
