@@ -1,4 +1,4 @@
-"""A controller's turn: it proposes, the shared weights score, it learns; and its random numbers."""
+"""A controller step: propose, score by the shared weights, learn; and its random numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from search.controllers.controller import Controller, Proposals, Scores, Turn
+from search.controllers.controller import Controller, Proposals, Scores, UpdateStep
 from search.objective.constraints import excess
 from search.settings import Score
 from supernet.network.supernet import SuperNet
@@ -58,31 +58,35 @@ def slice_scores(
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A turn that a controller has taken."""
+class StepResult:
+    """What a controller step proposed, scored and logged, on this rank."""
 
+    update_step: UpdateStep
     proposals: Proposals
     scores: Scores
+    limits: Tensor
+    """(M,): the target of each proposal, in the cost's unit."""
     logs: dict[str, float]
+    """What to log, alike on all ranks."""
     seconds: float
     """CPU time of proposing and learning."""
 
 
-def take_turn(
+def controller_step(
     controller: Controller,
     num: int,
     accuracies: Callable[[list[Arch]], Tensor],
-    turn: Turn,
+    update_step: UpdateStep,
     draws: torch.Generator,
     shuffles: torch.Generator,
-) -> Taken:
+) -> StepResult:
     """Let a controller propose, score its proposals, and let it learn.
 
     Args:
         controller: prepared with its goal.
         num: architectures to propose on this rank.
         accuracies: scores architectures, (M,) on the CPU.
-        turn: which of its updates this is.
+        update_step: which of its updates this is.
         draws: for proposing.
         shuffles: for learning.
     """
@@ -94,13 +98,14 @@ def take_turn(
     specs = [goal.space.spec(arch) for arch in archs]
     cost = torch.tensor([goal.cost_model.predict(spec) for spec in specs])
     missed = torch.tensor([excess(goal.constraints, spec) for spec in specs])
-    reward = goal.rewards(accuracy, cost, goal.limits(proposals.targets.cpu()), missed)
+    limits = goal.limits(proposals.targets.cpu())
+    reward = goal.rewards(accuracy, cost, limits, missed)
     device = proposals.indices.device
     scores = Scores(*(values.to(device) for values in (accuracy, cost, reward, missed)))
     scored = time.process_time()
-    logs = controller.learn(proposals, scores, shuffles, turn)
+    logs = controller.learn(proposals, scores, shuffles, update_step)
     if goal.constraints:
         broken = (torch.as_tensor(scores.excess) > 0).float().mean()
         logs["constraints/broken"] = float(mean_over_ranks(broken))
     seconds = proposed - start + time.process_time() - scored
-    return Taken(proposals, scores, logs, seconds)
+    return StepResult(update_step, proposals, scores, limits.to(scores.cost), logs, seconds)

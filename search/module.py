@@ -14,8 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from search.checks import check_identity, check_length, check_reward_images, note_costs
-from search.controller_step import Purpose, make_generator, slice_scores, take_turn
-from search.controllers.controller import Scores, Turn, Update
+from search.controller_step import (
+    Purpose,
+    StepResult,
+    controller_step,
+    make_generator,
+    slice_scores,
+)
+from search.controllers.controller import Scores, UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint
 from search.objective.objective import Asked, Goal
@@ -102,7 +108,8 @@ class SearchModule(pl.LightningModule):
         self._drawn: tuple[tuple[bool, int], list[Path]] | None = None
         self.status: dict[str, float] = {}
         self.scored: list[list[float]] = []
-        self.update: Update | None = None
+        self.update: StepResult | None = None
+        self.reward_images = 0
         self.seed = 0
 
     # --- before the first step ---------------------------------------------------------------
@@ -241,28 +248,25 @@ class SearchModule(pl.LightningModule):
         """Score proposed architectures on one reward batch and let the controller learn."""
         step = self.steps_done
         batch = self.data.reward_batch(step // self.sampling.every, self.global_rank)
-        turn = self._turn()
-        taken = take_turn(
+        self.update = controller_step(
             self.controller,
             self.sampling.samples,
             lambda archs: self.slice_scores(archs, batch),
-            turn,
+            self._update_step(),
             draws=self._generator("samples", step),
             shuffles=self._generator("minibatches", step),
         )
-        scores = taken.scores
-        limits = self.controller.goal.limits(taken.proposals.targets)
-        self._log_scores(scores, limits, taken.logs)
-        self.update = Update(turn, len(batch[1]), taken.proposals, scores, taken.logs)
-        self.scored = torch.stack(
-            [scores.accuracy, scores.cost, scores.reward, limits.to(scores.cost)], dim=1
-        ).tolist()
+        scores, limits = self.update.scores, self.update.limits
+        self._log_scores(scores, limits, self.update.logs)
+        self.reward_images = len(batch[1])
+        columns = [scores.accuracy, scores.cost, scores.reward, limits]
+        self.scored = torch.stack(columns, dim=1).tolist()
 
-    def _turn(self) -> Turn:
+    def _update_step(self) -> UpdateStep:
         """Which of the controller's updates this step makes."""
         total = int(self.trainer.estimated_stepping_batches)
         steps = self.schedule.update_steps(total, self.sampling.every)
-        return Turn(steps.index(self.steps_done), len(steps))
+        return UpdateStep(steps.index(self.steps_done), len(steps))
 
     def _log_scores(self, scores: Scores, limits: Tensor, logs: dict[str, float]) -> None:
         over_target = (scores.cost > limits).to(scores.cost)

@@ -16,8 +16,8 @@ from statistics import fmean
 
 from search.compare.benchmark import Arena, Rules
 from search.compare.history import Knowledge, hypervolume
-from search.controller_step import Taken, make_generator, take_turn
-from search.controllers.controller import Controller, Turn
+from search.controller_step import StepResult, controller_step, make_generator
+from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import Kind
 from search.evaluation.workers import work_off
 from search.objective.feasible import fastest, slowest
@@ -53,11 +53,11 @@ class Contests:
         start = time.process_time()
         controller = self.rules.controller(entry.kind, self.arena.space.decision_sizes, entry.seed)
         controller.prepare(self.arena.goal)
-        turns, knowledge = [], Knowledge()
-        for taken in self._turns(entry, controller):
-            turns.append(taken)
-            codes = map(self.arena.code, taken.proposals.indices.tolist())
-            knowledge.add(codes, taken.scores)
+        results, knowledge = [], Knowledge()
+        for result in self._steps(entry, controller):
+            results.append(result)
+            codes = map(self.arena.code, result.proposals.indices.tolist())
+            knowledge.add(codes, result.scores)
             advance()
         seconds = time.process_time() - start
         return {
@@ -66,23 +66,23 @@ class Contests:
             "commit": commit(),
             "unit": self.arena.goal.cost_model.unit,
             "target": self.arena.target,
-            **_course(turns, self.arena.target),
+            **_course(results, self.arena.target),
             **self._found(knowledge),
             **self._judged(entry, self._favourites(entry, controller), knowledge),
-            "controller_seconds": round(sum(taken.seconds for taken in turns), 3),
+            "controller_seconds": round(sum(result.seconds for result in results), 3),
             "seconds": round(seconds, 3),
             "image_macs": self._image_macs(knowledge),
         }
 
-    def _turns(self, entry: Entry, controller: Controller) -> Iterator[Taken]:
+    def _steps(self, entry: Entry, controller: Controller) -> Iterator[StepResult]:
         """All of a controller's budget, as a search would spend it."""
         batches = self.arena.batches(entry.supernet, entry.seed)
         for number, batch in enumerate(batches):
-            yield take_turn(
+            yield controller_step(
                 controller,
                 self.rules.search.sampling.samples,
                 partial(self.arena.slice_scores, entry.supernet, batch=batch),
-                Turn(number, self.rules.updates),
+                UpdateStep(number, self.rules.updates),
                 draws=make_generator("samples", entry.seed, number, 0),
                 shuffles=make_generator("minibatches", entry.seed, number, 0),
             )
@@ -147,10 +147,10 @@ def _best_within(target: float, candidates: Sequence[Candidate]) -> Candidate:
     return min(within, key=lambda one: (-one.worth, one.cost, one.code))
 
 
-def _course(turns: Sequence[Taken], target: float) -> Row:
-    """What was proposed, turn by turn."""
-    rewards = [taken.scores.reward.tolist() for taken in turns]
-    costs = [cost for taken in turns for cost in taken.scores.cost.tolist()]
+def _course(results: Sequence[StepResult], target: float) -> Row:
+    """What was proposed, step by step."""
+    rewards = [result.scores.reward.tolist() for result in results]
+    costs = [cost for result in results for cost in result.scores.cost.tolist()]
     return {
         "evaluations": len(costs),
         "mean_rewards": [round(fmean(some), 5) for some in rewards],

@@ -42,30 +42,18 @@ class Scores:
     """By how much each breaks the constraints, as ``search.objective.constraints.excess`` says."""
 
 
-class Turn(NamedTuple):
-    """Which of the controller's updates this is."""
+class UpdateStep(NamedTuple):
+    """One of the controller's updates, each of which learns from one reward batch."""
 
     number: int
     """From 0."""
-    updates: int
-    """In the whole search, all of them after the warm-up."""
+    total: int
+    """Updates of the whole search, all of them after the warm-up."""
 
     @property
     def progress(self) -> float:
         """Share of the updates that are done, in [0, 1)."""
-        return self.number / self.updates
-
-
-class Update(NamedTuple):
-    """What one update of the controller saw and logged, on this rank."""
-
-    turn: Turn
-    images: int
-    """Of the reward batch."""
-    proposals: Proposals
-    scores: Scores
-    logs: dict[str, float]
-    """What ``Controller.learn`` returned."""
+        return self.number / self.total
 
 
 class Controller(nn.Module, ABC):
@@ -106,7 +94,11 @@ class Controller(nn.Module, ABC):
 
     @abstractmethod
     def learn(
-        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+        self,
+        proposals: Proposals,
+        scores: Scores,
+        generator: torch.Generator,
+        update_step: UpdateStep,
     ) -> dict[str, float]:
         """Learn from what one call of ``propose`` gave.
 
@@ -114,7 +106,7 @@ class Controller(nn.Module, ABC):
             proposals: Of this rank, as many as on every other rank.
             scores: Of these, on the controller's device.
             generator: On the CPU, of this rank.
-            turn: Where the controller stands in its budget.
+            update_step: Where the controller stands in its budget.
 
         Returns:
             What to log; docs/metrics.md explains it.
@@ -162,7 +154,7 @@ def draw_targets(num: int, targets: int, generator: torch.Generator) -> Tensor:
 
 
 def entropy_logs(entropy: Tensor) -> dict[str, float]:
-    """Mean entropy of each kind of decision and of each decision, from (M, D), kinds in turn."""
+    """Mean entropy in nats of each kind of decision and of each decision, from (M, D)."""
     blocks = entropy.mean(dim=0).unflatten(0, (-1, len(DECISIONS)))
     kinds = zip(DECISIONS, blocks.mean(dim=0).tolist(), strict=True)
     return {f"entropy/{kind}": mean for kind, mean in kinds} | {

@@ -16,7 +16,7 @@ from search.controllers.controller import (
     Controller,
     Proposals,
     Scores,
-    Turn,
+    UpdateStep,
     draw_targets,
     entropy_logs,
 )
@@ -118,7 +118,11 @@ class RegularisedEvolution(Controller):
         return self.sizes.new_tensor([size])
 
     def learn(
-        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+        self,
+        proposals: Proposals,
+        scores: Scores,
+        generator: torch.Generator,
+        update_step: UpdateStep,
     ) -> dict[str, float]:
         """Let the children of all ranks in and the oldest die."""
         indices, targets = gather_rows(proposals.indices), gather_rows(proposals.targets)

@@ -78,7 +78,7 @@ class Policy(nn.Module, ABC):
         Returns:
             Log-probability of each decision and entropy of its distribution, (M, D), in nats.
         """
-        return _judge(self.log_softmax(indices, targets), indices)
+        return _log_prob_and_entropy(self.log_softmax(indices, targets), indices)
 
     @abstractmethod
     def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
@@ -155,7 +155,8 @@ class LstmPolicy(Policy):
                 indices.append(index)
                 log_softmaxes.append(log_softmax)
             drawn = torch.cat(indices, dim=1)
-            return Samples(drawn, targets, *_judge(torch.cat(log_softmaxes, dim=1), drawn))
+            log_softmax = torch.cat(log_softmaxes, dim=1)
+            return Samples(drawn, targets, *_log_prob_and_entropy(log_softmax, drawn))
 
     def _inputs(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """(M, T, hidden) of the tokens (M, T) of T consecutive steps, for targets (M,)."""
@@ -196,10 +197,10 @@ class IndependentPolicy(Policy):
     def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
         log_softmax = self.log_probabilities[targets]
         drawn = (log_softmax.exp() / noise.to(log_softmax)).argmax(-1)
-        return Samples(drawn, targets, *_judge(log_softmax, drawn))
+        return Samples(drawn, targets, *_log_prob_and_entropy(log_softmax, drawn))
 
 
-def _judge(log_softmax: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of the values taken and entropy, (M, D), of (M, D, V) distributions."""
+def _log_prob_and_entropy(log_softmax: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of the chosen values and entropy in nats, each (M, D), from (M, D, V)."""
     log_prob = log_softmax.gather(-1, indices[..., None]).squeeze(-1)
     return log_prob, -(log_softmax.exp() * log_softmax).sum(-1)

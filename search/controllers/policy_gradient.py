@@ -12,7 +12,7 @@ from search.controllers.controller import (
     Controller,
     Proposals,
     Scores,
-    Turn,
+    UpdateStep,
     draw_targets,
     entropy_logs,
 )
@@ -144,12 +144,16 @@ class PolicyGradient(Controller):
         return self.policy.sample(num, generator, draw_targets(num, self.num_targets, generator))
 
     def learn(
-        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+        self,
+        proposals: Proposals,
+        scores: Scores,
+        generator: torch.Generator,
+        update_step: UpdateStep,
     ) -> dict[str, float]:
         """One update of the policy; logs its statistics and the entropies before the update."""
         samples = cast(Samples, proposals)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate(turn)
+            group["lr"] = self.settings.learning_rate(update_step)
         return self._update(samples, scores, generator) | entropy_logs(samples.entropy)
 
     def _update(

@@ -13,7 +13,7 @@ from search.controllers.controller import (
     Controller,
     Proposals,
     Scores,
-    Turn,
+    UpdateStep,
     draw_targets,
     entropy_logs,
 )
@@ -52,7 +52,11 @@ class RandomSearch(Controller):
         return Proposals(draw_uniform(self.sizes, num, generator), targets)
 
     def learn(
-        self, proposals: Proposals, scores: Scores, generator: torch.Generator, turn: Turn
+        self,
+        proposals: Proposals,
+        scores: Scores,
+        generator: torch.Generator,
+        update_step: UpdateStep,
     ) -> dict[str, float]:
         """Remember the best; logs the best reward and the constant entropies."""
         indices = gather_rows(proposals.indices)

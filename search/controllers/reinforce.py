@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from torch.optim import Adam, Optimizer
 
-from search.controllers.controller import Turn
+from search.controllers.controller import UpdateStep
 from search.controllers.policy import Policy, Samples
 from supernet.errors import UserError
 from supernet.run.distributed import mean_over_ranks
@@ -70,10 +70,10 @@ class Reinforce:
     def check_samples(self, num: int) -> None:
         """Refuse an update that ``num`` samples of a process do not suffice for."""
 
-    def learning_rate(self, turn: Turn) -> float:
+    def learning_rate(self, update_step: UpdateStep) -> float:
         """The rate of one update: scaled to their number, and rising exponentially."""
-        scaled = self.lr * (self.lr_updates / turn.updates) ** 0.5
-        return scaled * self.lr_growth**turn.progress
+        scaled = self.lr * (self.lr_updates / update_step.total) ** 0.5
+        return scaled * self.lr_growth**update_step.progress
 
     def update(
         self,

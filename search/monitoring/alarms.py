@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from search.controllers.controller import Update
+from search.controller_step import StepResult
 from search.controllers.policy_gradient import RESOLUTION
 
 EARLY = 0.75
@@ -23,7 +23,7 @@ class Alarm(NamedTuple):
     """One thing that is wrong."""
 
     cause: str
-    """Its name; each is told once in a run."""
+    """Its name; each is reported once in a run."""
     seen: str
     advice: str
 
@@ -34,17 +34,19 @@ class Alarms:
     def __init__(self, controller: str) -> None:
         """Nothing is wrong yet; ``controller`` is the kind, whose settings an advice names."""
         self.controller = controller
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.used: dict[str, tuple[int, float]] = {}
         self.rewards: list[tuple[float, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"told": self.told, "used": self.used, "rewards": self.rewards}
+        return {"told": self.reported, "used": self.used, "rewards": self.rewards}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with what a checkpoint remembers."""
-        self.told, self.used, self.rewards = (state[name] for name in ("told", "used", "rewards"))
+        self.reported, self.used, self.rewards = (
+            state[name] for name in ("told", "used", "rewards")
+        )
 
     def of_uses(self, uses: Mapping[str, int], due: Mapping[str, float]) -> list[Alarm]:
         """Ops that uniform sampling leaves out.
@@ -82,7 +84,7 @@ class Alarms:
             if not 0 < norm < math.inf
         )
 
-    def of_update(self, update: Update, entropy: float, largest: float) -> list[Alarm]:
+    def of_update(self, update: StepResult, entropy: float, largest: float) -> list[Alarm]:
         """A policy that has settled too early, and rewards that tell nothing apart.
 
         Args:
@@ -93,14 +95,18 @@ class Alarms:
         rows = update.proposals.indices
         alike = len(rows) > 1 and bool((rows == rows[0]).all())
         alarms = []
-        if update.turn.progress < EARLY and largest and (alike or entropy < DECIDED * largest):
+        if (
+            update.update_step.progress < EARLY
+            and largest
+            and (alike or entropy < DECIDED * largest)
+        ):
             alarms.append(self._collapse(update, alike, entropy / largest))
         # Equal architectures have equal rewards: that is the collapse's doing.
         if not alike and self._is_constant(update):
             alarms.append(self._constant(update))
         return self._new(alarms)
 
-    def _collapse(self, update: Update, alike: bool, share: float) -> Alarm:
+    def _collapse(self, update: StepResult, alike: bool, share: float) -> Alarm:
         rows = update.proposals.indices
         what = f"all {len(rows)} samples of an update are alike" if alike else "it has decided"
         section = f"model.controller.{self.controller}"
@@ -109,18 +115,18 @@ class Alarms:
         return Alarm(
             "policy collapsed",
             f"the policy has collapsed: {what}, entropy {share:.1%} of the largest, after"
-            f" {update.turn.progress:.0%} of the controller's updates",
+            f" {update.update_step.progress:.0%} of the controller's updates",
             setting if evolves else f"{setting} or lower its lr",
         )
 
-    def _is_constant(self, update: Update) -> bool:
+    def _is_constant(self, update: StepResult) -> bool:
         reward = update.scores.reward
         self.rewards.append((float(reward.min()), float(reward.max())))
         self.rewards = self.rewards[-CONSTANT_UPDATES:]
         spread = max(high for _, high in self.rewards) - min(low for low, _ in self.rewards)
         return len(self.rewards) == CONSTANT_UPDATES and spread < RESOLUTION
 
-    def _constant(self, update: Update) -> Alarm:
+    def _constant(self, update: StepResult) -> Alarm:
         accuracy = float(update.scores.accuracy.mean())
         return Alarm(
             "reward constant",
@@ -131,7 +137,7 @@ class Alarms:
         )
 
     def _new(self, alarms: Iterable[Alarm]) -> list[Alarm]:
-        """Those whose cause has not been told; from now on it has."""
-        new = [alarm for alarm in alarms if alarm.cause not in self.told]
-        self.told += [alarm.cause for alarm in new]
+        """Those whose cause has not been reported; from now on it has."""
+        new = [alarm for alarm in alarms if alarm.cause not in self.reported]
+        self.reported += [alarm.cause for alarm in new]
         return new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from search.controllers.controller import Update
+from search.controller_step import StepResult
 from supernet.cost.counts import count, count_layer
 from supernet.network.elastic import variant
 from supernet.space.arch import MIXED, Path
@@ -42,7 +42,7 @@ FORWARD = 3
 """Passes of a training step, in units of the forward pass that scoring a network takes."""
 
 
-def scoring_work(space: MnasSpace, update: Update) -> int:
+def scoring_work(space: MnasSpace, update: StepResult, images: int) -> int:
     """Images x multiply-accumulates of an update, in training steps' worth."""
     archs = [space.decode(row) for row in update.proposals.indices.tolist()]
-    return update.images * sum(path_macs(space, arch, stream=False) for arch in archs) // FORWARD
+    return images * sum(path_macs(space, arch, stream=False) for arch in archs) // FORWARD

@@ -94,7 +94,7 @@ class Health(pl.Callback):
         _tell(trainer, alarms)
         values = {f"op_gradient_norm/{op}": norm for op, norm in norms.items()}
         values |= {f"op_uses/{op}": number for op, number in self.uses.items()}
-        values |= {"train/image_macs": self.image_macs, "alarms": len(self.alarms.told)}
+        values |= {"train/image_macs": self.image_macs, "alarms": len(self.alarms.reported)}
         log_metrics(trainer, values, module.steps_done)
 
     def on_train_batch_end(
@@ -104,7 +104,7 @@ class Health(pl.Callback):
         module = cast(SearchModule, pl_module)
         if module.update is None:
             return
-        work = torch.tensor([scoring_work(module.space, module.update)])
+        work = torch.tensor([scoring_work(module.space, module.update, module.reward_images)])
         self.totals[-1:] += sum_over_ranks(work.to(self.totals.device))
         entropies = module.update.logs.items()
         entropy = sum(value for name, value in entropies if name.startswith("decision_entropy/"))
@@ -113,7 +113,7 @@ class Health(pl.Callback):
             alarms := self.alarms.of_update(module.update, entropy, largest)
         ):
             _tell(trainer, alarms)
-            log_metrics(trainer, {"alarms": len(self.alarms.told)}, module.steps_done - 1)
+            log_metrics(trainer, {"alarms": len(self.alarms.reported)}, module.steps_done - 1)
 
 
 def op_uses(space: MnasSpace, path: Path) -> list[list[int]]:

@@ -35,11 +35,11 @@ class Spent:
     @staticmethod
     def of(checkpoint: dict[str, Any]) -> Spent | None:
         """What a search had spent when it wrote a checkpoint; None if it did not tell."""
-        told = checkpoint.get("callbacks", {})
-        if Health.__name__ not in told:
+        reported = checkpoint.get("callbacks", {})
+        if Health.__name__ not in reported:
             return None
         # Searches of earlier versions kept no time.
-        return Spent(told[Health.__name__]["image_macs"], **told.get(Spending.__name__, {}))
+        return Spent(reported[Health.__name__]["image_macs"], **reported.get(Spending.__name__, {}))
 
     @staticmethod
     def read(path: Path) -> Spent | None:

@@ -44,8 +44,12 @@ class BatchNormProbe(pl.Callback):
         images = min(IMAGES, module.final.recalibration_images)
         steps = int(trainer.estimated_stepping_batches)
         work = FORWARD * steps * len(batch[1])
-        turn, num = module.update.turn, num_probes(work, images + module.update.images)
-        if (turn.number + 1) * num // turn.updates > turn.number * num // turn.updates:
+        update_step, num = (
+            module.update.update_step,
+            num_probes(work, images + module.reward_images),
+        )
+        number, total = update_step
+        if (number + 1) * num // total > number * num // total:
             values = _probe(module, images)
             log_metrics(trainer, values, module.steps_done - 1)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search.controllers.controller import Scores, Turn
+from search.controllers.controller import Scores, UpdateStep
 from search.controllers.cost_gradient import CostGradient
 from search.objective.objective import Goal
 from supernet.run.distributed import step_seed
@@ -121,7 +121,7 @@ class PricedToy:
         for step in range(updates):
             proposals = controller.propose(samples, generator(1000 + step))
             scores = self.scores(goal, proposals.indices, proposals.targets)
-            controller.learn(proposals, scores, generator(step), Turn(step, updates))
+            controller.learn(proposals, scores, generator(step), UpdateStep(step, updates))
         numbers = torch.arange(len(targets))
         codes = [controller.finalists(1, generator(0), number)[0] for number in numbers.tolist()]
         return self.scores(goal, torch.stack(codes), numbers).reward
@@ -134,5 +134,5 @@ def train(controller, toy, seed, updates, samples=20, start=0):
     for step in range(start, updates):
         proposals = controller.propose(samples, generator(100_000 + 1000 * seed + step))
         scores = toy.scores(proposals.indices, generator(step_seed(1, seed, step)))
-        controller.learn(proposals, scores, generator(step), Turn(step, updates))
+        controller.learn(proposals, scores, generator(step), UpdateStep(step, updates))
         yield toy.share(controller.finalists(1, generator(0))[0])

@@ -12,7 +12,7 @@ import torch
 from retrain.__main__ import main as retrain
 from retrain.detect.__main__ import main as detect
 from search.__main__ import main as search
-from search.controllers.controller import Turn
+from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
 from supernet.command.ending import run_command
 from supernet.space.arch import DECISIONS
@@ -60,7 +60,9 @@ def logs_of(kind):
     controller = ControllerSettings(kind).build(sizes, samples=4, keep=4)
     list(train(controller, toy, 0, 1, samples=4))
     proposals = controller.propose(4, generator(0))
-    return controller.learn(proposals, toy.scores(proposals.indices), generator(0), Turn(0, 1))
+    return controller.learn(
+        proposals, toy.scores(proposals.indices), generator(0), UpdateStep(0, 1)
+    )
 
 
 @pytest.fixture

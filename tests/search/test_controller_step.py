@@ -1,12 +1,12 @@
-"""A controller's turn, which a search and a comparison share."""
+"""A controller step, which a search and a comparison share."""
 
 import random
 
 import pytest
 import torch
 
-from search.controller_step import make_generator, mean_score, slice_scores, take_turn
-from search.controllers.controller import Controller, Proposals, Turn, draw_targets
+from search.controller_step import controller_step, make_generator, mean_score, slice_scores
+from search.controllers.controller import Controller, Proposals, UpdateStep, draw_targets
 from search.objective.objective import Goal
 from search.objective.reward import Reward
 from supernet.network.supernet import SuperNet
@@ -92,32 +92,46 @@ class Recorder(Controller):
         targets = draw_targets(num, self.num_targets, generator)
         return Proposals(torch.zeros(num, len(SPACE.decision_sizes), dtype=torch.long), targets)
 
-    def learn(self, proposals, scores, generator, turn):
-        self.told = proposals, scores, torch.rand(1, generator=generator), turn
+    def learn(self, proposals, scores, generator, step):
+        self.told = proposals, scores, torch.rand(1, generator=generator), step
         return {"seen": 1.0}
 
     def finalists(self, num, generator, target=0):
-        raise AssertionError("a turn is no final choice")
+        raise AssertionError("a step is no final choice")
 
     def preferences(self, indices, target=0):
-        raise AssertionError("a turn is no final choice")
+        raise AssertionError("a step is no final choice")
 
 
-def test_a_turn_proposes_scores_and_teaches():
+def stepped(controller):
+    draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
+
+    def accuracies(archs):
+        return torch.full((len(archs),), 0.5)
+
+    return controller_step(controller, 4, accuracies, UpdateStep(2, 9), draws, shuffles)
+
+
+def test_a_step_proposes_scores_and_teaches():
     controller = Recorder()
     cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
     controller.prepare(Goal(SPACE, MACS, Reward("hard"), (cost / 2,)))
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
-    taken = take_turn(
-        controller, 4, lambda archs: torch.full((len(archs),), 0.5), Turn(2, 9), draws, shuffles
+    result = controller_step(
+        controller,
+        4,
+        lambda archs: torch.full((len(archs),), 0.5),
+        UpdateStep(2, 9),
+        draws,
+        shuffles,
     )
-    proposals, scores, shuffled, turn = controller.told
-    assert (taken.proposals, taken.scores, taken.logs) == (proposals, scores, {"seen": 1.0})
-    assert turn == Turn(2, 9)
+    proposals, scores, shuffled, step = controller.told
+    assert (result.proposals, result.scores, result.logs) == (proposals, scores, {"seen": 1.0})
+    assert step == UpdateStep(2, 9)
     torch.testing.assert_close(scores.cost, torch.full((4,), cost))
     # At twice the target the hard reward halves the accuracy.
     torch.testing.assert_close(scores.reward, torch.full((4,), 0.25))
-    assert taken.seconds >= 0
+    assert result.seconds >= 0
     assert controller.drawn != shuffled
     assert controller.drawn == torch.rand(1, generator=make_generator("samples", 3, 7))
 
@@ -127,9 +141,14 @@ def test_each_architecture_is_scored_under_its_own_target():
     cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
     controller.prepare(Goal(SPACE, MACS, Reward("hard"), (cost / 2, cost / 4)))
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
-    taken = take_turn(
-        controller, 4, lambda archs: torch.full((len(archs),), 0.5), Turn(2, 9), draws, shuffles
+    result = controller_step(
+        controller,
+        4,
+        lambda archs: torch.full((len(archs),), 0.5),
+        UpdateStep(2, 9),
+        draws,
+        shuffles,
     )
-    assert sorted(taken.proposals.targets.tolist()) == [0, 0, 1, 1]
-    expected = torch.tensor([0.25, 0.125])[taken.proposals.targets]
-    torch.testing.assert_close(taken.scores.reward, expected)
+    assert sorted(result.proposals.targets.tolist()) == [0, 0, 1, 1]
+    expected = torch.tensor([0.25, 0.125])[result.proposals.targets]
+    torch.testing.assert_close(result.scores.reward, expected)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from search.controllers.controller import Turn, draw_targets
+from search.controllers.controller import UpdateStep, draw_targets
 from search.controllers.evolution import Evolution, RegularisedEvolution
 from search.controllers.policy import LstmPolicy
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre
@@ -102,7 +102,7 @@ def test_random_search_lets_every_architecture_count_for_every_target():
     goal = controller.goal = toy.goal(TARGETS)
     proposals = controller.propose(30, generator(0))
     scores = toy.scores(goal, proposals.indices, proposals.targets)
-    controller.learn(proposals, scores, generator(0), Turn(0, 1))
+    controller.learn(proposals, scores, generator(0), UpdateStep(0, 1))
     for number in range(3):
         every = toy.scores(goal, proposals.indices, torch.full((30,), number)).reward
         best = proposals.indices[every.argmax()]
@@ -118,7 +118,7 @@ def test_children_of_an_evolution_enter_the_population_of_their_own_target():
         proposals = controller.propose(12, generator(step))
         scores = toy.scores(goal, proposals.indices, proposals.targets)
         before = [one.indices.clone() for one in controller.populations]
-        controller.learn(proposals, scores, generator(0), Turn(step, 2))
+        controller.learn(proposals, scores, generator(0), UpdateStep(step, 2))
         for number, population in enumerate(controller.populations):
             mine = proposals.indices[proposals.targets == number] if step else proposals.indices
             assert torch.equal(population.indices[-len(mine) :], mine)

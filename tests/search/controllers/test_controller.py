@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import torch
 
-from search.controllers.controller import Controller, Turn
+from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace, Restriction
@@ -124,7 +124,9 @@ def test_every_controller_logs_the_entropy_of_every_kind_of_decision(kind):
     controller, toy = built(kind), Toy.draw(SMALL.decision_sizes, 0, 0.0)
     list(train(controller, toy, 0, 1))
     proposals = controller.propose(20, generator(0))
-    logs = controller.learn(proposals, toy.scores(proposals.indices), generator(0), Turn(0, 2))
+    logs = controller.learn(
+        proposals, toy.scores(proposals.indices), generator(0), UpdateStep(0, 2)
+    )
     assert {f"entropy/{decision}" for decision in DECISIONS} < logs.keys()
     assert all(isinstance(value, float) for value in logs.values())
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from search.controllers.controller import Scores, Turn
+from search.controllers.controller import Scores, UpdateStep
 from search.controllers.cost_gradient import CostGradient, DifferentiableCost
 from search.objective.block_costs import ExpectedCost
 from search.objective.objective import Goal
@@ -96,7 +96,7 @@ def test_the_update_is_the_gradient_of_the_reward_of_the_expectations(kind):
         EVERY, torch.zeros(len(EVERY), dtype=torch.long), samples.log_prob, samples.entropy
     )
     scores = Scores(accuracy, cost, Reward(kind)(accuracy, cost, target))
-    logs = controller.learn(samples, scores, generator(0), Turn(0, 1))
+    logs = controller.learn(samples, scores, generator(0), UpdateStep(0, 1))
     torch.testing.assert_close(controller.policy.logits.grad, expected, rtol=1e-5, atol=1e-9)
     assert logs["cost/expected"] == pytest.approx(float(mean_cost.detach()))
 
@@ -114,7 +114,7 @@ def test_with_equal_accuracies_the_policy_settles_at_the_target():
         cost = torch.tensor([cost_model.predict(space.spec(arch)) for arch in archs])
         accuracy = torch.full_like(cost, 0.5)
         scores = Scores(accuracy, cost, Reward("absolute")(accuracy, cost, target))
-        logs = controller.learn(samples, scores, generator(step), Turn(step, 60))
+        logs = controller.learn(samples, scores, generator(step), UpdateStep(step, 60))
         if step == 0:
             assert abs(logs["cost/expected"] / target - 1) > 0.1
     assert logs["cost/expected"] == pytest.approx(target, rel=0.05)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search.controllers.archive import Archive
-from search.controllers.controller import Proposals, Scores, Turn
+from search.controllers.controller import Proposals, Scores, UpdateStep
 from search.controllers.evolution import Evolution, RegularisedEvolution
 from search.controllers.random_search import RandomSearch, draw_uniform
 from supernet.errors import UserError
@@ -20,7 +20,7 @@ def told(controller, codes, rewards):
     rewards = torch.tensor(rewards)
     scores = Scores(rewards, torch.ones_like(rewards), rewards)
     proposals = Proposals(torch.tensor(codes), torch.zeros(len(codes), dtype=torch.long))
-    return controller, controller.learn(proposals, scores, generator(0), Turn(0, 1))
+    return controller, controller.learn(proposals, scores, generator(0), UpdateStep(0, 1))
 
 
 def evolving(population, tournament):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from search.controllers.controller import Turn
+from search.controllers.controller import UpdateStep
 from search.controllers.cost_gradient import DifferentiableCost
 from search.controllers.policy import LstmPolicy
 from search.controllers.policy_gradient import Baseline, advantages, gather_mean_std
@@ -126,13 +126,13 @@ def test_settings_are_refused_by_the_section_of_the_config(settings, section):
 
 def test_the_learning_rate_rises_tenfold_over_the_controllers_time():
     settings = PPO(lr=1e-3, lr_growth=10.0, lr_updates=80)
-    rates = [settings.learning_rate(Turn(number, 80)) for number in (0, 40, 80)]
+    rates = [settings.learning_rate(UpdateStep(number, 80)) for number in (0, 40, 80)]
     assert rates == pytest.approx([1e-3, 1e-3 * math.sqrt(10), 1e-2])
 
 
 def test_four_times_the_updates_halve_the_learning_rate():
     settings = Reinforce(lr=1e-3, lr_updates=75)
-    rates = [settings.learning_rate(Turn(3, updates)) for updates in (75, 300)]
+    rates = [settings.learning_rate(UpdateStep(3, updates)) for updates in (75, 300)]
     assert rates == pytest.approx([1e-3, 5e-4])
 
 

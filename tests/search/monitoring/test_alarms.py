@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from search.controllers.controller import Proposals, Scores, Turn, Update
+from search.controller_step import StepResult
+from search.controllers.controller import Proposals, Scores, UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.monitoring.alarms import Alarms
 from search.monitoring.health import uniform_uses
@@ -21,7 +22,7 @@ def update(number, rewards=(0.1, 0.2, 0.3), indices=None, updates=100):
     rows = torch.arange(len(rewards))[:, None] if indices is None else torch.tensor(indices)
     scores = Scores(rewards, torch.ones_like(rewards), rewards)
     proposals = Proposals(rows, torch.zeros(len(rows), dtype=torch.long))
-    return Update(Turn(number, updates), 8, proposals, scores, {})
+    return StepResult(UpdateStep(number, updates), proposals, scores, rewards, {}, 0.0)
 
 
 def causes(alarms):
@@ -139,9 +140,9 @@ def test_a_healthy_controller_raises_no_alarm(kind):
     toy, alarms = Toy.draw(SPACE.decision_sizes, 0, 0.5), Alarms(kind)
     for number in range(30):
         proposals = controller.propose(20, generator(number))
-        scores, turn = toy.scores(proposals.indices), Turn(number, 30)
-        logs = controller.learn(proposals, scores, generator(number), turn)
+        scores, step = toy.scores(proposals.indices), UpdateStep(number, 30)
+        logs = controller.learn(proposals, scores, generator(number), step)
         entropy = sum(value for name, value in logs.items() if name.startswith("decision_"))
         assert entropy <= LARGEST + 1e-3
-        of = Update(turn, 8, proposals, scores, logs)
+        of = StepResult(step, proposals, scores, scores.cost, logs, 0.0)
         assert alarms.of_update(of, entropy, LARGEST) == []
