@@ -7,10 +7,9 @@ gains nothing from luck. Test accuracies are reported.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from search.evaluation.estimates import Mean
 from search.evaluation.trainings import Job, Trainings, jobs_of
@@ -73,19 +72,16 @@ def random_alike(choice: Choice, num: int) -> list[NetSpec]:
     Raises:
         UserError: when the space has too few.
     """
-    rng, space, cost = random.Random(choice.number), choice.space, choice.cost
-    found: dict[Arch, NetSpec] = {}
-    for _ in range(DRAWS * num):
-        arch = space.canonical(space.sample(rng))
-        spec = space.spec(arch)
-        if arch != choice.arch and abs(choice.model.predict(spec) / cost - 1) <= BAND:
-            found[arch] = spec
-        if len(found) == num:
-            return list(found.values())
-    raise UserError(
-        f"only {len(found)} of {num} random networks found within {BAND:.0%} of the"
-        f" {cost:.4g} {choice.model.unit} of {choice.name}: ask for fewer by --random"
-    )
+    space, cost = choice.space, choice.cost
+    others = space.distinct(islice(space.samples(choice.number), DRAWS * num), [choice.spec])
+    alike = (spec for _, spec in others if abs(choice.model.predict(spec) / cost - 1) <= BAND)
+    found = list(islice(alike, num))
+    if len(found) < num:
+        raise UserError(
+            f"only {len(found)} of {num} random networks found within {BAND:.0%} of the"
+            f" {cost:.4g} {choice.model.unit} of {choice.name}: ask for fewer by --random"
+        )
+    return found
 
 
 @dataclass(frozen=True)

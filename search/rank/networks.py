@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +70,14 @@ def draw(space: MnasSpace, model: CostModel, num: int, bands: int, seed: int) ->
     low, high = (quantile(model, space, q) for q in (TAIL, 1 - TAIL))
     edges = np.linspace(low, high, bands + 1).tolist()
     wanted = [len(range(band, num, bands)) for band in range(bands)]
-    found: list[dict[Arch, Candidate]] = [{} for _ in range(bands)]
-    rng = random.Random(seed)
-    for _ in range(DRAWS * num):
-        arch = space.canonical(space.sample(rng))
-        spec = space.spec(arch)
+    found: list[list[Candidate]] = [[] for _ in range(bands)]
+    for arch, spec in space.distinct(islice(space.samples(seed), DRAWS * num)):
         cost = model.predict(spec)
         band = int(np.searchsorted(edges, cost, side="right")) - 1
         if 0 <= band < bands and len(found[band]) < wanted[band]:
-            found[band][arch] = Candidate(arch, spec, cost, band)
+            found[band].append(Candidate(arch, spec, cost, band))
         if all(len(some) == most for some, most in zip(found, wanted, strict=True)):
-            turns = zip_longest(*(some.values() for some in found))
+            turns = zip_longest(*found)
             return Drawing([one for one in chain.from_iterable(turns) if one], edges)
     short = next(b for b in range(bands) if len(found[b]) < wanted[b])
     raise UserError(
@@ -227,17 +223,19 @@ def draw_policy(
         UserError: when it proposes too few that differ.
     """
     generator = torch.Generator().manual_seed(seed)
-    found: dict[Arch, Candidate] = {}
-    for _ in range(DRAWS * num // BATCH + 1):
-        for row in controller.propose(BATCH, generator).indices.tolist():
-            arch = space.canonical(space.decode(row))
-            spec = space.spec(arch)
-            found.setdefault(arch, Candidate(arch, spec, model.predict(spec), 0))
-        if len(found) >= num:
-            candidates = list(found.values())[:num]
-            costs = [one.cost for one in candidates]
-            return Drawing(candidates, [min(costs), max(costs)])
-    raise UserError(
-        f"--policy is {num}, but the controller proposes only {len(found)} networks that differ:"
-        " ask for fewer"
+    proposed = (
+        space.decode(row)
+        for _ in range(DRAWS * num // BATCH + 1)
+        for row in controller.propose(BATCH, generator).indices.tolist()
     )
+    candidates = [
+        Candidate(arch, spec, model.predict(spec), 0)
+        for arch, spec in islice(space.distinct(proposed), num)
+    ]
+    if len(candidates) < num:
+        raise UserError(
+            f"--policy is {num}, but the controller proposes only {len(candidates)} networks that"
+            " differ: ask for fewer"
+        )
+    costs = [one.cost for one in candidates]
+    return Drawing(candidates, [min(costs), max(costs)])

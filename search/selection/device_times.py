@@ -14,7 +14,7 @@ from supernet.files.writing import write_atomic
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.onnxruntime_device import describe
 from supernet.latency.table.bench import NETWORKS
-from supernet.latency.table.plan import draw
+from supernet.latency.table.plan import random_networks
 from supernet.latency.this_machine import measure_specs
 
 
@@ -49,7 +49,7 @@ class DeviceTimes:
         new = [one.code for one in candidates if one.code not in self.times]
         specs = [space.spec(space.decode(code)) for code in new]
         if specs:
-            among = draw(space, specs, NETWORKS.group_size - 1, seed=0)
+            among = random_networks(space, specs, NETWORKS.group_size - 1, seed=0)
             self.times |= zip(new, measure_specs(specs, among), strict=True)
         content = {
             "unit": self.module.cost_model.unit,

@@ -27,7 +27,7 @@ from supernet.latency.models.subject import subject_key
 from supernet.latency.table.baselines import baselines
 from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Limits, Session
 from supernet.latency.table.correction import Sums
-from supernet.latency.table.plan import draw, middle
+from supernet.latency.table.plan import middle, random_networks
 from supernet.latency.table.rounds import Journal
 from supernet.latency.table.statistics import judge, truth
 from supernet.latency.table.table import LatencyTable
@@ -81,7 +81,8 @@ def validate_file(
         UserError: when the device is missing or, if strict, another one.
     """
     space = table.space
-    fresh = draw(space, [one.spec for one in table.networks], amount.networks, seed=amount.seed)
+    measured = [one.spec for one in table.networks]
+    fresh = random_networks(space, measured, amount.networks, seed=amount.seed)
     if len(fresh) < amount.networks:
         raise UserError(
             f"the space has {len(fresh)} networks that the table has not seen: lower"

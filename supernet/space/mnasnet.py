@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +182,32 @@ class MnasSpace:
     def sample(self, rng: random.Random) -> Arch:
         """Draw every decision uniformly."""
         return self.decode([rng.randrange(size) for size in self.decision_sizes])
+
+    def samples(self, seed: int) -> Iterator[Arch]:
+        """Uniform architectures without end, a function of the seed."""
+        rng = random.Random(seed)
+        while True:
+            yield self.sample(rng)
+
+    def distinct(
+        self, archs: Iterable[Arch], known: Collection[NetSpec] = (), patience: float = math.inf
+    ) -> Iterator[tuple[Arch, NetSpec]]:
+        """Canonical architectures and their networks, each once, in the order of ``archs``.
+
+        Args:
+            archs: what to take them from; may be endless.
+            known: networks to leave out.
+            patience: architectures in a row without a new network, after which there are no more.
+        """
+        seen, missed = set(known), 0
+        for arch in map(self.canonical, archs):
+            spec = self.spec(arch)
+            missed = missed + 1 if spec in seen else 0
+            if not missed:
+                seen.add(spec)
+                yield arch, spec
+            elif missed >= patience:
+                return
 
     def decode(self, indices: Sequence[int]) -> Arch:
         """The Arch of one index per decision, block by block in the order of ``DECISIONS``.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from supernet.cost.parts import Part, space_parts
 from supernet.errors import UserError
@@ -87,7 +87,7 @@ def plan(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Pla
         UserError: when the space has too few networks to judge a table by.
     """
     known = list(dict.fromkeys(references))
-    networks = draw(space, known, effort.calibration + effort.held_out, seed=0)
+    networks = random_networks(space, known, effort.calibration + effort.held_out, seed=0)
     if len(networks) < MIN_NETWORKS:
         raise UserError(
             f"the space has {len(networks)} networks besides the references, a latency table needs"
@@ -102,15 +102,12 @@ def plan(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Pla
     )
 
 
-def draw(space: MnasSpace, known: Collection[NetSpec], number: int, seed: int) -> list[NetSpec]:
+def random_networks(
+    space: MnasSpace, known: Collection[NetSpec], number: int, seed: int
+) -> list[NetSpec]:
     """Up to ``number`` distinct random networks that are not ``known``."""
-    rng, found, known, missed = random.Random(seed), dict[NetSpec, None](), set(known), 0
-    while len(found) < number and missed < GIVE_UP:
-        spec = space.spec(space.canonical(space.sample(rng)))
-        missed = missed + 1 if spec in known or spec in found else 0
-        if not missed:
-            found[spec] = None
-    return list(found)
+    found = space.distinct(space.samples(seed), known, patience=GIVE_UP)
+    return [spec for _, spec in islice(found, number)]
 
 
 def middle(space: MnasSpace) -> NetSpec:

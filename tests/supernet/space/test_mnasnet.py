@@ -209,6 +209,23 @@ def test_canonical_is_idempotent_and_keeps_the_cost():
         assert count(PAPER.spec(canonical)) == count(PAPER.spec(arch))
 
 
+def test_distinct_networks_come_once_in_their_order_until_there_are_no_more():
+    few = replace(
+        PAPER,
+        **ONE_OP,
+        skips=("none",),
+        filters=(1.0,),
+        restrictions=tuple(Restriction(block, layers=(0,)) for block in range(2, 8)),
+    )
+    found = list(few.distinct(few.samples(3), patience=50))
+    assert len(found) == len(few.choices[0]["layers"]) - 1  # the first block's depth is clamped
+    first = next(few.samples(3))
+    assert found[0] == (few.canonical(first), few.spec(first))
+    assert all(few.spec(arch) == spec for arch, spec in found)
+    others = few.distinct(itertools.islice(few.samples(3), 50), known=[found[0][1]])
+    assert list(others) == found[1:]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
