@@ -16,7 +16,7 @@ from supernet.cost.model import CostModel
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
-from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.table import LatencyTable
 from supernet.space.mnasnet import MnasSpace
 
@@ -62,7 +62,7 @@ def note_costs(targets: Sequence[Target], cost: CostModel, space: MnasSpace) -> 
     """Say what a latency is of, and which targets all networks meet or none comes near."""
     console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
     if isinstance(cost, LatencyTable):
-        here = device_name(describe())
+        here = device_name(OnnxRuntime().description())
         other = "" if cost.device == here else f", while this machine is {here}"
         console.print(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
     for target in targets:

@@ -31,7 +31,7 @@ from supernet.command.ending import say
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.latency.devices.device import device_name
-from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
 from supernet.training.config import make_data
@@ -150,7 +150,7 @@ def _export_one(
 
 def _beside(predicted: dict[str, Any], ms: float) -> str:
     """A measurement on this machine beside a prediction of this machine, in words."""
-    if not predicted or predicted["device"] != device_name(describe()):
+    if not predicted or predicted["device"] != device_name(OnnxRuntime().description()):
         return ""
     error = predicted["table_error"]
     return f", {TableError(**error).compare(predicted['ms'], ms)}" if error else ""

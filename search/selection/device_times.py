@@ -12,7 +12,7 @@ from search.selection.selection import Candidate, Code
 from supernet.arch_records import Measured
 from supernet.files.writing import write_atomic
 from supernet.latency.devices.device import device_name
-from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.bench import NETWORKS
 from supernet.latency.table.plan import random_networks
 from supernet.latency.this_machine import measure_specs
@@ -31,7 +31,7 @@ class DeviceTimes:
 
     def __init__(self, module: SearchModule, path: Path) -> None:
         self.module, self.path = module, path
-        self.device = device_name(describe())
+        self.device = device_name(OnnxRuntime().description())
         self.times: dict[Code, float] = self._load()
 
     def _load(self) -> dict[Code, float]:

@@ -148,7 +148,7 @@ def build_file(
             "measure",
             total=effort.seconds,
             completed=round(journal.seconds),
-            status="seconds, timing " + device.describe()["device"],
+            status="seconds, timing " + device.description()["device"],
         )
 
         def advance(_: float) -> None:
@@ -179,7 +179,7 @@ def fingerprint_of(
 ) -> dict[str, Any]:
     """What is measured on what, as a file gives it back."""
     fields = {
-        **device.describe(),
+        **device.description(),
         "settings": backend.plain(),
         "space": dataclasses.asdict(space),
         "subjects": chosen.digest,

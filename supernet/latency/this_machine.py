@@ -13,7 +13,7 @@ from supernet.files.writing import canonical_json
 from supernet.latency.build import build_file, fingerprint_of
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
-from supernet.latency.devices.onnxruntime_device import ThisMachine
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.models.subject import OnnxFile, Subject, subject_key
 from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Limits
 from supernet.latency.table.plan import FULL, QUICK, plan
@@ -58,7 +58,7 @@ def _measure(subjects: Sequence[Subject], sessions: int, rounds: int) -> list[fl
     if not subjects:
         return []
     distinct = list(dict.fromkeys(subjects))
-    with ThisMachine() as device:
+    with OnnxRuntime() as device:
         bench = Bench(device, distinct[0])
         measured = [
             bench.measure(f"networks {number}", distinct, NETWORKS, Limits(math.inf, rounds))
@@ -74,7 +74,7 @@ def table_for(
     cache_dir: str | Path,
     quick: bool = True,
     progress: bool = True,
-    machine: Callable[[], Device] = ThisMachine,
+    machine: Callable[[], Device] = OnnxRuntime,
 ) -> LatencyTable:
     """This machine's table of a space: from the cache, or measured now.
 

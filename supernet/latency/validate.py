@@ -149,7 +149,7 @@ def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
     Raises:
         UserError: if strict, naming both.
     """
-    here = device.describe()
+    here = device.description()
     differ = [name for name in DESCRIPTION if here[name] != table.fingerprint[name]]
     if not differ:
         return ""
@@ -174,7 +174,7 @@ def _measure(
     """The times of networks, in sessions that lie in a journal beside ``path``."""
     keys = [subject_key(spec) for spec in specs]
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
-    plan = {**device.describe(), "table": table.hash, "networks": [len(keys), digest]}
+    plan = {**device.description(), "table": table.hash, "networks": [len(keys), digest]}
     raw, groups = path.with_suffix(".raw.jsonl"), -(-len(specs) // NETWORKS.group_size)
     with Journal(raw, plan, "give another --seed") as journal, ProgressLines() as bar:
         total, known = amount.sessions * amount.rounds, journal.seconds

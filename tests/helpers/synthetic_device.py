@@ -57,7 +57,7 @@ class SyntheticDevice:
     def __exit__(self, *error):
         pass
 
-    def describe(self):
+    def description(self):
         return {
             "backend": "synthetic",
             "device": "adder",

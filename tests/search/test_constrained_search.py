@@ -11,7 +11,7 @@ import yaml
 from supernet.arch_file import read_arch
 from supernet.cost.counts import peak_memory
 from supernet.latency.devices.device import device_name
-from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.devices.runtimes import OnnxRuntime
 from tests.helpers.tables import NOWHERE, random_table
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_a_search_on_the_table_of_another_device_names_both(search, tiny_search,
     (line,) = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("latency is ")
     ]
-    here = device_name(describe())
+    here = device_name(OnnxRuntime().description())
     assert line.startswith(
         f"latency is predicted for a phone, none, 1 thread, while this machine is {here}; the table"
     )

@@ -9,7 +9,7 @@ import yaml
 from supernet.arch_file import read_arch
 from supernet.arch_records import Measured
 from supernet.errors import UserError
-from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.devices.runtimes import OnnxRuntime
 from tests.helpers.tables import random_table
 
 
@@ -92,7 +92,7 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
 ):
     search(*tiny_search)
     run, space = tmp_path / "run", read_arch(tmp_path / "run" / "arch.json").space
-    for name, machine in (("here", describe()), ("elsewhere", None)):
+    for name, machine in (("here", OnnxRuntime().description()), ("elsewhere", None)):
         random_table(space, 0, machine).save(tmp_path / f"{name}.json")
     monkeypatch.setattr(
         "search.selection.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)

@@ -86,7 +86,7 @@ class Phone:
             with contextlib.suppress(UserError):
                 run(["adb", "kill-server"], LEAVING)
 
-    def describe(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What a time depends on besides the network."""
         pinned = f" on cores {self.cores}" if self.cores else ""
         return {

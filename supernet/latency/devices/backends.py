@@ -6,14 +6,18 @@ import dataclasses
 import importlib.util
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from supernet.errors import UserError
 from supernet.files.reading import read_as
+from supernet.latency.devices.android_phone import Phone
+from supernet.latency.devices.benchmark_program import CommandDevice
 from supernet.latency.devices.device import Device
+from supernet.latency.devices.runtimes import Executorch, OnnxRuntime, Torch
+from supernet.latency.models.model_files import ModelFiles
 
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),
@@ -95,9 +99,25 @@ class Backend:
         Raises:
             UserError: when a package, a program or the device is missing.
         """
+        files = ModelFiles(models, self.files, self.precision)
         for need in (self.name, self.files if self.name in FILES else ""):
             _check_package(need)
-        return _OPENERS[self.name](self, models)
+        if self.name == "onnxruntime":
+            return OnnxRuntime(self.threads, self.precision)
+        if self.name == "torch":
+            return Torch(self.device or "cpu", self.threads, self.precision)
+        if self.name == "executorch":
+            return Executorch(ModelFiles(models, "pte"), self.threads)
+        if self.name == "adb":
+            runner = Path(self.runner)
+            return Phone(files, runner, self.device, self.threads, self.cores, self.timeout)
+        return CommandDevice(files, self._command(), self.threads, self.timeout)
+
+    def _command(self) -> list[str]:
+        try:
+            return shlex.split(self.runner)
+        except ValueError as error:
+            raise UserError(f"--runner {self.runner!r} is no command line: {error}") from None
 
     def plain(self) -> dict[str, Any]:
         """The settings that times depend on and that differ from the defaults, as JSON.
@@ -143,61 +163,3 @@ def _check_package(need: str) -> None:
         way_out = f"`pip install mnasnet-search[{package}]`"
     if package and importlib.util.find_spec(package) is None:
         raise UserError(f"{need} needs {way_out}")
-
-
-def _onnxruntime(backend: Backend, models: Path) -> Device:
-    from supernet.latency.devices.onnxruntime_device import ThisMachine
-
-    return ThisMachine(backend.threads, backend.precision)
-
-
-def _torch(backend: Backend, models: Path) -> Device:
-    from supernet.latency.devices.torch_device import TorchDevice
-
-    return TorchDevice(backend.device or "cpu", backend.threads, backend.precision)
-
-
-def _executorch(backend: Backend, models: Path) -> Device:
-    from supernet.latency.devices.executorch_device import ExecutorchDevice
-    from supernet.latency.models.model_files import ModelFiles
-
-    return ExecutorchDevice(ModelFiles(models, "pte"), backend.threads)
-
-
-def _adb(backend: Backend, models: Path) -> Device:
-    from supernet.latency.devices.android_phone import Phone
-    from supernet.latency.models.model_files import ModelFiles
-
-    return Phone(
-        ModelFiles(models, backend.files, backend.precision),
-        Path(backend.runner),
-        backend.device,
-        backend.threads,
-        backend.cores,
-        backend.timeout,
-    )
-
-
-def _command(backend: Backend, models: Path) -> Device:
-    from supernet.latency.devices.command_device import CommandDevice
-    from supernet.latency.models.model_files import ModelFiles
-
-    try:
-        command = shlex.split(backend.runner)
-    except ValueError as error:
-        raise UserError(f"--runner {backend.runner!r} is no command line: {error}") from None
-    return CommandDevice(
-        ModelFiles(models, backend.files, backend.precision),
-        command,
-        backend.threads,
-        backend.timeout,
-    )
-
-
-_OPENERS: dict[str, Callable[[Backend, Path], Device]] = {
-    "onnxruntime": _onnxruntime,
-    "torch": _torch,
-    "executorch": _executorch,
-    "adb": _adb,
-    "command": _command,
-}

@@ -1,4 +1,4 @@
-"""What programs that time a model print, and how they are run without waiting for ever."""
+"""A program of the user's that times a model file: its run, what it prints, and its device."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import math
 import os
 import re
 import signal
+import statistics
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from supernet.errors import UserError
+from supernet.latency.models.model_files import ModelFiles
+from supernet.latency.models.subject import Subject
 
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)"
 _KNOWN = (
@@ -25,6 +30,8 @@ ALLOWED = (
     "milliseconds alone on a line, or what benchmark_model, onnxruntime_perf_test and"
     " executor_runner print"
 )
+MODEL = "{model}"
+"""Where the file's name goes in a command line; at its end without it."""
 
 
 def milliseconds(output: str) -> list[float]:
@@ -99,3 +106,66 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
     """The last line that a program printed, for a message about its failure."""
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
     return lines[-1][:150] if lines else "it printed nothing"
+
+
+class CommandDevice:
+    """Runs a command for each visit; the median of the times that it prints counts.
+
+    Args:
+        files: where models lie.
+        command: program and arguments.
+        threads: that the command uses, as the user says; part of the table's description.
+        timeout: of one run of the command, in seconds.
+    """
+
+    def __init__(
+        self, files: ModelFiles, command: Sequence[str], threads: int, timeout: float
+    ) -> None:
+        self.files, self.command = files, list(command)
+        self.threads, self.timeout = threads, timeout
+        self._loaded: list[Path] = []
+
+    def __enter__(self) -> CommandDevice:
+        """Return the device itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left running."""
+
+    def description(self) -> dict[str, Any]:
+        """What a time depends on besides the network: the command stands for its device."""
+        return {
+            "backend": "command",
+            "device": " ".join(self.command),
+            "runtime": f"{self.files.kind} files",
+            "threads": self.threads,
+            "precision": self.files.precision,
+            "clock": "the command's",
+        }
+
+    def load(self, subjects: Sequence[Subject]) -> None:
+        """Make the files of subjects."""
+        self._loaded = [self.files.path(subject) for subject in subjects]
+
+    def visit(self, order: Sequence[int]) -> list[list[float]]:
+        """One time in ms of each loaded subject of ``order``.
+
+        Raises:
+            UserError: when the command fails, takes too long or prints no time.
+        """
+        return [[self._time(self._loaded[number])] for number in order]
+
+    def _time(self, path: Path) -> float:
+        line = [word.replace(MODEL, str(path)) for word in self.command]
+        if line == self.command:
+            line.append(str(path))
+        done = run(line, self.timeout)
+        if done.returncode:
+            raise UserError(
+                f"{' '.join(line)[:200]} ended with status {done.returncode}: {last_words(done)};"
+                " mend it, then the same command goes on where it stopped"
+            )
+        try:
+            return statistics.median(milliseconds(done.stdout))
+        except UserError as error:
+            raise UserError(f"{' '.join(line)[:200]} {error}") from None

@@ -19,7 +19,7 @@ class Device(Protocol):
     def __exit__(self, *_: object) -> None:
         """Free what it holds, also in the middle of a visit."""
 
-    def describe(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What a time depends on besides the network, as ``DESCRIPTION`` lists it."""
 
     def load(self, subjects: Sequence[Subject]) -> None:

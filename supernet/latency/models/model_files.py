@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from supernet.cost.parts import Part
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
-from supernet.latency.models.subject import OnnxFile, Subject, refuse_file, short_key
+from supernet.latency.models.subject import OnnxFile, Subject, refuse_file, subject_key
 from supernet.space.spec import NetSpec
 
 
@@ -31,7 +32,7 @@ class ModelFiles:
         if isinstance(subject, OnnxFile) and self.kind == "onnx":
             return subject.path
         found = refuse_file(subject, f"a device of {self.kind} files")
-        path = self.folder / f"{short_key(found)}.{self.precision}.{self.kind}"
+        path = self.folder / f"{file_stem(found)}.{self.precision}.{self.kind}"
         if not path.exists():
             content = self._content(found)
             try:
@@ -43,37 +44,23 @@ class ModelFiles:
 
     def _content(self, subject: Part | NetSpec) -> bytes:
         if self.kind == "onnx":
-            return self._onnx(subject)
+            from supernet.latency.models.onnx_int8 import model_of
+
+            return model_of(subject, self.precision).SerializeToString()
+        from supernet.latency.models.torch_modules import pte_program, tflite_program
+
         try:
-            return _pte(subject) if self.kind == "pte" else _tflite(subject)
+            return pte_program(subject) if self.kind == "pte" else tflite_program(subject)
         except Exception as error:  # noqa: BLE001 - the exporters' errors share no base class
             reason = " ".join(str(error).split())[:150]
             raise UserError(
-                f"the exporter cannot make a {self.kind} file of {short_key(subject)}"
+                f"the exporter cannot make a {self.kind} file of {file_stem(subject)}"
                 f" ({type(error).__name__}: {reason})"
             ) from None
 
-    def _onnx(self, subject: Part | NetSpec) -> bytes:
-        from supernet.latency.models.onnx_int8 import model_of
 
-        return model_of(subject, self.precision).SerializeToString()
-
-
-def _pte(subject: Part | NetSpec) -> bytes:
-    import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    from supernet.latency.models.torch_modules import example, module_of
-
-    program = torch.export.export(module_of(subject), (example(subject),))
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    return bytes(lowered.to_executorch().buffer)
-
-
-def _tflite(subject: Part | NetSpec) -> bytes:
-    import litert_torch
-
-    from supernet.latency.models.torch_modules import example, module_of
-
-    return bytes(litert_torch.convert(module_of(subject), (example(subject),)).model_content())
+def file_stem(subject: Part | NetSpec) -> str:
+    """A name for the file of a subject, without its ending."""
+    key = subject_key(subject)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return f"network_{digest}" if isinstance(subject, NetSpec) else f"{key}_{digest[:6]}"

@@ -1,9 +1,8 @@
-"""Subject of the house."""
+"""Subject: a layer, a network or an exported file, whatever a device can time."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +34,6 @@ Subject = Part | NetSpec | OnnxFile
 def subject_key(subject: Subject) -> str:
     """The name under which a subject's times are kept."""
     return subject.to_json() if isinstance(subject, NetSpec) else subject.key
-
-
-def short_key(subject: Part | NetSpec) -> str:
-    """A name for a file that holds the subject."""
-    key = subject_key(subject)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return f"network_{digest}" if isinstance(subject, NetSpec) else f"{key}_{digest[:6]}"
 
 
 def input_shape(subject: Subject) -> tuple[int, int, int, int]:

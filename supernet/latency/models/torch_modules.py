@@ -1,4 +1,4 @@
-"""Parts and networks as torch modules, with fresh weights, for backends that start from torch."""
+"""Layers and networks as torch modules with fresh weights, and the programs exported from them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,30 @@ def example(subject: Part | NetSpec) -> Tensor:
 def _alone(part: Part) -> nn.Module:
     if isinstance(part, Body):
         return Block(part.layer, NetSpec(8, 1, (), 8, 1, part.size, part.activation))
-    return _stem(part) if isinstance(part, Stem) else _head(part)
+    if isinstance(part, Stem):
+        conv = nn.Conv2d(3, part.outputs, 3, part.stride, 1, bias=False)
+        return nn.Sequential(conv, *_norm(part))
+    conv = nn.Conv2d(part.inputs, part.outputs, 1, bias=False)
+    linear = nn.Linear(part.outputs, part.classes)
+    return nn.Sequential(conv, *_norm(part), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
 
 
-def _stem(part: Stem) -> nn.Module:
-    conv = nn.Conv2d(3, part.outputs, 3, part.stride, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(part.outputs), ACTIVATIONS[part.activation](True))
+def _norm(part: Stem | Head) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm2d(part.outputs), ACTIVATIONS[part.activation](True)
 
 
-def _head(part: Head) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(part.inputs, part.outputs, 1, bias=False),
-        nn.BatchNorm2d(part.outputs),
-        ACTIVATIONS[part.activation](True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(part.outputs, part.classes),
-    )
+def pte_program(subject: Part | NetSpec) -> bytes:
+    """A program for ExecuTorch, its operators XNNPACK's; takes seconds to make."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = torch.export.export(module_of(subject), (example(subject),))
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    return bytes(lowered.to_executorch().buffer)
+
+
+def tflite_program(subject: Part | NetSpec) -> bytes:
+    """A flat buffer for LiteRT; takes seconds to make."""
+    import litert_torch
+
+    return bytes(litert_torch.convert(module_of(subject), (example(subject),)).model_content())

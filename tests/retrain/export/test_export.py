@@ -27,7 +27,7 @@ from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
-from supernet.latency.devices.onnxruntime_device import describe
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.run.callbacks import LastCheckpoint
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
@@ -37,6 +37,7 @@ from supernet.training.recipe import Recipe
 RECIPE = Recipe(
     optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1
 )
+HERE = device_name(OnnxRuntime().description())
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        (device_name(describe()), "machine, 25.0% more than predicted, more than twice its usual"),
+        (HERE, "machine, 25.0% more than predicted, more than twice its usual"),
         ("a phone", "machine\n"),
     ],
 )

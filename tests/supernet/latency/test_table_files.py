@@ -213,11 +213,11 @@ def test_two_builds_never_write_into_one_file(tmp_path):
 
 KILLED = """
 import os, signal
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.this_machine import table_for
-from supernet.latency.devices.onnxruntime_device import ThisMachine
 from supernet.space.mnasnet import MnasSpace
 
-class Killed(ThisMachine):
+class Killed(OnnxRuntime):
     visits = 0
 
     def visit(self, order):

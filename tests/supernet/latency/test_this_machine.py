@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from supernet.errors import UserError
-from supernet.latency.devices.onnxruntime_device import ThisMachine
+from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.models.subject import OnnxFile
 from supernet.latency.table.bench import NETWORKS, PARTS
 from supernet.latency.table.plan import middle
@@ -16,6 +16,7 @@ from supernet.latency.this_machine import measure_onnx, measure_specs, table_for
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published_spec
 
+MODULE = "supernet.latency.devices.measuring_process"
 TINY = MnasSpace(
     ops=("conv", "mbconv3"),
     kernels=(3, 5),
@@ -71,16 +72,16 @@ def test_a_network_file_is_measured(tmp_path):
 
 
 def test_a_measuring_process_that_dies_is_reported():
-    with ThisMachine() as device:
-        device.worker.process.kill()
-        device.worker.process.wait()
+    with OnnxRuntime() as device:
+        device.process.child.kill()
+        device.process.child.wait()
         with pytest.raises(UserError, match="ended with status -9: killed from outside"):
             device.load([middle(TINY)])
 
 
 def test_the_measuring_process_ends_with_its_parent():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "supernet.latency.devices.onnxruntime_worker", "1"]
+    command = [sys.executable, "-m", MODULE, "onnxruntime", "1"]
     done = subprocess.run(command, input=b"", env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
 

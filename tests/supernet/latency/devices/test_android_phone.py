@@ -83,7 +83,7 @@ def phone(tmp_path, **changes):
 
 def test_a_phone_says_what_it_is(fake, tmp_path):
     with phone(tmp_path, cores="f0") as device:
-        found = device.describe()
+        found = device.description()
     assert found["device"] == "Google Pixel 9 zumapro Android 16 on cores f0"
     assert found["runtime"].startswith("runner ")
     assert found["runtime"].endswith("of onnx files")

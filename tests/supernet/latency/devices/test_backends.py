@@ -119,7 +119,7 @@ def test_without_int8_the_graph_is_that_of_floats():
 def test_a_device_times_networks_and_parts(tmp_path, name, settings, described):
     subjects = [SPEC, *parts(SPEC)[:3]]
     with opened(tmp_path, name, **settings) as device:
-        found = device.describe()
+        found = device.description()
         assert found["backend"] == name
         assert described.items() <= found.items()
         device.load(subjects)
@@ -135,7 +135,7 @@ def test_a_device_times_networks_and_parts(tmp_path, name, settings, described):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_gpu_times_networks_and_parts(tmp_path, precision):
     with opened(tmp_path, "torch", device="cuda", precision=precision) as device:
-        assert device.describe()["clock"] == "gpu"
+        assert device.description()["clock"] == "gpu"
         device.load([SPEC, *parts(SPEC)[:3]])
         assert all(min(runs) > 0 for runs in device.visit([0, 1, 2, 3]))
 
@@ -185,7 +185,7 @@ def test_a_command_gets_a_model_file_and_its_median_counts(tmp_path):
     with commanded(tmp_path, TIMES) as device:
         device.load([SPEC, parts(SPEC)[2]])
         (network,), (part,) = device.visit([0, 1])
-        assert device.describe()["device"].endswith("program.py")
+        assert device.description()["device"].endswith("program.py")
     paths = list((tmp_path / "models").glob("*.onnx"))
     sizes = sorted(path.stat().st_size / 1e4 for path in paths)
     assert [part, network] == [pytest.approx(max(1.0, size)) for size in sizes]
