@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DECISIONS = ("op", "kernel", "se", "skip", "filters", "layers")
+VALUE_FIELDS = dict(
+    zip(DECISIONS, ("ops", "kernels", "ses", "skips", "filters", "layers"), strict=True)
+)
+"""Field of a space and of its restrictions that holds the values of each decision."""
+EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv6": 6}
+"""Hidden width over input width of every op that a space may offer."""
 MIXED = "mixed"
 """The op of a warm-up path: the average of all ops. Never part of an Arch."""
 
@@ -32,3 +38,18 @@ class Arch:
 
 Path = Arch
 """What the supernet runs: an Arch, or a warm-up path in which some op is ``MIXED``."""
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """The values that one block may take, where they are fewer than the space's."""
+
+    block: int
+    """Number of the block, from 1."""
+    ops: tuple[str, ...] = ()
+    """Empty here and below: all of the space's."""
+    kernels: tuple[int, ...] = ()
+    ses: tuple[float, ...] = ()
+    skips: tuple[str, ...] = ()
+    filters: tuple[float, ...] = ()
+    layers: tuple[int, ...] = ()

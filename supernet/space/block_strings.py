@@ -84,7 +84,7 @@ def spell_for_timm(stage: Stage, inputs: int) -> str:
     return "_".join(tokens)
 
 
-def parse(strings: Sequence[str], stem: int | None = None) -> tuple[int | None, tuple[Stage, ...]]:
+def read_block_strings(strings: Sequence[str], stem: int = 0) -> tuple[int, tuple[Stage, ...]]:
     """Stages from their strings, each in either grammar.
 
     An input width that contradicts the stage before is an error, but for a separable convolution
@@ -93,10 +93,10 @@ def parse(strings: Sequence[str], stem: int | None = None) -> tuple[int | None, 
 
     Args:
         strings: one for each stage.
-        stem: channels that enter the first stage; None takes them from its string.
+        stem: channels that enter the first stage; 0 takes them from its string.
 
     Returns:
-        The stem's channels, None where neither the caller nor the string tells them; the stages.
+        The stem's channels, 0 where neither the caller nor the string tells them; the stages.
 
     Raises:
         UserError: naming the string, and the token and its position where it is malformed.
@@ -121,13 +121,13 @@ class _Tokens:
     kind: str
     found: dict[str, tuple[int, str]]
 
-    def whole(self, key: str) -> int | None:
-        """A whole number, None where the token is absent.
+    def whole(self, key: str) -> int:
+        """A whole number of at least 1, and 0 where the token is absent.
 
         The two digits of the official strides, down and across, must be alike.
         """
         if key not in self.found:
-            return None
+            return 0
         _, text = self.found[key]
         if key == "s" and self.kind == "official":
             if len(text) != 2 or text[0] != text[1]:
@@ -136,12 +136,6 @@ class _Tokens:
         if not text.isdecimal() or int(text) < 1:
             self.refuse(key, f"{_WHOLE[key]} must be a whole number of at least 1")
         return int(text)
-
-    def need(self, key: str) -> int:
-        """A whole number that ``_read_tokens`` has seen."""
-        value = self.whole(key)
-        assert value is not None
-        return value
 
     def ratio(self) -> float:
         """The squeeze-and-excitation ratio, 0 where it is absent."""
@@ -188,17 +182,17 @@ def _stage(tokens: _Tokens) -> Stage:
         op = "mbconv"
     if (op == "mbconv") != (expand > 1):
         tokens.refuse("e", f"{op} expands by {'2 or more' if op == 'mbconv' else '1'}")
-    if tokens.need("k") % 2 == 0:
+    if tokens.whole("k") % 2 == 0:
         tokens.refuse("k", "kernel must be odd")
     return Stage(
         op=op,
-        kernel=tokens.need("k"),
+        kernel=tokens.whole("k"),
         expand=expand,
         se=tokens.ratio(),
         skip=_skip(tokens),
-        filters=tokens.need("o" if tokens.kind == "official" else "c"),
-        repeats=tokens.need("r"),
-        stride=tokens.need("s"),
+        filters=tokens.whole("o" if tokens.kind == "official" else "c"),
+        repeats=tokens.whole("r"),
+        stride=tokens.whole("s"),
     )
 
 
@@ -210,9 +204,8 @@ def _skip(tokens: _Tokens) -> str:
     return {"skip": "identity", "noskip": "none", "pool": "pool", "": default}["".join(words)]
 
 
-def _settle_inputs(stage: Stage, tokens: _Tokens, inputs: int | None) -> Stage:
-    told = tokens.whole("i")
-    if told in (None, inputs):
+def _settle_inputs(stage: Stage, tokens: _Tokens, inputs: int) -> Stage:
+    if tokens.whole("i") in (0, inputs):
         return stage
     if stage.op != "sepconv" or stage.repeats > 1 or stage.skip == "pool":
         tokens.refuse("i", f"{inputs} channels come in from what is before")

@@ -17,28 +17,10 @@ from typing import NamedTuple
 
 from supernet.errors import UserError
 from supernet.files.reading import read_as, read_yaml
-from supernet.space.arch import DECISIONS, Arch, BlockChoice
+from supernet.space.arch import DECISIONS, EXPANSION, VALUE_FIELDS, Arch, BlockChoice, Restriction
 from supernet.space.published import published, published_spec
 from supernet.space.spec import NetSpec
-from supernet.space.stage import Stage, make_divisible, squeeze_width
-
-_SETS = dict(zip(DECISIONS, ("ops", "kernels", "ses", "skips", "filters", "layers"), strict=True))
-"""The field of the settings that holds each decision's values."""
-
-
-@dataclass(frozen=True)
-class Restriction:
-    """The values that one block may take, where they are fewer than the space's."""
-
-    block: int
-    """Number of the block, from 1."""
-    ops: tuple[str, ...] = ()
-    """Empty here and below: all of the space's."""
-    kernels: tuple[int, ...] = ()
-    ses: tuple[float, ...] = ()
-    skips: tuple[str, ...] = ()
-    filters: tuple[float, ...] = ()
-    layers: tuple[int, ...] = ()
+from supernet.space.stage import SKIPS, Stage, make_divisible, squeeze_width
 
 
 class Base(NamedTuple):
@@ -100,11 +82,10 @@ class MnasSpace:
 
     def __post_init__(self) -> None:
         """Refuse settings that describe no network, naming the key."""
-        _check_values("ops", self.ops, ("conv", "sepconv", "mbconv3", "mbconv6"))
-        _check_values("kernels", self.kernels, (3, 5, 7))
-        _check_values("skips", self.skips, ("none", "identity", "pool"))
-        for name in ("ses", "filters", "layers"):
-            _check_values(name, getattr(self, name), getattr(self, name))
+        known = {"ops": tuple(EXPANSION), "kernels": (3, 5, 7), "skips": SKIPS}
+        for name in VALUE_FIELDS.values():
+            values = getattr(self, name)
+            _check_values(name, values, known.get(name, values))
         for name in ("filters", "base_filters", "base_layers", "strides"):
             _check_above_zero(name, getattr(self, name))
         for name in ("width", "divisor", "stem", "stem_stride", "head", "resolution", "classes"):
@@ -113,7 +94,6 @@ class MnasSpace:
         self._check_blocks()
 
     def _check_blocks(self) -> None:
-        given = [tuple(block) for block in zip(*self._bases(), strict=False)]
         lengths = [len(values) for values in self._bases()]
         if len(set(lengths)) != 1:
             raise UserError(
@@ -121,16 +101,15 @@ class MnasSpace:
                 f" got {', '.join(map(str, lengths))}; those that are empty are {self.reference}'s"
             )
         numbers = [restriction.block for restriction in self.restrictions]
-        for number in numbers:
-            if not 1 <= number <= len(given) or numbers.count(number) > 1:
+        for number, restriction in zip(numbers, self.restrictions, strict=True):
+            if not 1 <= number <= lengths[0] or numbers.count(number) > 1:
                 raise UserError(
-                    f"space.restrictions: block is {number}, it must be one of 1 to {len(given)},"
+                    f"space.restrictions: block is {number}, it must be one of 1 to {lengths[0]},"
                     " each at most once"
                 )
-        for restriction in self.restrictions:
-            for name in _SETS.values():
-                place = f"restrictions, block {restriction.block}, {name}"
+            for name in VALUE_FIELDS.values():
                 if values := getattr(restriction, name):
+                    place = f"restrictions, block {number}, {name}"
                     _check_values(place, values, getattr(self, name))
 
     def _bases(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
@@ -160,7 +139,7 @@ class MnasSpace:
                     for value in getattr(self, name)
                     if value in (getattr(limits.get(number), name, ()) or getattr(self, name))
                 )
-                for decision, name in _SETS.items()
+                for decision, name in VALUE_FIELDS.items()
             }
             for number in range(1, self.num_blocks + 1)
         )
@@ -273,7 +252,7 @@ class MnasSpace:
 
     def stage(self, number: int, block: BlockChoice) -> Stage:
         """The stage that a choice for a block (from 0) stands for."""
-        expand = {"mbconv3": 3, "mbconv6": 6}.get(block.op, 1)
+        expand = EXPANSION.get(block.op, 1)  # a mixed op is none of them
         return Stage(
             op="mbconv" if expand > 1 else block.op,
             kernel=block.kernel,
@@ -298,7 +277,7 @@ class MnasSpace:
         return Arch(tuple(blocks))
 
     def canonical_block(self, number: int, block: BlockChoice, inputs: int) -> BlockChoice:
-        """The same for one block (from 0) behind ``inputs`` channels."""
+        """The representative of a choice for one block (from 0) behind ``inputs`` channels."""
         width = self.block_filters(number, block.filters)
         depth = self.block_layers(number, block.layers)
         acts = depth > 1 or (self.base[number].stride == 1 and width == inputs)

@@ -7,6 +7,8 @@ outside it, are NetSpecs too.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from typing import Any, Literal
 
 from supernet.errors import UserError
 from supernet.files.reading import read_as
-from supernet.space.block_strings import parse, spell, spell_for_timm
+from supernet.space.block_strings import read_block_strings, spell, spell_for_timm
 from supernet.space.stage import Layer, Stage, check_count, make_divisible, output_size
 
 ACTIVATIONS = ("relu", "relu6")
@@ -48,16 +50,13 @@ class NetSpec:
 
     def layers(self) -> Iterator[Layer]:
         """All layers of all stages, in order."""
-        for stage in self.stage_layers():
-            yield from stage
+        return itertools.chain.from_iterable(self.stage_layers())
 
     @property
     def final_size(self) -> int:
         """Side of the feature map that the head sees, in pixels."""
-        size = output_size(self.resolution, self.stem_stride)
-        for stage in self.stages:
-            size = output_size(size, stage.stride)
-        return size
+        strides = [self.stem_stride, *(stage.stride for stage in self.stages)]
+        return functools.reduce(output_size, strides, self.resolution)
 
     def block_strings(self, grammar: Literal["official", "timm"] = "official") -> list[str]:
         """One string per stage, such as ``r3_k5_s22_e3_i24_o40_se0.25``.
@@ -84,47 +83,30 @@ class NetSpec:
     def from_block_strings(
         strings: Sequence[str],
         *,
-        stem: int | None = None,
+        stem: int = 0,
         stem_stride: int = 2,
         head: int = 1280,
         classes: int = 1000,
         resolution: int = 224,
-        activation: str = "relu",
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 0.01,
-        head_widens: bool = False,
+        **others: Any,
     ) -> NetSpec:
         """The network of strings in the official grammar with our two words, or in timm's.
 
         Args:
             strings: one per stage; ``supernet.space.block_strings`` documents both grammars.
-            stem: channels of the stem; None takes them from the first string, and 32 where that
+            stem: channels of the stem; 0 takes them from the first string, and 32 where that
                 is timm's, which does not tell them.
             stem_stride: of the stem.
             head: channels of the head.
             classes: width of the classifier.
             resolution: side of the input, px.
-            activation: relu or relu6.
-            bn_eps: epsilon of the batch norms; the official code's, timm's is 1e-5.
-            bn_momentum: of the batch norms.
-            head_widens: whether a width multiplier above 1 widens the head.
+            others: fields of the NetSpec that have a default; timm's ``bn_eps`` is 1e-5.
 
         Raises:
             UserError: naming the string, and the token and its position where it is malformed.
         """
-        told, stages = parse(strings, stem)
-        spec = NetSpec(
-            told or 32,
-            stem_stride,
-            stages,
-            head,
-            classes,
-            resolution,
-            activation,
-            bn_eps,
-            bn_momentum,
-            head_widens,
-        )
+        told, stages = read_block_strings(strings, stem)
+        spec = NetSpec(told or 32, stem_stride, stages, head, classes, resolution, **others)
         return spec.checked()
 
     def scaled(
@@ -134,7 +116,7 @@ class NetSpec:
         classes: int | None = None,
         stem_stride: int | None = None,
     ) -> NetSpec:
-        """The same network at another width, input side or class count.
+        """This network at another width, input side or class count.
 
         Stem and stages scale, and the head of MobileNetV2 above width 1, as in the official code
         (``round_filters``) and in timm.
