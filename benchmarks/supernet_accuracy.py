@@ -21,8 +21,8 @@ from search.module import Batch
 from supernet.command.process import keep_freed_memory, remember_kernels
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
-from supernet.network.checkpoint import load_supernet
 from supernet.network.network import recalibrate
+from supernet.network.supernet import load_supernet
 from supernet.training.standalone import evaluate
 
 

@@ -15,9 +15,9 @@ from torch import nn
 from supernet.arch_file import is_file_name, read_arch
 from supernet.command.ending import say
 from supernet.errors import UserError
-from supernet.network.checkpoint import load_supernet
 from supernet.network.functional import Weights
 from supernet.network.network import Network
+from supernet.network.supernet import load_supernet
 from supernet.run.distributed import steps_done
 from supernet.space.mnasnet import MnasSpace
 from supernet.timm_arch import timm_names

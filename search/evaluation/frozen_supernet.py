@@ -15,9 +15,8 @@ from search.settings import WeightOptimizer
 from supernet.data.run_data import RunData, image_shape
 from supernet.errors import UserError
 from supernet.files.cache import Row, short_hash
-from supernet.network.checkpoint import read_checkpoint, rebuild_supernet
 from supernet.network.network import recalibrate
-from supernet.network.supernet import SuperNet
+from supernet.network.supernet import SuperNet, read_checkpoint, rebuild_supernet
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.standalone import Evaluation, evaluate

@@ -14,16 +14,22 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from supernet.network.functional import Weights, batch_norm, convolve, prefix, run_layer, shortcut
-from supernet.space.arch import MIXED
-from supernet.space.stage import Layer
+from supernet.space.arch import EXPANSION, MIXED
+from supernet.space.stage import Layer, squeeze_width
 
-EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv6": 6}
+_MBCONV_NORMS = {"expand": "bn1", "depthwise": "bn2", "output": "bn3"}
+_NORMS = {
+    "conv": {"output": "bn1"},
+    "sepconv": {"depthwise": "bn1", "output": "bn2"},
+    "mbconv3": _MBCONV_NORMS,
+    "mbconv6": _MBCONV_NORMS,
+}
+"""Where each op has batch norms, with their names in ``network.Block``."""
 
 
 class ElasticNorm(nn.Module):
@@ -91,17 +97,19 @@ class ElasticLayer(nn.Module):
         self.stream = nn.Parameter(torch.empty(outputs, inputs))
         self.stream_norm = ElasticNorm(outputs)
         shapes = {op: (outputs,) if op == "conv" else (EXPANSION[op], inputs) for op in self.ops}
-        self.norms = nn.ModuleDict(
-            {
-                f"{op}_{place}": ElasticNorm(*((outputs,) if place == "output" else shape))
-                for op, shape in shapes.items()
-                for place in _norm_places(op)
-            }
-        )
-        squeezed = max(1, int(inputs * se))
-        self.squeeze_excites = nn.ModuleDict(
-            {op: ElasticSqueezeExcite(squeezed, *shape) for op, shape in shapes.items() if se}
-        )
+        # Dicts, whose types are known; the modules under public names hold the same ones.
+        self._norms = {
+            f"{op}_{place}": ElasticNorm(*((outputs,) if place == "output" else shape))
+            for op, shape in shapes.items()
+            for place in _NORMS[op]
+        }
+        self._squeeze_excites = {
+            op: ElasticSqueezeExcite(squeeze_width(inputs, se), *shape)
+            for op, shape in shapes.items()
+            if se
+        }
+        self.norms = nn.ModuleDict(self._norms)
+        self.squeeze_excites = nn.ModuleDict(self._squeeze_excites)
         self.initialise()
 
     @torch.no_grad()
@@ -139,25 +147,23 @@ class ElasticLayer(nn.Module):
         hidden = (outputs,) if op == "conv" else (expand, inputs)
         picked: Weights = {}
         if layer.se:
-            gate = cast(ElasticSqueezeExcite, self.squeeze_excites[op])
-            picked |= gate.pick(layer.se_hidden, *hidden)
+            picked |= self._squeeze_excites[op].pick(layer.se_hidden, *hidden)
+        for place, name in _NORMS[op].items():
+            sizes = (outputs,) if place == "output" else hidden
+            picked |= self._norms[f"{op}_{place}"].pick(name, *sizes)
         if op == "conv":
-            picked["conv.weight"] = self._dense(inputs, outputs, kernel)
-            return picked | self._norm("conv", "output", "bn1", outputs)
+            picked["conv.weight"] = self._dense_kernel(inputs, outputs, kernel)
+            return picked
         depthwise = prefix(self.depthwise, expand, inputs, kernel=kernel)
         picked["conv_dw.weight"] = depthwise.reshape(-1, 1, kernel, kernel)
         project = prefix(self.project, outputs, expand, inputs).reshape(outputs, -1, 1, 1)
         if op == "sepconv":
             picked["conv_pw.weight"] = project
-            names = {"depthwise": "bn1", "output": "bn2"}
         else:
-            picked["conv_pwl.weight"] = project
-            wide = prefix(cast(Tensor, self.expand), expand, inputs, inputs)
+            assert self.expand is not None, "an op that expands has made it"
+            wide = prefix(self.expand, expand, inputs, inputs)
             picked["conv_pw.weight"] = wide.reshape(-1, inputs, 1, 1)
-            names = {"expand": "bn1", "depthwise": "bn2", "output": "bn3"}
-        for place, name in names.items():
-            sizes = (outputs,) if place == "output" else hidden
-            picked |= self._norm(op, place, name, *sizes)
+            picked["conv_pwl.weight"] = project
         return picked
 
     def gradients(self, op: str) -> list[Tensor]:
@@ -167,26 +173,28 @@ class ElasticLayer(nn.Module):
         listed.
         """
         wide = slice(EXPANSION[op])
-        parts = [(self.depthwise, (wide,)), (self.project, (slice(None), wide))]
-        if op == "conv":
-            parts.append((cast(nn.Parameter, self.dense), ()))
-        elif EXPANSION[op] > 1:
-            parts.append((cast(nn.Parameter, self.expand), (wide,)))
+        used: list[tuple[nn.Parameter | None, tuple[slice, ...]]]
+        used = [(self.depthwise, (wide,)), (self.project, (slice(None), wide))]
+        used += [(self.dense, ())] if op == "conv" else []
+        used += [(self.expand, (wide,))] if EXPANSION[op] > 1 else []
         modules = [*self.norms.items(), *self.squeeze_excites.items()]
         own = [module for name, module in modules if name.split("_")[0] == op]
-        parts += [(parameter, ()) for module in own for parameter in module.parameters()]
-        return [weight.grad[place] for weight, place in parts if weight.grad is not None]
+        used += [(parameter, ()) for module in own for parameter in module.parameters()]
+        return [
+            weight.grad[slices]
+            for weight, slices in used
+            if weight is not None and weight.grad is not None
+        ]
 
-    def _dense(self, inputs: int, outputs: int, kernel: int) -> Tensor:
-        own = prefix(cast(Tensor, self.dense), outputs, inputs, kernel=kernel)
+    def _dense_kernel(self, inputs: int, outputs: int, kernel: int) -> Tensor:
+        """The dense convolution's weights (outputs, inputs, kernel, kernel)."""
+        assert self.dense is not None, "a space of plain convolutions has made it"
+        own = prefix(self.dense, outputs, inputs, kernel=kernel)
         depthwise = prefix(self.depthwise, 1, inputs, kernel=kernel)
         pointwise = prefix(self.project, outputs, 1, inputs).unsqueeze(1)
         # Channels last in shape and not only in memory, where autograd's sums are 10 times slower.
         own, depthwise = own.permute(0, 2, 3, 1), depthwise.permute(0, 2, 3, 1)
         return torch.addcmul(own, pointwise, depthwise).permute(0, 3, 1, 2)
-
-    def _norm(self, op: str, place: str, name: str, *sizes: int) -> Weights:
-        return cast(ElasticNorm, self.norms[f"{op}_{place}"]).pick(name, *sizes)
 
     def forward(self, x: Tensor, layer: Layer, eps: float, stream: float) -> Tensor:
         """Run one variant, or the mean of all ops when ``layer.op`` is ``MIXED``.
@@ -217,12 +225,6 @@ class ElasticLayer(nn.Module):
         norm = self.stream_norm.pick("norm", layer.outputs)
         y = convolve(x, weight[..., None, None], layer.stride)
         return batch_norm(y, norm["norm.weight"], norm["norm.bias"], eps)
-
-
-def _norm_places(op: str) -> tuple[str, ...]:
-    if op == "conv":
-        return ("output",)
-    return ("depthwise", "output") if op == "sepconv" else ("expand", "depthwise", "output")
 
 
 def variant(layer: Layer, op: str) -> Layer:

@@ -1,8 +1,9 @@
-"""What elastic layers are made of: slices of shared tensors, and a layer as a function of them."""
+"""Slices of shared tensors, and a layer of the supernet as a function of them."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,20 +15,28 @@ Weights = dict[str, Tensor]
 """Tensors under the names of ``network.Block``'s state dict."""
 
 
-def prefix(tensor: Tensor, *sizes: int | None, kernel: int | None = None) -> Tensor:
+def submodule_weights(weights: Mapping[str, Tensor], prefix: str) -> Weights:
+    """The tensors of a state dict whose names begin with ``prefix``, which they lose."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in weights.items()
+        if name.startswith(prefix)
+    }
+
+
+def prefix(tensor: Tensor, *sizes: int, kernel: int | None = None) -> Tensor:
     """The first ``sizes`` entries of the leading dimensions and the ``kernel`` at the centre.
 
     Args:
         tensor: the shared weights; its last two dimensions are spatial when ``kernel`` is given.
-        sizes: entries to keep of each leading dimension; None keeps all.
+        sizes: entries to keep of each leading dimension.
         kernel: odd side of the kernel to keep.
 
     Raises:
         ValueError: when the tensor holds less than what is to be kept.
     """
     shape, strides, start = list(tensor.shape), tensor.stride(), tensor.storage_offset()
-    for dim, size in enumerate(sizes):
-        shape[dim] = shape[dim] if size is None else size
+    shape[: len(sizes)] = sizes
     if kernel is not None:
         shape[-2:] = kernel, kernel
         start += (tensor.shape[-1] - kernel) // 2 * (strides[-2] + strides[-1])

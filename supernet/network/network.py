@@ -1,6 +1,6 @@
-"""Network(spec), what a user ships, and SuperNet(space), the weights that all candidates share.
+"""Network(spec): what a user ships.
 
-Module names of a Network are timm's (``conv_stem``, ``blocks.i.j.conv_pw``, ``conv_head``, ...),
+Its module names are timm's (``conv_stem``, ``blocks.i.j.conv_pw``, ``conv_head``, ...),
 so that state dicts travel between the two.
 """
 
@@ -35,24 +35,24 @@ class Block(nn.Module):
             return nn.BatchNorm2d(channels, spec.bn_eps, spec.bn_momentum)
 
         if layer.op == "conv":
-            self.conv = _conv(layer.inputs, hidden, kernel, stride)
+            self.conv = padded_conv(layer.inputs, hidden, kernel, stride)
             self.bn1 = norm(hidden)
         elif layer.op == "sepconv":
-            self.conv_dw = _conv(hidden, hidden, kernel, stride, groups=hidden)
+            self.conv_dw = padded_conv(hidden, hidden, kernel, stride, groups=hidden)
             self.bn1 = norm(hidden)
         else:
-            self.conv_pw = _conv(layer.inputs, hidden, 1)
+            self.conv_pw = padded_conv(layer.inputs, hidden, 1)
             self.bn1 = norm(hidden)
-            self.conv_dw = _conv(hidden, hidden, kernel, stride, groups=hidden)
+            self.conv_dw = padded_conv(hidden, hidden, kernel, stride, groups=hidden)
             self.bn2 = norm(hidden)
         self.se = (
             SqueezeExcite(hidden, rd_channels=layer.se_hidden) if layer.se_hidden else nn.Identity()
         )
         if layer.op == "sepconv":
-            self.conv_pw = _conv(hidden, layer.outputs, 1)
+            self.conv_pw = padded_conv(hidden, layer.outputs, 1)
             self.bn2 = norm(layer.outputs)
         elif layer.op == "mbconv":
-            self.conv_pwl = _conv(hidden, layer.outputs, 1)
+            self.conv_pwl = padded_conv(hidden, layer.outputs, 1)
             self.bn3 = norm(layer.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         self.act = ACTIVATIONS[spec.activation](inplace=True)
-        self.conv_stem = _conv(3, spec.stem, 3, spec.stem_stride)
+        self.conv_stem = padded_conv(3, spec.stem, 3, spec.stem_stride)
         self.bn1 = nn.BatchNorm2d(spec.stem, spec.bn_eps, spec.bn_momentum)
         self.blocks = nn.Sequential(
             *(
@@ -85,7 +85,7 @@ class Network(nn.Module):
                 for stage in spec.stage_layers()
             )
         )
-        self.conv_head = _conv(spec.stages[-1].filters, spec.head, 1)
+        self.conv_head = padded_conv(spec.stages[-1].filters, spec.head, 1)
         self.bn2 = nn.BatchNorm2d(spec.head, spec.bn_eps, spec.bn_momentum)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(spec.head, spec.classes)
@@ -102,7 +102,10 @@ class Network(nn.Module):
         return self.classifier(self.dropout(x))
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+def padded_conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """A convolution whose output has the input's side over ``stride``, rounded up; no bias."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 

@@ -1,18 +1,22 @@
-"""SuperNet(space): the weights that all candidates share."""
+"""SuperNet(space): the weights that all candidates share, and their file, a search's checkpoint."""
 
 from __future__ import annotations
 
 import functools
 import math
+import pathlib
+import pickle
 from collections.abc import Iterator
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from supernet.errors import UserError
+from supernet.files.reading import read_as
 from supernet.network.elastic import ElasticLayer, ElasticNorm
-from supernet.network.functional import Weights, batch_norm, convolve, prefix
-from supernet.network.network import Network, _conv, initialise
+from supernet.network.functional import Weights, batch_norm, convolve, prefix, submodule_weights
+from supernet.network.network import Network, initialise, padded_conv
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.stage import Layer
@@ -32,16 +36,18 @@ class SuperNet(nn.Module):
         super().__init__()
         self.space = space
         stem = space.stem_filters
-        self.conv_stem = _conv(3, stem, 3, space.stem_stride)
+        self.conv_stem = padded_conv(3, stem, 3, space.stem_stride)
         self.stem_norm = ElasticNorm(stem)
         widths = [
             max(space.block_filters(block, choice) for choice in choices["filters"])
             for block, choices in enumerate(space.choices)
         ]
-        self.blocks = nn.ModuleList(
+        # Lists, whose types are known; the modules under the public name hold the same ones.
+        self._stages = [
             self._stage(block, inputs, outputs)
             for block, (inputs, outputs) in enumerate(zip([stem, *widths], widths, strict=False))
-        )
+        ]
+        self.blocks = nn.ModuleList(map(nn.ModuleList, self._stages))
         self.conv_head = nn.Parameter(
             torch.randn(space.head, widths[-1], 1, 1) * math.sqrt(2 / widths[-1])
         )
@@ -50,21 +56,23 @@ class SuperNet(nn.Module):
         initialise(self.conv_stem)
         initialise(self.classifier)
 
-    def _stage(self, block: int, inputs: int, outputs: int) -> nn.ModuleList:
+    def _stage(self, block: int, inputs: int, outputs: int) -> list[ElasticLayer]:
         choices = self.space.choices[block]
         depth = max(self.space.block_layers(block, choice) for choice in choices["layers"])
         kernel, se = max(choices["kernel"]), max(choices["se"])
-        return nn.ModuleList(
+        return [
             ElasticLayer(choices["op"], inputs if index == 0 else outputs, outputs, kernel, se)
             for index in range(depth)
-        )
+        ]
 
     def _path(self, path: Path) -> Iterator[tuple[str, ElasticLayer, Layer]]:
         """Name in the Network, shared tensors and variant of every layer of a path."""
-        for number, layers in enumerate(_stage_layers(self.space, path)):
-            for index, layer in enumerate(layers):
-                stage = cast(nn.ModuleList, self.blocks[number])
-                yield f"blocks.{number}.{index}", cast(ElasticLayer, stage[index]), layer
+        layers = _stage_layers(self.space, path)
+        for number, (stage, variants) in enumerate(zip(self._stages, layers, strict=True)):
+            # A shallower path takes the first layers of a stage, as a narrower one its first
+            # channels: all depths then train the layer that strides.
+            for index, (elastic, layer) in enumerate(zip(stage, variants, strict=False)):
+                yield f"blocks.{number}.{index}", elastic, layer
 
     def forward(self, x: Tensor, path: Path, stream: float = 0.0) -> Tensor:
         """Run one path.
@@ -81,8 +89,11 @@ class SuperNet(nn.Module):
         x = self._norm_relu(self.conv_stem(x), self.stem_norm)
         for _, elastic, layer in self._path(path):
             x = elastic(x, layer, self.EPS, stream)
-        x = self._norm_relu(convolve(x, prefix(self.conv_head, None, x.shape[1])), self.head_norm)
+        x = self._norm_relu(convolve(x, self._head_weight(x.shape[1])), self.head_norm)
         return self.classifier(x.mean((2, 3)))
+
+    def _head_weight(self, inputs: int) -> Tensor:
+        return prefix(self.conv_head, self.space.head, inputs)
 
     def _norm_relu(self, x: Tensor, norm: ElasticNorm) -> Tensor:
         return batch_norm(x, norm.weight, norm.bias, self.EPS).relu_()
@@ -101,9 +112,7 @@ class SuperNet(nn.Module):
         weights = {
             "conv_stem.weight": self.conv_stem.weight,
             **self.stem_norm.pick("bn1"),
-            "conv_head.weight": prefix(
-                self.conv_head, None, self.space.spec(arch).stages[-1].filters
-            ),
+            "conv_head.weight": self._head_weight(self.space.spec(arch).stages[-1].filters),
             **self.head_norm.pick("bn2"),
             "classifier.weight": self.classifier.weight,
             "classifier.bias": self.classifier.bias,
@@ -125,3 +134,44 @@ class SuperNet(nn.Module):
 @functools.lru_cache(maxsize=4096)
 def _stage_layers(space: MnasSpace, path: Path) -> tuple[tuple[Layer, ...], ...]:
     return tuple(tuple(layers) for layers in space.spec(path).stage_layers())
+
+
+def load_supernet(path: str | pathlib.Path) -> SuperNet:
+    """The supernet that a checkpoint of a search holds.
+
+    Raises:
+        UserError: when the file is missing, broken, or not of a search.
+    """
+    return rebuild_supernet(read_checkpoint(path), path)
+
+
+def read_checkpoint(path: str | pathlib.Path) -> dict[str, Any]:
+    """The content of a checkpoint of a search; ``search`` tells of which, by space and seed.
+
+    Raises:
+        UserError: when the file is missing, broken, or not of a search.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        _ = checkpoint["search"]["space"], checkpoint["search"]["seed"], checkpoint["state_dict"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path} is no checkpoint of a search ({reason}): give a run's") from None
+    return checkpoint
+
+
+def rebuild_supernet(checkpoint: dict[str, Any], path: str | pathlib.Path) -> SuperNet:
+    """The supernet of a checkpoint that was read from ``path``.
+
+    Raises:
+        UserError: when it is of another version.
+    """
+    supernet = SuperNet(read_as(MnasSpace, checkpoint["search"]["space"], "space.", partial=True))
+    try:
+        supernet.load_state_dict(submodule_weights(checkpoint["state_dict"], "supernet."))
+    except RuntimeError:
+        raise UserError(
+            f"{path} holds a supernet of another version: search again, or use the release that"
+            " wrote it"
+        ) from None
+    return supernet

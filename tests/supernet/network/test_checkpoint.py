@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.network.checkpoint import load_supernet
-from supernet.network.supernet import SuperNet
+from supernet.network.supernet import SuperNet, load_supernet
 from supernet.space.mnasnet import MnasSpace
 
 SPACE = MnasSpace(width=0.1, stem_stride=1, resolution=8, classes=10, head=16)
