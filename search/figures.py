@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from search.objective.targets import file_names
 from supernet.arch_file import UNITS, read_arch
 from supernet.display.network_figure import draw_network
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice
 from supernet.figure_style import ACCENT, INK, MUTED, new_figure, save_figure, style_axes
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
@@ -396,6 +396,5 @@ def read_front(path: Path) -> Front:
             f"{path} is broken: it must hold targets, unit and points with cost, accuracy and one"
             " chosen for each target; run the search's final stage again"
         ) from None
-    if front.unit not in UNITS:
-        raise UserError(f"{path}: unit is {front.unit!r}, allowed are {', '.join(UNITS)}")
+    check_choice(f"{path}: unit", front.unit, UNITS)
     return front

@@ -30,7 +30,7 @@ from search.objective.targets import Requested, num_targets
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
 from supernet.data.run_data import RunData
-from supernet.errors import UserError
+from supernet.errors import check_range
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import first_on_rank_zero, mean_over_ranks, step_seed
 from supernet.run.metrics import log_metrics
@@ -118,10 +118,8 @@ class SearchModule(pl.LightningModule):
         """Measure or load the device, and refuse a target that no network of the space meets."""
         self.seed = self.data.seed
         self.data.reward_batch_size = self.sampling.images
-        if not cast(Any, self.trainer).log_every_n_steps:
-            raise UserError(
-                "trainer.log_every_n_steps is 0, it must be at least 1: figures show what is logged"
-            )
+        # Figures show what is logged.
+        check_range("trainer.", self.trainer, "log_every_n_steps", least=1)
         self.cost_model, self.targets, self.constraints = first_on_rank_zero(
             self.trainer, lambda: self.asked.priced(self.space)
         )

@@ -7,7 +7,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 from supernet.space.arch import DECISIONS, MIXED, Arch, BlockChoice, Path
 from supernet.space.mnasnet import MnasSpace
 
@@ -41,10 +41,8 @@ class Schedule:
                 "schedule: 0 <= warmup, stream <= uniform < 1 must hold, got"
                 f" warmup {self.warmup}, stream {self.stream}, uniform {self.uniform}"
             )
-        if not 0 <= self.floor <= 1 or not 0 <= self.ramp < 1:
-            raise UserError(
-                f"schedule: floor and ramp must lie in [0, 1], got {self.floor} and {self.ramp}"
-            )
+        check_range("schedule.", self, "floor", least=0, most=1)
+        check_range("schedule.", self, "ramp", least=0, below=1)
 
     def warmup_probability(self, progress: float) -> float:
         """Probability that a decision takes its all-enabling value; ``progress`` in [0, 1]."""

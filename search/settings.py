@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from torch import nn
 from torch.optim import Optimizer
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 from supernet.training.recipe import make_optimizer
 
 Score = Literal["soft_accuracy", "accuracy"]
@@ -36,10 +34,10 @@ class WeightOptimizer:
 
     def __post_init__(self) -> None:
         """Refuse values that train nothing."""
-        _check("weights", {"lr": self.lr, "max_grad_norm": self.max_grad_norm}, above=0)
-        _check("weights", {"lr_batch": self.lr_batch}, least=1)
-        _check("weights", {"weight_decay": self.weight_decay}, least=0)
-        _check("weights", {"label_smoothing": self.label_smoothing}, least=0, below=1)
+        check_range("weights.", self, "lr", "max_grad_norm", above=0)
+        check_range("weights.", self, "lr_batch", least=1)
+        check_range("weights.", self, "weight_decay", least=0)
+        check_range("weights.", self, "label_smoothing", least=0, below=1)
 
     def optimizer(self, supernet: nn.Module, global_batch: int) -> Optimizer:
         """The optimizer for ``global_batch`` images per step; groups know their ``largest_lr``.
@@ -79,10 +77,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuse an update of nothing."""
-        _check("sampling", {"every": self.every, "samples": self.samples}, least=1)
-        _check("sampling", {"images": 1 if self.images is None else self.images}, least=1)
-        if self.score not in (allowed := get_args(Score)):
-            raise UserError(f"sampling.score is {self.score!r}, allowed are {', '.join(allowed)}")
+        check_range("sampling.", self, "every", "samples", "images", least=1)
+        check_choice("sampling.score", self.score, get_args(Score))
 
 
 @dataclass(frozen=True)
@@ -103,25 +99,5 @@ class Final:
 
     def __post_init__(self) -> None:
         """Refuse an end without a choice."""
-        counts = {
-            "samples": self.samples,
-            "candidates": self.candidates,
-            "recalibration_images": self.recalibration_images,
-        }
-        _check("final", counts, least=1)
-        _check("final", {"tuning_steps": self.tuning_steps, "measured": self.measured}, least=0)
-
-
-def _check(
-    section: str,
-    values: Mapping[str, float],
-    least: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-) -> None:
-    for name, value in values.items():
-        if not (least <= value < below and above < value):
-            limits = [f"at least {least:g}"] * (least > -math.inf)
-            limits += [f"above {above:g}"] * (above > -math.inf)
-            limits += [f"below {below:g}"] * (below < math.inf)
-            raise UserError(f"{section}.{name} is {value}, it must be {' and '.join(limits)}")
+        check_range("final.", self, "samples", "candidates", "recalibration_images", least=1)
+        check_range("final.", self, "tuning_steps", "measured", least=0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, get_type_hints
 
 from supernet.arch_records import Kept, Measured, TableError
 from supernet.cost.counts import count
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import check_names, read_as, short, typed, typed_object
 from supernet.files.writing import write_atomic
 from supernet.space.arch import Arch, BlockChoice
@@ -72,11 +71,8 @@ class ArchFile:
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
-        if self.unit not in UNITS:
-            raise UserError(f"unit is {self.unit!r}, allowed are {', '.join(UNITS)}")
-        for name in ("predicted", "accuracy", "reward", "target"):
-            if not math.isfinite(getattr(self, name)):
-                raise UserError(f"{name} is {getattr(self, name)}, it must be a finite number")
+        check_choice("unit", self.unit, UNITS)
+        check_range("", self, "predicted", "accuracy", "reward", "target")
         if self.measured:
             self.measured.check(self.predicted, self.unit)
         # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.

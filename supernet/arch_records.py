@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from supernet.cost.counts import count, exported_bytes, peak_memory
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 from supernet.space.spec import NetSpec
 
 CLOSED = {
@@ -38,16 +37,8 @@ class Kept:
         Raises:
             UserError: naming the field, its value and what it must be.
         """
-        if self.cost not in ("ms", *CLOSED):
-            allowed = ", ".join(("ms", *CLOSED))
-            raise UserError(f"constraints: cost is {self.cost!r}, allowed are {allowed}")
-        for name in ("limit", "predicted"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise UserError(
-                    f"constraints: {name} of {self.cost} is {value}, it must be a finite number"
-                    " above 0"
-                )
+        check_choice("constraints: cost", self.cost, ("ms", *CLOSED))
+        check_range(f"constraints: {self.cost} ", self, "limit", "predicted", above=0)
         if self.predicted > self.limit:
             raise UserError(
                 f"constraints: {self.cost} is {self.predicted}, above its limit {self.limit}"
@@ -75,8 +66,7 @@ class Measured:
 
     def __post_init__(self) -> None:
         """Refuse a time that no network takes."""
-        if not 0 < self.ms < math.inf:
-            raise UserError(f"measured.ms is {self.ms}, it must be a finite number above 0")
+        check_range("measured.", self, "ms", above=0)
 
     @staticmethod
     def beside(predicted: float, ms: float) -> Measured:
@@ -126,12 +116,8 @@ class TableError:
 
     def __post_init__(self) -> None:
         """Refuse values that no table has."""
-        for name in ("mean", "noise"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise UserError(f"table_error.{name} is {value}, it must be at least 0")
-        if self.networks < 1:
-            raise UserError(f"table_error.networks is {self.networks}, it must be at least 1")
+        check_range("table_error.", self, "mean", "noise", least=0)
+        check_range("table_error.", self, "networks", least=1)
 
     @property
     def words(self) -> str:

@@ -1,6 +1,9 @@
-"""The one error that a user can mend."""
+"""The one error that a user can mend, and the checks of settings that raise it. No torch."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Collection
 
 
 class UserError(ValueError):
@@ -8,3 +11,53 @@ class UserError(ValueError):
 
     Commands print it without a traceback and exit with status 2.
     """
+
+
+def one_line(message: object) -> str:
+    """A message, or what an exception says, without its line breaks."""
+    return " ".join(str(message).split())
+
+
+def check_range(
+    place: str,
+    settings: object,
+    *names: str,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> None:
+    """Refuse numbers that lie outside a range, or are not finite; None stands for a default.
+
+    Args:
+        place: in front of a setting's name in the error: ``recipe.``, ``--`` or nothing.
+        settings: has the numbers, or tuples of them, as attributes.
+        names: of these attributes.
+        least: the smallest number that is allowed.
+        above: the largest number that is too small.
+        most: the largest number that is allowed.
+        below: the smallest number that is too large.
+
+    Raises:
+        UserError: naming the setting, its value and the range.
+    """
+    limits = {"at least": least, "above": above, "at most": most, "below": below}
+    words = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
+    for name in names:
+        held = getattr(settings, name)
+        for value in held if isinstance(held, tuple) else (held,):
+            if value is None or (least <= value <= most and above < value < below):
+                continue
+            finite = [] if math.isfinite(value) else ["a finite number"]
+            required = " and ".join(finite + words)
+            raise UserError(f"{place}{name} is {value}, it must be {required}")
+
+
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
+    """Refuse a value that is none of those allowed.
+
+    Raises:
+        UserError: naming the value and those that are allowed.
+    """
+    if value not in allowed:
+        raise UserError(f"{name} is {value!r}, allowed are {', '.join(map(str, allowed))}")

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from supernet.data.digits import DigitImages, Digits
 from supernet.data.splits import default_stem_stride
-from supernet.errors import UserError
+from supernet.errors import check_range
 
 Target = dict[str, Tensor]
 """``boxes`` (N, 4) as x1, y1, x2, y2 in pixels and ``labels`` (N,), 1 for the first class."""
@@ -158,28 +158,20 @@ class DigitBoxes(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        least = {
-            "resolution": (resolution, 48),
-            "batch_size": (batch_size, 1),
-            "seed": (seed, 0),
-            "train_images": (train_images, 1),
-            "val_images": (val_images, 1),
-            "test_images": (test_images, 1),
-            "max_digits": (max_digits, 1),
-            "noise": (noise, 0),
-            "num_workers": (num_workers, 0),
-        }
-        for name, (value, limit) in least.items():
-            if not value >= limit:
-                raise UserError(f"{name} is {value}, it must be at least {limit}")
         self.resolution = resolution
         self.stem_stride = default_stem_stride(resolution)
         self.batch_size = batch_size
-        self.sizes = dict(zip(PARTS, (train_images, val_images, test_images), strict=True))
+        self.train_images = train_images
+        self.val_images = val_images
+        self.test_images = test_images
         self.max_digits = max_digits
         self.noise = noise
         self.seed = seed
         self.num_workers = num_workers
+        check_range("", self, "resolution", least=48)
+        counts = ("train_images", "val_images", "test_images")
+        check_range("", self, "batch_size", "max_digits", *counts, least=1)
+        check_range("", self, "seed", "noise", "num_workers", least=0)
 
     def _images(self, part: str) -> BoxImages:
         digits = Digits(resolution=8, split_seed=self.seed)
@@ -187,8 +179,9 @@ class DigitBoxes(pl.LightningDataModule):
         sources = dict(zip(PARTS, loaders, strict=True))
         source = sources[part]().dataset
         assert isinstance(source, DigitImages)
+        number = getattr(self, f"{part}_images")
         return BoxImages(
-            source, part, self.sizes[part], self.resolution, self.max_digits, self.noise, self.seed
+            source, part, number, self.resolution, self.max_digits, self.noise, self.seed
         )
 
     def _loader(self, part: str) -> DataLoader[Sample]:

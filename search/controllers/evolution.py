@@ -21,7 +21,7 @@ from search.controllers.controller import (
     entropy_logs,
 )
 from search.controllers.random_search import draw_uniform
-from supernet.errors import UserError
+from supernet.errors import check_range
 from supernet.run.distributed import gather_rows
 
 
@@ -43,9 +43,7 @@ class Evolution:
         Raises:
             UserError: naming the key, its value and its limit.
         """
-        for key in ("population", "tournament"):
-            if getattr(self, key) < 1:
-                raise UserError(f"evolution.{key} is {getattr(self, key)}, it must be at least 1")
+        check_range("evolution.", self, "population", "tournament", least=1)
 
 
 class RegularisedEvolution(Controller):

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from search.controllers.policy import Policy, Samples
 from search.controllers.reinforce import Reinforce, descend
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,11 @@ class PPO(Reinforce):
     """Ratio of new to old probability of a decision beyond which it gains nothing (PPO, eq. 7)."""
     lr: float = 2e-4
 
-    def _limits(self) -> dict[str, tuple[bool, str]]:
-        return {
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "minibatches": (self.minibatches >= 1, "at least 1"),
-            "clip": (0 < self.clip < 1, "between 0 and 1"),
-            **super()._limits(),
-        }
+    def __post_init__(self) -> None:
+        """Refuse settings under which nothing is learned."""
+        check_range("ppo.", self, "epochs", "minibatches", least=1)
+        check_range("ppo.", self, "clip", above=0, below=1)
+        super().__post_init__()
 
     def check_samples(self, num: int) -> None:
         """Refuse an update with fewer samples than minibatches.

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from search.controllers.controller import UpdateStep
 from search.controllers.policy import Policy, Samples
-from supernet.errors import UserError
+from supernet.errors import check_range
 from supernet.run.distributed import mean_over_ranks
 
 
@@ -53,19 +53,11 @@ class Reinforce:
         Raises:
             UserError: naming the key, its value and its limits.
         """
-        for key, (holds, limit) in self._limits().items():
-            if not holds:
-                raise UserError(f"{self.section}.{key} is {getattr(self, key)}, it must be {limit}")
-
-    def _limits(self) -> dict[str, tuple[bool, str]]:
-        return {
-            "entropy": (self.entropy >= 0, "at least 0"),
-            "lr": (self.lr > 0, "above 0"),
-            "lr_updates": (self.lr_updates >= 1, "at least 1"),
-            "lr_growth": (self.lr_growth > 0, "above 0"),
-            "baseline_decay": (0 <= self.baseline_decay < 1, "at least 0 and below 1"),
-            "max_grad_norm": (self.max_grad_norm > 0, "above 0"),
-        }
+        place = f"{self.section}."
+        check_range(place, self, "entropy", least=0)
+        check_range(place, self, "lr", "lr_growth", "max_grad_norm", above=0)
+        check_range(place, self, "lr_updates", least=1)
+        check_range(place, self, "baseline_decay", least=0, below=1)
 
     def check_samples(self, num: int) -> None:
         """Refuse an update that ``num`` samples of a process do not suffice for."""

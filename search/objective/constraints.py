@@ -11,7 +11,7 @@ from typing import Literal
 from search.objective.costs import cost_model, resolve_target
 from supernet.cost.counts import ExportedSize, PeakMemory
 from supernet.cost.model import CostModel
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 
@@ -40,8 +40,7 @@ class Constraint:
         Raises:
             UserError: naming the key, its value and what is allowed.
         """
-        if self.cost not in COSTS:
-            raise UserError(f"constraints: cost is {self.cost!r}, allowed are {', '.join(COSTS)}")
+        check_choice("constraints: cost", self.cost, COSTS)
         if self.table and self.cost != "ms":
             raise UserError(
                 f"constraints: the latency table {self.table} prices ms, not {self.cost}: drop one"

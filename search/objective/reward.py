@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar, cast
 
 from torch import Tensor
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 
 Number = TypeVar("Number", float, Tensor)
 
@@ -44,21 +43,15 @@ class Reward:
         Raises:
             UserError: naming the key, its value and what is allowed.
         """
-        if self.kind not in DEFAULTS:
-            raise UserError(f"reward.kind is {self.kind!r}, allowed are {', '.join(DEFAULTS)}")
+        check_choice("reward.kind", self.kind, DEFAULTS)
         if self.kind == "absolute" and self.alpha is not None:
             raise UserError(
                 f"reward.alpha is {self.alpha}, but kind absolute has none: leave it out or choose"
                 " kind soft or hard"
             )
-        alpha, beta = self.coefficients
-        if not math.isfinite(alpha):
-            raise UserError(f"reward.alpha is {alpha}, it must be a finite number")
-        if not (math.isfinite(beta) and beta <= 0):
-            raise UserError(
-                f"reward.beta is {beta}, it must be finite and at most 0: above 0 it would reward"
-                " networks for missing the target"
-            )
+        check_range("reward.", self, "alpha")
+        # Above 0 it would reward networks for missing the target.
+        check_range("reward.", self, "beta", most=0)
 
     @property
     def coefficients(self) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from supernet.data.digits import source_digits
 from supernet.data.splits import ImageParts, Sample, stratified_split
-from supernet.errors import UserError
+from supernet.errors import check_range
 
 NUM_DRAWS = 6
 """Uniform numbers of each digit and fragment: angle, side, x, y, and direction and place of the
@@ -49,16 +49,10 @@ class Difficulty:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        ranges = {
-            "rotation": (0 <= self.rotation <= 180, "from 0 to 180 degrees"),
-            "smallest": (0 < self.smallest <= 1, "above 0 and at most 1"),
-            "largest": (self.smallest <= self.largest <= 1, "from smallest to 1"),
-            "fragments": (self.fragments >= 0, "at least 0"),
-            "noise": (0 <= self.noise < math.inf, "at least 0"),
-        }
-        for name, (inside, words) in ranges.items():
-            if not inside:
-                raise UserError(f"difficulty.{name} is {getattr(self, name)}, it must be {words}")
+        check_range("difficulty.", self, "rotation", least=0, most=180)
+        check_range("difficulty.", self, "smallest", above=0, most=1)
+        check_range("difficulty.", self, "largest", least=self.smallest, most=1)
+        check_range("difficulty.", self, "fragments", "noise", least=0)
 
 
 class ClutteredImages(Dataset[Sample]):
@@ -208,15 +202,13 @@ class ClutteredDigits(ImageParts):
         split_seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        if not 8 <= resolution <= 64:
-            raise UserError(f"cluttered digits have a resolution of 8 to 64 px, got {resolution}")
-        for name, value, least in (("copies", copies, 1), ("train_copies", train_copies, 0)):
-            if value < least:
-                raise UserError(f"{name} is {value}, it must be at least {least}")
         super().__init__(10, resolution, batch_size, num_workers)
         self.difficulty = difficulty
         self.copies, self.train_copies = copies, train_copies
         self.split_seed = split_seed
+        check_range("", self, "resolution", least=8, most=64)
+        check_range("", self, "copies", least=1)
+        check_range("", self, "train_copies", least=0)
 
     @cached_property
     def _sources(self) -> dict[str, tuple[Tensor, list[int]]]:

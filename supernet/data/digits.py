@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from supernet.data.splits import ImageParts, Sample, stratified_split
-from supernet.errors import UserError
+from supernet.errors import check_range
 
 
 def source_digits() -> tuple[Tensor, list[int]]:
@@ -45,9 +45,8 @@ class Digits(ImageParts):
     def __init__(
         self, resolution: int = 16, batch_size: int = 64, split_seed: int = 0, num_workers: int = 0
     ) -> None:
-        if not 8 <= resolution <= 32:
-            raise UserError(f"digits have a resolution of 8 to 32 px, got {resolution}")
         super().__init__(10, resolution, batch_size, num_workers)
+        check_range("", self, "resolution", least=8, most=32)
         self.split_seed = split_seed
 
     @cached_property

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 
 
 def default_stem_stride(resolution: int) -> int:
@@ -72,16 +72,13 @@ class ImageParts(pl.LightningDataModule):
         self, num_classes: int, resolution: int, batch_size: int, num_workers: int
     ) -> None:
         super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise UserError(
-                f"batch_size must be at least 1 and num_workers at least 0,"
-                f" got {batch_size} and {num_workers}"
-            )
         self.num_classes = num_classes
         self.resolution = resolution
         self.stem_stride = default_stem_stride(resolution)
         self.batch_size = batch_size
         self.num_workers = num_workers
+        check_range("", self, "batch_size", least=1)
+        check_range("", self, "num_workers", least=0)
 
     @abstractmethod
     def _images(self, *parts: str, augment: bool) -> Dataset[Sample]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 from supernet.files.reading import read_as, read_yaml
 from supernet.space.arch import DECISIONS, EXPANSION, VALUE_FIELDS, Arch, BlockChoice, Restriction
 from supernet.space.published import published, published_spec
@@ -86,11 +86,10 @@ class MnasSpace:
         for name in VALUE_FIELDS.values():
             values = getattr(self, name)
             _check_values(name, values, known.get(name, values))
-        for name in ("filters", "base_filters", "base_layers", "strides"):
-            _check_above_zero(name, getattr(self, name))
-        for name in ("width", "divisor", "stem", "stem_stride", "head", "resolution", "classes"):
-            _check_above_zero(name, (getattr(self, name),))
-        _check_above_zero("ses", tuple(se for se in self.ses if se))
+        lists = ("filters", "base_filters", "base_layers", "strides")
+        scale = ("width", "divisor", "stem", "stem_stride", "head", "resolution", "classes")
+        check_range("space.", self, *lists, *scale, above=0)
+        check_range("space.", self, "ses", least=0)
         self._check_blocks()
 
     def _check_blocks(self) -> None:
@@ -296,12 +295,6 @@ class MnasSpace:
             filters=next(f for f in choices["filters"] if self.block_filters(number, f) == width),
             layers=next(d for d in choices["layers"] if self.block_layers(number, d) == depth),
         )
-
-
-def _check_above_zero(name: str, values: tuple) -> None:
-    wrong = [value for value in values if not 0 < value < math.inf]
-    if wrong:
-        raise UserError(f"space.{name} is {wrong[0]}, it must be a finite number above 0")
 
 
 def _check_values(name: str, values: tuple, allowed: tuple) -> None:

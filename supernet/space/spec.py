@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import read_as
 from supernet.space.block_strings import read_block_strings, spell, spell_for_timm
 from supernet.space.stage import Layer, Stage, check_count, make_divisible, output_size
@@ -153,12 +153,9 @@ class NetSpec:
             raise UserError("a network needs at least one stage")
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}")
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise UserError(f"activation is {self.activation!r}, allowed are {known}")
-        for name, most in (("bn_eps", math.inf), ("bn_momentum", 1.0)):
-            if not 0 < getattr(self, name) <= most:
-                raise UserError(f"{name} is {getattr(self, name)}, it must lie in (0, {most}]")
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_range("", self, "bn_eps", above=0)
+        check_range("", self, "bn_momentum", above=0, most=1)
         return self
 
     def to_json(self) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 
 OPS = ("conv", "sepconv", "mbconv")
 SKIPS = ("none", "identity", "pool")
@@ -95,10 +94,8 @@ class Stage:
         Raises:
             UserError: naming the field, what it holds and what is allowed.
         """
-        for name, allowed in (("op", OPS), ("skip", SKIPS)):
-            if getattr(self, name) not in allowed:
-                value, known = getattr(self, name), ", ".join(allowed)
-                raise UserError(f"{place}: {name} is {value!r}, allowed are {known}")
+        check_choice(f"{place}: op", self.op, OPS)
+        check_choice(f"{place}: skip", self.skip, SKIPS)
         for name in ("kernel", "expand", "filters", "repeats", "stride"):
             check_count(f"{place}: {name}", getattr(self, name))
         if self.kernel % 2 == 0:
@@ -108,8 +105,7 @@ class Stage:
                 f"{place}: op is {self.op} and expand {self.expand}; mbconv expands by 2 or more,"
                 " sepconv and conv by 1"
             )
-        if not 0 <= self.se < math.inf:
-            raise UserError(f"{place}: se is {self.se}, it must be a finite number of at least 0")
+        check_range(f"{place}: ", self, "se", least=0)
 
 
 def check_count(name: str, value: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
 
@@ -87,16 +86,10 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what no training can mean."""
         shares = ("momentum", "warmup", "ema_decay", "bn_momentum", "dropout", "label_smoothing")
-        self._check(shares, lambda value: 0 <= value < 1, "in [0, 1)")
-        self._check(("lr", "decay_epochs", "decay_rate"), lambda value: value > 0, "above 0")
-        self._check(("eps", "weight_decay"), lambda value: value >= 0, "at least 0")
-        if self.schedule not in ("step", "cosine"):
-            raise UserError(f"recipe.schedule is {self.schedule!r}, allowed are step, cosine")
-
-    def _check(self, names: Sequence[str], allows: Callable[[float], bool], words: str) -> None:
-        for name in names:
-            if not allows(getattr(self, name)):
-                raise UserError(f"recipe.{name} is {getattr(self, name)}, it must be {words}")
+        check_range("recipe.", self, *shares, least=0, below=1)
+        check_range("recipe.", self, "lr", "decay_epochs", "decay_rate", above=0)
+        check_range("recipe.", self, "eps", "weight_decay", least=0)
+        check_choice("recipe.schedule", self.schedule, ("step", "cosine"))
 
     def make_network(self, spec: NetSpec) -> Network:
         """The network of ``spec`` with fresh weights, in the memory format that trains fastest."""

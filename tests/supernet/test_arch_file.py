@@ -140,7 +140,7 @@ def test_what_was_measured_is_the_last_field_and_comes_back(tmp_path, path):
     [
         (None, "measured is None, it must be a JSON object"),
         ({"ms": 1.0}, "field measured.difference_percent is missing"),
-        ({"ms": -1.0, "difference_percent": -180.0}, "measured.ms is -1.0, it must be a finite"),
+        ({"ms": -1.0, "difference_percent": -180.0}, "measured.ms is -1.0, it must be above 0"),
         ({"ms": 1.0, "difference_percent": 3.0}, "measured.difference_percent is 3.0, but between"),
     ],
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import read_as
 from supernet.latency.devices.android_phone import Phone
 from supernet.latency.devices.benchmark_program import CommandDevice
@@ -61,18 +61,14 @@ class Backend:
 
     def __post_init__(self) -> None:
         """Check what can be checked without the device."""
-        _allow("backend", self.name, tuple(PRECISIONS))
-        _allow(f"--precision of {self.name}", self.precision, PRECISIONS[self.name])
-        if self.threads < 1:
-            raise UserError(f"--threads is {self.threads}, it must be at least 1")
-        if not 0 < self.timeout <= MAX_TIMEOUT:
-            raise UserError(
-                f"--timeout is {self.timeout}, it must lie above 0 and be at most {MAX_TIMEOUT} s"
-            )
+        check_choice("backend", self.name, PRECISIONS)
+        check_choice(f"--precision of {self.name}", self.precision, PRECISIONS[self.name])
+        check_range("--", self, "threads", least=1)
+        check_range("--", self, "timeout", above=0, most=MAX_TIMEOUT)
         if not re.fullmatch("[0-9a-fA-F]*", self.cores):
             raise UserError(f"--cores is {self.cores!r}, it must be a hexadecimal mask such as f0")
         if self.name in FILES:
-            _allow(f"--files of {self.name}", self.files, FILES[self.name])
+            check_choice(f"--files of {self.name}", self.files, FILES[self.name])
             if not self.runner:
                 raise UserError(f"backend {self.name} needs --runner: {_RUNNERS[self.name]}")
             if self.precision == "int8" and self.files != "onnx":
@@ -148,11 +144,6 @@ _RUNNERS = {
     "command": "a program that takes a model file and prints milliseconds, such as"
     " './time_on_board.sh {model}'",
 }
-
-
-def _allow(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name} is {value!r}, allowed are {', '.join(allowed)}")
 
 
 def _check_package(need: str) -> None:

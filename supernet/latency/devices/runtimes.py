@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Self
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice
 from supernet.latency.devices.device import cpu_model
 from supernet.latency.devices.measuring_process import clock_of
 from supernet.latency.models.model_files import ModelFiles
@@ -186,8 +186,7 @@ class Torch(_Runtime):
     def __init__(self, device: str, threads: int, precision: str) -> None:
         import torch
 
-        if device not in ("cpu", "cuda"):
-            raise UserError(f"--device of torch is {device!r}, allowed are cpu, cuda")
+        check_choice("--device of torch", device, ("cpu", "cuda"))
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("--device is cuda, but torch finds no GPU here: give --device cpu")
         super().__init__("torch", threads, precision, device, precision)

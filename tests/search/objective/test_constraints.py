@@ -264,7 +264,7 @@ def test_limits_that_mean_nothing_are_refused(value):
     ("change", "reason"),
     [
         ({"cost": "watts"}, "cost is 'watts'"),
-        ({"limit": -1.0}, "limit of params is -1.0"),
+        ({"limit": -1.0}, "params limit is -1.0"),
         ({"limit": 5.0}, "above its limit 5.0"),
         ({"predicted": 7.0}, "params is 7.0, but the network has"),
     ],

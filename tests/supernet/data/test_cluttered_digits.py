@@ -211,12 +211,15 @@ def test_fixed_training_images_do_not_change_and_are_no_evaluation_images():
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"rotation": 181}, "difficulty.rotation is 181, it must be from 0 to 180 degrees"),
+        ({"rotation": 181}, "difficulty.rotation is 181, it must be at least 0 and at most 180"),
         ({"smallest": 0}, "difficulty.smallest is 0, it must be above 0 and at most 1"),
-        ({"smallest": 0.8, "largest": 0.7}, "largest is 0.7, it must be from smallest to 1"),
+        (
+            {"smallest": 0.8, "largest": 0.7},
+            "largest is 0.7, it must be at least 0.8 and at most 1",
+        ),
         ({"largest": 1.1}, "difficulty.largest is 1.1"),
         ({"fragments": -1}, "difficulty.fragments is -1, it must be at least 0"),
-        ({"noise": math.nan}, "difficulty.noise is nan, it must be at least 0"),
+        ({"noise": math.nan}, "difficulty.noise is nan, it must be a finite number and at least 0"),
     ],
 )
 def test_a_difficulty_that_cannot_be_drawn_is_refused(values, line):
@@ -227,11 +230,11 @@ def test_a_difficulty_that_cannot_be_drawn_is_refused(values, line):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"resolution": 7}, "8 to 64 px, got 7"),
-        ({"resolution": 65}, "8 to 64 px, got 65"),
+        ({"resolution": 7}, "resolution is 7, it must be at least 8"),
+        ({"resolution": 65}, "it must be at least 8 and at most 64"),
         ({"copies": 0}, "copies is 0, it must be at least 1"),
         ({"train_copies": -1}, "train_copies is -1, it must be at least 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0, it must be at least 1"),
     ],
 )
 def test_options_out_of_range_are_refused(values, line):

@@ -111,12 +111,14 @@ def test_digits_are_resized_bilinearly() -> None:
 
 @pytest.mark.parametrize("resolution", [7, 33])
 def test_digits_refuse_a_resolution_out_of_range(resolution: int) -> None:
-    with pytest.raises(UserError, match=f"8 to 32 px, got {resolution}"):
+    with pytest.raises(
+        UserError, match=f"resolution is {resolution}, it must be at least 8 and at most 32"
+    ):
         Digits(resolution)
 
 
 def test_a_batch_size_of_zero_is_refused() -> None:
-    with pytest.raises(UserError, match="batch_size must be at least 1"):
+    with pytest.raises(UserError, match="batch_size is 0, it must be at least 1"):
         Digits(batch_size=0)
 
 

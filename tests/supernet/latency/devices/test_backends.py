@@ -266,7 +266,7 @@ def test_milliseconds_are_read_from_lines_of_numbers_alone(output, times):
         ({"name": "onnxruntime", "threads": 0}, "--threads is 0, it must be at least 1"),
         ({"name": "command"}, "backend command needs --runner: a program that takes a model"),
         ({"name": "command", "runner": "x", "files": "pb"}, "--files of command is 'pb'"),
-        ({"name": "command", "runner": "x", "timeout": 0}, "--timeout is 0, it must lie above 0"),
+        ({"name": "command", "runner": "x", "timeout": 0}, "--timeout is 0, it must be above 0"),
         ({"name": "command", "runner": "x", "timeout": math.inf}, "--timeout is inf"),
         ({"name": "adb", "runner": "x", "cores": "f0; reboot"}, "must be a hexadecimal mask"),
         ({"name": "command", "runner": "x", "files": "pte", "precision": "int8"}, "needs --files"),
