@@ -22,7 +22,7 @@ import pytorch_lightning as pl
 from benchmarks.record import machine, record
 from search.callbacks import search_callbacks
 from search.module import SearchModule
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.run.cli import CLI
 
@@ -122,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, trains=True)

@@ -27,7 +27,7 @@ from search.objective.costs import cost_model
 from search.rank.networks import draw
 from search.rank.report import training_costs
 from search.rank.statistics import Yardstick, kendall
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.data.run_data import image_shape
 from supernet.space.mnasnet import read_space
 from supernet.training.config import read_training
@@ -157,4 +157,4 @@ def report(runs: dict[int, np.ndarray], bands: np.ndarray, config: dict) -> None
 
 
 if __name__ == "__main__":
-    run_command(main, way_on="the same command")
+    run_command(main, trains=True)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.record import machine, record
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.network.network import Block, Network
 from supernet.network.supernet import SuperNet
@@ -190,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, trains=True)

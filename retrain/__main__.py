@@ -6,7 +6,8 @@ from pytorch_lightning.cli import ArgsType
 
 from retrain.cli import RetrainCLI, run_callbacks
 from retrain.module import RetrainModule
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
+from supernet.run.folder import WAY_ON
 
 
 def main(args: ArgsType = None) -> None:
@@ -15,4 +16,4 @@ def main(args: ArgsType = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, WAY_ON, trains=True)

@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from retrain.recipe_module import RecipeModule, place
 from retrain.warm_start import WarmStart
-from supernet.command.ending import say
+from supernet.command.output import say
 from supernet.cost.counts import count
 from supernet.space.spec import NetSpec
 from supernet.training.recipe import PAPER, Recipe

@@ -5,7 +5,6 @@ Reads the files that search, retraining, test and export left; a stage that is m
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 import yaml
 
 from supernet.arch_file import ArchFile, is_file_name, load_spec, read_arch
+from supernet.command.arguments import Parser
 from supernet.command.output import print_table
+from supernet.command.process import run_command
 from supernet.cost.counts import count
 from supernet.display.rows import network_table
 from supernet.errors import UserError
@@ -113,12 +114,10 @@ def _read(path: Path, way_out: str) -> dict[str, Any] | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the summary of one run."""
-    parser = argparse.ArgumentParser(prog="python -m retrain.summary", description=__doc__)
+    parser = Parser(prog="python -m retrain.summary", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
     summarise(parser.parse_args(arguments).run)
 
 
 if __name__ == "__main__":
-    from supernet.command.ending import run_command
-
-    run_command(main, way_on="the same command")
+    run_command(main)

@@ -13,7 +13,7 @@ from timm.models import is_model_pretrained
 from torch import nn
 
 from supernet.arch_file import is_file_name, read_arch
-from supernet.command.ending import say
+from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.network.functional import Weights
 from supernet.network.network import Network

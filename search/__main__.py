@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from search.callbacks import search_callbacks
 from search.module import SearchModule
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.run.cli import CLI
+from supernet.run.folder import WAY_ON
 
 
 def main() -> None:
     """Search for an architecture."""
-    run_command(lambda: CLI(SearchModule, "search", search_callbacks))
+    run_command(lambda: CLI(SearchModule, "search", search_callbacks), WAY_ON, trains=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.command.arguments import Parser, positive_float, positive_int, run_parsed
+from supernet.command.arguments import Parser, positive_float, positive_int
+from supernet.command.process import run_command
 from supernet.display.compare import compare
 from supernet.display.show import show
 from supernet.display.space_size import size
@@ -15,7 +16,7 @@ from supernet.space.published import published
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on stderr and exit status 2."""
-    run_parsed(_parser(), arguments)
+    run_command(lambda: _parser().run_command(arguments))
 
 
 def _parser() -> Parser:

@@ -12,7 +12,8 @@ from pytorch_lightning.cli import ArgsType
 from retrain.cli import RetrainCLI, run_callbacks
 from retrain.detect.digit_boxes import DigitBoxes  # noqa: F401  short name for --data.class_path
 from retrain.detect.module import DetectionModule
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
+from supernet.run.folder import WAY_ON
 
 
 def main(args: ArgsType = None) -> None:
@@ -22,4 +23,4 @@ def main(args: ArgsType = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, WAY_ON, trains=True)

@@ -14,7 +14,7 @@ from retrain.detect.backbone_start import BackboneStart
 from retrain.detect.digit_boxes import Target
 from retrain.detect.ssdlite import ExtraMaps, SSDLite, make_detector
 from retrain.recipe_module import RecipeModule, place, refuse_another
-from supernet.command.ending import say
+from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.training.recipe import PAPER, Recipe
 

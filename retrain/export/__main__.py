@@ -1,7 +1,7 @@
 """``python -m retrain.export``."""
 
 from retrain.export.export import main
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 
 if __name__ == "__main__":
-    run_command(main, way_on="the same command")
+    run_command(main)

@@ -5,7 +5,6 @@ Every file is checked against PyTorch on validation images, and export.json says
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import importlib.util
@@ -27,7 +26,8 @@ from retrain.checkpoint import checkpoint_path, load_network
 from retrain.export.formats import FORMATS, Format
 from supernet.arch_file import read_arch
 from supernet.arch_records import TableError
-from supernet.command.ending import say
+from supernet.command.arguments import Parser
+from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.latency.devices.device import device_name
@@ -241,7 +241,7 @@ def _check_formats(names: Sequence[str]) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Export a run's network; exit with status 1 when a file fails its check."""
-    parser = argparse.ArgumentParser(prog="python -m retrain.export", description=__doc__)
+    parser = Parser(prog="python -m retrain.export", description=__doc__, allow_abbrev=True)
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
     parser.add_argument(
         "--formats", nargs="+", default=["onnx", "pt2"], help=f"out of {', '.join(FORMATS)}"

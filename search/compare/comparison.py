@@ -35,10 +35,10 @@ from search.evaluation.trainings import Trainer, Trainings
 from search.monitoring.spending import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
-from supernet.command.arguments import Parser, check_least
-from supernet.command.ending import say
+from supernet.command.arguments import Parser
+from supernet.command.output import say
 from supernet.data.run_data import image_shape
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 from supernet.figure_style import save_figure
 from supernet.files.cache import Row
 from supernet.files.writing import write_atomic
@@ -49,7 +49,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
-    parser = Parser(prog="python -m search.compare", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m search.compare", description=__doc__)
     add = parser.add_argument
     add("-c", "--config", type=Path, required=True, help="of a retraining: data, recipe, length")
     add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
@@ -85,8 +85,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    least = {"seeds": 1, "top": 1, "retrain": 0, "random": 2, "trainings": 1, "processes": 1}
-    check_least(options, {**least, "steps": 1})
+    check_range("--", options, "seeds", "top", "trainings", "processes", "steps", least=1)
+    check_range("--", options, "retrain", least=0)
+    check_range("--", options, "random", least=2)
     if not options.supernet and not options.runs:
         raise UserError("give a --supernet for controllers to search on, or finished --runs")
     if not options.retrain and options.runs:

@@ -14,7 +14,7 @@ from torch.nn.utils import get_total_norm
 from search.module import Batch, SearchModule
 from search.monitoring.alarms import Alarm, Alarms
 from search.monitoring.compute import path_macs, scoring_work
-from supernet.command.ending import say
+from supernet.command.output import say
 from supernet.network.elastic import ElasticLayer
 from supernet.run.distributed import sum_over_ranks
 from supernet.run.metrics import log_metrics

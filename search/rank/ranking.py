@@ -44,11 +44,11 @@ from search.rank.report import (
 from search.rank.scores import named, score_rows, synflow_scores
 from search.rank.statistics import Yardstick
 from search.settings import Final
-from supernet.command.arguments import Parser, check_least
-from supernet.command.ending import say
+from supernet.command.arguments import Parser
+from supernet.command.output import say
 from supernet.cost.model import CostModel
 from supernet.data.run_data import image_shape
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 from supernet.figure_style import save_figure
 from supernet.files.writing import write_atomic
 from supernet.space.mnasnet import MnasSpace, read_space
@@ -57,7 +57,7 @@ from supernet.training.config import read_training
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
-    parser = Parser(prog="python -m search.rank", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m search.rank", description=__doc__)
     add = parser.add_argument
     add("-c", "--config", type=Path, required=True, help="of a retraining: data, recipe, length")
     add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
@@ -103,8 +103,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    least = {"networks": 4, "seed": 0, "seeds": 1, "bands": 1, "processes": 1}
-    check_least(options, {**least, "steps": 1})
+    check_range("--", options, "networks", least=4)
+    check_range("--", options, "seed", least=0)
+    check_range("--", options, "seeds", "bands", "processes", "steps", least=1)
+    check_range("--", options, "short", least=0, below=1)
     if options.networks < 2 * options.bands:
         raise UserError(
             f"--networks is {options.networks}, too few for {options.bands} bands of at least 2"
@@ -114,8 +116,6 @@ def _check(options: argparse.Namespace) -> None:
             f"--policy is {options.policy}, it must be at least 4, and needs a --supernet, whose"
             " controller proposes them"
         )
-    if not 0 <= options.short < 1:
-        raise UserError(f"--short is {options.short}, it must be at least 0 and below 1")
     if any(steps < 1 for steps in options.tuning):
         raise UserError(f"--tuning is {min(options.tuning)}, it must be at least 1 step")
     if any(number < 3 for number in options.ridge):

@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, and the progress of long parts."""
+"""What commands print: lines, tables, JSON, and the progress of long parts. No torch."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ class ProgressLines(Progress):
             parts.append(task.fields["status"])
             line = "  ".join(part for part in parts if part)
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def say(line: str) -> None:
+    """Print a line at once, on the first process; Lightning's own are kept from the user."""
+    # Loaded on demand: commands without a training load no torch.
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+    rank_zero_only(print)(line, flush=True)
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.command.arguments import Parser, check_least, positive_float, positive_int, run_parsed
-from supernet.errors import UserError
+from supernet.command.arguments import Parser, positive_float, positive_int
+from supernet.command.process import run_command
+from supernet.errors import UserError, check_range
 from supernet.latency.build import build_file, fingerprint_of, models_path
 from supernet.latency.devices.backends import FILES, PRECISIONS, Backend
 from supernet.latency.report import print_drift, print_report, print_table_file
@@ -22,7 +23,7 @@ _SPACE = ("resolution", "classes", "stem_stride")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on stderr and exit status 2."""
-    run_parsed(latency_parser(), arguments)
+    run_command(lambda: latency_parser().run_command(arguments))
 
 
 def build(options: argparse.Namespace) -> None:
@@ -69,7 +70,9 @@ def validate(options: argparse.Namespace) -> None:
     Raises:
         UserError: for a table of another device under ``--strict``, and for a claim not shown.
     """
-    check_least(options, {"networks": 2, "sessions": 1, "rounds": 3})
+    check_range("--", options, "networks", least=2)
+    check_range("--", options, "sessions", least=1)
+    check_range("--", options, "rounds", least=3)
     table = LatencyTable.load(options.table)
     changed = {name: getattr(options, name) for name in ("device", "runner")}
     backend = Backend.from_plain(
@@ -110,7 +113,7 @@ def backend_of(options: argparse.Namespace) -> Backend:
 
 def latency_parser() -> Parser:
     """What understands the three commands."""
-    parser = Parser(prog="python -m supernet.latency", allow_abbrev=False)
+    parser = Parser(prog="python -m supernet.latency")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="build, validate or show"
     )
@@ -118,7 +121,6 @@ def latency_parser() -> Parser:
         commands.add_parser(
             "build",
             help="measure a table for a device and a space",
-            allow_abbrev=False,
             description="Measure every distinct layer of a space and some whole networks. A build"
             " that was stopped, by whatever means, goes on with the same command.",
         )
@@ -126,7 +128,6 @@ def latency_parser() -> Parser:
     again = commands.add_parser(
         "validate",
         help="measure fresh networks and compare",
-        allow_abbrev=False,
         description="Measure fresh random networks and compare them with what a table predicts.",
     )
     again.add_argument("table", type=Path, metavar="FILE", help="a latency table")
@@ -144,7 +145,7 @@ def latency_parser() -> Parser:
     again.add_argument("--device", default="", help="instead of the table's: serial, cpu or cuda")
     again.add_argument("--runner", default="", help="instead of the table's")
     again.set_defaults(run=validate)
-    one = commands.add_parser("show", help="print and draw a table", allow_abbrev=False)
+    one = commands.add_parser("show", help="print and draw a table")
     one.add_argument("table", type=Path, metavar="FILE", help="a latency table")
     one.add_argument("--plot", type=Path, metavar="PNG", help="also draw it")
     one.set_defaults(run=show)

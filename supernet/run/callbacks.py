@@ -12,12 +12,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 
-from supernet.command.ending import CONTINUE
 from supernet.command.output import ProgressLines
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import step_seed, steps_done
-from supernet.run.folder import last_checkpoint
+from supernet.run.folder import CONTINUE, last_checkpoint
 
 
 class RunProgress(ProgressBar):

@@ -22,12 +22,12 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from supernet.command.ending import exit_with, one_line
+from supernet.command.process import exit_with
 from supernet.data.cluttered_digits import ClutteredDigits  # noqa: F401  short name for --data.class_path
 from supernet.data.digits import Digits  # noqa: F401  short names for --data.class_path
 from supernet.data.image_folder import ImageFolder  # noqa: F401  short names for --data.class_path
 from supernet.data.run_data import RunData, image_shape
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.run.callbacks import (
     LastCheckpoint,
@@ -65,7 +65,7 @@ Seed = restricted_number_type(
 )
 
 
-class Parser(LightningArgumentParser):
+class RunParser(LightningArgumentParser):
     """Prints a usage error as one line instead of the whole usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -108,22 +108,29 @@ class CLI(LightningCLI):
             verbs: Trainer methods to offer.
             args: command line, by default the process's.
             name: what ``python -m`` runs, by default the role.
+
+        Raises:
+            UserError: for what cannot be, in one line.
         """
         self.name, self.role, self.verbs, self.run_callbacks = name or role, role, verbs, callbacks
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
-        super().__init__(
-            model_class,
-            pl.LightningDataModule,
-            save_config_callback=None,
-            parser_class=Parser,
-            parser_kwargs={"prog": f"python -m {self.name}", "description": model_class.__doc__},
-            subclass_mode_data=True,
-            args=args,
-            trainer_defaults={"enable_model_summary": False},
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-        )
+        help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
+        try:
+            super().__init__(
+                model_class,
+                pl.LightningDataModule,
+                save_config_callback=None,
+                parser_class=RunParser,
+                parser_kwargs=help_of,
+                subclass_mode_data=True,
+                args=args,
+                trainer_defaults={"enable_model_summary": False},
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+        except MisconfigurationException as error:  # what Lightning says of a trainer's options
+            raise UserError(one_line(error)) from None
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verbs that this command has."""
@@ -245,7 +252,7 @@ class CLI(LightningCLI):
         except (MisconfigurationException, ValueError) as error:
             given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
             raise UserError(
-                f"trainer with {', '.join(given)}: {one_line(str(error))} Give other options, such"
+                f"trainer with {', '.join(given)}: {one_line(error)} Give other options, such"
                 " as --trainer.accelerator cpu"
             ) from None
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import torch
 
-from supernet.command.ending import CONTINUE
 from supernet.errors import UserError
+
+CONTINUE = "--ckpt_path last"
+"""The option that continues a run."""
+WAY_ON = f"the same command and {CONTINUE}"
 
 
 def last_checkpoint(folder: Path) -> Path:

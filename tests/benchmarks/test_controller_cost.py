@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.controller_cost import Stopwatch, result_of, search
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 
 
 def test_the_controllers_share_of_a_search_is_timed(tiny_search, tmp_path, monkeypatch):

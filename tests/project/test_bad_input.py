@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from retrain.__main__ import main as retrain
 from retrain.detect.__main__ import main as detect
 from search.__main__ import main as search
 from supernet.arch_file import read_arch
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.run.cli import CLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"

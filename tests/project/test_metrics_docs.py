@@ -14,7 +14,7 @@ from retrain.detect.__main__ import main as detect
 from search.__main__ import main as search
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
 from tests.helpers.toys import Toy, generator, train

@@ -21,7 +21,7 @@ from retrain.cli import run_callbacks
 from retrain.module import RetrainModule, describe
 from retrain.recipe_module import images_per_step
 from supernet.arch_file import ArchFile, write_arch
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.image_folder import ImageFolder
 from supernet.data.run_data import RunData

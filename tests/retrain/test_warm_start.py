@@ -13,7 +13,7 @@ from torch.nn import functional
 from retrain.__main__ import main
 from retrain.module import RetrainModule
 from supernet.arch_file import ArchFile, write_arch
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError

@@ -11,7 +11,7 @@ import torch
 from retrain.__main__ import main
 from retrain.module import RetrainModule
 from supernet.arch_file import ArchFile, write_arch
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace

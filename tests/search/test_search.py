@@ -12,7 +12,7 @@ import yaml
 
 from retrain.__main__ import main as retrain
 from supernet.arch_file import read_arch
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.latency.table.table import LatencyTable
 from tests.helpers.tables import random_table

@@ -21,7 +21,7 @@ from retrain.detect.module import DETECTION, DetectionModule, check_targets
 from retrain.detect.ssdlite import SSDLite
 from retrain.module import RetrainModule
 from retrain.summary import summarise
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError

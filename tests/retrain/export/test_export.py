@@ -21,7 +21,7 @@ from retrain.export.formats import FORMATS, write_pt2
 from retrain.module import RetrainModule
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import TableError
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.cost.counts import exported_bytes
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData

@@ -17,7 +17,7 @@ from search.module import SearchModule
 from search.monitoring.health import gradient_norms, op_uses
 from search.schedule import warmup_path
 from search.selection.bn_probe import ARCHS, num_probes
-from supernet.command.ending import run_command
+from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import MIXED

@@ -12,15 +12,15 @@ import pytest
 import rich
 import torch
 import yaml
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from search.__main__ import main
 from supernet.command import output as progress_lines
-from supernet.command.ending import run_command
 from supernet.command.output import ProgressLines
+from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.run.cli import CLI
 from supernet.run.distributed import is_first_process
+from supernet.run.folder import WAY_ON
 
 ROOT = Path(__file__).parents[3]
 
@@ -192,7 +192,7 @@ def raises(error):
 @pytest.mark.parametrize("function", [raises(KeyboardInterrupt()), lightnings_interrupt])
 def test_an_interrupt_says_how_to_go_on(capsys, function):
     with pytest.raises(SystemExit) as leaving:
-        run_command(function)
+        run_command(function, WAY_ON)
     assert leaving.value.code == 130
     assert capsys.readouterr().err == (
         "stopped: go on with the same command and --ckpt_path last\n"
@@ -203,7 +203,6 @@ def test_an_interrupt_says_how_to_go_on(capsys, function):
     ("error", "line"),
     [
         (UserError("width is 0"), "error: width is 0"),
-        (MisconfigurationException("no\n  such option"), "error: no such option"),
         (OSError(errno.ENOSPC, "disk full", "x.csv"), "error: cannot write x.csv: disk full"),
     ],
 )
