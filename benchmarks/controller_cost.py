@@ -20,8 +20,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from benchmarks.record import machine, record
-from search.callbacks import search_callbacks
+from search.__main__ import search_callbacks
+from search.callbacks import SearchCallback
 from search.module import SearchModule
+from search.step_record import StepRecord
 from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.run.cli import CLI
@@ -31,7 +33,7 @@ PARTS = {"propose": "proposing", "learn": "learning", "finalists": "proposing"}
 """What the calls of a controller are counted as."""
 
 
-class Stopwatch(pl.Callback):
+class Stopwatch(SearchCallback):
     """CPU time of a search and of its controller."""
 
     def __init__(self) -> None:
@@ -52,11 +54,9 @@ class Stopwatch(pl.Callback):
         self.controller[part] += time.process_time() - start
         return result
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
+    def on_step(self, search: SearchModule, record: StepRecord) -> None:
         """Note when the policy takes over."""
-        if pl_module.policy_started_now:
+        if record.plan.is_last_uniform:
             self.policy_began = time.process_time()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

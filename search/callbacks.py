@@ -1,37 +1,44 @@
-"""What a search writes into its run folder and logs to W&B."""
+"""Callbacks of a search: their typed base, and those that write what each step did."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from search.module import SearchModule
-from search.monitoring.health import Health
-from search.monitoring.spending import Spending
-from search.selection.bn_probe import BatchNormProbe
-from search.selection.results import Results
-from supernet.run.metrics import CsvRows
+from search.step_record import StepRecord
+from supernet.run.metrics import CsvRows, log_metrics
 
 
-def search_callbacks(folder: Path) -> list[pl.Callback]:
-    """The callbacks of a search in a run folder."""
-    health = Health()
-    spending = Spending(health)
-    # Health counts a step before a checkpoint of it is saved.
-    return [
-        health,
-        spending,
-        BatchNormProbe(),
-        SampleLog(folder),
-        UniformCheckpoint(folder),
-        Results(folder, spending),
-    ]
+class SearchCallback(pl.Callback):
+    """Reads the record of each step, and has the search by its type."""
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Hand the step's record over."""
+        self.on_step(searching(pl_module), outputs["record"])
+
+    def on_step(self, search: SearchModule, record: StepRecord) -> None:
+        """After each weight step, and the controller step that may follow it."""
 
 
-class SampleLog(pl.Callback):
-    """samples.csv: what rank 0's architectures scored, one row each."""
+def searching(module: pl.LightningModule) -> SearchModule:
+    """A module, which these callbacks know to be a search."""
+    assert isinstance(module, SearchModule)
+    return module
+
+
+class StepLog(SearchCallback):
+    """Metrics of each step for all loggers, and samples.csv: a row for each that rank 0 scored."""
 
     def __init__(self, folder: Path) -> None:
         """``folder`` is the run folder."""
@@ -42,28 +49,30 @@ class SampleLog(pl.Callback):
         """Forget rows past the checkpoint."""
         if trainer.is_global_zero:
             self.rows = CsvRows(self.path)
-            self.rows.cut(cast(SearchModule, pl_module).steps_done - 1)
+            self.rows.cut(searching(pl_module).steps_done - 1)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        """Add the samples of this step."""
-        if self.rows and isinstance(pl_module, SearchModule):
-            names = ("accuracy", "cost", "reward", "target")
-            for row in pl_module.scored:
-                self.rows.append(pl_module.steps_done - 1, dict(zip(names, row, strict=True)))
+    def on_step(self, search: SearchModule, record: StepRecord) -> None:
+        """Log what is due, and the samples of this step."""
+        number, update = record.plan.number, record.update
+        for logs in (record.logs, update.logs if update else {}):
+            if logs:
+                log_metrics(search.trainer, logs, number)
+        if self.rows and update:
+            scores = update.scores
+            columns = [scores.accuracy, scores.cost, scores.reward, update.limits]
+            for row in torch.stack(columns, dim=1).tolist():
+                names = ("accuracy", "cost", "reward", "target")
+                self.rows.append(number, dict(zip(names, row, strict=True)))
 
 
-class UniformCheckpoint(pl.Callback):
+class UniformCheckpoint(SearchCallback):
     """checkpoints/uniform.ckpt: the supernet as the controller takes over, for measuring it."""
 
     def __init__(self, folder: Path) -> None:
         """``folder`` is the run folder."""
         self.path = folder / "checkpoints" / "uniform.ckpt"
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        """Save once, at the first step under the policy."""
-        if pl_module.policy_started_now:
-            trainer.save_checkpoint(self.path, weights_only=False)
+    def on_step(self, search: SearchModule, record: StepRecord) -> None:
+        """Save once, before the first step under the policy."""
+        if record.plan.is_last_uniform:
+            search.trainer.save_checkpoint(self.path, weights_only=False)

@@ -104,8 +104,25 @@ def controller_step(
     scores = Scores(*(values.to(device) for values in (accuracy, cost, reward, missed)))
     scored = time.process_time()
     logs = controller.learn(proposals, scores, shuffles, update_step)
+    seconds = proposed - start + time.process_time() - scored
+    limits = limits.to(scores.cost)
+    logs = {**_mean_logs(scores, limits), **logs}
     if goal.constraints:
         broken = (torch.as_tensor(scores.excess) > 0).float().mean()
         logs["constraints/broken"] = float(mean_over_ranks(broken))
-    seconds = proposed - start + time.process_time() - scored
-    return StepResult(update_step, proposals, scores, limits.to(scores.cost), logs, seconds)
+    return StepResult(update_step, proposals, scores, limits, logs, seconds)
+
+
+def _mean_logs(scores: Scores, limits: Tensor) -> dict[str, float]:
+    """Means over all ranks' proposals; ``limits`` (M,) are the targets of this rank's."""
+    over_target = (scores.cost > limits).to(scores.cost)
+    columns = [scores.reward, scores.accuracy, scores.cost, over_target]
+    means = mean_over_ranks(torch.stack([column.mean() for column in columns]))
+    reward, accuracy, cost, over = means.tolist()
+    return {
+        "reward/mean": reward,
+        "reward/accuracy": accuracy,
+        "reward/cost": reward - accuracy,
+        "cost/mean": cost,
+        "cost/over_target": over,
+    }

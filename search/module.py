@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import random
 from pathlib import Path as FilePath
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,7 +20,7 @@ from search.controller_step import (
     make_generator,
     slice_scores,
 )
-from search.controllers.controller import Scores, UpdateStep
+from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint
 from search.objective.objective import Asked, Goal
@@ -29,11 +28,11 @@ from search.objective.reward import Reward
 from search.objective.targets import Requested, num_targets
 from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
+from search.step_record import StepPlan, StepRecord
 from supernet.data.run_data import RunData
 from supernet.errors import check_range
 from supernet.network.supernet import SuperNet
-from supernet.run.distributed import first_on_rank_zero, mean_over_ranks, step_seed
-from supernet.run.metrics import log_metrics
+from supernet.run.distributed import first_on_rank_zero, step_seed
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
 
@@ -105,11 +104,8 @@ class SearchModule(pl.LightningModule):
             f"controller.{name}" for name in self.controller.state_dict(keep_vars=True)
         ]
         self.steps_done = 0
-        self._drawn: tuple[tuple[bool, int], list[Path]] | None = None
-        self.status: dict[str, float] = {}
-        self.scored: list[list[float]] = []
-        self.update: StepResult | None = None
-        self.reward_images = 0
+        self._plan: StepPlan | None = None
+        self._proposed: tuple[int, list[Path]] | None = None
         self.seed = 0
 
     # --- before the first step ---------------------------------------------------------------
@@ -137,7 +133,14 @@ class SearchModule(pl.LightningModule):
     @property
     def data(self) -> RunData:
         """The run's images."""
-        return cast(Any, self.trainer).datamodule
+        trainer: Any = self.trainer
+        return trainer.datamodule
+
+    @property
+    def log_interval(self) -> int:
+        """Weight steps from one row of metrics to the next."""
+        trainer: Any = self.trainer
+        return trainer.log_every_n_steps
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer for the shared weights, and what the controller has of its own."""
@@ -156,32 +159,34 @@ class SearchModule(pl.LightningModule):
         """Share of the search's weight steps that are done, in [0, 1]."""
         return min(1.0, self.steps_done / self.trainer.estimated_stepping_batches)
 
-    @property
-    def policy_is_on(self) -> bool:
-        """Whether the controller chooses the paths and learns."""
-        return self.progress >= self.schedule.uniform
-
-    @property
-    def policy_started_now(self) -> bool:
-        """Whether the controller took over just now."""
-        total = self.trainer.estimated_stepping_batches
-        return (self.steps_done - 1) / total < self.schedule.uniform <= self.progress
-
-    def path(self) -> Path:
-        """The path of this step on this rank; drawn once, however often it is asked for."""
-        policy = self.policy_is_on
-        # The controller learns after every step whose number ``every`` divides.
-        every = self.sampling.every if policy else 1
-        group, place = divmod(self.steps_done - policy, every)
-        if self._drawn is None or self._drawn[0] != (policy, group):
-            paths = self._proposed_paths(group) if policy else [self._uniform_path()]
-            self._drawn = (policy, group), paths
-        return self._drawn[1][place]
+    def plan(self) -> StepPlan:
+        """What the next weight step will do on this rank; the same however often it is asked."""
+        if self._plan is None or self._plan.number != self.steps_done:
+            by_policy = self.progress >= self.schedule.uniform
+            total = self.trainer.estimated_stepping_batches
+            self._plan = StepPlan(
+                number=self.steps_done,
+                path=self._proposed_path() if by_policy else self._uniform_path(),
+                by_policy=by_policy,
+                is_last_uniform=not by_policy
+                and (self.steps_done + 1) / total >= self.schedule.uniform,
+                warmup=self.schedule.warmup_probability(self.progress),
+                stream=self.schedule.stream_weight(self.progress),
+                lr_factor=self.schedule.learning_rate(self.progress),
+            )
+        return self._plan
 
     def _uniform_path(self) -> Path:
         rng = random.Random(step_seed(self.seed, self.steps_done, self.global_rank))
         probability = self.schedule.warmup_probability(self.progress)
         return warmup_path(self.space.sample(rng), self.space, probability, rng)
+
+    def _proposed_path(self) -> Path:
+        # The controller learns after every step whose number ``every`` divides.
+        group, place = divmod(self.steps_done - 1, self.sampling.every)
+        if self._proposed is None or self._proposed[0] != group:
+            self._proposed = group, self._proposed_paths(group)
+        return self._proposed[1][place]
 
     def _proposed_paths(self, group: int) -> list[Path]:
         """The paths of all steps between two updates, proposed at once, as the LSTM is slow."""
@@ -192,93 +197,73 @@ class SearchModule(pl.LightningModule):
     def _generator(self, purpose: Purpose, step: int) -> torch.Generator:
         return make_generator(purpose, self.seed, step, self.global_rank)
 
-    def forward(self, images: Tensor, path: Path) -> Tensor:
-        """Logits (B, classes) of ``images`` (B, 3, H, W) by one path."""
-        stream = self.schedule.stream_weight(self.progress)
-        return self.supernet(self.laid_out(images), path, stream)
-
     def laid_out(self, images: Tensor) -> Tensor:
         """Images in the memory format of the weights."""
         # Here and not in a transfer hook, which a user's datamodule may take over.
         return images.contiguous(memory_format=self.memory_format)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Train one path on one batch; then, when it is time, the controller."""
-        images, labels = batch
-        self.scored, self.update = [], None
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Train one path on one batch, then let the controller learn, if it is time.
+
+        Returns:
+            ``record``, the ``StepRecord`` of both, and ``shown``, numbers for the progress line.
+        """
+        plan, (images, labels) = self.plan(), batch
+        logs = self._weight_step(plan, images, labels)
+        update, reward_images = None, 0
+        if plan.by_policy and plan.number % self.sampling.every == 0:
+            reward_batch = self.data.reward_batch(
+                plan.number // self.sampling.every, self.global_rank
+            )
+            update, reward_images = self._controller_step(reward_batch), len(reward_batch[1])
+        self.steps_done += 1
+        record = StepRecord(plan, len(labels), logs, update, reward_images)
+        return {"record": record, "shown": record.shown}
+
+    def _weight_step(self, plan: StepPlan, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """Make one optimizer step; returns the metrics that are due."""
         given = self.optimizers()  # Lightning gives a single one without a list
-        optimizer = cast(LightningOptimizer, given[0] if isinstance(given, list) else given)
+        optimizer = given[0] if isinstance(given, list) else given
         for group in optimizer.param_groups:
-            group["lr"] = group["largest_lr"] * self.schedule.learning_rate(self.progress)
-        logits = self(images, self.path())
+            group["lr"] = group["largest_lr"] * plan.lr_factor
+        logits = self.supernet(self.laid_out(images), plan.path, plan.stream)
         loss = functional.cross_entropy(
             logits, labels, label_smoothing=self.weights.label_smoothing
         )
+        # None and not 0: the optimizer then passes over what the path leaves out, which its moments
+        # would go on moving.
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
+        # One norm for all weights: a step of any path keeps its direction.
         norm = torch.nn.utils.clip_grad_norm_(
             self.supernet.parameters(), self.weights.max_grad_norm
         )
         optimizer.step()
-        if self.steps_done % cast(Any, self.trainer).log_every_n_steps == 0:
-            self._log_weights(loss, norm, optimizer.param_groups[0]["lr"])
-        if self.policy_is_on and self.steps_done % self.sampling.every == 0:
-            self._controller_step()
-        self.steps_done += 1
-
-    def _log_weights(self, loss: Tensor, norm: Tensor, lr: float) -> None:
-        self.status["loss"] = float(loss.detach())
-        log_metrics(
-            self.trainer,
-            {
-                "train/loss": self.status["loss"],
-                "train/gradient_norm": float(norm),
-                "train/lr": lr,
-                "schedule/warmup": self.schedule.warmup_probability(self.progress),
-                "schedule/stream": self.schedule.stream_weight(self.progress),
-            },
-            self.steps_done,
-        )
+        if plan.number % self.log_interval:
+            return {}  # reading a number waits for the GPU
+        return {
+            "train/loss": float(loss.detach()),
+            "train/gradient_norm": float(norm),
+            "train/lr": optimizer.param_groups[0]["lr"],
+            "schedule/warmup": plan.warmup,
+            "schedule/stream": plan.stream,
+        }
 
     # --- the controller step ------------------------------------------------------------------
 
-    def _controller_step(self) -> None:
+    def _controller_step(self, batch: Batch) -> StepResult:
         """Score proposed architectures on one reward batch and let the controller learn."""
-        step = self.steps_done
-        batch = self.data.reward_batch(step // self.sampling.every, self.global_rank)
-        self.update = controller_step(
+        step, total = self.steps_done, int(self.trainer.estimated_stepping_batches)
+        update_steps = self.schedule.update_steps(total, self.sampling.every)
+        return controller_step(
             self.controller,
             self.sampling.samples,
+            # One batch for all, so that no score differs by the luck of its images.
             lambda archs: self.slice_scores(archs, batch),
-            self._update_step(),
+            UpdateStep(update_steps.index(step), len(update_steps)),
             draws=self._generator("samples", step),
             shuffles=self._generator("minibatches", step),
         )
-        scores, limits = self.update.scores, self.update.limits
-        self._log_scores(scores, limits, self.update.logs)
-        self.reward_images = len(batch[1])
-        columns = [scores.accuracy, scores.cost, scores.reward, limits]
-        self.scored = torch.stack(columns, dim=1).tolist()
-
-    def _update_step(self) -> UpdateStep:
-        """Which of the controller's updates this step makes."""
-        total = int(self.trainer.estimated_stepping_batches)
-        steps = self.schedule.update_steps(total, self.sampling.every)
-        return UpdateStep(steps.index(self.steps_done), len(steps))
-
-    def _log_scores(self, scores: Scores, limits: Tensor, logs: dict[str, float]) -> None:
-        over_target = (scores.cost > limits).to(scores.cost)
-        columns = [scores.reward, scores.accuracy, scores.cost, over_target]
-        means = torch.stack([column.mean() for column in columns])
-        reward, accuracy, cost, over = mean_over_ranks(means).tolist()
-        self.status |= {"accuracy": accuracy, "reward": reward}
-        parts = {
-            "reward/mean": reward,
-            "reward/accuracy": accuracy,
-            "reward/cost": reward - accuracy,
-        }
-        values = {**parts, "cost/mean": cost, "cost/over_target": over, **logs}
-        log_metrics(self.trainer, values, self.steps_done)
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory as training sees it: by the data's hooks, on this device."""
@@ -318,4 +303,4 @@ class SearchModule(pl.LightningModule):
         """
         check_identity(checkpoint.get("search"), self._identity())
         self.steps_done = checkpoint["search"]["steps_done"]
-        self._drawn = None
+        self._plan = self._proposed = None

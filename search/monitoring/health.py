@@ -11,18 +11,21 @@ from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from search.callbacks import SearchCallback, searching
 from search.module import Batch, SearchModule
 from search.monitoring.alarms import Alarm, Alarms
 from search.monitoring.compute import path_macs, scoring_work
+from search.step_record import StepRecord
 from supernet.command.output import say
 from supernet.network.elastic import ElasticLayer
+from supernet.network.supernet import SuperNet
 from supernet.run.distributed import sum_over_ranks
 from supernet.run.metrics import log_metrics
 from supernet.space.arch import MIXED, Path
 from supernet.space.mnasnet import MnasSpace
 
 
-class Health(pl.Callback):
+class Health(SearchCallback):
     """Logs use and gradient norm of each op and what the search has cost, and raises alarms.
 
     Its counts, and what its alarms remember, lie in the checkpoint: a resumed search counts on and
@@ -36,9 +39,9 @@ class Health(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Start at 0, before a checkpoint may say otherwise."""
-        module = cast(SearchModule, pl_module)
-        self.ops = module.space.ops
-        self.alarms = Alarms(module.controller_kind)
+        search = searching(pl_module)
+        self.ops = search.space.ops
+        self.alarms = Alarms(search.controller_kind)
         # Where processes can add them up, and no step waits for a GPU.
         self.totals = torch.zeros(
             len(self.ops) + 1, dtype=torch.int64, device=trainer.strategy.root_device
@@ -69,11 +72,10 @@ class Health(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Count what this step is about to do."""
-        module = cast(SearchModule, pl_module)
-        path = module.path()
-        stream = module.schedule.stream_weight(module.progress) > 0
-        work = len(batch[1]) * path_macs(module.space, path, stream)
-        uses = torch.tensor(op_uses(module.space, path))
+        search = searching(pl_module)
+        plan = search.plan()
+        work = len(batch[1]) * path_macs(search.space, plan.path, plan.stream > 0)
+        uses = torch.tensor(op_uses(search.space, plan.path))
         counts = torch.cat([uses.flatten(), torch.tensor([work])]).to(self.totals.device)
         counts = sum_over_ranks(counts)
         self.used = counts[:-1].view_as(uses)
@@ -81,39 +83,35 @@ class Health(pl.Callback):
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the gradients before they are shortened, when metrics are due."""
-        module = cast(SearchModule, pl_module)
-        every = cast(Any, trainer).log_every_n_steps
-        if not trainer.is_global_zero or module.steps_done % every:
+        search = searching(pl_module)
+        plan = search.plan()
+        if not trainer.is_global_zero or plan.number % search.log_interval:
             return
-        norms = gradient_norms(module, self.used)
+        norms = gradient_norms(search.supernet, self.used)
         alarms = self.alarms.of_gradients(norms)
-        if not module.policy_is_on:
-            steps = (module.steps_done + 1) * trainer.world_size
-            due = {op: steps * uses for op, uses in uniform_uses(module.space).items()}
+        if not plan.by_policy:
+            steps = (plan.number + 1) * trainer.world_size
+            due = {op: steps * uses for op, uses in uniform_uses(search.space).items()}
             alarms += self.alarms.of_uses(self.uses, due)
-        _tell(trainer, alarms)
+        _report(trainer, alarms)
         values = {f"op_gradient_norm/{op}": norm for op, norm in norms.items()}
         values |= {f"op_uses/{op}": number for op, number in self.uses.items()}
         values |= {"train/image_macs": self.image_macs, "alarms": len(self.alarms.reported)}
-        log_metrics(trainer, values, module.steps_done)
+        log_metrics(trainer, values, plan.number)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
+    def on_step(self, search: SearchModule, record: StepRecord) -> None:
         """Look at the controller's update, if there was one."""
-        module = cast(SearchModule, pl_module)
-        if module.update is None:
+        update, trainer = record.update, search.trainer
+        if update is None:
             return
-        work = torch.tensor([scoring_work(module.space, module.update, module.reward_images)])
+        work = torch.tensor([scoring_work(search.space, update, record.reward_images)])
         self.totals[-1:] += sum_over_ranks(work.to(self.totals.device))
-        entropies = module.update.logs.items()
-        entropy = sum(value for name, value in entropies if name.startswith("decision_entropy/"))
-        largest = sum(map(math.log, module.space.decision_sizes))
-        if trainer.is_global_zero and (
-            alarms := self.alarms.of_update(module.update, entropy, largest)
-        ):
-            _tell(trainer, alarms)
-            log_metrics(trainer, {"alarms": len(self.alarms.reported)}, module.steps_done - 1)
+        logs = update.logs.items()
+        entropy = sum(value for name, value in logs if name.startswith("decision_entropy/"))
+        largest = sum(map(math.log, search.space.decision_sizes))
+        if trainer.is_global_zero and (alarms := self.alarms.of_update(update, entropy, largest)):
+            _report(trainer, alarms)
+            log_metrics(trainer, {"alarms": len(self.alarms.reported)}, record.plan.number)
 
 
 def op_uses(space: MnasSpace, path: Path) -> list[list[int]]:
@@ -130,16 +128,16 @@ def uniform_uses(space: MnasSpace) -> dict[str, float]:
     return {op: sum((op in some) / len(some) for some in ops) for op in space.ops}
 
 
-def gradient_norms(module: SearchModule, used: Tensor) -> dict[str, float]:
+def gradient_norms(supernet: SuperNet, used: Tensor) -> dict[str, float]:
     """Norm of the gradient of the weights of each op that this step used.
 
     Args:
-        module: after a backward pass.
+        supernet: after a backward pass.
         used: (blocks, ops), above 0 where an op acted on any process.
     """
     norms = {}
-    for op, column in zip(module.space.ops, used.T.tolist(), strict=True):
-        stages = [stage for stage, uses in zip(module.supernet.blocks, column, strict=True) if uses]
+    for op, column in zip(supernet.space.ops, used.T.tolist(), strict=True):
+        stages = [stage for stage, uses in zip(supernet.blocks, column, strict=True) if uses]
         layers = [cast(ElasticLayer, layer) for stage in stages for layer in cast(Any, stage)]
         if layers:
             gradients = [one for layer in layers for one in layer.gradients(op)]
@@ -147,7 +145,7 @@ def gradient_norms(module: SearchModule, used: Tensor) -> dict[str, float]:
     return norms
 
 
-def _tell(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
+def _report(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
     """Print each alarm, and bring it to W&B."""
     for alarm in alarms:
         say(f"alarm: {alarm.seen}: {alarm.advice}")

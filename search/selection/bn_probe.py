@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any, cast
 
-import pytorch_lightning as pl
-
-from search.module import Batch, SearchModule
+from search.callbacks import SearchCallback
+from search.controller_step import StepResult
+from search.module import SearchModule
 from search.monitoring.compute import FORWARD
 from search.selection.selection import Candidate, evaluate_recalibrated
+from search.step_record import StepRecord
 from supernet.run.metrics import log_metrics
 
 ARCHS = 2
@@ -23,35 +23,24 @@ MOST = 10
 """Probes of a search, at most."""
 
 
-class BatchNormProbe(pl.Callback):
+class BatchNormProbe(SearchCallback):
     """Judges samples of a few updates once more, on the same images with recalibrated statistics.
 
     The updates are spread evenly over the controller's time, the last one among them.
     """
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, search: SearchModule, record: StepRecord) -> None:
         """Probe, if it is time."""
-        module = cast(SearchModule, pl_module)
-        if module.update is None or not trainer.is_global_zero:
+        if record.update is None or not search.trainer.is_global_zero:
             return
-        images = min(IMAGES, module.final.recalibration_images)
-        steps = int(trainer.estimated_stepping_batches)
-        work = FORWARD * steps * len(batch[1])
-        update_step, num = (
-            module.update.update_step,
-            num_probes(work, images + module.reward_images),
-        )
-        number, total = update_step
+        images = min(IMAGES, search.final.recalibration_images)
+        steps = int(search.trainer.estimated_stepping_batches)
+        work = FORWARD * steps * record.images
+        num = num_probes(work, images + record.reward_images)
+        number, total = record.update.update_step
         if (number + 1) * num // total > number * num // total:
-            values = _probe(module, images)
-            log_metrics(trainer, values, module.steps_done - 1)
+            values = _probe(search, record.plan.number, record.update, images)
+            log_metrics(search.trainer, values, record.plan.number)
 
 
 def num_probes(search: int, one: int) -> int:
@@ -64,12 +53,9 @@ def num_probes(search: int, one: int) -> int:
     return min(MOST, max(1, int(SHARE * search / (ARCHS * one))))
 
 
-def _probe(module: SearchModule, images: int) -> dict[str, float]:
-    update = module.update
-    assert update is not None
+def _probe(module: SearchModule, step: int, update: StepResult, images: int) -> dict[str, float]:
     archs = [module.space.decode(row) for row in update.proposals.indices[:ARCHS].tolist()]
-    number = (module.steps_done - 1) // module.sampling.every
-    batch = module.data.reward_batch(number, module.global_rank)
+    batch = module.data.reward_batch(step // module.sampling.every, module.global_rank)
     return {
         "probe/batch_accuracy": float(update.scores.accuracy[:ARCHS].mean()),
         "probe/recalibrated_accuracy": fmean(

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
+from search.callbacks import searching
 from search.figures import draw_run
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD
@@ -38,7 +39,7 @@ class Results(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Runs after fit, and again when a finished fit is continued."""
-        module = cast(SearchModule, pl_module)
+        module = searching(pl_module)
         module.to(trainer.strategy.root_device)  # Lightning has taken it off the device by now
         judged = self._judge(module)
         module.cpu()

@@ -31,6 +31,7 @@ class RunProgress(ProgressBar):
         super().__init__()
         self.description = description
         self._bar: ProgressLines | None = None
+        self._shown: dict[str, float] = {}
         self._enabled = True
 
     def disable(self) -> None:
@@ -54,12 +55,16 @@ class RunProgress(ProgressBar):
             self._bar.start()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Advance by one step."""
+        """Advance by one step; numbers that it returns as ``shown`` stand until they are replaced.
+
+        Reading a number that Lightning logs waits for the GPU at every step.
+        """
         if not self._bar:
             return
-        values = {**trainer.progress_bar_metrics, **getattr(pl_module, "status", {})}
+        self._shown |= (outputs or {}).get("shown", {})
+        values = {**trainer.progress_bar_metrics, **self._shown}
         status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         self._bar.update(self._task, completed=steps_done(pl_module), status=status)
 

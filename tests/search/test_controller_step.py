@@ -126,7 +126,11 @@ def test_a_step_proposes_scores_and_teaches():
         shuffles,
     )
     proposals, scores, shuffled, step = controller.told
-    assert (result.proposals, result.scores, result.logs) == (proposals, scores, {"seen": 1.0})
+    assert (result.proposals, result.scores, result.logs["seen"]) == (proposals, scores, 1.0)
+    assert result.logs["reward/mean"] == 0.25
+    assert (result.logs["reward/accuracy"], result.logs["reward/cost"]) == (0.5, -0.25)
+    assert result.logs["cost/mean"] == pytest.approx(cost)
+    assert result.logs["cost/over_target"] == 1.0
     assert step == UpdateStep(2, 9)
     torch.testing.assert_close(scores.cost, torch.full((4,), cost))
     # At twice the target the hard reward halves the accuracy.

@@ -97,7 +97,7 @@ def test_a_search_stopped_before_and_between_paths_proposed_at_once_takes_the_sa
         def stopping(module, *batch):
             if module.steps_done == stop:
                 raise UserError("stopped here")
-            train(module, *batch)
+            return train(module, *batch)
 
         monkeypatch.setattr(SearchModule, "training_step", stopping)
         monkeypatch.setattr(sys, "argv", [*arguments, *more])

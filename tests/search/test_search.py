@@ -259,7 +259,7 @@ class RankProbe(pl.Callback):
         self.folder, self.paths = Path(folder), []
 
     def on_train_batch_start(self, trainer, module, *_):
-        self.paths.append(repr(module.path()))
+        self.paths.append(repr(module.plan().path))
 
     def on_train_end(self, trainer, module):
         state = {}

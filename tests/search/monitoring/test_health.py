@@ -67,14 +67,14 @@ class Stub:
 
     def __init__(self, path):
         torch.manual_seed(0)
-        self.space, self.supernet = SPACE, SuperNet(SPACE)
+        self.supernet = SuperNet(SPACE)
         images, labels = torch.randn(8, 3, 8, 8), torch.arange(8)
         functional.cross_entropy(self.supernet(images, path, 0.5), labels).backward()
         self.used = torch.tensor(op_uses(SPACE, path))
 
     @property
     def norms(self):
-        return gradient_norms(self, self.used)
+        return gradient_norms(self.supernet, self.used)
 
     def norm_of(self, *words):
         """Over the parameters of the blocks whose names hold any of the words."""
@@ -206,7 +206,7 @@ def test_an_alarm_is_told_once_also_when_the_search_is_resumed(
     def stopping(module, *batch):
         if module.steps_done == 37:
             raise UserError("stopped here")
-        train(module, *batch)
+        return train(module, *batch)
 
     options = [
         "--trainer.max_steps",
