@@ -98,7 +98,7 @@ def main() -> None:
         searches = pool.map(lambda s: search(folders[s], s, args.search_options), splits)
         jobs = []
         for split, found in zip(splits, searches, strict=True):
-            table = LatencyTable.load(table_path(found.table))
+            table = LatencyTable.read(table_path(found.table))
             networks = {"found": found}
             for number, arch in enumerate(random_neighbours(found, table, args.random)):
                 networks[f"random {number}"] = arch
@@ -121,7 +121,7 @@ def main() -> None:
 def table_path(digest: str) -> Path:
     """The stored latency table of a hash."""
     for path in Path("runs/tables").glob("latency-*.json"):
-        if LatencyTable.load(path).hash == digest:
+        if LatencyTable.read(path).hash == digest:
             return path
     raise SystemExit(f"no table {digest[:12]} in runs/tables: search again")
 

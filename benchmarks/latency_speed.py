@@ -41,7 +41,7 @@ def main() -> None:
     """Time everything once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
-    table = LatencyTable.load(parser.parse_args().table)
+    table = LatencyTable.read(parser.parse_args().table)
     space = table.space
     generator = torch.Generator().manual_seed(0)
     columns = [torch.randint(n, (NUMBER,), generator=generator) for n in space.decision_sizes]

@@ -22,10 +22,9 @@ import numpy as np
 from benchmarks.record import machine, record
 from supernet.cost.parts import parts
 from supernet.latency.build import raw_path
-from supernet.latency.table.correction import Sums, choose
-from supernet.latency.table.statistics import figures, truth
+from supernet.latency.table.correction import LayerSums, fit_correction
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.table.validation import Figures
+from supernet.latency.table.validation import Accuracy, accuracy, mean_ms
 from supernet.space.spec import NetSpec
 
 NUMBERS = (5, 10, 20, 40, 80)
@@ -42,10 +41,10 @@ def fresh(path: Path) -> tuple[dict[str, Any], list[NetSpec], np.ndarray]:
     return report, [NetSpec.from_dict(row["spec"]) for row in rows], np.array(logs).T
 
 
-def by_number(table: LatencyTable, specs: Sequence[NetSpec], ms: np.ndarray) -> dict[int, Figures]:
+def by_number(table: LatencyTable, specs: Sequence[NetSpec], ms: np.ndarray) -> dict[int, Accuracy]:
     """Mean figures of corrections that are fitted to so many networks."""
     known, rng = table.measured("calibration"), random.Random(0)
-    judged = Sums(table.entries, [parts(spec) for spec in specs])
+    judged = LayerSums(table.entries, [parts(spec) for spec in specs])
     found = {}
     for number in NUMBERS:
         if number > len(known):
@@ -53,11 +52,11 @@ def by_number(table: LatencyTable, specs: Sequence[NetSpec], ms: np.ndarray) -> 
         rows = []
         for _ in range(DRAWS if number < len(known) else 1):
             drawn = rng.sample(known, number)
-            sums = Sums(table.entries, [parts(one.spec) for one in drawn])
-            correction = choose(sums, np.array([one.ms for one in drawn]))
+            sums = LayerSums(table.entries, [parts(one.spec) for one in drawn])
+            correction = fit_correction(sums, np.array([one.ms for one in drawn]))
             predicted = judged.predict(correction.weights)
-            rows.append(dataclasses.astuple(figures(predicted, ms)))
-        found[number] = Figures(*np.mean(rows, axis=0).tolist())
+            rows.append(dataclasses.astuple(accuracy(predicted, ms)))
+        found[number] = Accuracy(*np.mean(rows, axis=0).tolist())
     return found
 
 
@@ -71,7 +70,7 @@ def minutes(path: Path) -> dict[str, float]:
     return {name: round(value, 1) for name, value in spent.items()}
 
 
-def show(label: str, one: Figures) -> None:
+def show(label: str, one: Accuracy) -> None:
     """Print a line."""
     print(
         f"{label:<34}{one.mape:>8.1%}{one.within_5:>9.0%}{one.within_10:>9.0%}"
@@ -81,25 +80,25 @@ def show(label: str, one: Figures) -> None:
 
 def report(path: Path) -> None:
     """Print and record one table and its validations."""
-    table = LatencyTable.load(path)
+    table = LatencyTable.read(path)
     print(f"\n# {path}: {table.device}, {len(table.entries)} parts, minutes {minutes(path)}")
     for file in sorted(path.parent.glob(f"{path.stem}.validation-*.json")):
         content, specs, log_ms = fresh(file)
         if content["table"] != table.hash:
             raise SystemExit(f"{file} is of another table than {path}: validate it again")
-        found, ms = content["validation"], truth(log_ms)
+        found, ms = content["validation"], mean_ms(log_ms)
         noise = found["noise"]
         print(f"{'':<34}{'error':>8}{'<= 5 %':>9}{'<= 10 %':>9}{'tau':>8}{'bias':>8}")
-        show(f"table ({table.correction.form})", Figures(**found["predicted"]))
+        show(f"table ({table.correction.form})", Accuracy(**found["predicted"]))
         for name, values in found["baselines"].items():
-            show(name, Figures(**values))
+            show(name, Accuracy(**values))
         print(
             f"sessions {found['sessions']}, of which at least {found['least_sessions']} count;"
             f" the machine has slowed down by {content['drift']:+.1%}"
         )
         show(
             "noise",
-            Figures(
+            Accuracy(
                 noise["floor"], noise["within_5"], noise["within_10"], noise["kendall_tau"], 0.0
             ),
         )

@@ -39,7 +39,7 @@ def cost_model(
     from supernet.latency.this_machine import table_for
 
     if table:
-        loaded = LatencyTable.load(table)
+        loaded = LatencyTable.read(table)
         loaded.check_covers(space)
         return loaded
     return table_for(space, reference_specs(space), cache_dir)

@@ -94,7 +94,7 @@ def _load_table(path: str) -> LatencyTable:
     # Loaded on demand: only a latency needs it.
     from supernet.latency.table.table import LatencyTable
 
-    return LatencyTable.load(path)
+    return LatencyTable.read(path)
 
 
 def _lent_scale(

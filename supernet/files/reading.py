@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import reprlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -30,7 +30,7 @@ def read_as(kind: type[_T], value: object, place: str = "", partial: bool = Fals
     """A dataclass from the object that holds its fields.
 
     Args:
-        kind: a dataclass of bool, int, float, str, dataclasses, and tuples of one of them.
+        kind: a dataclass of bool, int, float, str, dataclasses, and tuples and mappings of them.
         value: a JSON object: all fields of ``kind`` and no others.
         place: in front of a field's name in an error, such as ``space.``; its name where it ends
             with a separator, as here.
@@ -82,7 +82,7 @@ def typed_object(name: str, value: object) -> dict[str, Any]:
 
 
 def typed(name: str, value: Any, kind: Any) -> Any:
-    """``value`` as ``kind``: bool, int, float, str, list, a dataclass, or a tuple of one of them.
+    """``value`` as ``kind``: bool, int, float, str, list, a dataclass, a tuple or a mapping.
 
     Raises:
         UserError: naming the field, what it holds and what it must be.
@@ -93,6 +93,9 @@ def typed(name: str, value: Any, kind: Any) -> Any:
             typed(f"{name}[{number}]" if dataclasses.is_dataclass(item) else name, one, item)
             for number, one in enumerate(typed(name, value, list), 1)
         )
+    if get_origin(kind) is Mapping:
+        items = typed_object(name, value).items()
+        return {key: typed(f"{name}.{key}", one, get_args(kind)[1]) for key, one in items}
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return read_as(kind, value, f"{name}.", partial=True)
     if kind is list and type(value) is tuple:

@@ -10,12 +10,12 @@ from pathlib import Path
 from supernet.command.arguments import Parser, positive_float, positive_int
 from supernet.command.process import run_command
 from supernet.errors import UserError, check_range
-from supernet.latency.build import build_file, fingerprint_of, models_path
+from supernet.latency.build import build_table, fingerprint_of, models_path
 from supernet.latency.devices.backends import FILES, PRECISIONS, Backend
 from supernet.latency.report import print_drift, print_report, print_table_file
-from supernet.latency.table.plan import EFFORTS, plan
+from supernet.latency.table.plan import EFFORTS, plan_measurements
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.validate import Amount, validate_file
+from supernet.latency.validate import Amount, validate_table
 from supernet.space.mnasnet import read_space, reference_specs
 
 _SPACE = ("resolution", "classes", "stem_stride")
@@ -39,14 +39,14 @@ def build(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in _SPACE if getattr(options, name)}
     space = dataclasses.replace(read_space(options.space), **given)
     effort = EFFORTS["quick" if options.quick else "full"]
-    chosen = plan(space, reference_specs(space), effort)
+    plan = plan_measurements(space, reference_specs(space), effort)
     with backend.open(models_path(out)) as device:
-        fingerprint = fingerprint_of(device, space, chosen, effort, backend)
+        fingerprint = fingerprint_of(device, space, plan, effort, backend)
         if out.exists():
             _check_finished(out, fingerprint)
-            table = LatencyTable.load(out)
+            table = LatencyTable.read(out)
         else:
-            table = build_file(device, space, chosen, effort, fingerprint, out)
+            table = build_table(device, space, plan, effort, fingerprint, out)
     print_report(table, table.validation)
 
 
@@ -56,7 +56,7 @@ def _check_finished(out: Path, fingerprint: dict) -> None:
     Raises:
         UserError: naming what differs.
     """
-    found = LatencyTable.load(out).fingerprint
+    found = LatencyTable.read(out).fingerprint
     for name, value in fingerprint.items():
         if found.get(name) != value:
             raise UserError(
@@ -73,24 +73,24 @@ def validate(options: argparse.Namespace) -> None:
     check_range("--", options, "networks", least=2)
     check_range("--", options, "sessions", least=1)
     check_range("--", options, "rounds", least=3)
-    table = LatencyTable.load(options.table)
+    table = LatencyTable.read(options.table)
     changed = {name: getattr(options, name) for name in ("device", "runner")}
     backend = Backend.from_plain(
         {**table.settings, **{name: value for name, value in changed.items() if value}}
     )
     amount = Amount(options.networks, options.sessions, options.rounds, options.seed)
-    checked = validate_file(table, options.table, backend, amount, options.strict)
-    print_report(table, checked.validation)
-    print_drift(checked.drift, checked.validation)
+    outcome = validate_table(table, options.table, backend, amount, options.strict)
+    print_report(table, outcome.validation)
+    print_drift(outcome.drift, outcome.validation)
     if options.claim is not None:
-        if checked.objection:
-            raise UserError(checked.objection)
-        checked.validation.check_claim(options.claim / 100)
+        if outcome.objection:
+            raise UserError(outcome.objection)
+        outcome.validation.check_claim(options.claim / 100)
 
 
 def show(options: argparse.Namespace) -> None:
     """Print what a table was measured on and how true it is; draw it."""
-    table = LatencyTable.load(options.table)
+    table = LatencyTable.read(options.table)
     print_table_file(table, options.table)
     print_report(table, table.validation)
     if options.plot:

@@ -18,7 +18,7 @@ from supernet.cost.counts import count_layer
 from supernet.cost.parts import Body, space_parts
 from supernet.figure_style import ACCENT, INK, MUTED, new_figure, style_axes
 from supernet.latency.table.table import LatencyTable, MeasuredNetwork
-from supernet.latency.table.validation import Figures, Validation
+from supernet.latency.table.validation import Accuracy, Validation
 
 COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", "mbconv3": "#8FB2DA", "mbconv6": "#3C6AA6"}
 """Of the ops' points."""
@@ -116,8 +116,8 @@ def print_report(table: LatencyTable, validation: Validation) -> None:
     for name in ("model", "mean error", "within 5 %", "within 10 %", "Kendall's tau", "bias"):
         grid.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
     grid.add_row(f"this table ({table.correction.form})", *_cells(validation.predicted))
-    for name, figures in validation.baselines.items():
-        grid.add_row(name, *_cells(figures))
+    for name, accuracy in validation.baselines.items():
+        grid.add_row(name, *_cells(accuracy))
     noise = validation.noise
     if validation.sessions > 1:
         grid.add_row(
@@ -151,11 +151,11 @@ def print_drift(drift: float, validation: Validation) -> None:
     )
 
 
-def _cells(figures: Figures) -> Sequence[str]:
+def _cells(accuracy: Accuracy) -> Sequence[str]:
     return (
-        f"{figures.mape:.1%}",
-        f"{figures.within_5:.0%}",
-        f"{figures.within_10:.0%}",
-        f"{figures.kendall_tau:.3f}",
-        f"{figures.bias:+.1%}",
+        f"{accuracy.mape:.1%}",
+        f"{accuracy.within_5:.0%}",
+        f"{accuracy.within_10:.0%}",
+        f"{accuracy.kendall_tau:.3f}",
+        f"{accuracy.bias:+.1%}",
     )

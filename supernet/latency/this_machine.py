@@ -10,13 +10,13 @@ from typing import Any
 
 from supernet.errors import UserError
 from supernet.files.writing import canonical_json
-from supernet.latency.build import build_file, fingerprint_of
+from supernet.latency.build import build_table, fingerprint_of
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
 from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.latency.models.subject import OnnxFile, Subject, subject_key
-from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Limits
-from supernet.latency.table.plan import FULL, QUICK, plan
+from supernet.latency.models.subject import OnnxFile, Subject
+from supernet.latency.table.bench import NETWORKS, Bench, Limits
+from supernet.latency.table.plan import FULL, QUICK, plan_measurements
 from supernet.latency.table.table import LatencyTable
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -60,12 +60,10 @@ def _measure(subjects: Sequence[Subject], sessions: int, rounds: int) -> list[fl
     distinct = list(dict.fromkeys(subjects))
     with OnnxRuntime() as device:
         bench = Bench(device, distinct[0])
-        measured = [
-            bench.measure(f"networks {number}", distinct, NETWORKS, Limits(math.inf, rounds))
-            for number in range(sessions)
-        ]
-    estimates = Estimates(measured, bench.quiet_ms("networks"))
-    return [estimates.mean(subject_key(subject)).later for subject in subjects]
+        limits = Limits(math.inf, rounds)
+        measured = [bench.measure(NETWORKS, n, distinct, limits) for n in range(sessions)]
+    estimates = bench.estimates(NETWORKS, measured)
+    return [estimates.mean(subject).later for subject in subjects]
 
 
 def table_for(
@@ -94,12 +92,12 @@ def table_for(
     efforts = [FULL, QUICK] if quick else [FULL]
     with machine() as device:
         for effort in efforts:
-            chosen = plan(space, references, effort)
-            fingerprint = fingerprint_of(device, space, chosen, effort, Backend())
+            plan = plan_measurements(space, references, effort)
+            fingerprint = fingerprint_of(device, space, plan, effort, Backend())
             path = _path(Path(cache_dir), fingerprint)
             if path.exists():
-                return LatencyTable.load(path)
-        return build_file(device, space, chosen, effort, fingerprint, path, progress)
+                return LatencyTable.read(path)
+        return build_table(device, space, plan, effort, fingerprint, path, progress)
 
 
 def _path(folder: Path, fingerprint: dict[str, Any]) -> Path:

@@ -11,27 +11,23 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernet.command.output import ProgressLines
-from supernet.cost.parts import parts
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.latency.build import models_path
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import DESCRIPTION, Device, device_name
-from supernet.latency.models.subject import subject_key
 from supernet.latency.table.baselines import baselines
-from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Limits, Session
-from supernet.latency.table.correction import Sums
-from supernet.latency.table.plan import middle, random_networks
-from supernet.latency.table.rounds import Journal
-from supernet.latency.table.statistics import judge, truth
+from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Group, Limits
+from supernet.latency.table.plan import middle_network, random_networks
+from supernet.latency.table.rounds import RoundsFile
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.table.validation import SESSIONS, Validation
+from supernet.latency.table.validation import MIN_SESSIONS, Validation, validation_of
 from supernet.space.spec import NetSpec
 
 ANCHORS = 16
@@ -40,7 +36,7 @@ MAX_DRIFT = 0.15
 """Change of speed since the table was built beyond which no claim on it can rest."""
 
 
-class Checked(NamedTuple):
+class Outcome(NamedTuple):
     """What a validation found."""
 
     validation: Validation
@@ -61,9 +57,9 @@ class Amount(NamedTuple):
     """Of the networks."""
 
 
-def validate_file(
+def validate_table(
     table: LatencyTable, path: Path, backend: Backend, amount: Amount, strict: bool
-) -> Checked:
+) -> Outcome:
     """Measure networks that the table has not seen, and write what came out beside it.
 
     Raw times lie in ``NAME.validation-SEED.raw.jsonl``, so that a validation that was stopped goes
@@ -80,9 +76,8 @@ def validate_file(
     Raises:
         UserError: when the device is missing or, if strict, another one.
     """
-    space = table.space
-    measured = [one.spec for one in table.networks]
-    fresh = random_networks(space, measured, amount.networks, seed=amount.seed)
+    seen = [one.spec for one in table.networks]
+    fresh = random_networks(table.space, seen, amount.networks, seed=amount.seed)
     if len(fresh) < amount.networks:
         raise UserError(
             f"the space has {len(fresh)} networks that the table has not seen: lower"
@@ -90,36 +85,32 @@ def validate_file(
         )
     known = table.measured("calibration")
     anchors = random.Random(amount.seed).sample(known, min(ANCHORS, len(known)))
-    stem = path.with_suffix(f".validation-{amount.seed}.json")
+    report = path.with_suffix(f".validation-{amount.seed}.json")
     with backend.open(models_path(path)) as device:
         objection = check_device(table, device, strict)
         specs = [*fresh, *(one.spec for one in anchors)]
-        estimates = _measure(device, table, middle(space), specs, amount, stem)
-    before = np.log([one.ms for one in anchors])
-    drift = float(np.mean(_log_ms(estimates, specs[len(fresh) :]).mean(0) - before))
-    log_ms = estimates.log_ms([subject_key(spec) for spec in fresh]) - drift
-    if abs(drift) > math.log1p(MAX_DRIFT):
+        estimates = _measure(device, table, specs, amount, report.with_suffix(".raw.jsonl"))
+    now = np.nanmean(estimates.log_ms([one.spec for one in anchors]), axis=0)
+    log_drift = float(np.mean(now - np.log([one.ms for one in anchors])))
+    drift = math.expm1(log_drift)
+    if abs(log_drift) > math.log1p(MAX_DRIFT):
         objection = objection or (
-            f"the machine's speed has changed by {math.expm1(drift):+.1%} since the table was"
-            " built: build it anew before claiming anything of it"
+            f"the machine's speed has changed by {drift:+.1%} since the table was built: build it"
+            " anew before claiming anything of it"
         )
-    validation = judge(_predict(table, fresh), log_ms, _others(table, fresh))
-    _write(stem, table, validation, drift, fresh, log_ms)
+    log_ms = estimates.log_ms(fresh) - log_drift
+    predicted = np.array([table.predict(spec) for spec in fresh])
+    validation = validation_of(predicted, log_ms, _baselines(table, fresh))
+    outcome = Outcome(validation, drift, objection)
+    _write_report(report, table, outcome, fresh, log_ms)
     shutil.rmtree(models_path(path), ignore_errors=True)
-    return Checked(validation, math.expm1(drift), objection)
+    return outcome
 
 
-def _log_ms(estimates: Estimates, specs: Sequence[NetSpec]) -> NDArray[np.float64]:
-    """Mean logarithms (1, networks) over the sessions that count."""
-    logs = estimates.log_ms([subject_key(spec) for spec in specs])
-    return np.nanmean(logs, axis=0, keepdims=True)
-
-
-def _write(
+def _write_report(
     path: Path,
     table: LatencyTable,
-    validation: Validation,
-    drift: float,
+    outcome: Outcome,
     specs: Sequence[NetSpec],
     log_ms: NDArray[np.float64],
 ) -> None:
@@ -127,17 +118,13 @@ def _write(
         {
             "spec": dataclasses.asdict(spec),
             "predicted": table.predict(spec),
-            "log_ms": [None if math.isnan(log) else log for log in logs.tolist()],
+            "log_ms": [None if math.isnan(log) else log for log in logs],
         }
-        for spec, logs in zip(specs, log_ms.T, strict=True)
+        for spec, logs in zip(specs, log_ms.T.tolist(), strict=True)
     ]
-    report = {
-        "table": table.hash,
-        "validation": dataclasses.asdict(validation),
-        "drift": math.expm1(drift),
-        "networks": rows,
-    }
-    write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
+    validation = dataclasses.asdict(outcome.validation)
+    fields = {"table": table.hash, "validation": validation, "drift": outcome.drift}
+    write_atomic(path, (json.dumps({**fields, "networks": rows}, indent=1) + "\n").encode())
 
 
 def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
@@ -164,41 +151,34 @@ def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
 
 
 def _measure(
-    device: Device,
-    table: LatencyTable,
-    reference: NetSpec,
-    specs: list[NetSpec],
-    amount: Amount,
-    path: Path,
+    device: Device, table: LatencyTable, specs: list[NetSpec], amount: Amount, raw: Path
 ) -> Estimates:
-    """The times of networks, in sessions that lie in a journal beside ``path``."""
-    keys = [subject_key(spec) for spec in specs]
+    """The times of networks, in sessions that lie in the file ``raw``."""
+    keys = [spec.to_json() for spec in specs]
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
     plan = {**device.description(), "table": table.hash, "networks": [len(keys), digest]}
-    raw, groups = path.with_suffix(".raw.jsonl"), -(-len(specs) // NETWORKS.group_size)
-    with Journal(raw, plan, "give another --seed") as journal, ProgressLines() as bar:
-        total, known = amount.sessions * amount.rounds, journal.seconds
+    num_groups = -(-len(specs) // NETWORKS.group_size)
+    with RoundsFile(raw, plan, "give another --seed") as rounds, ProgressLines() as bar:
+        total, known = amount.sessions * amount.rounds, rounds.seconds
         task = bar.add_task("validate", total=total, status=f"rounds of {len(specs)} networks")
-        bench = Bench(device, reference, journal)
 
         def advance(_: float) -> None:
-            done = sum(map(len, journal.groups.values())) // groups
+            done = sum(map(len, rounds.groups.values())) // num_groups
             bar.update(task, completed=done, total=max(total, done))
 
-        bench.progress = advance
+        bench = Bench(device, middle_network(table.space), rounds, advance)
         advance(0.0)
-        measured: list[Session] = []
-        limits = Limits(math.inf, amount.rounds)
-        while True:
-            name = f"networks {len(measured)}"
-            measured.append(bench.measure(name, specs, NETWORKS, limits))
-            if len(measured) < amount.sessions:
-                continue
-            estimates = Estimates(measured, bench.quiet_ms("networks"))
-            counted = (~np.isnan(estimates.log_ms(keys))).sum(0).min()
-            if counted >= min(SESSIONS, amount.sessions) or len(measured) >= 2 * amount.sessions:
-                break
-        if journal.seconds == known:
+        sessions: list[list[Group]] = []
+        counted = 0
+        enough = min(MIN_SESSIONS, amount.sessions)
+        while len(sessions) < amount.sessions or (
+            counted < enough and len(sessions) < 2 * amount.sessions
+        ):
+            limits = Limits(math.inf, amount.rounds)
+            sessions.append(bench.measure(NETWORKS, len(sessions), specs, limits))
+            estimates = bench.estimates(NETWORKS, sessions)
+            counted = (~np.isnan(estimates.log_ms(specs))).sum(0).min()
+        if rounds.seconds == known:
             sys.stdout.write(
                 f"nothing was measured anew: {raw} holds all of it; give another --seed for fresh"
                 " networks\n"
@@ -206,12 +186,9 @@ def _measure(
     return estimates
 
 
-def _predict(table: LatencyTable, specs: list[NetSpec]) -> Any:
-    return Sums(table.entries, [parts(spec) for spec in specs]).predict(table.correction.weights)
-
-
-def _others(table: LatencyTable, specs: list[NetSpec]) -> dict[str, Any]:
+def _baselines(table: LatencyTable, specs: Sequence[NetSpec]) -> dict[str, NDArray[np.float64]]:
+    """What other models predict that are fitted to the networks of the table."""
     known = table.measured("calibration")
-    logs = [[math.log(one.ms)] for one in known]
-    models = baselines(table.entries, [one.spec for one in known], truth(np.array(logs).T))
+    ms = np.array([one.ms for one in known])
+    models = baselines(table.entries, [one.spec for one in known], ms)
     return {name: model(specs) for name, model in models.items()}

@@ -5,7 +5,7 @@ import random
 from supernet.cost.parts import space_parts
 from supernet.latency.table.correction import Correction, Times
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.table.validation import Figures, Noise, Validation
+from supernet.latency.table.validation import Accuracy, Noise, Validation
 from supernet.space.mnasnet import MnasSpace
 
 TINY = MnasSpace(
@@ -46,7 +46,7 @@ NOWHERE = {
 
 def plain_table(entries, machine, mape=0.0):
     """A table that adds up the later times of ``entries``."""
-    predicted = Figures(mape, 1.0, 1.0, 1.0, 0.0)
+    predicted = Accuracy(mape, 1.0, 1.0, 1.0, 0.0)
     validation = Validation(16, 4, 4, predicted, Noise(0.0, 1.0, 1.0, 1.0))
     return LatencyTable(
         machine, entries, Correction("scale", 0.0, {"later": 1.0}, {}), validation, 1.0

@@ -68,7 +68,7 @@ def test_an_old_search_can_be_compared(run):
 
 
 def test_an_old_latency_table_is_read():
-    table = LatencyTable.load(OLD / "table.json")
+    table = LatencyTable.read(OLD / "table.json")
     assert table.hash == read_arch(OLD / "table" / "arch.json").table
 
 

@@ -123,7 +123,7 @@ def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
     space = read_space_of(search, tiny_search, tmp_path)
     other = dataclasses.replace(space, resolution=12)
     table = random_table(other, 0, {**NOWHERE, "space": dataclasses.asdict(other)})
-    table.save(tmp_path / "table.json")
+    table.write(tmp_path / "table.json")
     options = ["--model.cost", "ms", "--model.table", tmp_path / "table.json"]
     line = refused(*tiny_search, *options, "--run", tmp_path / "ms")
     assert (

@@ -234,14 +234,14 @@ def test_another_latency_table_does_not_continue_a_search(search, tiny_search, t
     run = tmp_path / "timed"
     timed = [*tiny_search, "--run", run, "--model.cost", "ms", "--model.table"]
     search(*timed, tables[0])
-    assert read_arch(run / "arch.json").table == LatencyTable.load(tables[0]).hash
+    assert read_arch(run / "arch.json").table == LatencyTable.read(tables[0]).hash
     capsys.readouterr()
     with pytest.raises(SystemExit) as leaving:
         search(*timed, tables[1], "--ckpt_path", "last")
     assert leaving.value.code == 2
     line = capsys.readouterr().err
     assert line.startswith("error: the checkpoint's cost is ms ")
-    assert all(LatencyTable.load(path).hash in line for path in tables)
+    assert all(LatencyTable.read(path).hash in line for path in tables)
 
 
 # --- several processes ----------------------------------------------------------------------------

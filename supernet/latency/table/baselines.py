@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction import DictVectorizer
 
 from supernet.cost.counts import count
 from supernet.cost.parts import parts
-from supernet.latency.table.correction import Times
+from supernet.latency.table.correction import Times, relative_ridge
 from supernet.space.spec import NetSpec
 
 Model = Callable[[Sequence[NetSpec]], NDArray[np.float64]]
 """Predicts the latencies (networks,) of networks, in ms."""
-_Rows = Callable[[NetSpec], list[float]]
-PENALTY = 1e-3
-"""Of the linear one-hot model, per network: it has about as many weights as there are networks."""
+ONE_HOT_PENALTY, LINE_PENALTY = 1e-3, 1e-15
+"""Of the ridge, per network. The one-hot model has about as many weights as there are networks."""
 
 
 def baselines(
@@ -34,43 +34,34 @@ def baselines(
         specs: networks to fit to.
         ms: their latencies (networks,).
     """
+    encoder = DictVectorizer(sparse=False).fit(map(_choices, specs))
 
     def isolated(many: Sequence[NetSpec]) -> NDArray[np.float64]:
         return np.array([sum(entries[part.key].later for part in parts(one)) for one in many])
 
+    def macs(many: Sequence[NetSpec]) -> NDArray[np.float64]:
+        return np.array([[1.0, count(spec).macs] for spec in many])
+
+    def one_hot(many: Sequence[NetSpec]) -> NDArray[np.float64]:
+        return encoder.transform(map(_choices, many))
+
+    def linear(features: Model, penalty: float) -> Model:
+        design = features(specs) / ms[:, None]
+        weights = relative_ridge(design, penalty * np.abs(design).max(0) ** 2)
+        return lambda many: features(many) @ weights
+
     return {
         "isolated sum": isolated,
-        "macs": _linear(lambda spec: [1.0, count(spec).macs], 0.0, specs, ms),
-        "linear one-hot": _linear(_one_hot(specs), PENALTY, specs, ms),
+        "macs": linear(macs, LINE_PENALTY),
+        "linear one-hot": linear(one_hot, ONE_HOT_PENALTY),
     }
 
 
-def _linear(
-    rows: _Rows, penalty: float, specs: Sequence[NetSpec], ms: NDArray[np.float64]
-) -> Model:
-    """Least squares of the relative error."""
-    design = np.array([rows(spec) for spec in specs]) / ms[:, None]
-    scale = np.maximum(np.abs(design).max(0), 1e-300)
-    unit = design / scale
-    square = unit.T @ unit + penalty * len(specs) * np.eye(unit.shape[1])
-    weights = np.linalg.lstsq(square, unit.sum(0), rcond=None)[0] / scale
-    return lambda many: np.array([rows(spec) for spec in many]) @ weights
-
-
-def _one_hot(specs: Sequence[NetSpec]) -> _Rows:
-    """For a network a 1 for each property of its stages that one of ``specs`` has."""
-    known = sorted({pair for spec in specs for pair in _properties(spec)}, key=str)
-
-    def row(spec: NetSpec) -> list[float]:
-        found = set(_properties(spec))
-        return [1.0, *(float(pair in found) for pair in known)]
-
-    return row
-
-
-def _properties(spec: NetSpec) -> list[tuple[int, str, object]]:
-    return [
-        (number, name, value)
+def _choices(spec: NetSpec) -> dict[str, str]:
+    """The value of each field of each stage, beside a constant; strings are coded one-hot."""
+    values = {
+        f"{number} {name}": str(value)
         for number, stage in enumerate(spec.stages)
         for name, value in dataclasses.asdict(stage).items()
-    ]
+    }
+    return {"constant": "", **values}

@@ -1,10 +1,11 @@
 """How subjects are timed: round-robin, never in one block, with a reference in between.
 
 A shared machine has quiet and loud times: for seconds or minutes a neighbour takes half of what a
-core can do, and not the same half from every layer. So subjects are loaded in random groups and
-visited in turns, in a new order each turn; every few visits the reference network runs, and only
-the rounds in which it was about as fast as it ever is count. Loading anew moves a network's data
-in memory, which changes its time by some percent, so there are several sessions.
+core can do, and not the same half from every layer. So subjects are visited in turns, in a new
+order each turn; every few visits the reference network runs, and only the rounds in which it was
+about as fast as it ever is count. They are loaded in groups, for the memory does not hold all;
+groups are random, lest alike ones share what disturbs them. Loading anew moves a network's data in
+memory, which changes its time by some percent, so there are several sessions, of other groups.
 
 Measured at 32 px on a shared machine of two cores (280 networks and 1,982 parts, 7 sessions): the
 mean of half of the sessions differs from that of the other half by 2 * 0.9 % for networks and
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -31,21 +32,41 @@ from supernet.latency.table.rounds import Round, Rounds
 _Item = TypeVar("_Item")
 _Runs = list[list[float]]
 
-QUANTILE = 0.15
+TIME_QUANTILE = 0.15
 """Of the times of the rounds that count: noise only ever adds time, but the least is an outlier."""
-QUIET = 0.1
-"""Quantile of the reference's times that shows how fast it is on a quiet machine."""
-TOLERANCE = 0.15
+QUIET_QUANTILE = 0.1
+"""Of the reference's times: how fast it is on a quiet machine."""
+QUIET_TOLERANCE = 0.15
 """By how much more than that the reference may take in a round that counts; loading it anew alone
 changes its time by 3 %."""
-SCALE = 0.6
-"""Exponent of the reference's remaining slowness by which times are scaled; some of it is its own
-noise. (Of 0, 0.3, 0.5, 0.6, 0.7, 0.8 and 1, those from 0.5 to 0.8 leave networks the least noise,
-at 32 px and at 224.)"""
+SLOWNESS_EXPONENT = 0.6
+"""Of the reference's remaining slowness, by which times are scaled; some of it is its own noise.
+(Of 0, 0.3, 0.5, 0.6, 0.7, 0.8 and 1, those from 0.5 to 0.8 leave networks the least noise, at
+32 px and at 224.)"""
 MIN_ROUNDS = 3
 """Of each group, however little time there is; a session of fewer quiet ones does not count."""
 PATIENCE = 3.0
 """Times its limits that a group may wait for as many quiet rounds."""
+
+
+@dataclass(frozen=True)
+class SubjectKind:
+    """A kind of subjects: how they are visited; each has a quiet level of its own.
+
+    What else is loaded and runs in between changes what the reference finds in the caches (by up
+    to 16 % at 32 px between layers and networks).
+    """
+
+    name: str
+    """The first word of the names of its groups in a file of rounds."""
+    group_size: int
+    """Subjects loaded at once: it bounds the memory."""
+    chunk: int
+    """Visits between two runs of the reference."""
+
+
+LAYERS = SubjectKind("parts", group_size=256, chunk=32)
+NETWORKS = SubjectKind("networks", group_size=16, chunk=8)
 
 
 @dataclass(frozen=True)
@@ -69,10 +90,10 @@ class Group:
         times, reference = self.times, self.reference
         if quiet:
             times, reference = times[counts], reference[counts]
-        first = np.quantile(times[..., 0], QUANTILE, axis=0)
-        later = np.quantile(_later(times), QUANTILE, axis=(0, 2))
-        slowness = np.log(np.quantile(_later(reference), QUANTILE) / quiet_ms)
-        return np.log([first, later]).T - (SCALE if quiet else 1.0) * slowness, quiet
+        first = np.quantile(times[..., 0], TIME_QUANTILE, axis=0)
+        later = np.quantile(_later(times), TIME_QUANTILE, axis=(0, 2))
+        slowness = np.log(np.quantile(_later(reference), TIME_QUANTILE) / quiet_ms)
+        return np.log([first, later]).T - (SLOWNESS_EXPONENT if quiet else 1.0) * slowness, quiet
 
 
 def _later(times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,79 +108,47 @@ def _of_rounds(reference: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _is_quiet(reference: NDArray[np.float64], quiet_ms: float) -> NDArray[np.bool_]:
     """For each round whether the reference (rounds, chunks, runs) was about as fast as ever."""
-    return _of_rounds(reference) <= quiet_ms * (1 + TOLERANCE)
-
-
-@dataclass(frozen=True)
-class Session:
-    """All groups of one pass over the subjects."""
-
-    groups: list[Group]
-
-
-def quiet_ms(references: Iterable[NDArray[np.float64]]) -> float:
-    """What the reference takes on the quiet machine, from its runs (rounds, chunks, runs)."""
-    return float(np.quantile(np.concatenate(list(map(_of_rounds, references))), QUIET))
+    return _of_rounds(reference) <= quiet_ms * (1 + QUIET_TOLERANCE)
 
 
 class Estimates:
     """The times of some subjects in several sessions.
 
     Args:
-        sessions: each over the same subjects.
+        sessions: the groups of each, over the same subjects.
         reference_ms: what the reference takes on the quiet machine.
     """
 
-    def __init__(self, sessions: Sequence[Session], reference_ms: float) -> None:
-        keys = [key for group in sessions[0].groups for key in group.keys]
+    def __init__(self, sessions: Sequence[Sequence[Group]], reference_ms: float) -> None:
+        keys = [key for group in sessions[0] for key in group.keys]
         self.places = {key: place for place, key in enumerate(keys)}
         self.logs = np.empty((len(sessions), len(keys), 2))
         quiet = np.empty((len(sessions), len(keys)), bool)
         for number, session in enumerate(sessions):
-            for group in session.groups:
+            for group in session:
                 places = [self.places[key] for key in group.keys]
                 self.logs[number, places], quiet[number, places] = group.log_times(reference_ms)
         # Loud sessions are better than a single quiet one, in which nothing shows its noise.
         enough = quiet.sum(0) >= min(2, len(sessions))
         self.logs[~quiet & enough] = np.nan
 
-    def log_ms(self, keys: Sequence[str]) -> NDArray[np.float64]:
+    def log_ms(self, subjects: Sequence[Subject]) -> NDArray[np.float64]:
         """Logarithms (sessions, subjects) of later times in ms; NaN where it was loud."""
-        return self.logs[:, [self.places[key] for key in keys], 1]
+        return self.logs[:, [self.places[subject_key(one)] for one in subjects], 1]
 
-    def mean(self, key: str) -> Times:
+    def mean(self, subject: Subject) -> Times:
         """Geometric mean of a subject's times over all quiet sessions."""
-        return Times(*np.exp(np.nanmean(self.logs[:, self.places[key]], axis=0)).tolist())
-
-
-@dataclass(frozen=True)
-class Turns:
-    """How subjects of one kind are visited."""
-
-    group_size: int
-    """Subjects loaded at once: it bounds the memory."""
-    chunk: int
-    """Visits between two runs of the reference."""
-
-
-PARTS = Turns(group_size=256, chunk=32)
-NETWORKS = Turns(group_size=16, chunk=8)
-
-Progress = Callable[[float], None]
-"""Told each time of how many more seconds were spent."""
+        logs = self.logs[:, self.places[subject_key(subject)]]
+        return Times(*np.exp(np.nanmean(logs, axis=0)).tolist())
 
 
 class Limits(NamedTuple):
-    """How long one pass over subjects may take."""
+    """How long one session over subjects may take."""
 
     seconds: float
     """To aim at; each group still gets ``MIN_ROUNDS``."""
     rounds: int
     """At most, however many seconds are left."""
-
-
-def no_progress(seconds: float) -> None:
-    """Tell nobody."""
 
 
 @dataclass
@@ -170,55 +159,58 @@ class Bench:
     reference: Subject
     rounds: Rounds = field(default_factory=Rounds)
     """Those found in it are not measured again."""
-    progress: Progress = no_progress
+    progress: Callable[[float], object] | None = None
+    """Told after each round of how many more seconds were spent."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 
     def measure(
-        self, name: str, subjects: Sequence[Subject], turns: Turns, limits: Limits
-    ) -> Session:
-        """Visit all subjects in random groups; which and in what order follows from ``name``.
+        self, kind: SubjectKind, number: int, subjects: Sequence[Subject], limits: Limits
+    ) -> list[Group]:
+        """One session: visit all subjects in random groups, which follow from its number.
 
         Args:
-            name: of the pass, a kind and a number, such as ``networks 0``.
+            kind: of the subjects.
+            number: of the session; each has other groups and another order.
             subjects: what to time.
-            turns: how to visit them.
             limits: on the time.
         """
+        name = f"{kind.name} {number}"
         rng, spent = random.Random(name), 0.0
         measured: list[Group] = []
-        groups = list(_groups(rng.sample(subjects, len(subjects)), turns.group_size))
-        for number, group in enumerate(groups):
-            share = (limits.seconds - spent) / (len(groups) - number)
-            rounds = self._group(f"{name}.{number}", group, turns, Limits(share, limits.rounds))
+        groups = list(_groups(rng.sample(subjects, len(subjects)), kind.group_size))
+        for place, group in enumerate(groups):
+            share = (limits.seconds - spent) / (len(groups) - place)
+            rounds = self._group(f"{name}.{place}", kind, group, Limits(share, limits.rounds))
             # Waiting for quiet is not charged to the groups that come after.
             spent += min(max(share, 0.0), sum(one.seconds for one in rounds))
             keys = tuple(map(subject_key, group))
             times, reference = (np.array([one[field] for one in rounds]) for field in (0, 1))
             measured.append(Group(keys, times, reference))
-        return Session(measured)
+        return measured
 
     def _group(
-        self, name: str, group: Sequence[Subject], turns: Turns, limits: Limits
+        self, name: str, kind: SubjectKind, group: Sequence[Subject], limits: Limits
     ) -> list[Round]:
         """All rounds of one group, of which some may have been measured before."""
         known, keys = self.rounds.of(name), list(map(subject_key, group))
         rng, loading = random.Random(f"{name} {len(known)}"), -1.0
-        while name not in self.rounds.finished and not self._is_over(name, known, limits):
+        while name not in self.rounds.finished and not self._is_over(kind, known, limits):
             if loading < 0:
                 start = self.clock()
                 self.device.load([self.reference, *group])
                 loading = self.clock() - start
             start = self.clock()
-            times, reference = self._visit(rng, len(group), turns.chunk)
+            times, reference = self._visit(rng, len(group), kind.chunk)
             one = Round(times, reference, self.clock() - start, loading)
             self.rounds.add(name, keys, one)
-            self.progress(one.seconds + one.loading)
+            if self.progress:
+                self.progress(one.seconds + one.loading)
             loading = 0.0
         self.rounds.finish(name)
         return known
 
-    def _is_over(self, name: str, rounds: Sequence[Round], limits: Limits) -> bool:
+    def _is_over(self, kind: SubjectKind, rounds: Sequence[Round], limits: Limits) -> bool:
         spent = sum(one.seconds for one in rounds)
 
         def reached(times: float) -> bool:
@@ -227,20 +219,21 @@ class Bench:
         if len(rounds) < MIN_ROUNDS or not reached(1.0):
             return False
         reference = np.array([one.reference for one in rounds])
-        quiet = _is_quiet(reference, self.quiet_ms(name.split(maxsplit=1)[0]))
+        quiet = _is_quiet(reference, self.quiet_ms(kind))
         return bool(quiet.sum() >= MIN_ROUNDS) or reached(PATIENCE)
 
-    def quiet_ms(self, kind: str) -> float:
-        """What the reference takes on the quiet machine, by all rounds of a kind so far.
+    def estimates(self, kind: SubjectKind, sessions: Sequence[Sequence[Group]]) -> Estimates:
+        """Times of the subjects of some sessions, by the quiet level of all rounds so far."""
+        return Estimates(sessions, self.quiet_ms(kind))
 
-        Kinds are the first words of names. Each has a level of its own: what else is loaded and
-        runs in between changes what the reference finds in the caches (by up to 16 % at 32 px).
-        """
-        return quiet_ms(
-            np.array([one.reference for one in group])
+    def quiet_ms(self, kind: SubjectKind) -> float:
+        """What the reference takes on the quiet machine, by all rounds of a kind so far."""
+        rounds = [
+            _of_rounds(np.array([one.reference for one in group]))
             for name, group in self.rounds.groups.items()
-            if group and name.split()[0] == kind
-        )
+            if group and name.split()[0] == kind.name
+        ]
+        return float(np.quantile(np.concatenate(rounds), QUIET_QUANTILE))
 
     def _visit(self, rng: random.Random, num_subjects: int, chunk: int) -> tuple[_Runs, _Runs]:
         """Visit every loaded subject once, in random order; number 0 is the reference."""

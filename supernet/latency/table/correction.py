@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from supernet.cost.parts import Body, Part
 
-LEAST = 0.05
+MIN_SHARE = 0.05
 """A share is at least this part of the time alone: no layer is free."""
 
 
@@ -97,17 +97,19 @@ class Correction:
         weighted = sum(
             self.weights.get(name, 0.0) * value for name, value in terms(part, times).items()
         )
-        return max(LEAST * times.later, weighted)
+        return max(MIN_SHARE * times.later, weighted)
 
 
 STRENGTHS = (1e-1, 1e-2, 1e-3)
 """Of the ridge penalty on all but the simple terms, for terms of unit mean square."""
+SIMPLE_STRENGTH = 1e-9
+"""That of the simple terms: just enough that two which are proportional have a solution."""
 FOLDS = 5
 SHUFFLES = 6
 """Ways to form the folds; with one alone, chance often chooses."""
 
 
-class Sums:
+class LayerSums:
     """The parts of some networks as arrays, from which corrections are fitted.
 
     Args:
@@ -121,7 +123,7 @@ class Sums:
         found = [terms(part, entries[part.key]) for part in used]
         self.names = sorted({name for one in found for name in one})
         self.terms = np.array([[one.get(name, 0.0) for name in self.names] for one in found])
-        self.least = LEAST * np.array([entries[part.key].later for part in used])
+        self.least = MIN_SHARE * np.array([entries[part.key].later for part in used])
         self.counts = np.zeros((len(networks), len(used)))
         for row, parts in zip(self.counts, networks, strict=True):
             for part in parts:
@@ -132,14 +134,11 @@ class Sums:
     ) -> dict[str, float]:
         """Weights of a form's terms, from the networks ``rows`` that took ``ms``."""
         columns = [place for place, name in enumerate(self.names) if FORMS[form](name)]
-        design = (self.counts[rows] @ self.terms[:, columns]) / ms[rows, None]
-        scale = np.sqrt((design**2).mean(0))
-        scale[scale == 0] = 1.0
-        unit = design / scale
         names = [self.names[place] for place in columns]
-        free = np.array([is_simple(name) for name in names])
-        penalty = np.diag(np.where(free, 1e-9, strength) * len(rows))
-        weights = np.linalg.solve(unit.T @ unit + penalty, unit.sum(0)) / scale
+        design = (self.counts[rows] @ self.terms[:, columns]) / ms[rows, None]
+        square = (design**2).mean(0)
+        penalties = np.where([is_simple(name) for name in names], SIMPLE_STRENGTH, strength)
+        weights = relative_ridge(design, penalties * np.where(square == 0, 1.0, square))
         return dict(zip(names, weights.tolist(), strict=True))
 
     def predict(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
@@ -149,17 +148,34 @@ class Sums:
 
     def error(self, ms: NDArray[np.float64], form: str, strength: float) -> float:
         """Mean absolute relative error of a form, each network predicted by others."""
-        rng, rows, errors = np.random.default_rng(0), np.arange(len(ms)), []
-        for _ in range(SHUFFLES):
-            folds = rng.permutation(len(ms)) % FOLDS
-            for fold in range(min(FOLDS, len(ms))):
-                left_out = folds == fold
-                predicted = self.predict(self.fit(ms, rows[~left_out], form, strength))
-                errors.append(np.abs(predicted / ms - 1)[left_out])
+        from sklearn.model_selection import RepeatedKFold
+
+        splits = RepeatedKFold(n_splits=min(FOLDS, len(ms)), n_repeats=SHUFFLES, random_state=0)
+        errors = []
+        for known, left_out in splits.split(ms):
+            predicted = self.predict(self.fit(ms, known, form, strength))
+            errors.append(np.abs(predicted / ms - 1)[left_out])
         return float(np.concatenate(errors).mean())
 
 
-def choose(sums: Sums, ms: NDArray[np.float64]) -> Correction:
+def relative_ridge(
+    design: NDArray[np.float64], penalties: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weights (terms,) whose sums of relative terms (networks, terms) are nearest to 1.
+
+    Args:
+        design: terms of each network over its latency.
+        penalties: of the squares of the weights (terms,), for each network.
+    """
+    from sklearn.linear_model import Ridge  # takes seconds to load; a search only reads tables
+
+    # Ridge knows one penalty for all columns: they are scaled instead.
+    root = np.sqrt(penalties)
+    ridge = Ridge(alpha=len(design), fit_intercept=False, solver="svd")
+    return ridge.fit(design / root, np.ones(len(design))).coef_ / root
+
+
+def fit_correction(sums: LayerSums, ms: NDArray[np.float64]) -> Correction:
     """The correction whose form and strength err least in cross-validation.
 
     Args:

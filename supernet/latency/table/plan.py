@@ -80,7 +80,7 @@ class Plan:
         return hashlib.sha256("\n".join(map(subject_key, subjects)).encode()).hexdigest()
 
 
-def plan(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Plan:
+def plan_measurements(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Plan:
     """Choose the parts and networks to measure; the same every time.
 
     Raises:
@@ -110,6 +110,6 @@ def random_networks(
     return [spec for _, spec in islice(found, number)]
 
 
-def middle(space: MnasSpace) -> NetSpec:
+def middle_network(space: MnasSpace) -> NetSpec:
     """The network of the middle choices: the reference that shows how fast the machine is."""
     return space.spec(space.decode([size // 2 for size in space.decision_sizes]))

@@ -56,7 +56,7 @@ class Rounds:
         return sum(one.seconds + one.loading for rounds in self.groups.values() for one in rounds)
 
 
-class Journal(Rounds):
+class RoundsFile(Rounds):
     """Rounds that are also lines of a file; opened again, it holds all that were finished.
 
     The file holds one JSON object a line: first what is measured on what, then for each group its
@@ -88,8 +88,8 @@ class Journal(Rounds):
             self._file.close()
             raise
 
-    def __enter__(self) -> Journal:
-        """Return the journal itself."""
+    def __enter__(self) -> RoundsFile:
+        """Return the rounds themselves."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,7 @@ from supernet.files.reading import read_as, typed, typed_object
 from supernet.files.writing import canonical_json, write_atomic
 from supernet.latency.devices.device import DESCRIPTION, device_name
 from supernet.latency.table.correction import Correction, Times
-from supernet.latency.table.validation import Figures, Noise, Validation
+from supernet.latency.table.validation import Validation
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
@@ -44,6 +44,14 @@ class MeasuredNetwork:
     role: str
     """Whether it belongs to the ``calibration``, was ``held out`` to judge the table, or is a
     ``reference`` of another space."""
+
+    def __post_init__(self) -> None:
+        """Check what a file may have spoilt."""
+        self.spec.checked()
+        if not self.log_ms:
+            raise UserError("networks.log_ms is empty, it must hold a number for each session")
+        if self.role not in ROLES:
+            raise UserError(f"networks.role is {self.role!r}, allowed are {', '.join(ROLES)}")
 
     @property
     def ms(self) -> float:
@@ -191,7 +199,7 @@ class LatencyTable:
             "entries": {key: list(times) for key, times in sorted(self.entries.items())},
         }
 
-    def save(self, path: str | Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the table as JSON, as a whole or not at all.
 
         Raises:
@@ -210,8 +218,8 @@ class LatencyTable:
         write_atomic(path, text.encode())
 
     @staticmethod
-    def load(path: str | Path) -> LatencyTable:
-        """Read what ``save`` wrote.
+    def read(path: str | Path) -> LatencyTable:
+        """Read what ``write`` wrote.
 
         Raises:
             UserError: naming the file and what is wrong with it.
@@ -236,64 +244,17 @@ def _read_table(fields: dict[str, Any]) -> LatencyTable:
     for name in DESCRIPTION:
         if name not in fingerprint:
             raise UserError(f"fingerprint lacks {name}")
-    correction = fields["correction"]
+    reference_ms = typed("reference_ms", fields["reference_ms"], float)
+    if reference_ms <= 0:
+        raise UserError(f"reference_ms is {reference_ms}, it must be above 0")
     return LatencyTable(
         fingerprint=fingerprint,
         entries={key: _times(key, value) for key, value in fields["entries"].items()},
-        correction=Correction(
-            form=typed("correction.form", correction["form"], str),
-            strength=typed("correction.strength", correction["strength"], float),
-            weights=_numbers("correction.weights", correction["weights"]),
-            errors=_numbers("correction.errors", correction["errors"]),
-        ),
-        validation=_validation(fields["validation"]),
-        reference_ms=_positive("reference_ms", fields["reference_ms"]),
-        networks=tuple(map(_network, fields["networks"])),
+        correction=read_as(Correction, fields["correction"], "correction."),
+        validation=read_as(Validation, fields["validation"], "validation."),
+        reference_ms=reference_ms,
+        networks=typed("networks", fields["networks"], tuple[MeasuredNetwork, ...]),
     )
-
-
-def _validation(fields: dict[str, Any]) -> Validation:
-    return Validation(
-        networks=typed("validation.networks", fields["networks"], int),
-        sessions=typed("validation.sessions", fields["sessions"], int),
-        least_sessions=typed("validation.least_sessions", fields["least_sessions"], int),
-        predicted=read_as(Figures, fields["predicted"], "validation.predicted."),
-        noise=read_as(Noise, fields["noise"], "validation.noise."),
-        baselines={
-            name: read_as(Figures, value, f"validation.baselines.{name}.")
-            for name, value in fields["baselines"].items()
-        },
-    )
-
-
-def _network(fields: dict[str, Any]) -> MeasuredNetwork:
-    if not fields["log_ms"]:
-        raise UserError("networks.log_ms is empty, it must hold a number for each session")
-    return MeasuredNetwork(
-        spec=NetSpec.from_dict(fields["spec"]),
-        log_ms=tuple(_numbers("networks.log_ms", dict(enumerate(fields["log_ms"]))).values()),
-        role=_role(fields["role"]),
-    )
-
-
-def _role(value: object) -> str:
-    if value not in ROLES:
-        raise UserError(f"networks.role is {value!r}, allowed are {', '.join(ROLES)}")
-    return str(value)
-
-
-def _numbers(name: str, fields: dict[Any, Any]) -> dict[Any, float]:
-    for key, value in fields.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise UserError(f"{name}.{key} is {value!r}, it must be a finite number")
-    return fields
-
-
-def _positive(name: str, value: object) -> float:
-    number = typed(name, value, float)
-    if number <= 0:
-        raise UserError(f"{name} is {number}, it must be above 0")
-    return number
 
 
 def _times(key: str, values: list[float]) -> Times:

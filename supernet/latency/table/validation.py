@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from supernet.errors import UserError
 
-SESSIONS = 4
+MIN_SESSIONS = 4
 """Least number of counted sessions of each network on which a claim can rest."""
-INCONCLUSIVE = 0.06
+MAX_NOISE_FLOOR = 0.06
 """A noise floor above this judges no prediction."""
+MAX_SPLITS = 35
+"""Of the sessions into two halves; eight sessions have as many."""
 
 
 @dataclass(frozen=True)
-class Figures:
+class Accuracy:
     """Predictions against measurements of the same networks."""
 
     mape: float
@@ -49,9 +56,9 @@ class Validation:
     sessions: int
     least_sessions: int
     """That count, for the network that has the fewest: a loud session does not."""
-    predicted: Figures
+    predicted: Accuracy
     noise: Noise
-    baselines: Mapping[str, Figures] = field(default_factory=dict)
+    baselines: Mapping[str, Accuracy] = field(default_factory=dict)
     """Other models, fitted to the same networks as the table."""
 
     @property
@@ -64,10 +71,10 @@ class Validation:
         """What can be said, in words."""
         if self.sessions < 2:
             return "one session shows no noise, so that no error can be stated"
-        if self.noise.floor > INCONCLUSIVE:
+        if self.noise.floor > MAX_NOISE_FLOOR:
             return (
                 f"inconclusive: the noise floor of {self.noise.floor:.1%} lies above"
-                f" {INCONCLUSIVE:.0%}; measure when the machine is quieter"
+                f" {MAX_NOISE_FLOOR:.0%}; measure when the machine is quieter"
             )
         if self.predicted.mape <= self.noise.floor:
             return f"no error above the noise floor of {self.noise.floor:.1%} was found"
@@ -82,12 +89,12 @@ class Validation:
         Raises:
             UserError: when it is finer than the noise, or not met.
         """
-        if self.least_sessions < SESSIONS:
+        if self.least_sessions < MIN_SESSIONS:
             raise UserError(
                 f"a network was measured in {self.least_sessions} quiet sessions, a claim rests on"
-                f" at least {SESSIONS} of each: measure more sessions or on a quieter machine"
+                f" at least {MIN_SESSIONS} of each: measure more sessions or on a quieter machine"
             )
-        if self.noise.floor > INCONCLUSIVE:
+        if self.noise.floor > MAX_NOISE_FLOOR:
             raise UserError(self.verdict)
         if claim < self.noise.floor:
             raise UserError(
@@ -99,3 +106,92 @@ class Validation:
                 f"an error of at most {claim:.1%} is not met: it is {self.predicted.mape:.1%},"
                 f" of which noise is {self.noise.floor:.1%}; calibrate with more networks"
             )
+
+
+def validation_of(
+    predicted: NDArray[np.float64],
+    log_ms: NDArray[np.float64],
+    baselines: Mapping[str, NDArray[np.float64]],
+) -> Validation:
+    """Compare predictions with measurements.
+
+    Args:
+        predicted: latencies (networks,) in ms of networks that did not calibrate the table.
+        log_ms: logarithms (sessions, networks) of their measured latencies in ms.
+        baselines: what other models predict, by name.
+    """
+    ms = mean_ms(log_ms)
+    return Validation(
+        networks=len(predicted),
+        sessions=len(log_ms),
+        least_sessions=int((~np.isnan(log_ms)).sum(0).min()),
+        predicted=accuracy(predicted, ms),
+        noise=noise(log_ms),
+        baselines={name: accuracy(other, ms) for name, other in baselines.items()},
+    )
+
+
+def mean_ms(log_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Geometric means (networks,) of the quiet sessions (sessions, networks), in ms."""
+    return np.exp(np.nanmean(log_ms, axis=0))
+
+
+def accuracy(predicted: NDArray[np.float64], ms: NDArray[np.float64]) -> Accuracy:
+    """Accuracy of predictions (networks,) of measurements (networks,), both in ms."""
+    error = predicted / ms - 1
+    return Accuracy(
+        mape=float(np.abs(error).mean()),
+        within_5=float((np.abs(error) <= 0.05).mean()),
+        within_10=float((np.abs(error) <= 0.1).mean()),
+        kendall_tau=_tau(predicted, ms),
+        bias=float(error.mean()),
+    )
+
+
+def noise(log_ms: NDArray[np.float64]) -> Noise:
+    """Noise of the mean of some sessions, over all ways to split them into halves.
+
+    Args:
+        log_ms: logarithms (sessions, networks) of ms; NaN where a session does not count.
+    """
+    sessions = len(log_ms)
+    if sessions < 2:
+        return Noise(0.0, 1.0, 1.0, 1.0)
+    found = []
+    for one, other in _halves(sessions):
+        here = ~(np.isnan(log_ms[one]).all(0) | np.isnan(log_ms[other]).all(0))
+        if here.sum() < 2:
+            continue
+        first, second = (np.nanmean(log_ms[half][:, here], axis=0) for half in (one, other))
+        # Of an odd number of sessions one is left out here, but not of their mean.
+        share = math.sqrt(len(one) / (2 * sessions))
+        error = np.abs(np.expm1((first - second) * share))
+        shares = (error <= 0.05).mean(), (error <= 0.1).mean()
+        found.append([error.mean(), *shares, _tau(first, second)])
+    if not found:
+        raise UserError(
+            "no network was measured twice while the machine was quiet: measure more sessions"
+        )
+    return Noise(*np.mean(found, axis=0).tolist())
+
+
+def _halves(sessions: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Disjoint halves of the sessions: all, or random ones where there are too many."""
+    half, rng = sessions // 2, random.Random(0)
+    if math.comb(sessions, half) > 2 * MAX_SPLITS:
+        for _ in range(MAX_SPLITS):
+            drawn = rng.sample(range(sessions), 2 * half)
+            yield drawn[:half], drawn[half:]
+        return
+    for one in itertools.combinations(range(sessions), half):
+        others = [number for number in range(sessions) if number not in one]
+        for other in itertools.combinations(others, half):
+            if one < other:
+                yield list(one), list(other)
+
+
+def _tau(one: Sequence[float] | NDArray, other: Sequence[float] | NDArray) -> float:
+    from scipy.stats import kendalltau  # takes a second to load; a search only reads tables
+
+    # Kendall's tau of equal values is undefined: no order was predicted.
+    return float(np.nan_to_num(kendalltau(one, other).statistic))

@@ -82,7 +82,7 @@ def test_cost_model_of_counts_measures_nothing(tmp_path):
 
 def test_cost_model_loads_the_table_that_is_named(tmp_path):
     table = random_table(TINY, 3)
-    table.save(tmp_path / "phone.json")
+    table.write(tmp_path / "phone.json")
     assert cost_model("ms", TINY, tmp_path / "phone.json", tmp_path).hash == table.hash
 
 

@@ -42,7 +42,7 @@ def save_table(path, specs, fingerprint) -> LatencyTable:
     entries = {key: Times(1.0, rng.uniform(0.1, 1.0)) for key in keys}
     words = {**NOWHERE, "device": "[x] core", "runtime": "onnxruntime 0", **fingerprint}
     table = plain_table(entries, words, mape=0.045)
-    table.save(path)
+    table.write(path)
     return table
 
 
@@ -189,7 +189,7 @@ def test_published_names_alone_keep_their_scale_and_files_alone_say_nothing(caps
 def test_a_table_predicts_every_network_and_lends_the_names_its_scale(
     capsys, arch_file, table_file, found
 ):
-    predict = LatencyTable.load(table_file).predict
+    predict = LatencyTable.read(table_file).predict
     text = compare(capsys, "mnasnet_a1", "mnasnet_small", "--table", table_file)
     assert f"published names: resolution, classes, stem stride of {table_file}\n" in text
     row = words_of(text, "mnasnet_small")[0]
@@ -217,7 +217,7 @@ def test_json_holds_what_show_says_and_the_table(capsys, arch_file, table_file):
     assert shown["table"] == {
         "file": table_file,
         "device": "[x] core, onnxruntime 0, 1 thread",
-        "hash": LatencyTable.load(table_file).hash,
+        "hash": LatencyTable.read(table_file).hash,
     }
     first, second = shown["networks"]
     assert (first["name"], second["name"]) == (arch_file, "mnasnet_a1")

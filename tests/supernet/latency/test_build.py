@@ -13,8 +13,8 @@ import pytest
 
 from supernet.cost.parts import Head, Stem, parts, space_layers, space_parts
 from supernet.errors import UserError
-from supernet.latency.table.bench import PARTS, Bench, Estimates, Limits, Turns
-from supernet.latency.table.plan import QUICK, middle, plan
+from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, Limits, SubjectKind
+from supernet.latency.table.plan import QUICK, middle_network, plan_measurements
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published_spec
@@ -71,36 +71,36 @@ def test_a_network_has_two_ends_and_all_its_layers():
 def test_subjects_take_turns_with_the_reference_in_between():
     device = SyntheticDevice()
     subjects = space_parts(TINY)[:20]
-    bench = Bench(device, middle(TINY))
-    turns = Turns(group_size=10, chunk=4)
-    session = bench.measure("parts 0", subjects, turns, Limits(math.inf, 5))
+    bench = Bench(device, middle_network(TINY))
+    kind = SubjectKind("parts", group_size=10, chunk=4)
+    session = bench.measure(kind, 0, subjects, Limits(math.inf, 5))
     assert [len(load) for load in device.loads] == [11, 11]
     assert len(device.orders) == 10
     for order in device.orders:
         assert sorted(i for i in order if i) == list(range(1, 11))
         assert [place for place, i in enumerate(order) if i == 0] == [0, 5, 10]
     assert len({tuple(order) for order in device.orders}) > 5
-    assert {key for group in session.groups for key in group.keys} == {p.key for p in subjects}
+    assert {key for group in session for key in group.keys} == {p.key for p in subjects}
 
 
 def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
     clock = itertools.count().__next__
     told = []
     bench = Bench(
-        SyntheticDevice(), middle(TINY), progress=told.append, clock=lambda: float(clock())
+        SyntheticDevice(), middle_network(TINY), progress=told.append, clock=lambda: float(clock())
     )
-    session = bench.measure("parts 0", space_parts(TINY)[:4], PARTS, Limits(1.0, 100))
-    assert session.groups[0].times.shape == (3, 4, 2)
+    session = bench.measure(LAYERS, 0, space_parts(TINY)[:4], Limits(1.0, 100))
+    assert session[0].times.shape == (3, 4, 2)
     assert sum(told) == pytest.approx(4.0), "three rounds and loading"
-    session = bench.measure("parts 1", space_parts(TINY)[:4], PARTS, Limits(40.0, 100))
-    assert len(session.groups[0].times) == 40
+    session = bench.measure(LAYERS, 1, space_parts(TINY)[:4], Limits(40.0, 100))
+    assert len(session[0].times) == 40
     assert sum(told) == pytest.approx(45.0)
 
 
 def test_a_loud_time_is_waited_out_and_does_not_count():
     device, clock = SyntheticDevice(), itertools.count().__next__
-    bench = Bench(device, middle(TINY), clock=lambda: float(clock()))
-    bench.measure("parts 0", space_parts(TINY)[:4], PARTS, Limits(20.0, 100))
+    bench = Bench(device, middle_network(TINY), clock=lambda: float(clock()))
+    bench.measure(LAYERS, 0, space_parts(TINY)[:4], Limits(20.0, 100))
     device.slowness, visit = 1.5, device.visit
 
     def until_it_is_quiet(order):
@@ -108,29 +108,29 @@ def test_a_loud_time_is_waited_out_and_does_not_count():
         return visit(order)
 
     device.visit = until_it_is_quiet
-    session = bench.measure("parts 1", space_parts(TINY)[:4], PARTS, Limits(10.0, 100))
-    assert len(session.groups[0].times) == 15, "12 loud rounds, then 3 quiet ones"
-    mean = Estimates([session], bench.quiet_ms("parts")).mean
+    session = bench.measure(LAYERS, 1, space_parts(TINY)[:4], Limits(10.0, 100))
+    assert len(session[0].times) == 15, "12 loud rounds, then 3 quiet ones"
+    mean = bench.estimates(LAYERS, [session]).mean
     for part in space_parts(TINY)[:4]:
-        assert mean(part.key).later == pytest.approx(1.2 * true_ms(part) + 0.03)
+        assert mean(part).later == pytest.approx(1.2 * true_ms(part) + 0.03)
 
 
 def test_waiting_for_quiet_also_goes_beyond_a_number_of_rounds_but_not_for_ever():
     device = SyntheticDevice()
-    bench, subjects = Bench(device, middle(TINY)), space_parts(TINY)[:4]
-    bench.measure("parts 0", subjects, PARTS, Limits(math.inf, 10))
+    bench, subjects = Bench(device, middle_network(TINY)), space_parts(TINY)[:4]
+    bench.measure(LAYERS, 0, subjects, Limits(math.inf, 10))
     device.slowness = 1.5
-    session = bench.measure("parts 1", subjects, PARTS, Limits(math.inf, 10))
-    assert len(session.groups[0].times) == 30
-    networks = bench.measure("networks 0", [middle(TINY)], PARTS, Limits(math.inf, 10))
-    assert len(networks.groups[0].times) == 10, "which have a quiet level of their own"
+    session = bench.measure(LAYERS, 1, subjects, Limits(math.inf, 10))
+    assert len(session[0].times) == 30
+    networks = bench.measure(NETWORKS, 0, [middle_network(TINY)], Limits(math.inf, 10))
+    assert len(networks[0].times) == 10, "which have a quiet level of their own"
 
 
 def test_waiting_is_not_charged_to_the_groups_that_come_after():
     device, clock = SyntheticDevice(), itertools.count().__next__
-    bench = Bench(device, middle(TINY), clock=lambda: float(clock()))
-    turns = Turns(group_size=4, chunk=4)
-    bench.measure("parts 0", space_parts(TINY)[:4], turns, Limits(40.0, 100))
+    bench = Bench(device, middle_network(TINY), clock=lambda: float(clock()))
+    kind = SubjectKind("parts", group_size=4, chunk=4)
+    bench.measure(kind, 0, space_parts(TINY)[:4], Limits(40.0, 100))
     visit, quiet_from = device.visit, len(device.orders) + 30
 
     def loud_at_first(order):
@@ -138,28 +138,28 @@ def test_waiting_is_not_charged_to_the_groups_that_come_after():
         return visit(order)
 
     device.visit = loud_at_first
-    session = bench.measure("parts 1", space_parts(TINY)[:8], turns, Limits(20.0, 100))
-    assert [len(group.times) for group in session.groups] == [30, 10]
+    session = bench.measure(kind, 1, space_parts(TINY)[:8], Limits(20.0, 100))
+    assert [len(group.times) for group in session] == [30, 10]
 
 
 def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
     device = SyntheticDevice()
-    bench, limits = Bench(device, middle(TINY)), Limits(math.inf, 10)
+    bench, limits = Bench(device, middle_network(TINY)), Limits(math.inf, 10)
     sessions = []
     for number, slowness in enumerate((1.0, 1.5)):
         device.slowness = slowness
-        sessions.append(bench.measure(f"parts {number}", space_parts(TINY), PARTS, limits))
-    mean = Estimates(sessions[1:], bench.quiet_ms("parts")).mean
+        sessions.append(bench.measure(LAYERS, number, space_parts(TINY), limits))
+    mean = bench.estimates(LAYERS, sessions[1:]).mean
     for part in space_parts(TINY):
-        assert mean(part.key).later == pytest.approx(1.2 * true_ms(part) + 0.03)
+        assert mean(part).later == pytest.approx(1.2 * true_ms(part) + 0.03)
 
 
 def test_interruptions_change_no_estimate_by_more_than_the_noise():
     device = SyntheticDevice(noise=0.02, spikes=0.3)
-    bench = Bench(device, middle(TINY))
-    session = bench.measure("parts 0", space_parts(TINY), PARTS, Limits(math.inf, 40))
-    mean = Estimates([session], bench.quiet_ms("parts")).mean
-    ratio = [mean(p.key).later / (1.2 * true_ms(p) + 0.03) for p in space_parts(TINY)]
+    bench = Bench(device, middle_network(TINY))
+    session = bench.measure(LAYERS, 0, space_parts(TINY), Limits(math.inf, 40))
+    mean = bench.estimates(LAYERS, [session]).mean
+    ratio = [mean(p).later / (1.2 * true_ms(p) + 0.03) for p in space_parts(TINY)]
     assert np.ptp(np.log(ratio)) < 0.06
 
 
@@ -186,14 +186,14 @@ def test_a_noisy_device_is_predicted_within_its_noise(tmp_path):
 
 
 def test_held_out_networks_calibrate_nothing():
-    chosen = plan(TINY, [middle(TINY)], QUICK)
-    assert not set(chosen.calibration) & set(chosen.held_out)
-    assert chosen.references == [middle(TINY)]
-    assert len(chosen.held_out) == QUICK.held_out
+    plan = plan_measurements(TINY, [middle_network(TINY)], QUICK)
+    assert not set(plan.calibration) & set(plan.held_out)
+    assert plan.references == [middle_network(TINY)]
+    assert len(plan.held_out) == QUICK.held_out
 
 
 def test_prediction_is_ends_plus_layers(table):
-    spec = middle(TINY)
+    spec = middle_network(TINY)
     layers = sum(table.layer_cost(layer, "relu") for layer in spec.layers())
     assert table.predict(spec) == pytest.approx(table.ends_cost(spec) + layers, rel=1e-12)
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from supernet.latency.build import forecast
+from supernet.latency.build import forecast_seconds
 from supernet.latency.command import main
-from supernet.latency.table.bench import PARTS
-from supernet.latency.table.plan import EFFORTS, Effort, plan
+from supernet.latency.table.bench import LAYERS
+from supernet.latency.table.plan import EFFORTS, Effort, plan_measurements
 from supernet.latency.table.rounds import Round, Rounds
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.validate import Amount, validate_file
+from supernet.latency.validate import Amount, validate_table
 from supernet.space.mnasnet import read_space
 from tests.helpers.quick_build import SPACE, words
 from tests.helpers.synthetic_device import TINY, SyntheticDevice
@@ -65,7 +65,7 @@ def refusal(capsys, *arguments):
 
 
 def test_a_table_says_what_was_measured_on_what(built):
-    table = LatencyTable.load(built / "table.json")
+    table = LatencyTable.read(built / "table.json")
     found = table.fingerprint
     assert found["backend"] == "onnxruntime"
     assert found["settings"] == {"name": "onnxruntime"}
@@ -81,21 +81,21 @@ def test_a_table_says_what_was_measured_on_what(built):
 
 
 def test_what_a_build_will_take_follows_from_the_groups_that_are_finished():
-    chosen, effort = plan(TINY, [], BRIEF), dataclasses.replace(BRIEF, seconds=100.0)
+    plan, effort = plan_measurements(TINY, [], BRIEF), dataclasses.replace(BRIEF, seconds=100.0)
     rounds = Rounds()
-    assert forecast(rounds, chosen, effort) == pytest.approx(100.0)
+    assert forecast_seconds(rounds, plan, effort) == pytest.approx(100.0)
     one = Round([[1.0]], [[1.0]], 30.0, 10.0)
     rounds.add("parts 0.0", [], one)
-    assert forecast(rounds, chosen, effort) == pytest.approx(100.0), "it is not finished"
+    assert forecast_seconds(rounds, plan, effort) == pytest.approx(100.0), "it is not finished"
     rounds.finish("parts 0.0")
-    groups = -(-len(chosen.parts) // PARTS.group_size)
-    assert forecast(rounds, chosen, effort) == pytest.approx(50.0 + 40.0 * groups)
+    groups = -(-len(plan.parts) // LAYERS.group_size)
+    assert forecast_seconds(rounds, plan, effort) == pytest.approx(50.0 + 40.0 * groups)
 
 
 def test_options_replace_what_data_decide(built, tmp_path, capsys):
     options = ["--resolution", "12", "--classes", "3", "--stem-stride", "2"]
     main([*words(built)[:3], "--out", str(tmp_path / "other.json"), "--quick", *options])
-    space = LatencyTable.load(tmp_path / "other.json").fingerprint["space"]
+    space = LatencyTable.read(tmp_path / "other.json").fingerprint["space"]
     assert (space["resolution"], space["classes"], space["stem_stride"]) == (12, 3, 2)
     out = capsys.readouterr().out
     assert "noise alone" in out
@@ -113,11 +113,11 @@ def test_a_finished_build_is_not_repeated(folder, capsys):
 
 
 def test_a_table_that_was_lost_is_made_again_from_its_raw_times(folder):
-    before = LatencyTable.load(folder / "table.json")
+    before = LatencyTable.read(folder / "table.json")
     (folder / "table.json").unlink()
     raw = (folder / "table.raw.jsonl").read_bytes()
     main(words(folder))
-    again = LatencyTable.load(folder / "table.json")
+    again = LatencyTable.read(folder / "table.json")
     assert (folder / "table.raw.jsonl").read_bytes() == raw
     assert again.entries == before.entries
     assert again.correction == before.correction
@@ -157,7 +157,7 @@ def test_fresh_networks_are_measured_and_written_beside_the_table(folder, capsys
     assert "networks that calibrated the table take" in out
     assert "6 networks, " in out
     report = json.loads((folder / "table.validation-1.json").read_text())
-    table = LatencyTable.load(folder / "table.json")
+    table = LatencyTable.read(folder / "table.json")
     assert report["table"] == table.hash
     seen = {network.spec.to_json() for network in table.networks}
     fresh = [json.dumps(row["spec"]) for row in report["networks"]]
@@ -188,13 +188,13 @@ def test_a_machine_that_has_slowed_down_is_told_apart_from_a_wrong_table(tmp_pat
     device.slowness = 1.1
     backend = SimpleNamespace(open=lambda models: device)
     amount = Amount(networks=8, sessions=4, rounds=4, seed=1)
-    checked = validate_file(table, tmp_path / "table.json", backend, amount, strict=False)
-    assert checked.drift == pytest.approx(0.1, abs=1e-4)
-    assert checked.validation.predicted.bias == pytest.approx(0.0, abs=1e-4)
-    assert checked.objection == ""
+    outcome = validate_table(table, tmp_path / "table.json", backend, amount, strict=False)
+    assert outcome.drift == pytest.approx(0.1, abs=1e-4)
+    assert outcome.validation.predicted.bias == pytest.approx(0.0, abs=1e-4)
+    assert outcome.objection == ""
     device.slowness = 1.3
-    checked = validate_file(table, tmp_path / "other.json", backend, amount, strict=False)
-    assert "the machine's speed has changed by +30.0%" in checked.objection
+    outcome = validate_table(table, tmp_path / "other.json", backend, amount, strict=False)
+    assert "the machine's speed has changed by +30.0%" in outcome.objection
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_build_that_is_killed_twenty_times_loses_nothing(tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert finished_rounds(tmp_path)[: len(kept)] == kept
-    table = LatencyTable.load(tmp_path / "table.json")
+    table = LatencyTable.read(tmp_path / "table.json")
     table.check_covers(read_space(tmp_path / "space.yaml"))
     assert table.validation.sessions == 3
 

@@ -12,8 +12,8 @@ import pytest
 
 from supernet.errors import UserError
 from supernet.latency.table.correction import Times
-from supernet.latency.table.plan import FULL, middle
-from supernet.latency.table.rounds import Journal
+from supernet.latency.table.plan import FULL, middle_network
+from supernet.latency.table.rounds import RoundsFile
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import table_for
 from tests.helpers.synthetic_device import TINY, Refusing, SyntheticDevice, build
@@ -50,8 +50,8 @@ def table(cache):
 
 
 def test_a_saved_table_loads_as_it_was(table, tmp_path):
-    table.save(tmp_path / "table.json")
-    loaded = LatencyTable.load(tmp_path / "table.json")
+    table.write(tmp_path / "table.json")
+    loaded = LatencyTable.read(tmp_path / "table.json")
     assert loaded == table
     assert loaded.hash == table.hash
     assert len(table.hash) == 64
@@ -68,7 +68,7 @@ def test_a_table_is_measured_once_for_a_space_and_its_references(table, folder):
     assert table_for(TINY, [], folder, machine=Refusing) == table
     for options in (
         {"space": dataclasses.replace(TINY, resolution=16)},
-        {"references": [middle(dataclasses.replace(TINY, stem=8))]},
+        {"references": [middle_network(dataclasses.replace(TINY, stem=8))]},
         {"quick": False},
     ):
         device = SyntheticDevice()
@@ -101,8 +101,11 @@ def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, cache):
         (lambda fields: json.dumps(fields | {"version": 1}), "version is 1, expected 2"),
         (lambda fields: json.dumps(fields | {"unit": "s"}), "unit is 's'"),
         (lambda fields: json.dumps(fields | {"fingerprint": {}}), "fingerprint lacks backend"),
-        (lambda fields: json.dumps(fields | {"correction": {"form": 1}}), "correction.form is 1"),
-        (lambda fields: json.dumps(fields | {"networks": [{}]}), "content is broken"),
+        (
+            lambda fields: json.dumps(fields | {"correction": BROKEN_CORRECTION | {"form": 1}}),
+            "correction.form is 1",
+        ),
+        (lambda fields: json.dumps(fields | {"networks": [{}]}), r"networks\[1\].spec is missing"),
         (
             lambda fields: json.dumps(fields | {"correction": BROKEN_CORRECTION}),
             "correction.weights.later is None, it must be a finite number",
@@ -119,7 +122,7 @@ def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, cache):
 def test_a_file_that_is_no_table_is_refused_in_one_line(folder, change, reason):
     (path,) = folder.glob("*.json")
     path.write_text(change(json.loads(path.read_text())))
-    for read in (lambda: LatencyTable.load(path), lambda: build(folder)):
+    for read in (lambda: LatencyTable.read(path), lambda: build(folder)):
         with pytest.raises(UserError, match=reason) as caught:
             read()
         assert "\n" not in str(caught.value)
@@ -128,7 +131,7 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(folder, change, reason):
 
 def test_a_missing_table_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"cannot read the latency table .*none\.json"):
-        LatencyTable.load(tmp_path / "none.json")
+        LatencyTable.read(tmp_path / "none.json")
 
 
 class Interrupted(SyntheticDevice):
@@ -195,19 +198,19 @@ def test_broken_raw_times_are_refused_in_one_line(folder):
 
 
 def test_raw_times_of_another_build_are_refused_by_name(tmp_path):
-    Journal(tmp_path / "raw.jsonl", {"device": "one", "space": 1}).__exit__()
+    RoundsFile(tmp_path / "raw.jsonl", {"device": "one", "space": 1}).__exit__()
     with pytest.raises(UserError, match=r'build with another device: "one", not "two"'):
-        Journal(tmp_path / "raw.jsonl", {"device": "two", "space": 1})
+        RoundsFile(tmp_path / "raw.jsonl", {"device": "two", "space": 1})
 
 
 def test_two_builds_never_write_into_one_file(tmp_path):
     path = tmp_path / "raw.jsonl"
     with (
-        Journal(path, {}),
+        RoundsFile(path, {}),
         pytest.raises(UserError, match=r"another process is measuring into .*raw\.jsonl"),
     ):
-        Journal(path, {})
-    with Journal(path, {}):
+        RoundsFile(path, {})
+    with RoundsFile(path, {}):
         pass
 
 

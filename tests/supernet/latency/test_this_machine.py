@@ -10,8 +10,8 @@ import pytest
 from supernet.errors import UserError
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.models.subject import OnnxFile
-from supernet.latency.table.bench import NETWORKS, PARTS
-from supernet.latency.table.plan import middle
+from supernet.latency.table.bench import LAYERS, NETWORKS
+from supernet.latency.table.plan import middle_network
 from supernet.latency.this_machine import measure_onnx, measure_specs, table_for
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published_spec
@@ -37,7 +37,7 @@ TINY = MnasSpace(
 
 def test_this_machine_builds_a_table_of_a_small_space(tmp_path):
     space = dataclasses.replace(TINY, ops=("mbconv3",), kernels=(3,), ses=(0.0,), head=16)
-    spec = middle(space)
+    spec = middle_network(space)
     table = table_for(space, [spec], tmp_path, progress=False)
     assert table.predict(spec) > 0
     assert table.validation.networks >= 5
@@ -67,7 +67,7 @@ def test_a_network_file_is_measured(tmp_path):
     from supernet.latency.models.onnx_graph import network_model
 
     path = tmp_path / "net.onnx"
-    path.write_bytes(network_model(middle(TINY)).SerializeToString())
+    path.write_bytes(network_model(middle_network(TINY)).SerializeToString())
     assert measure_onnx(path, TINY.resolution, sessions=1, rounds=3) > 0
 
 
@@ -76,7 +76,7 @@ def test_a_measuring_process_that_dies_is_reported():
         device.process.child.kill()
         device.process.child.wait()
         with pytest.raises(UserError, match="ended with status -9: killed from outside"):
-            device.load([middle(TINY)])
+            device.load([middle_network(TINY)])
 
 
 def test_the_measuring_process_ends_with_its_parent():
@@ -88,4 +88,4 @@ def test_the_measuring_process_ends_with_its_parent():
 
 def test_subjects_are_told_apart_by_what_they_hold(tmp_path):
     assert OnnxFile(tmp_path / "a.onnx", 32).key != OnnxFile(tmp_path / "b.onnx", 32).key
-    assert NETWORKS.group_size < PARTS.group_size
+    assert NETWORKS.group_size < LAYERS.group_size

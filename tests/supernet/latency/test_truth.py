@@ -10,9 +10,24 @@ from supernet.cost.counts import count
 from supernet.cost.parts import Body, parts, space_parts
 from supernet.errors import UserError
 from supernet.latency.table.baselines import baselines
-from supernet.latency.table.correction import FORMS, LEAST, Correction, Sums, Times, choose, terms
-from supernet.latency.table.statistics import figures, judge, noise, truth
-from supernet.latency.table.validation import Figures, Noise, Validation
+from supernet.latency.table.correction import (
+    FORMS,
+    MIN_SHARE,
+    Correction,
+    LayerSums,
+    Times,
+    fit_correction,
+    terms,
+)
+from supernet.latency.table.validation import (
+    Accuracy,
+    Noise,
+    Validation,
+    accuracy,
+    mean_ms,
+    noise,
+    validation_of,
+)
 from tests.helpers.synthetic_device import TINY, SyntheticDevice, build, true_ms
 
 PARTS = space_parts(TINY)
@@ -22,11 +37,11 @@ SPECS = [TINY.spec(TINY.sample(random.Random(seed))) for seed in range(120)]
 
 
 def sums(specs):
-    return Sums(ALONE, [parts(spec) for spec in specs])
+    return LayerSums(ALONE, [parts(spec) for spec in specs])
 
 
 def fitted(specs, ms):
-    return choose(sums(specs), np.array(ms))
+    return fit_correction(sums(specs), np.array(ms))
 
 
 # --- corrections ------------------------------------------------------------------------------
@@ -55,14 +70,14 @@ def test_the_form_is_chosen_that_the_device_needs(device, form):
     found = fitted(SPECS[:80], ms[:80] * np.exp(0.002 * rng.standard_normal(80)))
     simple = found.errors["affine"]
     assert found.errors[found.form] == min(found.errors.values())
-    error = figures(sums(SPECS[80:]).predict(found.weights), ms[80:])
+    error = accuracy(sums(SPECS[80:]).predict(found.weights), ms[80:])
     assert error.mape < 0.01
     assert error.kendall_tau > 0.97
     if form != "affine":
         assert found.form in (form, "kinds and sizes", "kinds, sizes and elements")
         assert simple > 2 * found.errors[found.form]
         rough = sums(SPECS[:80]).fit(ms[:80], np.arange(80), "affine", 1e-2)
-        assert figures(sums(SPECS[80:]).predict(rough), ms[80:]).mape > 2 * error.mape
+        assert accuracy(sums(SPECS[80:]).predict(rough), ms[80:]).mape > 2 * error.mape
 
 
 def test_sums_predict_what_the_table_does():
@@ -76,7 +91,7 @@ def test_sums_predict_what_the_table_does():
 def test_no_layer_is_free():
     (part, *_) = (one for one in PARTS if isinstance(one, Body))
     none = Correction("affine", 0.01, {"part": -1.0}, {})
-    assert none.share(part, Times(2.0, 1.0)) == LEAST
+    assert none.share(part, Times(2.0, 1.0)) == MIN_SHARE
 
 
 def test_every_term_belongs_to_the_largest_form_and_simple_ones_to_most():
@@ -99,7 +114,7 @@ def test_baselines_are_what_they_are_called():
     assert models["isolated sum"]([spec])[0] == pytest.approx(alone)
     macs = np.array([count(spec).macs for spec in SPECS])
     line = baselines(ALONE, SPECS, 3.0 + 1e-6 * macs)["macs"]
-    assert figures(line(SPECS), 3.0 + 1e-6 * macs).mape < 1e-9
+    assert accuracy(line(SPECS), 3.0 + 1e-6 * macs).mape < 1e-9
 
 
 def test_the_linear_model_fits_what_adds_up_over_choices():
@@ -109,7 +124,7 @@ def test_the_linear_model_fits_what_adds_up_over_choices():
 
     ms = np.array([added(spec) for spec in SPECS])
     linear = baselines(ALONE, SPECS[:80], ms[:80])["linear one-hot"]
-    assert figures(linear(SPECS[80:]), ms[80:]).mape < 0.01
+    assert accuracy(linear(SPECS[80:]), ms[80:]).mape < 0.01
 
 
 # --- noise ------------------------------------------------------------------------------------
@@ -122,7 +137,7 @@ def test_the_noise_floor_is_the_error_of_the_mean_of_all_sessions(sessions, sd):
     rng = np.random.default_rng(0)
     true = rng.uniform(1, 3, 400)
     log_ms = np.log(true) + sd * rng.standard_normal((sessions, 400))
-    error = np.abs(truth(log_ms) / true - 1).mean()
+    error = np.abs(mean_ms(log_ms) / true - 1).mean()
     assert noise(log_ms).floor == pytest.approx(error, rel=0.2)
 
 
@@ -143,7 +158,7 @@ def test_loud_sessions_do_not_count():
     holed[rng.random(holed.shape) < 0.3] = np.nan
     holed[:2, 0] = 0.0, 0.1
     assert noise(holed).floor == pytest.approx(noise(log_ms).floor, rel=0.4)
-    assert np.isfinite(truth(holed)).all()
+    assert np.isfinite(mean_ms(holed)).all()
 
 
 def test_shares_that_noise_alone_would_allow_are_told():
@@ -160,7 +175,7 @@ def test_shares_that_noise_alone_would_allow_are_told():
 
 def validation(mape, floor, sessions=4):
     return Validation(
-        60, sessions, sessions, Figures(mape, 1.0, 1.0, 0.9, 0.0), Noise(floor, 1, 1, 0.95)
+        60, sessions, sessions, Accuracy(mape, 1.0, 1.0, 0.9, 0.0), Noise(floor, 1, 1, 0.95)
     )
 
 
@@ -194,9 +209,9 @@ def test_a_claim_that_was_shown_passes():
     validation(0.05, 0.03).check_claim(0.05)
 
 
-def test_judging_holds_predictions_and_other_models_against_the_same_truth():
+def test_judging_holds_predictions_and_other_models_against_the_same_mean_ms():
     log_ms = np.log(np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]]))
-    found = judge(np.array([1.1, 2.2, 4.4]), log_ms, {"none": np.array([4.0, 2.0, 1.0])})
+    found = validation_of(np.array([1.1, 2.2, 4.4]), log_ms, {"none": np.array([4.0, 2.0, 1.0])})
     assert found.predicted.bias == pytest.approx(0.1)
     assert found.predicted.within_5 == 0.0
     assert found.baselines["none"].kendall_tau == -1.0

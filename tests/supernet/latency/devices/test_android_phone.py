@@ -11,7 +11,7 @@ from supernet.errors import UserError
 from supernet.latency.command import main
 from supernet.latency.devices.android_phone import FOLDER
 from supernet.latency.devices.backends import Backend
-from supernet.latency.table.plan import EFFORTS, Effort, middle
+from supernet.latency.table.plan import EFFORTS, Effort, middle_network
 from supernet.latency.table.table import LatencyTable
 from tests.helpers.tables import TINY as SPACE
 
@@ -72,7 +72,7 @@ def calls(tmp_path):
 
 
 def timed(device):
-    device.load([middle(SPACE)])
+    device.load([middle_network(SPACE)])
     return device.visit([0])
 
 
@@ -97,7 +97,7 @@ def test_what_each_program_prints_is_read(fake, tmp_path, output, factor):
     output = output.replace("MS000", "1234.5") if "MS000" in output else output
     fake(output=output)
     with phone(tmp_path) as device:
-        device.load([middle(SPACE)])
+        device.load([middle_network(SPACE)])
         ((ms,),) = device.visit([0])
         (path,) = (tmp_path / "models").iterdir()
     expected = 1.2345 if output.startswith("INFO") else factor * path.stat().st_size / 1e4
@@ -106,7 +106,7 @@ def test_what_each_program_prints_is_read(fake, tmp_path, output, factor):
 
 def test_the_program_and_the_models_are_pushed_run_on_chosen_cores_and_removed(fake, tmp_path):
     with phone(tmp_path, cores="70", threads=2) as device:
-        device.load([middle(SPACE)])
+        device.load([middle_network(SPACE)])
         device.visit([0, 0])
     words = [" ".join(call) for call in calls(tmp_path)]
     assert words[0] == "devices"
@@ -210,8 +210,8 @@ def test_a_table_of_a_phone_is_built_over_a_disconnect(fake, tmp_path, monkeypat
     assert kept >= 1
     fake()
     main(words)
-    table = LatencyTable.load(tmp_path / "phone.json")
+    table = LatencyTable.read(tmp_path / "phone.json")
     assert table.device.startswith("Google Pixel 9 zumapro Android 16, runner ")
     assert table.fingerprint["settings"] == {"name": "adb"}
-    assert table.predict(middle(table.space)) > 0
+    assert table.predict(middle_network(table.space)) > 0
     assert not (tmp_path / "phone.models").exists()

@@ -19,12 +19,12 @@ from supernet.latency.devices.benchmark_program import milliseconds
 from supernet.latency.models.onnx_int8 import model_of
 from supernet.latency.models.subject import OnnxFile, from_plain, input_shape, subject_key, to_plain
 from supernet.latency.models.torch_modules import example, module_of
-from supernet.latency.table.plan import middle
+from supernet.latency.table.plan import middle_network
 from supernet.network.network import Network
 from supernet.space.published import published_spec
 from tests.helpers.tables import TINY
 
-SPEC = middle(TINY)
+SPEC = middle_network(TINY)
 SMALL = published_spec("mnasnet_small").scaled(resolution=32, classes=10)
 V2 = published_spec("mobilenet_v2").scaled(resolution=32, classes=10)
 
