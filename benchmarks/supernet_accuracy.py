@@ -17,10 +17,10 @@ import torch
 import yaml
 
 from benchmarks.record import machine, record
-from search.module import Batch
 from supernet.command.process import keep_freed_memory, remember_kernels
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
+from supernet.data.splits import Batch
 from supernet.network.network import recalibrate
 from supernet.network.supernet import load_supernet
 from supernet.training.standalone import evaluate

@@ -11,11 +11,9 @@ from retrain.recipe_module import RecipeModule, place
 from retrain.warm_start import WarmStart
 from supernet.command.output import say
 from supernet.cost.counts import count
+from supernet.data.splits import Batch
 from supernet.space.spec import NetSpec
 from supernet.training.recipe import PAPER, Recipe
-
-Batch = tuple[Tensor, Tensor]
-"""Images (B, 3, R, R) and labels (B,)."""
 
 
 class RetrainModule(RecipeModule):

@@ -30,13 +30,12 @@ from search.schedule import Schedule, warmup_path
 from search.settings import Final, Sampling, WeightOptimizer
 from search.step_record import StepPlan, StepRecord
 from supernet.data.run_data import RunData
+from supernet.data.splits import Batch
 from supernet.errors import check_range
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import first_on_rank_zero, step_seed
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
-
-Batch = tuple[Tensor, Tensor]
 
 
 class SearchModule(pl.LightningModule):

@@ -59,7 +59,7 @@ def _on_cpu(target: Target) -> Target:
     return {name: value.cpu() for name, value in target.items()}
 
 
-Batch = tuple[list[Tensor], list[Target]]
+DetectionBatch = tuple[list[Tensor], list[Target]]
 """Normalised images (3, R, R) and the target of each."""
 DETECTION = dataclasses.replace(PAPER, dropout=0.0, label_smoothing=0.0)
 """MnasNet's recipe without what acts on a classifier; the paper does not give its own for COCO."""
@@ -121,7 +121,7 @@ class DetectionModule(RecipeModule):
         """Images (3, R, R) to the boxes, labels and scores of each."""
         return self.network(images)
 
-    def training_loss(self, batch: Batch) -> Tensor:
+    def training_loss(self, batch: DetectionBatch) -> Tensor:
         """SSD's loss of one batch: the classes of the default boxes, and where the boxes lie."""
         images, targets = batch
         if len(images) < 2:
@@ -135,7 +135,7 @@ class DetectionModule(RecipeModule):
         self.log("train/box_loss", losses["bbox_regression"])
         return losses["classification"] + losses["bbox_regression"]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: DetectionBatch, batch_idx: int) -> None:
         """Detect on one validation batch."""
         self._detect(batch)
 
@@ -143,7 +143,7 @@ class DetectionModule(RecipeModule):
         """COCO's average precision of all validation images."""
         self._log_figures("val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: DetectionBatch, batch_idx: int) -> None:
         """Detect on one test batch."""
         self._detect(batch)
         images = float(len(batch[0]))
@@ -153,7 +153,7 @@ class DetectionModule(RecipeModule):
         """COCO's average precision of all test images."""
         self._log_figures("test")
 
-    def _detect(self, batch: Batch) -> None:
+    def _detect(self, batch: DetectionBatch) -> None:
         images, targets = batch
         check_targets(targets, self.spec.classes)
         self.average_precision.update(self(images), targets)

@@ -22,14 +22,13 @@ from search.objective.objective import Goal
 from search.objective.targets import check_target, one_target
 from search.selection.selection import Candidate, Code
 from supernet.data.run_data import RunData
+from supernet.data.splits import Batch
 from supernet.errors import UserError
 from supernet.files.cache import Row, short_hash
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.config import TrainingFile
 from supernet.training.standalone import SHARPNESS
-
-Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)

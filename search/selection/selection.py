@@ -20,11 +20,12 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from search.controller_step import make_generator
-from search.module import Batch, SearchModule
+from search.module import SearchModule
 from search.objective.block_costs import BlockCosts, BlockExcess
 from search.objective.targets import Target, nearest_within
 from search.selection.local_search import NearTarget
 from search.settings import WeightOptimizer
+from supernet.data.splits import Batch
 from supernet.network.network import Network, recalibrate
 from supernet.space.arch import Arch
 from supernet.training.standalone import Evaluation, evaluate

@@ -118,3 +118,5 @@ class ImageParts(pl.LightningDataModule):
 
 Sample = tuple[Tensor, int]
 """A normalised float32 image (3, R, R) and its class."""
+Batch = tuple[Tensor, Tensor]
+"""Images (B, 3, R, R) and their classes (B,)."""
