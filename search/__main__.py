@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 
 from search.callbacks import StepLog, UniformCheckpoint
 from search.module import SearchModule
+from search.monitoring.compute import Spending
 from search.monitoring.health import Health
-from search.monitoring.spending import Spending
 from search.selection.bn_probe import BatchNormProbe
 from search.selection.results import Results
 from supernet.command.process import run_command
@@ -20,7 +20,7 @@ from supernet.run.folder import WAY_ON
 def search_callbacks(folder: Path) -> list[pl.Callback]:
     """The callbacks of a search in a run folder."""
     health = Health()
-    spending = Spending(health)
+    spending = Spending(lambda: health.image_macs)
     return [
         StepLog(folder),
         health,

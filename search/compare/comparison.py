@@ -32,7 +32,7 @@ from search.controllers.settings import Kind
 from search.evaluation.estimates import Report
 from search.evaluation.search_config import SearchFile, read_search
 from search.evaluation.trainings import Trainer, Trainings
-from search.monitoring.spending import Spent
+from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser

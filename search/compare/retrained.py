@@ -13,7 +13,7 @@ from itertools import chain, islice
 
 from search.evaluation.estimates import Mean
 from search.evaluation.trainings import Job, Trainings, jobs_of
-from search.monitoring.spending import Spent
+from search.monitoring.compute import Spent
 from supernet.cost.counts import Cost, count
 from supernet.cost.model import CostModel
 from supernet.errors import UserError

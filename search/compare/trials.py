@@ -20,10 +20,10 @@ from search.controller_step import StepResult, controller_step, make_generator
 from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import Kind
 from search.evaluation.workers import work_off
+from search.monitoring.compute import running_macs
 from search.objective.feasible import fastest, slowest
 from search.selection.selection import Candidate, Code, front
 from supernet.command.output import ProgressLines
-from supernet.cost.counts import count
 from supernet.files.cache import Cache, Row, commit
 from supernet.training.config import TrainingFile
 
@@ -136,7 +136,7 @@ class Contests:
         """Images times multiply-accumulates of all evaluations, which are forward passes."""
         space, images = self.arena.space, self.arena.batch_size
         return sum(
-            images * len(record.rewards) * count(space.spec(space.decode(code))).macs
+            running_macs(space, [space.decode(code)], images * len(record.rewards))
             for code, record in knowledge.records.items()
         )
 

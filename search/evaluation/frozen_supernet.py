@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from search.evaluation.trainings import Trainer, plain_data
-from search.monitoring.spending import Spent
+from search.monitoring.compute import Spent
 from search.selection.selection import tune
 from search.settings import WeightOptimizer
 from supernet.data.run_data import RunData, image_shape

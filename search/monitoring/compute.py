@@ -1,19 +1,37 @@
-"""What a supernet computes on a path: a mixed block runs all of its ops."""
+"""Compute of a search: images x multiply-accumulates, counted here alone, and seconds."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path as FilePath
+from typing import Any
 
-from search.controller_step import StepResult
+import pytorch_lightning as pl
+
 from supernet.cost.counts import count, count_layer
+from supernet.errors import UserError
+from supernet.files.writing import write_atomic
 from supernet.network.elastic import variant
-from supernet.space.arch import MIXED, Path
+from supernet.space.arch import MIXED, Arch, Path
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.stage import Layer
 
+FORWARD_PASSES = 3
+"""Forward passes that a training step takes as long as; scoring a network takes one."""
+
+
+def running_macs(space: MnasSpace, archs: Iterable[Arch], images: int) -> int:
+    """Images x multiply-accumulates of running each architecture on as many images."""
+    return images * sum(count(space.spec(arch)).macs for arch in archs)
+
 
 def path_macs(space: MnasSpace, path: Path, stream: bool) -> int:
-    """Multiply-accumulates of one image.
+    """Multiply-accumulates of one image in the supernet, where a mixed block runs all its ops.
 
     Args:
         space: of the path.
@@ -29,7 +47,7 @@ def path_macs(space: MnasSpace, path: Path, stream: bool) -> int:
 
 @lru_cache(maxsize=4096)
 def _beyond_network(layer: Layer, ops: tuple[str, ...], stream: bool) -> int:
-    """What one layer costs beyond ``count_layer``."""
+    """Multiply-accumulates of one layer beyond ``count_layer``."""
     macs = 0
     if layer.op == MIXED:
         macs += sum(count_layer(variant(layer, op)).macs for op in ops) - count_layer(layer).macs
@@ -38,11 +56,92 @@ def _beyond_network(layer: Layer, ops: tuple[str, ...], stream: bool) -> int:
     return macs
 
 
-FORWARD = 3
-"""Passes of a training step, in units of the forward pass that scoring a network takes."""
+@dataclass(frozen=True)
+class Spent:
+    """Compute of all processes together, up to some moment."""
+
+    image_macs: float
+    """Images x multiply-accumulates of all training; an image that is only run counts a third."""
+    seconds: float | None = None
+    """Wall time, if known; what a kill undid is not in it."""
+    cpu_seconds: float | None = None
+    """CPU time of the first process, if known."""
+
+    @staticmethod
+    def of(checkpoint: dict[str, Any]) -> Spent | None:
+        """What a search had spent when it wrote a checkpoint; None if it does not say."""
+        states = checkpoint.get("callbacks", {})
+        if "Health" not in states:
+            return None
+        # Searches of earlier versions kept no time.
+        return Spent(states["Health"]["image_macs"], **states.get(Spending.__name__, {}))
+
+    @staticmethod
+    def read(path: FilePath) -> Spent | None:
+        """What cost.json in a run folder says; None where there is none.
+
+        Raises:
+            UserError: when it is broken.
+        """
+        if not path.exists():
+            return None
+        try:
+            return Spent(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            raise UserError(
+                f"{path} is broken: it must hold image_macs, seconds and cpu_seconds; remove it to"
+                " do without"
+            ) from None
+
+    def write(self, path: FilePath) -> None:
+        """Write cost.json."""
+        write_atomic(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+    def plus_scoring(self, image_macs: float, seconds: float) -> Spent:
+        """Compute with that of images that were only run, in one process, on top."""
+        return dataclasses.replace(
+            self,
+            image_macs=self.image_macs + image_macs / FORWARD_PASSES,
+            seconds=None if self.seconds is None else self.seconds + seconds,
+            cpu_seconds=None if self.cpu_seconds is None else self.cpu_seconds + seconds,
+        )
 
 
-def scoring_work(space: MnasSpace, update: StepResult, images: int) -> int:
-    """Images x multiply-accumulates of an update, in training steps' worth."""
-    archs = [space.decode(row) for row in update.proposals.indices.tolist()]
-    return images * sum(path_macs(space, arch, stream=False) for arch in archs) // FORWARD
+class Spending(pl.Callback):
+    """Keeps in the checkpoint how long a search has run, and adds what its end costs."""
+
+    def __init__(self, trained_image_macs: Callable[[], int]) -> None:
+        """``trained_image_macs`` tells what training and the controller have computed so far."""
+        self.trained_image_macs = trained_image_macs
+        self.final_image_macs = 0
+        """Images x multiply-accumulates of the last choice, whose images are only run."""
+        self._seconds = self._cpu_seconds = 0.0
+        self._start_clocks()
+
+    def _start_clocks(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start here: what came before, such as measuring the device, is not the search's."""
+        self._start_clocks()
+
+    def state_dict(self) -> dict[str, float]:
+        """Seconds up to now."""
+        return {
+            "seconds": self._seconds + time.perf_counter() - self._wall,
+            "cpu_seconds": self._cpu_seconds + time.process_time() - self._cpu,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on where a checkpoint was; called before ``on_fit_start``."""
+        self._seconds, self._cpu_seconds = state_dict["seconds"], state_dict["cpu_seconds"]
+
+    def score(self, space: MnasSpace, archs: Iterable[Arch], images: int) -> None:
+        """The end of the search runs architectures on as many images each, on any process."""
+        self.final_image_macs += running_macs(space, archs, images)
+
+    @property
+    def spent(self) -> Spent:
+        """Compute up to now."""
+        trained = Spent(self.trained_image_macs(), **self.state_dict())
+        return trained.plus_scoring(self.final_image_macs, 0.0)

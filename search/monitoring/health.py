@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from search.callbacks import SearchCallback, searching
-from search.module import Batch, SearchModule
+from search.module import SearchModule
 from search.monitoring.alarms import Alarm, Alarms
-from search.monitoring.compute import path_macs, scoring_work
+from search.monitoring.compute import FORWARD_PASSES, path_macs, running_macs
 from search.step_record import StepRecord
 from supernet.command.output import say
+from supernet.data.splits import Batch
 from supernet.network.elastic import ElasticLayer
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import sum_over_ranks
@@ -104,8 +105,9 @@ class Health(SearchCallback):
         update, trainer = record.update, search.trainer
         if update is None:
             return
-        work = torch.tensor([scoring_work(search.space, update, record.reward_images)])
-        self.totals[-1:] += sum_over_ranks(work.to(self.totals.device))
+        archs = [search.space.decode(row) for row in update.proposals.indices.tolist()]
+        work = running_macs(search.space, archs, record.reward_images) // FORWARD_PASSES
+        self.totals[-1:] += sum_over_ranks(torch.tensor([work], device=self.totals.device))
         logs = update.logs.items()
         entropy = sum(value for name, value in logs if name.startswith("decision_entropy/"))
         largest = sum(map(math.log, search.space.decision_sizes))
@@ -138,9 +140,10 @@ def gradient_norms(supernet: SuperNet, used: Tensor) -> dict[str, float]:
     norms = {}
     for op, column in zip(supernet.space.ops, used.T.tolist(), strict=True):
         stages = [stage for stage, uses in zip(supernet.blocks, column, strict=True) if uses]
-        layers = [cast(ElasticLayer, layer) for stage in stages for layer in cast(Any, stage)]
-        if layers:
-            gradients = [one for layer in layers for one in layer.gradients(op)]
+        layers = [layer for stage in stages for layer in stage.modules()]
+        elastic = [layer for layer in layers if isinstance(layer, ElasticLayer)]
+        if elastic:
+            gradients = [one for layer in elastic for one in layer.gradients(op)]
             norms[op] = float(get_total_norm(gradients))
     return norms
 

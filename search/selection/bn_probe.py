@@ -8,7 +8,7 @@ from statistics import fmean
 from search.callbacks import SearchCallback
 from search.controller_step import StepResult
 from search.module import SearchModule
-from search.monitoring.compute import FORWARD
+from search.monitoring.compute import FORWARD_PASSES
 from search.selection.selection import Candidate, evaluate_recalibrated
 from search.step_record import StepRecord
 from supernet.run.metrics import log_metrics
@@ -35,7 +35,7 @@ class BatchNormProbe(SearchCallback):
             return
         images = min(IMAGES, search.final.recalibration_images)
         steps = int(search.trainer.estimated_stepping_batches)
-        work = FORWARD * steps * record.images
+        work = FORWARD_PASSES * steps * record.images
         num = num_probes(work, images + record.reward_images)
         number, total = record.update.update_step
         if (number + 1) * num // total > number * num // total:

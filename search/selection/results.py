@@ -16,8 +16,7 @@ from rich.console import Console
 from search.callbacks import searching
 from search.figures import draw_run
 from search.module import SearchModule
-from search.monitoring.compute import FORWARD
-from search.monitoring.spending import Spending
+from search.monitoring.compute import FORWARD_PASSES, Spending
 from search.objective.targets import Target, file_names
 from search.selection.bn_probe import final_accuracies
 from search.selection.device_times import DeviceTimes
@@ -71,7 +70,7 @@ class Results(pl.Callback):
             judged = judge(listed, lambda: bar.update(task, advance=1))
         self._log(module, final_accuracies(drafted, judged))
         self._count(module, drafted, len(module.data.reward_batch(0, 0)[1]))
-        tuning = FORWARD * final.tuning_steps * module.data.weights_batch_size
+        tuning = FORWARD_PASSES * final.tuning_steps * module.data.weights_batch_size
         self._count(module, judged, tuning + final.recalibration_images + module.data.num_val)
         return judged
 

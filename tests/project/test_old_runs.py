@@ -13,7 +13,7 @@ from search.__main__ import main as search
 from search.evaluation.search_config import read_search
 from search.evaluation.trainings import Job, identity
 from search.figures import read_front
-from search.monitoring.spending import Spent
+from search.monitoring.compute import Spent
 from supernet.arch_file import read_arch
 from supernet.errors import UserError
 from supernet.latency.table.table import LatencyTable

@@ -14,7 +14,7 @@ import torch
 
 from search.__main__ import main
 from search.module import SearchModule
-from search.monitoring.spending import Spent
+from search.monitoring.compute import Spent
 from supernet.errors import UserError
 
 ROOT = Path(__file__).parents[2]

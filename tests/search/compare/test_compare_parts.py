@@ -13,8 +13,8 @@ from search.compare.history import Knowledge, hypervolume
 from search.compare.retrained import BAND, Choice, Comparison, _best, random_alike
 from search.controllers.controller import Scores
 from search.evaluation.estimates import Estimate, Mean, Report, cell
+from search.monitoring.compute import Spending, Spent
 from search.monitoring.health import Health
-from search.monitoring.spending import Spending, Spent
 from supernet.cost.counts import count
 from supernet.errors import UserError
 from tests.helpers.tiny import MACS, SPACE
@@ -164,7 +164,7 @@ def test_an_image_that_is_only_run_counts_a_third():
 def test_spending_goes_on_from_a_checkpoint_and_adds_the_end():
     health = Health()
     health.ops, health.totals = ("conv",), torch.tensor([5, 600])
-    spending, arch = Spending(health), SPACE.decode([0] * 12)
+    spending, arch = Spending(lambda: health.image_macs), SPACE.decode([0] * 12)
     spending.load_state_dict({"seconds": 3.0, "cpu_seconds": 4.0})
     spending.on_fit_start(None, None)
     spending.score(SPACE, [arch, arch], 30)
