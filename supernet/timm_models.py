@@ -26,12 +26,14 @@ from timm.models import (
     register_model,
 )
 from timm.models._builder import pretrained_cfg_for_features
+from timm.models._features import feature_take_indices
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 
 from supernet.arch_file import load_spec
 from supernet.errors import UserError
-from supernet.network.network import ACTIVATIONS, Block, initialise
+from supernet.network.functional import submodule_weights
+from supernet.network.network import ACTIVATIONS, initialise, make_stages
 from supernet.space.spec import NetSpec
 
 default_cfgs = generate_default_cfgs(
@@ -78,7 +80,8 @@ def mnasnet_searched(
         raise UserError(
             "mnasnet_searched needs arch=...: an arch.json or a published name, such as mnasnet_a1"
         )
-    spec = _spec(str(arch), kwargs)
+    norms = {name: kwargs.pop(name) for name in ("bn_eps", "bn_momentum") if name in kwargs}
+    spec = dataclasses.replace(load_spec(str(arch)), **norms).checked()
     _check_numbers(kwargs)
     side = {"input_size": (3, *[spec.resolution] * 2), "pool_size": (spec.final_size,) * 2}
     overlay = {
@@ -104,11 +107,6 @@ def mnasnet_searched(
     return model
 
 
-def _spec(arch: str, kwargs: dict[str, Any]) -> NetSpec:
-    norms = {name: kwargs.pop(name) for name in ("bn_eps", "bn_momentum") if name in kwargs}
-    return dataclasses.replace(load_spec(arch), **norms).checked()
-
-
 def _check_numbers(kwargs: dict[str, Any]) -> None:
     for name, least in (("num_classes", 0), ("in_chans", 1)):
         value = kwargs.get(name, least)
@@ -123,12 +121,7 @@ def _check_numbers(kwargs: dict[str, Any]) -> None:
 
 def plain_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     """A state dict under a Network's names, which a retraining's checkpoint has behind a prefix."""
-    own = {
-        name.removeprefix("network."): value
-        for name, value in weights.items()
-        if name.startswith("network.")
-    }
-    return own or dict(weights)
+    return submodule_weights(weights, "network.") or dict(weights)
 
 
 class _Weights(nn.Module):
@@ -140,7 +133,7 @@ class _Weights(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """As ``nn.Module.load_state_dict``, with one line where the weights are of another network.
+        """``nn.Module``'s, with one line where the weights are of another network.
 
         Raises:
             UserError: naming the first tensors that do not fit.
@@ -158,14 +151,6 @@ class _Weights(nn.Module):
                 f"the weights are of another network ({reason}...): give the arch and the"
                 " num_classes that they were trained with"
             ) from None
-
-
-class _TimmBlock(Block):
-    """A Block that tells timm what comes out of it."""
-
-    def feature_info(self, location: str) -> dict[str, Any]:
-        """Module and channels of the block's output, timm's ``bottleneck`` location."""
-        return {"module": "", "num_chs": self.layer.outputs}
 
 
 class SearchedNetwork(_Weights, EfficientNet):
@@ -220,7 +205,7 @@ class SearchedFeatures(_Weights, EfficientNetFeatures):
         nn.Module.__init__(self)
         _add_trunk(self, spec, in_chans, drop_rate)
         levels = feature_levels(spec)
-        self.feature_info = FeatureInfo(levels, _chosen_levels(out_indices, len(levels)))
+        self.feature_info = FeatureInfo(levels, _level_indices(out_indices, len(levels)))
         self._stage_out_idx = {
             level["stage"]: level["index"] for level in self.feature_info.get_dicts()
         }
@@ -233,12 +218,7 @@ def _add_trunk(network: Any, spec: NetSpec, in_chans: int, drop_rate: float) -> 
     network.in_chans, network.drop_rate, network.grad_checkpointing = in_chans, drop_rate, False
     network.conv_stem = nn.Conv2d(in_chans, spec.stem, 3, spec.stem_stride, 1, bias=False)
     network.bn1 = _norm_act(spec, spec.stem)
-    network.blocks = nn.Sequential(
-        *(
-            nn.Sequential(*(_TimmBlock(layer, spec) for layer in stage))
-            for stage in spec.stage_layers()
-        )
-    )
+    network.blocks = make_stages(spec)
 
 
 def _norm_act(spec: NetSpec, channels: int) -> nn.Module:
@@ -266,14 +246,12 @@ def feature_levels(spec: NetSpec) -> list[dict[str, Any]]:
     ]
 
 
-def _chosen_levels(out_indices: int | Sequence[int] | None, number: int) -> tuple[int, ...]:
-    if out_indices is None:
-        return tuple(range(number))
-    last = isinstance(out_indices, int)
-    chosen = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
-    if not chosen or not all(-number <= index < number for index in chosen):
+def _level_indices(out_indices: int | Sequence[int] | None, number: int) -> tuple[int, ...]:
+    try:
+        return tuple(feature_take_indices(number, out_indices)[0])
+    except (AssertionError, ValueError):  # an empty sequence has no greatest index
+        last = isinstance(out_indices, int)
+        allowed = f"1 to {number}" if last else f"indices from {-number} to {number - 1}"
         raise UserError(
-            f"out_indices is {out_indices}, this network has {number} levels: give"
-            + (f" 1 to {number}" if last else f" indices from {-number} to {number - 1}")
-        )
-    return tuple(index % number for index in chosen)
+            f"out_indices is {out_indices}, this network has {number} levels: give {allowed}"
+        ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from timm.models._efficientnet_blocks import SqueezeExcite
@@ -55,6 +56,10 @@ class Block(nn.Module):
             self.conv_pwl = padded_conv(hidden, layer.outputs, 1)
             self.bn3 = norm(layer.outputs)
 
+    def feature_info(self, location: str) -> dict[str, Any]:
+        """Module and channels of the output, timm's ``bottleneck`` location; timm asks for it."""
+        return {"module": "", "num_chs": self.layer.outputs}
+
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         if self.layer.op == "conv":
@@ -79,12 +84,7 @@ class Network(nn.Module):
         self.act = ACTIVATIONS[spec.activation](inplace=True)
         self.conv_stem = padded_conv(3, spec.stem, 3, spec.stem_stride)
         self.bn1 = nn.BatchNorm2d(spec.stem, spec.bn_eps, spec.bn_momentum)
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(*(Block(layer, spec) for layer in stage))
-                for stage in spec.stage_layers()
-            )
-        )
+        self.blocks = make_stages(spec)
         self.conv_head = padded_conv(spec.stages[-1].filters, spec.head, 1)
         self.bn2 = nn.BatchNorm2d(spec.head, spec.bn_eps, spec.bn_momentum)
         self.dropout = nn.Dropout(dropout)
@@ -100,6 +100,12 @@ class Network(nn.Module):
         """Images (B, 3, H, W) to logits (B, classes)."""
         x = functional.adaptive_avg_pool2d(self.forward_features(x), 1).flatten(1)
         return self.classifier(self.dropout(x))
+
+
+def make_stages(spec: NetSpec) -> nn.Sequential:
+    """The blocks of each stage, in a sequence of their own."""
+    stages = ((Block(layer, spec) for layer in layers) for layers in spec.stage_layers())
+    return nn.Sequential(*(nn.Sequential(*blocks) for blocks in stages))
 
 
 def padded_conv(
