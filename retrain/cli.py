@@ -11,9 +11,28 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from retrain.checkpoint import checkpoint_path
+from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.run.cli import CLI
+
+
+def checkpoint_path(run: Path, checkpoint: str) -> Path:
+    """Find a checkpoint of a run.
+
+    Args:
+        run: folder of a retraining.
+        checkpoint: ``best``, ``last`` or a file.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if not run.is_dir():
+        raise UserError(f"no run in {run}: name the folder of a retraining, such as runs/NAME")
+    named = checkpoint in ("best", "last")
+    path = run / "checkpoints" / f"{checkpoint}.ckpt" if named else Path(checkpoint)
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}: give best, last or a file")
+    return path
 
 
 class RetrainCLI(CLI):
@@ -23,8 +42,8 @@ class RetrainCLI(CLI):
         """Settle what ``test`` reads before anything long begins."""
         super().before_instantiate_classes()
         if self.subcommand == "test":
-            config = self.config[self.subcommand]
-            config.ckpt_path = str(checkpoint_path(self.folder, config.get("ckpt_path") or "best"))
+            given = self.settings.get("ckpt_path") or "best"
+            self.settings.ckpt_path = str(checkpoint_path(self.folder, given))
 
 
 class TestReport(pl.Callback):
@@ -38,10 +57,9 @@ class TestReport(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write, on one process."""
-        measured = trainer.callback_metrics.items()
         figures = {
             name.removeprefix("test/"): float(value)
-            for name, value in measured
+            for name, value in trainer.callback_metrics.items()
             if name.startswith("test/")
         }
         report = {

@@ -7,12 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy
 
-from retrain.recipe_module import RecipeModule, place
+from retrain.recipe_module import RecipeModule
 from retrain.warm_start import WarmStart
-from supernet.command.output import say
 from supernet.cost.counts import count
 from supernet.data.splits import Batch
-from supernet.space.spec import NetSpec
 from supernet.training.recipe import PAPER, Recipe
 
 
@@ -47,13 +45,15 @@ class RetrainModule(RecipeModule):
         super().__init__(arch, num_classes, resolution, stem_stride, recipe)
         self.warm_start = WarmStart(init, arch)
         self.network = recipe.make_network(self.spec)
-        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
 
-    def setup(self, stage: str) -> None:
-        """Say what is trained, and what the data changed in it."""
-        if stage == "fit":
-            say(describe(self.arch, self.found, self.spec, self.warm_start.origin))
+    def first_line(self) -> str:
+        """The network's size, and which of the architecture's own values gave way."""
+        cost = count(self.spec)
+        return (
+            f"training {self.arch} {self.warm_start.origin}: {cost.params:,} parameters,"
+            f" {cost.macs / 1e6:.1f}M MACs at {self.given_by_data()}"
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, R, R) to logits (B, classes)."""
@@ -67,27 +67,18 @@ class RetrainModule(RecipeModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy of one validation batch."""
-        self._evaluate(batch, "val", self.val_accuracy)
+        self._evaluate(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy of one test batch."""
-        self._evaluate(batch, "test", self.test_accuracy)
+        self._evaluate(batch, "test")
         images = float(len(batch[1]))
         self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
 
-    def _evaluate(self, batch: Batch, part: str, accuracy: MulticlassAccuracy) -> None:
+    def _evaluate(self, batch: Batch, split: str) -> None:
         images, labels = batch
         logits = self(images)
-        accuracy.update(logits, labels)
+        self.accuracy.update(logits, labels)
         loss = functional.cross_entropy(logits, labels)
-        self.log(f"{part}/loss", loss, on_epoch=True, sync_dist=True, batch_size=len(labels))
-        self.log(f"{part}/accuracy", accuracy, on_epoch=True, prog_bar=True)
-
-
-def describe(arch: str, found: NetSpec, spec: NetSpec, origin: str = "from scratch") -> str:
-    """One line: the network's size, and which of the architecture's own values gave way."""
-    cost = count(spec)
-    return (
-        f"training {arch} {origin}: {cost.params:,} parameters, {cost.macs / 1e6:.1f}M MACs at"
-        f" {place(arch, found, spec)}"
-    )
+        self.log(f"{split}/loss", loss, on_epoch=True, sync_dist=True, batch_size=len(labels))
+        self.log(f"{split}/accuracy", self.accuracy, on_epoch=True, prog_bar=True)

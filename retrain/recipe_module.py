@@ -8,14 +8,16 @@ from abc import abstractmethod
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
 from timm.utils import distribute_bn
 from torch import Tensor, nn
 
-from retrain.warm_start import WarmStart
+from retrain.warm_start import WarmStart, load_by_name
 from supernet.arch_file import load_spec
+from supernet.command.output import say
 from supernet.data.resumable import StepLoader
 from supernet.errors import UserError
-from supernet.space.spec import NetSpec
 from supernet.training.recipe import Recipe, WeightEma
 
 
@@ -29,19 +31,12 @@ class RecipeModule(pl.LightningModule):
     network: nn.Module
     """What is trained, averaged and saved."""
     warm_start: WarmStart
-    """What gives it its first weights."""
+    """Where its first weights come from."""
 
     def __init__(
         self, arch: str, num_classes: int, resolution: int, stem_stride: int, recipe: Recipe
     ) -> None:
-        """Find the architecture.
-
-        Args:
-            arch: an arch.json that a search wrote, or the name of a published network.
-            num_classes: of the data; the architecture's own number gives way.
-            resolution: of the data, px; the architecture's own gives way.
-            stem_stride: stride of the first convolution; the architecture's own gives way.
-            recipe: how it is trained.
+        """Find the architecture; the arguments are those of ``RetrainModule``.
 
         Raises:
             UserError: when ``arch`` is neither a valid file nor a published name.
@@ -60,12 +55,46 @@ class RecipeModule(pl.LightningModule):
     def training_loss(self, batch: Any) -> Tensor:
         """Loss of one batch, a scalar."""
 
+    @abstractmethod
+    def first_line(self) -> str:
+        """What is trained, and what the data changed in it."""
+
+    def warm_part(self) -> nn.Module:
+        """The layers of ``network`` that first weights are for."""
+        return self.network
+
+    def setup(self, stage: str) -> None:
+        """Say what is trained."""
+        if stage == "fit":
+            say(self.first_line())
+
     def configure_callbacks(self) -> list[pl.Callback]:
-        """What averages the weights, and what sets the first ones."""
-        device = self.trainer.strategy.root_device
+        """What averages the weights."""
         decay = self.recipe.ema_decay
-        callbacks: list[pl.Callback] = [WeightEma(decay, device)] if decay else []
-        return callbacks if self.warm_start.init == "scratch" else [*callbacks, self.warm_start]
+        return [WeightEma(decay, self.trainer.strategy.root_device)] if decay else []
+
+    def on_fit_start(self) -> None:
+        """Give the network its first weights, and the average of the weights too.
+
+        A run that goes on has its weights from its checkpoint, and so has a test: neither reads a
+        file or the network connection.
+        """
+        # Lightning knows only from here on whether it continues a run; by now the averages have
+        # copied the network as it was, and take what they would take from a checkpoint.
+        trainer: Any = self.trainer
+        weights = None if trainer.ckpt_path else self.warm_start.weights()
+        if weights is None:
+            return
+        load_by_name(weights, self.warm_part())
+        state = self.state_dict()
+        first = {
+            "state_dict": state,
+            "current_model_state": state,
+            "averaging_state": {"n_averaged": torch.tensor(0)},
+        }
+        for callback in trainer.callbacks:
+            if isinstance(callback, WeightAveraging):
+                callback.on_load_checkpoint(trainer, self, first)
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimizer; its learning rate is set before every step.
@@ -89,8 +118,18 @@ class RecipeModule(pl.LightningModule):
         return optimizer
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the step's learning rate."""
+        """Set the step's learning rate; weigh a supernet's first batches alike in batch norms.
+
+        A supernet keeps no batch-norm statistics, and training gathers them: they are the mean over
+        the first batches until ``bn_momentum`` is reached, so that nothing is left of a fresh
+        network's mean 0 and variance 1, which would spoil the evaluations of a short training.
+        """
         self._schedule.step_update(self.trainer.global_step)
+        if self.warm_start.supernet:
+            momentum = max(self.recipe.bn_momentum, 1 / (self.steps_done + 1))
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = momentum
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -127,21 +166,24 @@ class RecipeModule(pl.LightningModule):
                 " give the run's own --model.arch and data, or start a new --run"
             )
         if self._trainer is not None and self._trainer.training:
-            _refuse_another_init(checkpoint.get("init", "scratch"), self.warm_start.init)
-            refuse_another("recipe", checkpoint["recipe"], dataclasses.asdict(self.recipe))
+            # No weight is loaded again, but config.yaml would tell of weights it never had.
+            saved_init = checkpoint.get("init", "scratch")
+            refuse_change("init", saved_init, self.warm_start.init, "started from")
+            for name, value in dataclasses.asdict(self.recipe).items():
+                refuse_change(f"recipe.{name}", checkpoint["recipe"].get(name), value)
         self.steps_done = checkpoint["steps_done"]
 
-
-def place(arch: str, found: NetSpec, spec: NetSpec) -> str:
-    """What the data decide of a network, and which of the architecture's own values gave way."""
-    names = ("resolution", "classes", "stem_stride")
-    changed = [
-        f"{name} {getattr(found, name)}"
-        for name in names
-        if getattr(found, name) != getattr(spec, name)
-    ]
-    note = f" (the data's values; {arch} itself has {', '.join(changed)})" if changed else ""
-    return f"{spec.resolution} px, {spec.classes} classes, stem stride {spec.stem_stride}{note}"
+    def given_by_data(self) -> str:
+        """What the data decide of the network, and which of the architecture's values gave way."""
+        spec, found = self.spec, self.found
+        changed = [
+            f"{name} {getattr(found, name)}"
+            for name in ("resolution", "classes", "stem_stride")
+            if getattr(found, name) != getattr(spec, name)
+        ]
+        own = f"{self.arch} itself has {', '.join(changed)}"
+        note = f" (the data's values; {own})" if changed else ""
+        return f"{spec.resolution} px, {spec.classes} classes, stem stride {spec.stem_stride}{note}"
 
 
 def images_per_step(trainer: pl.Trainer) -> int:
@@ -156,24 +198,14 @@ def images_per_step(trainer: pl.Trainer) -> int:
     return images * trainer.accumulate_grad_batches
 
 
-def _refuse_another_init(saved: str, given: str) -> None:
-    # Nothing is loaded again, but the run's config.yaml would tell of weights it never had.
-    if saved != given:
-        raise UserError(
-            f"init is {given}, but the run to continue started from {saved}: continue it unchanged"
-            " or start a new --run"
-        )
-
-
-def refuse_another(group: str, saved: dict[str, Any], given: dict[str, Any]) -> None:
-    """Compare a group of settings with those of the checkpoint's run.
+def refuse_change(setting: str, saved: object, given: object, verb: str = "has") -> None:
+    """Compare a setting with that of the run to continue.
 
     Raises:
-        UserError: naming the first setting that differs.
+        UserError: when they differ.
     """
-    for name, value in given.items():
-        if saved.get(name) != value:
-            raise UserError(
-                f"{group}.{name} is {value}, but the run to continue has {saved.get(name)}:"
-                " continue it unchanged or start a new --run"
-            )
+    if saved != given:
+        raise UserError(
+            f"{setting} is {given}, but the run to continue {verb} {saved}: continue it unchanged"
+            " or start a new --run"
+        )

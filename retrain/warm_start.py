@@ -1,14 +1,11 @@
-"""Where the first weights of a retraining come from: fresh, timm's or a supernet's."""
+"""First weights of a training: fresh, timm's, a supernet's or those of a retraining."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from pathlib import Path
 
-import pytorch_lightning as pl
 import timm
-import torch
-from pytorch_lightning.callbacks import WeightAveraging
 from timm.models import is_model_pretrained
 from torch import nn
 
@@ -16,48 +13,49 @@ from supernet.arch_file import is_file_name, read_arch
 from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.network.functional import Weights
-from supernet.network.network import Network
+from supernet.network.network import load_network
 from supernet.network.supernet import load_supernet
-from supernet.run.distributed import steps_done
 from supernet.space.mnasnet import MnasSpace
+from supernet.space.spec import NetSpec
 from supernet.timm_arch import timm_names
 
 SHAPELESS = ("classes", "resolution", "stem_stride")
-"""Settings of a space on which no shared weight but the classifier's depends."""
+"""Settings on which no weight but the classifier's depends."""
 
 
-class WarmStart(pl.Callback):
-    """Gives ``pl_module.network`` its first weights, when a training starts and at no other time.
+class WarmStart:
+    """Where the first weights of a network come from; nothing is read before they are asked for."""
 
-    A run that goes on has its weights from its checkpoint, and so has a test: neither reads a file
-    or the network connection. A classifier of another number of classes stays fresh.
-
-    A supernet keeps no batch-norm statistics, and training gathers them: they are the mean over the
-    first batches until ``bn_momentum`` is reached, so that nothing is left of a fresh network's
-    mean 0 and variance 1, which would spoil the evaluations of a short training.
-    """
-
-    def __init__(self, init: str, arch: str) -> None:
+    def __init__(self, init: str, arch: str, trained_as: NetSpec | None = None) -> None:
         """Check what can be known without reading or fetching anything.
 
         Args:
-            init: ``scratch``; ``timm``, the weights that timm has of a published network; or
-                ``supernet:FILE``, the slice of a search's checkpoint that ``arch`` uses.
+            init: ``scratch``; ``timm``, the weights that timm has of a published network;
+                ``supernet:FILE``, the slice of a search's checkpoint that ``arch`` uses; or, for a
+                network that is part of something larger, a retraining's checkpoint.
             arch: an arch.json or a published name.
+            trained_as: that part, where a retraining's checkpoint is allowed.
 
         Raises:
             UserError: when ``init`` is none of these, or ``arch`` has no such weights.
         """
-        self.init, self.arch = init, arch
-        kind, _, self.checkpoint = init.partition(":")
-        if init not in ("scratch", "timm") and not (kind == "supernet" and self.checkpoint):
-            raise UserError(
-                f"init is {init!r}, allowed are scratch, timm and supernet:FILE, such as"
+        self.init, self.arch, self.trained_as = init, arch, trained_as
+        kind, _, file = init.partition(":")
+        self.supernet = file if kind == "supernet" else ""
+        """Checkpoint of the search whose weights these are; empty for others."""
+        known = init in ("scratch", "timm") or bool(self.supernet)
+        if not known and not (trained_as and init.endswith(".ckpt")):
+            allowed = (
+                "scratch, timm, supernet:FILE and a retraining's checkpoint, such as"
+                " runs/NAME/checkpoints/best.ckpt"
+                if trained_as
+                else "scratch, timm and supernet:FILE, such as"
                 " supernet:runs/SEARCH/checkpoints/last.ckpt"
             )
+            raise UserError(f"init is {init!r}, allowed are {allowed}")
         if init == "timm":
-            pretrained_name(arch)
-        if self.checkpoint and not is_file_name(arch):
+            timm_name(arch)
+        if self.supernet and not is_file_name(arch):
             raise UserError(
                 f"init is {init}, but {arch} is a published network, which no search shares weights"
                 " for: give the arch.json that this search wrote, or init timm"
@@ -67,65 +65,41 @@ class WarmStart(pl.Callback):
     def origin(self) -> str:
         """Where the weights come from, in words that follow ``training ARCH``."""
         if self.init == "timm":
-            return f"from timm's weights {pretrained_name(self.arch)}"
-        return (
-            f"from the shared weights of {self.checkpoint}" if self.checkpoint else "from scratch"
-        )
+            return f"from timm's weights {timm_name(self.arch)}"
+        if self.supernet:
+            return f"from the shared weights of {self.supernet}"
+        return "from scratch" if self.init == "scratch" else f"from {self.init}"
 
-    def weights(self) -> Weights:
-        """The first weights, under a Network's names.
+    def weights(self) -> Weights | None:
+        """The first weights, under a Network's names; None leaves the fresh ones.
 
         Raises:
             UserError: when they cannot be fetched or read, or are not this architecture's.
         """
+        if self.init == "scratch":
+            return None
         if self.init == "timm":
-            return fetch(pretrained_name(self.arch))
-        return supernet_weights(self.checkpoint, self.arch)
-
-    def give(self, module: pl.LightningModule) -> None:
-        """Give ``module.network`` the weights."""
-        load(self.weights(), cast(Network, module.network))
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Load them into ``pl_module.network``, and into the average of the weights."""
-        # Lightning knows only from here on whether it continues a run; by now the averages have
-        # copied the network as it was, and take what they would take from a checkpoint.
-        if trainer.ckpt_path is None:
-            self.give(pl_module)
-            state = pl_module.state_dict()
-            first = {
-                "state_dict": state,
-                "current_model_state": state,
-                "averaging_state": {"n_averaged": torch.tensor(0)},
-            }
-            for callback in cast(Any, trainer).callbacks:
-                if isinstance(callback, WeightAveraging):
-                    callback.on_load_checkpoint(trainer, pl_module, first)
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        """Weigh a supernet's first batches alike in the running statistics."""
-        if self.checkpoint:
-            network = cast(Network, pl_module.network)
-            momentum = max(network.spec.bn_momentum, 1 / (steps_done(pl_module) + 1))
-            for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.momentum = momentum
+            return fetch_from_timm(timm_name(self.arch))
+        if self.supernet or self.trained_as is None:
+            return supernet_weights(self.supernet, self.arch)
+        return retrained_weights(Path(self.init), self.trained_as)
 
 
-def load(weights: Weights, network: Network) -> None:
-    """Load all weights but a classifier of another number of classes, which stays fresh."""
-    own = network.state_dict()
-    given, kept = len(weights["classifier.bias"]), len(own["classifier.bias"])
-    if given != kept:
-        fresh = {name: own[name] for name in ("classifier.weight", "classifier.bias")}
-        weights = {**weights, **fresh}
-        say(f"the classifier starts fresh: {kept} classes, where the weights have {given}")
-    network.load_state_dict(weights)
+def load_by_name(weights: Weights, module: nn.Module) -> None:
+    """Load all that a Network, or its first layers, has among the weights of a Network.
+
+    A classifier of another number of classes stays fresh.
+    """
+    own = module.state_dict()
+    given = {name: weights[name] for name in own}
+    ours, theirs = (len(one.get("classifier.bias", ())) for one in (own, given))
+    if ours != theirs:
+        say(f"the classifier starts fresh: {ours} classes, where the weights have {theirs}")
+        given |= {name: own[name] for name in ("classifier.weight", "classifier.bias")}
+    module.load_state_dict(given)
 
 
-def pretrained_name(arch: str) -> str:
+def timm_name(arch: str) -> str:
     """The name in timm of a published network of which it has trained weights.
 
     Raises:
@@ -141,7 +115,7 @@ def pretrained_name(arch: str) -> str:
     return trained[name]
 
 
-def fetch(name: str) -> Weights:
+def fetch_from_timm(name: str) -> Weights:
     """The trained weights of one of timm's networks, from the cache or the network connection.
 
     Raises:
@@ -163,8 +137,7 @@ def supernet_weights(checkpoint: str, arch: str) -> Weights:
 
     Args:
         checkpoint: of the search.
-        arch: an arch.json. Its space must be the supernet's; only classes, resolution and stem
-            stride may differ, since no other weight depends on them.
+        arch: an arch.json. Its space must be the supernet's, but for ``SHAPELESS`` settings.
 
     Raises:
         UserError: when a file cannot be read, or naming the setting in which the spaces differ.
@@ -178,3 +151,24 @@ def supernet_weights(checkpoint: str, arch: str) -> Weights:
                 " checkpoint of the search that wrote this arch.json"
             )
     return supernet.extract(found.arch).state_dict()
+
+
+def retrained_weights(path: Path, spec: NetSpec) -> Weights:
+    """The weights of a retraining of the same layers.
+
+    Args:
+        path: its checkpoint.
+        spec: the network that gets them; ``SHAPELESS`` settings may differ.
+
+    Raises:
+        UserError: when the file holds no such network.
+    """
+    network = load_network(path)
+    # A stride or a skip of another kind would fit, but compute something else.
+    same = {name: getattr(spec, name) for name in (*SHAPELESS, "bn_momentum")}
+    if dataclasses.replace(network.spec, **same) != spec:
+        raise UserError(
+            f"{path} holds another network than --model.arch: give the architecture that it was"
+            " trained for, or another --model.init"
+        )
+    return network.state_dict()

@@ -247,8 +247,9 @@ def feature_levels(spec: NetSpec) -> list[dict[str, Any]]:
 
 
 def _level_indices(out_indices: int | Sequence[int] | None, number: int) -> tuple[int, ...]:
+    chosen = list(out_indices) if isinstance(out_indices, Sequence) else out_indices
     try:
-        return tuple(feature_take_indices(number, out_indices)[0])
+        return tuple(feature_take_indices(number, chosen)[0])
     except (AssertionError, ValueError):  # an empty sequence has no greatest index
         last = isinstance(out_indices, int)
         allowed = f"1 to {number}" if last else f"indices from {-number} to {number - 1}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -13,68 +16,60 @@ from supernet.data.digits import DigitImages, Digits
 from supernet.data.splits import default_stem_stride
 from supernet.errors import check_range
 
-Target = dict[str, Tensor]
-"""``boxes`` (N, 4) as x1, y1, x2, y2 in pixels and ``labels`` (N,), 1 for the first class."""
-Sample = tuple[Tensor, Target]
+Boxes = dict[str, Tensor]
+"""``boxes`` (N, 4) as x1, y1, x2, y2 in pixels and ``labels`` (N,), 1 for the first class; a
+detector adds ``scores`` (N,)."""
+BoxedImage = tuple[Tensor, Boxes]
 """A normalised float32 image (3, R, R) and its boxes."""
+BoxBatch = tuple[list[Tensor], list[Boxes]]
+"""Normalised images (3, R, R) and the boxes of each."""
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
-class BoxImages(Dataset[Sample]):
+@dataclass(frozen=True)
+class BoxImages(Dataset[BoxedImage]):
     """Digits of random colours, sizes and places on a plain background with noise.
 
-    Image number i is a function of (seed, part, i) alone. It holds at least one digit; others are
+    Image number i is a function of (seed, split, i) alone. It holds at least one digit; others are
     left out where they would cover another by more than ``MAX_OVERLAP``. A box is as tight as the
     digit's ink: to half its darkest value.
 
-    Args:
-        digits: what to draw with.
-        part: one of ``PARTS``, part of the seed.
-        num_images: size of the set.
-        resolution: side of the images, px.
-        max_digits: of one image.
-        noise: standard deviation of every pixel, where 1 is the range of colours.
-        seed: not negative.
     """
 
-    MEAN, STD = 0.25, 0.17
-    """Of the colours, to two digits."""
-    SIDES = (0.18, 0.45)
+    MEAN: ClassVar = 0.25
+    """Mean of the colours, to two digits, and below their standard deviation."""
+    STD: ClassVar = 0.17
+    SIDES: ClassVar = (0.18, 0.45)
     """Smallest and largest side of a digit's 8x8 pixels over the image's."""
-    MAX_OVERLAP = 0.1
+    MAX_OVERLAP: ClassVar = 0.1
     """Area that two boxes may share, over that of the smaller."""
 
-    def __init__(
-        self,
-        digits: DigitImages,
-        part: str,
-        num_images: int,
-        resolution: int,
-        max_digits: int,
-        noise: float,
-        seed: int,
-    ) -> None:
-        self.digits = digits
-        self.part = part
-        self.num_images = num_images
-        self.resolution = resolution
-        self.max_digits = max_digits
-        self.noise = noise
-        self.seed = seed
+    digits: DigitImages
+    """What to draw with."""
+    split: str
+    """One of ``SPLITS``, part of the seed."""
+    num_images: int
+    resolution: int
+    """Side R of the images, px."""
+    max_digits: int
+    """Largest number of digits that are drawn into one image."""
+    noise: float
+    """Standard deviation of every pixel, where 1 is the range of colours."""
+    seed: int
+    """Not negative."""
 
     def __len__(self) -> int:
         return self.num_images
 
-    def __getitem__(self, index: int) -> Sample:
-        rng = np.random.default_rng([self.seed, PARTS.index(self.part), index])
+    def __getitem__(self, index: int) -> BoxedImage:
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
         ink, boxes, labels = self._draw(rng)
         back, front = rng.uniform(0, 0.4, (3, 1, 1)), rng.uniform(0.6, 1, (3, 1, 1))
         colours = back + ink.numpy() * (front - back)
         colours += rng.normal(0, self.noise, colours.shape)
         image = (torch.from_numpy(colours).float() - self.MEAN) / self.STD
-        target = {"boxes": torch.tensor(boxes), "labels": torch.tensor(labels)}
-        return image, target
+        return image, {"boxes": torch.tensor(boxes), "labels": torch.tensor(labels)}
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, list[list[float]], list[int]]:
         """Ink (R, R) between 0 and 1, and the boxes and labels of the digits in it."""
@@ -161,9 +156,7 @@ class DigitBoxes(pl.LightningDataModule):
         self.resolution = resolution
         self.stem_stride = default_stem_stride(resolution)
         self.batch_size = batch_size
-        self.train_images = train_images
-        self.val_images = val_images
-        self.test_images = test_images
+        self.train_images, self.val_images, self.test_images = train_images, val_images, test_images
         self.max_digits = max_digits
         self.noise = noise
         self.seed = seed
@@ -173,43 +166,38 @@ class DigitBoxes(pl.LightningDataModule):
         check_range("", self, "batch_size", "max_digits", *counts, least=1)
         check_range("", self, "seed", "noise", "num_workers", least=0)
 
-    def _images(self, part: str) -> BoxImages:
+    def _images(self, split: str) -> BoxImages:
         digits = Digits(resolution=8, split_seed=self.seed)
-        loaders = (digits.train_dataloader, digits.val_dataloader, digits.test_dataloader)
-        sources = dict(zip(PARTS, loaders, strict=True))
-        source = sources[part]().dataset
-        assert isinstance(source, DigitImages)
-        number = getattr(self, f"{part}_images")
-        return BoxImages(
-            source, part, number, self.resolution, self.max_digits, self.noise, self.seed
-        )
+        source = getattr(digits, f"{split}_dataloader")().dataset
+        number, side = getattr(self, f"{split}_images"), self.resolution
+        return BoxImages(source, split, number, side, self.max_digits, self.noise, self.seed)
 
-    def _loader(self, part: str) -> DataLoader[Sample]:
+    def _loader(self, split: str) -> DataLoader[BoxedImage]:
         return DataLoader(
-            self._images(part),
+            self._images(split),
             batch_size=self.batch_size,
-            shuffle=part == "train",
-            drop_last=part == "train",
+            shuffle=split == "train",
+            drop_last=split == "train",
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=as_lists,
         )
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> DataLoader[BoxedImage]:
         """The images to train on."""
         return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> DataLoader[BoxedImage]:
         """The images that choose the checkpoint."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[Sample]:
+    def test_dataloader(self) -> DataLoader[BoxedImage]:
         """The images that are read once, at the end."""
         return self._loader("test")
 
 
-def as_lists(samples: list[Sample]) -> tuple[list[Tensor], list[Target]]:
+def as_lists(samples: list[BoxedImage]) -> BoxBatch:
     """A batch as torchvision's detectors take it."""
-    images, targets = zip(*samples, strict=True)
-    return list(images), list(targets)
+    images, boxes = zip(*samples, strict=True)
+    return list(images), list(boxes)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from typing import Any, cast
+import itertools
+from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from pytorch_lightning.utilities import move_data_to_device
+from torch import Tensor, distributed, nn
 from torchmetrics.detection import MeanAveragePrecision
 
-from retrain.detect.backbone_start import BackboneStart
-from retrain.detect.digit_boxes import Target
-from retrain.detect.ssdlite import ExtraMaps, SSDLite, make_detector
-from retrain.recipe_module import RecipeModule, place, refuse_another
-from supernet.command.output import say
+from retrain.detect.digit_boxes import BoxBatch, Boxes
+from retrain.detect.ssdlite import Detector, SSDLite, make_detector
+from retrain.recipe_module import RecipeModule, refuse_change
+from retrain.warm_start import WarmStart
 from supernet.errors import UserError
 from supernet.training.recipe import PAPER, Recipe
 
@@ -35,12 +36,12 @@ class AveragePrecision:
     def __init__(self) -> None:
         if importlib.util.find_spec("pycocotools") is None:
             raise UserError("detection needs `pip install mnasnet-search[detection]`")
-        self._seen: list[tuple[Target, Target]] = []
+        self._seen: list[tuple[Boxes, Boxes]] = []
 
-    def update(self, found: list[Target], targets: list[Target]) -> None:
+    def update(self, found: list[Boxes], true: list[Boxes]) -> None:
         """Add images: boxes, labels and scores that were found, and the boxes and labels there."""
-        pairs = zip(found, targets, strict=True)
-        self._seen += [(_on_cpu(one), _on_cpu(other)) for one, other in pairs]
+        pairs = zip(found, true, strict=True)
+        self._seen += move_data_to_device(list(pairs), torch.device("cpu"))
 
     def compute(self) -> dict[str, Tensor]:
         """``FIGURES`` of all images since the last call, the same on every process."""
@@ -49,24 +50,24 @@ class AveragePrecision:
             parts = parts * distributed.get_world_size()
             distributed.all_gather_object(parts, parts[0])
         metric = MeanAveragePrecision(backend="pycocotools", sync_on_compute=False)
-        found, targets = zip(*(pair for part in parts for pair in part), strict=True)
-        metric.update(list(found), list(targets))
+        found, true = zip(*itertools.chain(*parts), strict=True)
+        metric.update(list(found), list(true))
         figures = metric.compute()
         return {name: figures[name] for name in FIGURES}
 
 
-def _on_cpu(target: Target) -> Target:
-    return {name: value.cpu() for name, value in target.items()}
-
-
-DetectionBatch = tuple[list[Tensor], list[Target]]
-"""Normalised images (3, R, R) and the target of each."""
 DETECTION = dataclasses.replace(PAPER, dropout=0.0, label_smoothing=0.0)
 """MnasNet's recipe without what acts on a classifier; the paper does not give its own for COCO."""
 
 
 class DetectionModule(RecipeModule):
-    """A network with SSDLite, trained on boxes by a recipe."""
+    """A network with SSDLite, trained on boxes by a recipe.
+
+    First weights are for the layers of the network that have become the backbone, without the
+    classifier, and without the head convolution where no feature map comes from it.
+    """
+
+    network: Detector
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class DetectionModule(RecipeModule):
                 or when pycocotools is missing.
         """
         super().__init__(arch, num_classes, resolution, stem_stride, recipe)
-        self.warm_start = BackboneStart(init, arch, self.spec)
+        self.warm_start = WarmStart(init, arch, trained_as=self.spec)
         for name in ("dropout", "label_smoothing"):
             if getattr(recipe, name):
                 raise UserError(
@@ -107,21 +108,23 @@ class DetectionModule(RecipeModule):
         self.network = make_detector(recipe.make_network(self.spec), ssdlite)
         self.average_precision = AveragePrecision()
 
-    def setup(self, stage: str) -> None:
-        """Say what is trained, and what the data changed in it."""
-        if stage == "fit":
-            params = sum(parameter.numel() for parameter in self.network.parameters())
-            maps = len(cast(ExtraMaps, self.network.backbone).out_channels)
-            say(
-                f"training {self.arch} with SSDLite on {maps} maps {self.warm_start.origin}:"
-                f" {params:,} parameters at {place(self.arch, self.found, self.spec)}"
-            )
+    def warm_part(self) -> nn.Module:
+        """The layers of the backbone that the architecture describes."""
+        return self.network.backbone.features
 
-    def forward(self, images: list[Tensor]) -> list[Target]:
+    def first_line(self) -> str:
+        """The detector's size, and which of the architecture's own values gave way."""
+        params = sum(parameter.numel() for parameter in self.network.parameters())
+        return (
+            f"training {self.arch} with SSDLite on {len(self.network.backbone.out_channels)} maps"
+            f" {self.warm_start.origin}: {params:,} parameters at {self.given_by_data()}"
+        )
+
+    def forward(self, images: list[Tensor]) -> list[Boxes]:
         """Images (3, R, R) to the boxes, labels and scores of each."""
         return self.network(images)
 
-    def training_loss(self, batch: DetectionBatch) -> Tensor:
+    def training_loss(self, batch: BoxBatch) -> Tensor:
         """SSD's loss of one batch: the classes of the default boxes, and where the boxes lie."""
         images, targets = batch
         if len(images) < 2:
@@ -135,7 +138,7 @@ class DetectionModule(RecipeModule):
         self.log("train/box_loss", losses["bbox_regression"])
         return losses["classification"] + losses["bbox_regression"]
 
-    def validation_step(self, batch: DetectionBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: BoxBatch, batch_idx: int) -> None:
         """Detect on one validation batch."""
         self._detect(batch)
 
@@ -143,7 +146,7 @@ class DetectionModule(RecipeModule):
         """COCO's average precision of all validation images."""
         self._log_figures("val")
 
-    def test_step(self, batch: DetectionBatch, batch_idx: int) -> None:
+    def test_step(self, batch: BoxBatch, batch_idx: int) -> None:
         """Detect on one test batch."""
         self._detect(batch)
         images = float(len(batch[0]))
@@ -153,14 +156,14 @@ class DetectionModule(RecipeModule):
         """COCO's average precision of all test images."""
         self._log_figures("test")
 
-    def _detect(self, batch: DetectionBatch) -> None:
+    def _detect(self, batch: BoxBatch) -> None:
         images, targets = batch
         check_targets(targets, self.spec.classes)
         self.average_precision.update(self(images), targets)
 
-    def _log_figures(self, part: str) -> None:
+    def _log_figures(self, split: str) -> None:
         for name, value in self.average_precision.compute().items():
-            self.log(f"{part}/{name}", value, prog_bar=name == "map", sync_dist=True)
+            self.log(f"{split}/{name}", value, prog_bar=name == "map", sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a continued run must share."""
@@ -178,10 +181,11 @@ class DetectionModule(RecipeModule):
                 "the checkpoint is not that of a detector: give a classifier's to --model.init"
             )
         super().on_load_checkpoint(checkpoint)
-        refuse_another("ssdlite", checkpoint["ssdlite"], dataclasses.asdict(self.ssdlite))
+        for name, value in dataclasses.asdict(self.ssdlite).items():
+            refuse_change(f"ssdlite.{name}", checkpoint["ssdlite"].get(name), value)
 
 
-def check_targets(targets: list[Target], num_classes: int) -> None:
+def check_targets(targets: list[Boxes], num_classes: int) -> None:
     """Refuse labels that would silently be trained as the background, and boxes of no area.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,14 @@ from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.ops import Conv2dNormActivation
 
 from supernet.errors import UserError
-from supernet.network.network import Block, Network, initialise
+from supernet.network.network import Network, initialise
 from supernet.space.spec import NetSpec
 
 STRIDES = (4, 8, 16, 32)
-"""Of the feature maps that detectors are usually given, relative to the image."""
+"""Strides of the feature maps that detectors are usually given, relative to the image."""
 SSDLITE_RATIOS = [2, 3]
-"""Of default boxes, width to height and height to width; two more are square (SSD, sec. 2.2)."""
+"""Ratios of default boxes, width to height and height to width; two more are square (SSD,
+sec. 2.2)."""
 
 Norm = Callable[[int], nn.Module]
 """Makes the batch norm of so many channels."""
@@ -136,7 +137,7 @@ class StrideFeatures(Trunk):
         last = {_last(found, stride): str(stride) for stride in strides}
         super().__init__(network, max(last))
         self.names = last
-        """Of the maps, by the number of stages behind them."""
+        """Names of the maps by the number of stages behind them."""
         widths = (network.spec.stem, *(stage.filters for stage in network.spec.stages))
         self.out_channels = [widths[index] for index in self.names]
 
@@ -173,25 +174,22 @@ class PaperFeatures(Trunk):
         if not striding:
             raise UserError("no stage of the network strides: give --model.ssdlite.taps strides")
         self.conv_head, self.bn2 = network.conv_head, network.bn2
-        self.number = striding[-1]
-        """Of the stage that reaches the largest stride."""
-        layer = cast(Block, cast(nn.Sequential, self.blocks[self.number])[0]).layer
+        last = striding[-1]
+        layer, *_ = list(network.spec.stage_layers())[last]
         expanded = layer.hidden if layer.op == "mbconv" else layer.inputs
         self.out_channels = [expanded, network.spec.head]
+        self.tapped = f"blocks.{last}.0.{'conv' if layer.op == 'conv' else 'conv_dw'}"
+        """Name of the convolution that reaches the largest stride."""
         strides = stage_strides(network.spec)
-        self.names = (str(strides[self.number]), str(strides[-1]))
+        self.strides = (str(strides[last]), str(strides[-1]))
+        """Names of the two maps."""
 
     def forward(self, images: Tensor) -> Maps:
         """Images (B, 3, H, W) to the two maps, named by their stride."""
-        x = self.stem(images)
-        for stage in self.blocks[: self.number]:
-            x = stage(x)
-        first = cast(Block, cast(nn.Sequential, self.blocks[self.number])[0])
-        with _inputs_of(first.conv if first.layer.op == "conv" else first.conv_dw) as seen:
-            for stage in self.blocks[self.number :]:
-                x = stage(x)
+        with _inputs_of(self.get_submodule(self.tapped)) as seen:
+            x = self.blocks(self.stem(images))
         x = self.act(self.bn2(self.conv_head(x)))
-        return OrderedDict(zip(self.names, (seen[0].float(), x.float()), strict=True))
+        return OrderedDict(zip(self.strides, (seen[0].float(), x.float()), strict=True))
 
 
 @contextmanager
@@ -249,7 +247,13 @@ def make_backbone(network: Network, settings: SSDLite, norm: Norm) -> ExtraMaps:
     return ExtraMaps(features, settings.extras, norm)
 
 
-def make_detector(network: Network, settings: SSDLite) -> SSD:
+class Detector(SSD):
+    """torchvision's SSD on the maps of a network."""
+
+    backbone: ExtraMaps
+
+
+def make_detector(network: Network, settings: SSDLite) -> Detector:
     """A network with SSDLite, for ``network.spec``'s classes and the background.
 
     torchvision's detector in training takes lists of images (3, R, R) and of targets (``boxes``
@@ -268,7 +272,7 @@ def make_detector(network: Network, settings: SSDLite) -> SSD:
     boxes = DefaultBoxGenerator(ratios, *settings.scales)
     classes = spec.classes + 1
     head = SSDLiteHead(backbone.out_channels, boxes.num_anchors_per_location(), classes, norm)
-    detector = SSD(
+    detector = Detector(
         backbone,
         boxes,
         (spec.resolution, spec.resolution),

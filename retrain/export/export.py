@@ -22,7 +22,7 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from retrain.checkpoint import checkpoint_path, load_network
+from retrain.cli import checkpoint_path
 from retrain.export.formats import FORMATS, Format
 from supernet.arch_file import read_arch
 from supernet.arch_records import TableError
@@ -32,7 +32,7 @@ from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.network.network import Network
+from supernet.network.network import Network, load_network
 from supernet.space.spec import NetSpec
 from supernet.training.config import make_data
 

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from retrain.__main__ import main
 from retrain.cli import run_callbacks
-from retrain.module import RetrainModule, describe
+from retrain.module import RetrainModule
 from retrain.recipe_module import images_per_step
 from supernet.arch_file import ArchFile, write_arch
 from supernet.command.process import run_command
@@ -119,11 +119,11 @@ def test_convolutions_see_and_hold_channels_last(arch):
 def test_the_data_decide_resolution_and_classes(arch):
     module = RetrainModule(arch, num_classes=3, resolution=16, stem_stride=2, recipe=QUICK)
     assert (module.spec.classes, module.spec.resolution, module.spec.stem_stride) == (3, 16, 2)
-    line = describe(arch, module.found, module.spec)
+    line = module.first_line()
     assert "at 16 px, 3 classes, stem stride 2" in line
     assert "itself has resolution 8, classes 10, stem_stride 1" in line
     own = module_for(arch)
-    assert "itself" not in describe(arch, own.found, own.spec)
+    assert "itself" not in own.first_line()
 
 
 @pytest.mark.parametrize("kill_at", [3, 4, 6])

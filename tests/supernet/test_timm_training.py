@@ -16,13 +16,12 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, CheckpointSaver, ModelEmaV3, accuracy
 from torch.nn import functional
 
-from retrain.checkpoint import load_network
 from retrain.cli import run_callbacks
 from retrain.module import RetrainModule
 from supernet.arch_file import ArchFile, load_spec, write_arch
 from supernet.data.digits import Digits
 from supernet.errors import UserError
-from supernet.network.network import Network
+from supernet.network.network import Network, load_network
 from supernet.space.mnasnet import MnasSpace
 from tests.helpers.timm_networks import create, trained
 

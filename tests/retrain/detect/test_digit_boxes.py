@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from retrain.detect.digit_boxes import PARTS, BoxImages, DigitBoxes
+from retrain.detect.digit_boxes import SPLITS, BoxImages, DigitBoxes
 from supernet.data.digits import DigitImages, Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 
 
-def images(part="train", number=60, **changes):
+def images(split="train", number=60, **changes):
     settings = {"resolution": 96, "max_digits": 4, "noise": 0.05, "seed": 0, **changes}
     digits = settings.pop("digits", None) or Digits(resolution=8).val_dataloader().dataset
-    return BoxImages(digits, part, number, **settings)
+    return BoxImages(digits, split, number, **settings)
 
 
 def assert_same(left, right):
@@ -22,14 +22,14 @@ def assert_same(left, right):
         assert torch.equal(left[1][name], right[1][name])
 
 
-def test_an_image_is_a_function_of_seed_part_and_index():
+def test_an_image_is_a_function_of_seed_split_and_index():
     data = images()
     first = [data[index] for index in range(4)]
     torch.manual_seed(9)
     np.random.seed(9)  # noqa: NPY002 - the global generator must not matter
     for index in (2, 0, 3, 1):
         assert_same(images()[index], first[index])
-    others = (images(seed=1)[0], images(part="val")[0], first[1])
+    others = (images(seed=1)[0], images(split="val")[0], first[1])
     assert not any(torch.equal(first[0][0], other[0]) for other in others)
 
 
@@ -79,13 +79,13 @@ def test_a_label_is_the_class_of_what_was_drawn_plus_one():
     assert set(labels) == {1, 2}
 
 
-def test_no_digit_is_drawn_in_two_parts():
+def test_no_digit_is_drawn_in_two_splits():
     data = DigitBoxes(train_images=2, val_images=3, test_images=4)
     loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
     drawn = [{d.numpy().tobytes() for d in loader.dataset.digits.images} for loader in loaders]
     assert len(set.union(*drawn)) == sum(map(len, drawn)) == 1797
     assert [len(loader.dataset) for loader in loaders] == [2, 3, 4]
-    assert [loader.dataset.part for loader in loaders] == list(PARTS)
+    assert [loader.dataset.split for loader in loaders] == list(SPLITS)
 
 
 def test_colours_are_normalised_to_about_mean_0_and_deviation_1():

@@ -21,7 +21,6 @@ from benchmarks.detection_cost import (
     count_detector,
     print_network,
 )
-from retrain.detect.backbone_start import load_trunk
 from retrain.detect.ssdlite import (
     STRIDES,
     ExtraMaps,
@@ -31,6 +30,7 @@ from retrain.detect.ssdlite import (
     make_detector,
     stage_strides,
 )
+from retrain.warm_start import load_by_name
 from supernet.cost.counts import Cost, count
 from supernet.errors import UserError
 from supernet.network.network import Network
@@ -237,7 +237,7 @@ def test_timms_weights_fit_by_name(name, settings):
     spec = published_spec(ours)
     weights = timm.create_model(name).state_dict()
     trunk = detector(replace(settings, extras=()), spec).backbone.features
-    load_trunk(weights, trunk)
+    load_by_name(weights, trunk)
     for place, value in trunk.state_dict().items():
         assert torch.equal(value, weights[place])
 

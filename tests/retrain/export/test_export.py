@@ -14,7 +14,6 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
-from retrain.checkpoint import load_network
 from retrain.cli import run_callbacks
 from retrain.export.export import compare, main
 from retrain.export.formats import FORMATS, write_pt2
@@ -28,6 +27,7 @@ from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
+from supernet.network.network import load_network
 from supernet.run.callbacks import LastCheckpoint
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace

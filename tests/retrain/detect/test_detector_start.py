@@ -1,4 +1,4 @@
-"""A detector that starts from a classifier's weights."""
+"""A detector that starts from a classifier's weights, or from those that a search shared."""
 
 import dataclasses
 
@@ -9,9 +9,11 @@ import torch
 from retrain.cli import run_callbacks
 from retrain.detect.ssdlite import SSDLite
 from retrain.module import RetrainModule
+from supernet.arch_file import read_arch
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
+from supernet.network.supernet import SuperNet
 from supernet.run.callbacks import LastCheckpoint
 from tests.helpers.detectors import (
     QUICK,
@@ -79,3 +81,19 @@ def test_another_networks_weights_are_refused(arch, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"best.ckpt is not a whole checkpoint of a retraining"):
         trainer_for(tmp_path).fit(module_for(arch, init=str(path)), boxes())
+
+
+def test_a_detector_starts_from_a_searchs_shared_weights(arch, tmp_path):
+    found = read_arch(arch)
+    supernet = SuperNet(found.space)
+    state = {f"supernet.{name}": value for name, value in supernet.state_dict().items()}
+    search = {"space": dataclasses.asdict(found.space), "seed": 0}
+    torch.save({"search": search, "state_dict": state}, tmp_path / "search.ckpt")
+    module, watch = module_for(arch, init=f"supernet:{tmp_path / 'search.ckpt'}"), Watch()
+    trainer_for(tmp_path, watch, max_epochs=1, limit_val_batches=0).fit(module, boxes())
+    trunk = "network.backbone.features."
+    for name, value in supernet.path_weights(found.arch).items():
+        if f"{trunk}{name}" in watch.first:
+            assert torch.equal(watch.first[f"{trunk}{name}"], value), name
+    norms = [one for one in module.network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} == {1 / 4}  # the last of four batches of equal weight
