@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
 from search.objective.feasible import slowest
-from search.objective.targets import BAND, Target
+from search.objective.objective import Objective
+from search.objective.targets import BAND
 from search.schedule import Schedule
 from search.settings import Sampling
-from supernet.cost.model import CostModel
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.table import LatencyTable
-from supernet.space.mnasnet import MnasSpace
 
 
 def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> None:
@@ -58,15 +57,16 @@ def check_reward_images(data: RunData, rank: int) -> None:
         raise UserError(f"reward: {error}, or lower model.sampling.images") from None
 
 
-def note_costs(targets: Sequence[Target], cost: CostModel, space: MnasSpace) -> None:
+def note_costs(objective: Objective) -> None:
     """Say what a latency is of, and which targets all networks meet or none comes near."""
+    cost = objective.cost_model
     console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
     if isinstance(cost, LatencyTable):
         here = device_name(OnnxRuntime().description())
         other = "" if cost.device == here else f", while this machine is {here}"
         console.print(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
-    for target in targets:
-        _, most = slowest(space, cost)
+    _, most = slowest(objective.space, cost)
+    for target in objective.targets:
         if not target.least and target.cost < most:
             console.print(
                 f"note: the constraints keep all networks out of the {BAND:.0%} below target"

@@ -83,23 +83,23 @@ def controller_step(
     """Let a controller propose, score its proposals, and let it learn.
 
     Args:
-        controller: prepared with its goal.
+        controller: prepared with its objective.
         num: architectures to propose on this rank.
         accuracies: scores architectures, (M,) on the CPU.
         update_step: which of its updates this is.
         draws: for proposing.
         shuffles: for learning.
     """
-    goal, start = controller.goal, time.process_time()
+    objective, start = controller.objective, time.process_time()
     proposals = controller.propose(num, draws)
     proposed = time.process_time()
-    archs = [goal.space.decode(row) for row in proposals.indices.tolist()]
+    archs = [objective.space.decode(row) for row in proposals.indices.tolist()]
     accuracy = accuracies(archs)
-    specs = [goal.space.spec(arch) for arch in archs]
-    cost = torch.tensor([goal.cost_model.predict(spec) for spec in specs])
-    missed = torch.tensor([excess(goal.constraints, spec) for spec in specs])
-    limits = goal.limits(proposals.targets.cpu())
-    reward = goal.rewards(accuracy, cost, limits, missed)
+    specs = [objective.space.spec(arch) for arch in archs]
+    cost = torch.tensor([objective.cost_model.predict(spec) for spec in specs])
+    missed = torch.tensor([excess(objective.constraints, spec) for spec in specs])
+    limits = objective.limits(proposals.targets.cpu())
+    reward = objective.rewards(accuracy, cost, limits, missed)
     device = proposals.indices.device
     scores = Scores(*(values.to(device) for values in (accuracy, cost, reward, missed)))
     scored = time.process_time()
@@ -107,7 +107,7 @@ def controller_step(
     seconds = proposed - start + time.process_time() - scored
     limits = limits.to(scores.cost)
     logs = {**_mean_logs(scores, limits), **logs}
-    if goal.constraints:
+    if objective.constraints:
         broken = (torch.as_tensor(scores.excess) > 0).float().mean()
         logs["constraints/broken"] = float(mean_over_ranks(broken))
     return StepResult(update_step, proposals, scores, limits, logs, seconds)

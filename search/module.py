@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from pathlib import Path as FilePath
+from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -23,7 +23,7 @@ from search.controller_step import (
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint
-from search.objective.objective import Asked, Goal
+from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import Requested, num_targets
 from search.schedule import Schedule, warmup_path
@@ -90,8 +90,11 @@ class SearchModule(pl.LightningModule):
         self.space = dataclasses.replace(
             space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
         )
-        self.asked = Asked(target, cost, table, FilePath(table_cache), constraints or ())
-        self.reward, self.schedule, self.controller_kind = reward, schedule, controller.kind
+        self.resolve_objective = partial(
+            Objective.resolve,
+            *(self.space, reward, target, cost, table, table_cache, constraints or ()),
+        )
+        self.schedule, self.controller_kind = schedule, controller.kind
         self.weights, self.sampling, self.final = weights, sampling, final
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.supernet = SuperNet(self.space)
@@ -115,19 +118,11 @@ class SearchModule(pl.LightningModule):
         self.data.reward_batch_size = self.sampling.images
         # Figures show what is logged.
         check_range("trainer.", self.trainer, "log_every_n_steps", least=1)
-        self.cost_model, self.targets, self.constraints = first_on_rank_zero(
-            self.trainer, lambda: self.asked.priced(self.space)
-        )
+        self.objective = first_on_rank_zero(self.trainer, self.resolve_objective)
         if self.trainer.is_global_zero:
-            note_costs(self.targets, self.cost_model, self.space)
-        goal = Goal(self.space, self.cost_model, self.reward, self.limits, self.constraints)
-        self.controller.prepare(goal)
+            note_costs(self.objective)
+        self.controller.prepare(self.objective)
         self.supernet.to(memory_format=self.memory_format)
-
-    @property
-    def limits(self) -> tuple[float, ...]:
-        """The targets in the cost's unit."""
-        return tuple(target.cost for target in self.targets)
 
     @property
     def data(self) -> RunData:
@@ -281,11 +276,13 @@ class SearchModule(pl.LightningModule):
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on with the search that continues it."""
+        model = self.objective.cost_model
+        targets = [target.cost for target in self.objective.targets]
         return {
             "space": dataclasses.asdict(self.space),
-            "cost": f"{self.cost_model.unit} {self.cost_model.hash}".strip(),
-            "target": self.limits[0] if len(self.limits) == 1 else list(self.limits),
-            "constraints": [one.identity for one in self.constraints],
+            "cost": f"{model.unit} {model.hash}".strip(),
+            "target": targets[0] if len(targets) == 1 else targets,
+            "constraints": [one.identity for one in self.objective.constraints],
             "seed": self.seed,
             "controller": self.controller_kind,
         }

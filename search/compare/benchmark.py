@@ -17,9 +17,8 @@ from search.controllers.settings import Kind
 from search.evaluation.frozen_supernet import FrozenSupernet
 from search.evaluation.search_config import SearchFile
 from search.evaluation.trainings import Trainer
-from search.objective.costs import cost_model, resolve_target
-from search.objective.objective import Goal
-from search.objective.targets import check_target, one_target
+from search.objective.objective import Objective
+from search.objective.targets import one_target
 from search.selection.selection import Candidate, Code
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
@@ -101,10 +100,15 @@ class Arena:
         images = search.final.recalibration_images
         self.supernets = [FrozenSupernet(path, self.trainer, images) for path in checkpoints]
         self.space = self._one_space()
-        model = cost_model(search.cost, self.space, search.table, search.table_cache)
-        self.target = resolve_target(one_target(search.target), model, self.space)
-        check_target(self.target, model, self.space)
-        self.goal = Goal(self.space, model, search.reward, (self.target,))
+        self.objective = Objective.resolve(
+            self.space,
+            search.reward,
+            one_target(search.target),
+            search.cost,
+            search.table,
+            search.table_cache,
+        )
+        self.target = self.objective.targets[0].cost
         self._rescored: dict[tuple[int, Code], Candidate] = {}
         # Too few images are refused before anything long begins.
         self.batch_size = len(next(self.batches(0, 0))[1])
@@ -121,8 +125,8 @@ class Arena:
 
     def identity(self, supernet: int, kind: Kind) -> Row:
         """What identifies the contests of a kind on a supernet, but for their seed."""
-        goal, known = self.goal, self.supernets[supernet].identity
-        device = {"unit": goal.cost_model.unit, "hash": goal.cost_model.hash, "target": self.target}
+        model, known = self.objective.cost_model, self.supernets[supernet].identity
+        device = {"unit": model.unit, "hash": model.hash, "target": self.target}
         contest = short_hash({**self.rules.identity(kind), **device})
         shared = {"supernet": known["supernet"], "data": known["data"]}
         return {**shared, "contest": contest, "controller": kind}
@@ -161,7 +165,7 @@ class Arena:
 
     def cost(self, arch: Arch) -> float:
         """Predicted cost, in the target's unit."""
-        return self.goal.cost_model.predict(self.space.spec(arch))
+        return self.objective.cost_model.predict(self.space.spec(arch))
 
     def code(self, indices: Sequence[int]) -> Code:
         """The canonical indices of the network that ``indices`` spell."""

@@ -196,7 +196,7 @@ class Compare:
                         row["seed"],
                         arena.space,
                         arena.space.decode(row["choice"]["code"]),
-                        arena.goal.cost_model,
+                        arena.objective.cost_model,
                         spent and spent.plus_scoring(row["image_macs"], row["seconds"]),
                     )
 

@@ -52,7 +52,7 @@ class Contests:
         """Hold a contest; the row that the cache keeps of it."""
         start = time.process_time()
         controller = self.rules.controller(entry.kind, self.arena.space.decision_sizes, entry.seed)
-        controller.prepare(self.arena.goal)
+        controller.prepare(self.arena.objective)
         results, knowledge = [], Knowledge()
         for result in self._steps(entry, controller):
             results.append(result)
@@ -64,7 +64,7 @@ class Contests:
             **self.arena.identity(entry.supernet, entry.kind),
             "seed": entry.seed,
             "commit": commit(),
-            "unit": self.arena.goal.cost_model.unit,
+            "unit": self.arena.objective.cost_model.unit,
             "target": self.arena.target,
             **_course(results, self.arena.target),
             **self._found(knowledge),
@@ -96,7 +96,8 @@ class Contests:
         """The front of all that was evaluated, and what it dominates."""
         points = [(one.cost, one.accuracy) for one in front(knowledge.candidates())]
         cost, accuracy = self.reference
-        most = (cost - fastest(self.arena.space, self.arena.goal.cost_model)[1]) * (1 - accuracy)
+        _, cheapest = fastest(self.arena.space, self.arena.objective.cost_model)
+        most = (cost - cheapest) * (1 - accuracy)
         return {
             "networks": len(knowledge.records),
             "front": points,
@@ -108,12 +109,12 @@ class Contests:
     def reference(self) -> tuple[float, float]:
         """The reference point of the hypervolume: the dearest network's cost, and chance."""
         space = self.arena.space
-        return slowest(space, self.arena.goal.cost_model)[1], 1 / space.classes
+        return slowest(space, self.arena.objective.cost_model)[1], 1 / space.classes
 
     def _judged(self, entry: Entry, favourites: list[Code], knowledge: Knowledge) -> Row:
         """The best by the controller's own knowledge, scored again, and the choice among them."""
         arena, target, top = self.arena, self.arena.target, self.rules.top
-        cheapest = arena.space.encode(fastest(arena.space, arena.goal.cost_model)[0])
+        cheapest = arena.space.encode(fastest(arena.space, arena.objective.cost_model)[0])
         affordable = [c for c in favourites if arena.cost(arena.space.decode(c)) <= target]
         listed = knowledge.best(favourites, top)
         # The cheapest makes sure that something may be chosen, as at the end of a search.
@@ -129,8 +130,7 @@ class Contests:
         }
 
     def _reward(self, candidate: Candidate) -> float:
-        goal = self.arena.goal
-        return goal.reward(candidate.worth, candidate.cost, self.arena.target)
+        return self.arena.objective.reward(candidate.worth, candidate.cost, self.arena.target)
 
     def _image_macs(self, knowledge: Knowledge) -> int:
         """Images times multiply-accumulates of all evaluations, which are forward passes."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from search.objective.objective import Goal
+from search.objective.objective import Objective
 from supernet.space.arch import DECISIONS
 
 
@@ -72,9 +72,9 @@ class Controller(nn.Module, ABC):
         super().__init__()
         self.num_targets = targets
 
-    def prepare(self, goal: Goal) -> None:
+    def prepare(self, objective: Objective) -> None:
         """Take note of what is searched for, before the first step."""
-        self.goal = goal
+        self.objective = objective
 
     @property
     def optimizers(self) -> list[Optimizer]:
@@ -135,8 +135,8 @@ class Controller(nn.Module, ABC):
         if self.num_targets == 1:
             return [scores.reward]
         return [
-            self.goal.rewards(scores.accuracy, scores.cost, target, scores.excess)
-            for target in self.goal.targets
+            self.objective.rewards(scores.accuracy, scores.cost, target.cost, scores.excess)
+            for target in self.objective.targets
         ]
 
 

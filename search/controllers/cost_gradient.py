@@ -14,7 +14,7 @@ from search.controllers.policy import IndependentPolicy, Samples
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
 from search.controllers.reinforce import Tunas, descend, reinforce_loss
 from search.objective.block_costs import ExpectedCost
-from search.objective.objective import Goal
+from search.objective.objective import Objective
 from supernet.errors import UserError
 
 
@@ -53,17 +53,18 @@ class CostGradient(PolicyGradient):
         self.reward_baseline = Baseline(settings.baseline_decay, targets)
         self.expected_uses: list[tuple[ExpectedCost, float]] = []
 
-    def prepare(self, goal: Goal) -> None:
+    def prepare(self, objective: Objective) -> None:
         """Tabulate the costs of all blocks."""
-        super().prepare(goal)
-        self.expected_cost = ExpectedCost(goal.space, goal.cost_model)
-        if any(limit.is_peak for limit in goal.constraints):
+        super().prepare(objective)
+        self.expected_cost = ExpectedCost(objective.space, objective.cost_model)
+        if any(limit.is_peak for limit in objective.constraints):
             raise UserError(
                 "controller.kind is cost_gradient, which has no gradient of peak memory: drop the"
                 " constraint on memory or take another controller, such as ppo"
             )
         self.expected_uses = [
-            (ExpectedCost(goal.space, limit.model), limit.value) for limit in goal.constraints
+            (ExpectedCost(objective.space, limit.model), limit.value)
+            for limit in objective.constraints
         ]
 
     def _update(
@@ -76,8 +77,8 @@ class CostGradient(PolicyGradient):
         log_prob, entropy = self.policy.evaluate(samples.indices, numbers)
         cost = torch.stack([self.expected_cost(one.exp()) for one in self.policy.log_probabilities])
         accuracy = self._mean_accuracies(scores, numbers).requires_grad_()
-        limits = torch.tensor(self.goal.targets).to(cost)
-        reward = self.goal.rewards(accuracy, cost, limits, self._expected_excess())
+        limits = self.objective.limits(torch.arange(self.num_targets)).to(cost)
+        reward = self.objective.rewards(accuracy, cost, limits, self._expected_excess())
         (slope,) = torch.autograd.grad(reward.sum(), accuracy, retain_graph=True)
         # reinforce_loss stands for -accuracy: its gradient is the estimate of that of accuracy.
         loss = reinforce_loss(log_prob, gain * slope[numbers] / scale)

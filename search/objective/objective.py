@@ -1,11 +1,10 @@
-"""What a search is after: asked for, priced, and as the goal of a controller."""
+"""Objective: what a search is after, in numbers of its space and its device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,51 +17,43 @@ from supernet.cost.model import CostModel
 from supernet.space.mnasnet import MnasSpace
 
 
-class Priced(NamedTuple):
-    """What it means on a space and a device."""
-
-    cost_model: CostModel
-    targets: tuple[Target, ...]
-    constraints: tuple[Limit, ...]
-
-
 @dataclass(frozen=True)
-class Asked:
-    """Target, constraints, and what prices networks; see ``SearchModule``."""
+class Objective:
+    """What a search is after, known when the device has been measured."""
 
-    target: Requested
-    cost: str
-    table: str | None
-    table_cache: Path
-    constraints: Sequence[Constraint]
+    space: MnasSpace
+    cost_model: CostModel
+    """Prices networks in the unit of the targets."""
+    reward: Reward
+    targets: tuple[Target, ...]
+    constraints: tuple[Limit, ...] = ()
+    """Further limits, on other costs."""
 
-    def priced(self, space: MnasSpace) -> Priced:
-        """Load or measure what prices networks, and make numbers of targets and limits.
+    @staticmethod
+    def resolve(
+        space: MnasSpace,
+        reward: Reward,
+        target: Requested,
+        cost: str,
+        table: str | None,
+        table_cache: str | Path,
+        constraints: Sequence[Constraint] = (),
+    ) -> Objective:
+        """What was asked for (see ``SearchModule``) in numbers; the device is measured for it.
 
         Raises:
             UserError: for a table that does not fit, and for a target or limit that no network
                 meets.
         """
-        model = cost_model(self.cost, space, self.table, self.table_cache)
-        limits = resolve_constraints(self.constraints, space, self.table_cache)
-        return Priced(model, resolve_targets(self.target, model, space, limits), limits)
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a search is after, known when the device has been measured."""
-
-    space: MnasSpace
-    cost_model: CostModel
-    reward: Reward
-    targets: tuple[float, ...]
-    """Upper limits of the cost, in its unit."""
-    constraints: tuple[Limit, ...] = ()
-    """Further limits, on other costs."""
+        model = cost_model(cost, space, table, table_cache)
+        limits = resolve_constraints(constraints, space, table_cache)
+        targets = resolve_targets(target, model, space, limits)
+        return Objective(space, model, reward, targets, limits)
 
     def limits(self, numbers: Tensor) -> Tensor:
-        """(M,) targets by their numbers (M,), on the same device."""
-        return torch.tensor(self.targets, device=numbers.device)[numbers]
+        """(M,) targets in the cost's unit by their numbers (M,), on the same device."""
+        costs = [target.cost for target in self.targets]
+        return torch.tensor(costs, device=numbers.device)[numbers]
 
     def rewards(
         self, accuracy: Tensor, cost: Tensor, target: float | Tensor, excess: Tensor | float

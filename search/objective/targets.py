@@ -45,7 +45,7 @@ class Target:
     """As it was asked for, in letters that suit a file's name."""
     cost: float
     """Upper limit, in the cost's unit."""
-    least: float
+    least: float = 0.0
     """Lower end of the band: 1 % below the target. Where no network lies so near, the cost of the
     nearest one from below; 0 where the target constrains nothing."""
 

@@ -52,7 +52,7 @@ class DeviceTimes:
             among = random_networks(space, specs, NETWORKS.group_size - 1, seed=0)
             self.times |= zip(new, measure_specs(specs, among), strict=True)
         content = {
-            "unit": self.module.cost_model.unit,
+            "unit": self.module.objective.cost_model.unit,
             "device": self.device,
             "networks": [
                 {"arch": one.code, "predicted": one.cost, "measured_ms": self.times[one.code]}
@@ -64,6 +64,6 @@ class DeviceTimes:
     def of(self, candidate: Candidate) -> Measured | None:
         """For arch.json: None unless it was timed, and its prediction is of this machine."""
         ms = self.times.get(candidate.code)
-        if ms is None or self.module.cost_model.device != self.device:
+        if ms is None or self.module.objective.cost_model.device != self.device:
             return None
         return Measured.beside(candidate.cost, ms)

@@ -44,7 +44,7 @@ class Results(pl.Callback):
         module.cpu()
         if not trainer.is_global_zero:
             return
-        choices = [best_hits(judged, target, 1)[0] for target in module.targets]
+        choices = [best_hits(judged, target, 1)[0] for target in module.objective.targets]
         times = DeviceTimes(module, self.folder / "measured.json")
         # Before anything is measured: whoever stops the search now still has its choices.
         files = self._write_archs(module, choices, times)
@@ -62,7 +62,7 @@ class Results(pl.Callback):
     def _judge(self, module: SearchModule) -> list[Candidate]:
         final = module.final
         drafted = draft(module, draw(module, final.samples))
-        listed = shortlist(drafted, module.targets, final.candidates)
+        listed = shortlist(drafted, module.objective.targets, final.candidates)
         judge = Judge(module, self.folder)
         share = len(listed[module.global_rank :: module.trainer.world_size])
         with ProgressLines(shown=module.trainer.is_global_zero) as bar:
@@ -87,9 +87,9 @@ class Results(pl.Callback):
     def _write_archs(
         self, module: SearchModule, choices: Sequence[Candidate], times: DeviceTimes
     ) -> list[Path]:
-        names = file_names([target.name for target in module.targets], "arch", ".json")
+        names = file_names([target.name for target in module.objective.targets], "arch", ".json")
         paths = [self.folder / name for name in names]
-        for path, choice, target in zip(paths, choices, module.targets, strict=True):
+        for path, choice, target in zip(paths, choices, module.objective.targets, strict=True):
             write_arch(path, arch_file(module, choice, target, times))
         return paths
 
@@ -141,7 +141,7 @@ class Results(pl.Callback):
 
 def _to_measure(module: SearchModule, judged: list[Candidate]) -> list[Candidate]:
     """The best few that hit each target."""
-    hits = [best_hits(judged, target, module.final.measured) for target in module.targets]
+    hits = [best_hits(judged, target, module.final.measured) for target in module.objective.targets]
     return list(dict.fromkeys(one for best in hits for one in best))
 
 
@@ -149,7 +149,7 @@ def arch_file(
     module: SearchModule, choice: Candidate, target: Target, times: DeviceTimes
 ) -> ArchFile:
     """What arch.json holds of the choice for a target."""
-    model = module.cost_model
+    model = module.objective.cost_model
     return ArchFile(
         space=module.space,
         arch=module.space.decode(choice.code),
@@ -158,7 +158,7 @@ def arch_file(
         table=model.hash,
         device=model.device,
         accuracy=choice.accuracy,
-        reward=module.reward(choice.accuracy, choice.cost, target.cost),
+        reward=module.objective.reward(choice.accuracy, choice.cost, target.cost),
         target=target.cost,
         seed=module.seed,
         step=module.steps_done,
@@ -171,7 +171,7 @@ def arch_file(
 def _kept(module: SearchModule, candidate: Candidate) -> Iterator[Kept]:
     """What a network uses of each constraint."""
     spec = module.space.spec(module.space.decode(candidate.code))
-    for one in module.constraints:
+    for one in module.objective.constraints:
         model = one.model
         yield Kept(model.unit, one.value, model.predict(spec), model.hash, model.device)
 
@@ -184,13 +184,13 @@ def pareto(
     Each point names the targets for which it was chosen.
     """
     chosen_for: dict[Candidate, list[str]] = {}
-    for choice, target in zip(choices, module.targets, strict=True):
+    for choice, target in zip(choices, module.objective.targets, strict=True):
         chosen_for.setdefault(choice, []).append(target.name)
     points = sorted({*front(judged), *choices}, key=lambda c: (c.cost, c.code))
-    limited = bool(module.constraints)
+    limited = bool(module.objective.constraints)
     return {
-        "unit": module.cost_model.unit,
-        "targets": {target.name: target.cost for target in module.targets},
+        "unit": module.objective.cost_model.unit,
+        "targets": {target.name: target.cost for target in module.objective.targets},
         "points": [
             {
                 "cost": one.cost,

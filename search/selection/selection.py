@@ -58,15 +58,15 @@ def draw(module: SearchModule, num: int) -> list[Code]:
 
     All keep the constraints. The nearest one below a target makes sure that something hits it.
     """
-    space, codes = module.space, dict[Code, None]()
-    costs, limits = BlockCosts(space, module.cost_model), module.constraints
+    space, codes, objective = module.space, dict[Code, None](), module.objective
+    costs, limits = BlockCosts(space, objective.cost_model), objective.constraints
     missed = BlockExcess(space, limits)
-    for number, target in enumerate(module.targets):
+    for number, target in enumerate(objective.targets):
         generator = make_generator("final", module.seed, number)
         finalists = module.controller.finalists(num, generator, number).cpu()
         near = NearTarget(costs, target, _preferences(module, number), missed)
         hits = near.find(finalists, num, generator)[:num]
-        nearest, _ = nearest_within(space, module.cost_model, target.cost, limits)
+        nearest, _ = nearest_within(space, objective.cost_model, target.cost, limits)
         rows = torch.cat([finalists, hits])
         archs = [space.decode(row) for row in rows[missed.of(rows) == 0].tolist()]
         codes |= dict.fromkeys(space.encode(space.canonical(one)) for one in [*archs, nearest])
@@ -88,7 +88,7 @@ def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
     archs = [module.space.decode(code) for code in mine]
     scores = module.slice_scores(archs, batch).tolist() if archs else []
     scored = [
-        Candidate(code, module.cost_model.predict(module.space.spec(arch)), score)
+        Candidate(code, module.objective.cost_model.predict(module.space.spec(arch)), score)
         for code, arch, score in zip(mine, archs, scores, strict=True)
     ]
     return _gather(scored, codes)

@@ -9,12 +9,19 @@ from torch import Tensor
 
 from search.controllers.controller import Scores, UpdateStep
 from search.controllers.cost_gradient import CostGradient
-from search.objective.objective import Goal
+from search.objective.objective import Objective
+from search.objective.targets import Target
 from supernet.run.distributed import step_seed
 
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def toy_objective(reward, *targets, space=None, cost_model=None, constraints=()):
+    """An objective with targets by their costs."""
+    named = tuple(Target(str(cost), cost) for cost in targets)
+    return Objective(space, cost_model, reward, named, constraints)
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Toy:
         return self._cost((probabilities * self.single).sum(dim=1))
 
     @property
-    def goal(self):
-        return Goal(None, None, lambda accuracy, cost, _: accuracy - cost, (1.0,))
+    def objective(self):
+        return toy_objective(lambda accuracy, cost, _: accuracy - cost, 1.0)
 
     @property
     def single_best(self):
@@ -105,32 +112,32 @@ class PricedToy:
         accuracy = accuracy + 0.5 * torch.rand(count, most, generator=rng)
         return PricedToy(tuple(sizes), accuracy, cost / mean)
 
-    def goal(self, targets):
-        return Goal(None, None, lambda acc, cost, target: acc - abs(cost / target - 1), targets)
+    def objective(self, targets):
+        return toy_objective(lambda acc, cost, target: acc - abs(cost / target - 1), *targets)
 
-    def scores(self, goal, indices, numbers):
+    def scores(self, objective, indices, numbers):
         accuracy = self.accuracy.gather(1, indices.T).mean(dim=0)
         cost = self.cost.gather(1, indices.T).sum(dim=0)
-        return Scores(accuracy, cost, goal.reward(accuracy, cost, goal.limits(numbers)))
+        return Scores(accuracy, cost, objective.reward(accuracy, cost, objective.limits(numbers)))
 
     def learn(self, controller, targets, updates, samples):
         """Let a controller learn all targets; the rewards that its favourites reach, (K,)."""
-        goal = controller.goal = self.goal(targets)
+        objective = controller.objective = self.objective(targets)
         if isinstance(controller, CostGradient):
             controller.expected_cost = lambda share: (share * self.cost).sum()
         for step in range(updates):
             proposals = controller.propose(samples, generator(1000 + step))
-            scores = self.scores(goal, proposals.indices, proposals.targets)
+            scores = self.scores(objective, proposals.indices, proposals.targets)
             controller.learn(proposals, scores, generator(step), UpdateStep(step, updates))
         numbers = torch.arange(len(targets))
         codes = [controller.finalists(1, generator(0), number)[0] for number in numbers.tolist()]
-        return self.scores(goal, torch.stack(codes), numbers).reward
+        return self.scores(objective, torch.stack(codes), numbers).reward
 
 
 def train(controller, toy, seed, updates, samples=20, start=0):
     """Let a controller learn a toy; yields the share of the optimum that its favourite reaches."""
     if isinstance(controller, CostGradient):
-        controller.goal, controller.expected_cost = toy.goal, toy.expected_cost
+        controller.objective, controller.expected_cost = toy.objective, toy.expected_cost
     for step in range(start, updates):
         proposals = controller.propose(samples, generator(100_000 + 1000 * seed + step))
         scores = toy.scores(proposals.indices, generator(step_seed(1, seed, step)))

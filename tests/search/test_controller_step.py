@@ -7,11 +7,11 @@ import torch
 
 from search.controller_step import controller_step, make_generator, mean_score, slice_scores
 from search.controllers.controller import Controller, Proposals, UpdateStep, draw_targets
-from search.objective.objective import Goal
 from search.objective.reward import Reward
 from supernet.network.supernet import SuperNet
 from supernet.training.standalone import SHARPNESS, right_probabilities
 from tests.helpers.tiny import MACS, SPACE
+from tests.helpers.toys import toy_objective
 
 
 def spellings():
@@ -115,7 +115,7 @@ def stepped(controller):
 def test_a_step_proposes_scores_and_teaches():
     controller = Recorder()
     cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
-    controller.prepare(Goal(SPACE, MACS, Reward("hard"), (cost / 2,)))
+    controller.prepare(toy_objective(Reward("hard"), cost / 2, space=SPACE, cost_model=MACS))
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
     result = controller_step(
         controller,
@@ -143,7 +143,8 @@ def test_a_step_proposes_scores_and_teaches():
 def test_each_architecture_is_scored_under_its_own_target():
     controller = Recorder(targets=2)
     cost = MACS.predict(SPACE.spec(SPACE.decode([0] * len(SPACE.decision_sizes))))
-    controller.prepare(Goal(SPACE, MACS, Reward("hard"), (cost / 2, cost / 4)))
+    objective = toy_objective(Reward("hard"), cost / 2, cost / 4, space=SPACE, cost_model=MACS)
+    controller.prepare(objective)
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
     result = controller_step(
         controller,

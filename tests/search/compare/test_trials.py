@@ -120,17 +120,17 @@ def test_a_contest_reports_what_it_evaluated(contests, monkeypatch):
         return found
 
     monkeypatch.setattr(Arena, "slice_scores", counted)
-    row, goal = contests(Entry(0, "evolution", 0)), contests.arena.goal
+    row, objective = contests(Entry(0, "evolution", 0)), contests.arena.objective
     assert len(asked) == row["evaluations"] == 24
     costs = [MACS.predict(SPACE.spec(arch)) for arch, _ in asked]
     rewards = [
-        goal.reward(accuracy, cost, goal.targets[0])
+        objective.reward(accuracy, cost, objective.targets[0].cost)
         for (_, accuracy), cost in zip(asked, costs, strict=True)
     ]
     means = [sum(rewards[i : i + 4]) / 4 for i in range(0, 24, 4)]
     assert row["mean_rewards"] == pytest.approx(means, abs=1e-4)
     assert row["best_so_far"][-1] == pytest.approx(max(rewards), abs=1e-4)
-    assert row["within_target"] == sum(cost <= goal.targets[0] for cost in costs) / 24
+    assert row["within_target"] == sum(cost <= objective.targets[0].cost for cost in costs) / 24
     assert row["networks"] == len({SPACE.canonical(arch) for arch, _ in asked})
     assert row["image_macs"] == 32 * sum(costs)
     assert row["front"] == sorted(row["front"])
@@ -144,10 +144,13 @@ def test_the_best_are_scored_again_by_recalibrated_networks(contests):
         arch = SPACE.decode(one["code"])
         judged = arena.supernets[0].evaluate(arch)
         assert (one["accuracy"], one["score"]) == (judged.accuracy, judged.soft_accuracy)
-    goal = arena.goal
-    rewards = [goal.reward(one["score"], one["cost"], goal.targets[0]) for one in row["rescored"]]
+    objective = arena.objective
+    rewards = [
+        objective.reward(one["score"], one["cost"], objective.targets[0].cost)
+        for one in row["rescored"]
+    ]
     assert row["best_reward"] == max(rewards)
-    assert row["choice"]["cost"] <= goal.targets[0]
+    assert row["choice"]["cost"] <= objective.targets[0].cost
 
 
 def seen(image):

@@ -99,12 +99,12 @@ def test_the_policy_prefers_what_it_draws():
 
 def test_random_search_lets_every_architecture_count_for_every_target():
     toy, controller = PricedToy.draw(SMALL.decision_sizes, 0), built("random", SMALL, 3)
-    goal = controller.goal = toy.goal(TARGETS)
+    objective = controller.objective = toy.objective(TARGETS)
     proposals = controller.propose(30, generator(0))
-    scores = toy.scores(goal, proposals.indices, proposals.targets)
+    scores = toy.scores(objective, proposals.indices, proposals.targets)
     controller.learn(proposals, scores, generator(0), UpdateStep(0, 1))
     for number in range(3):
-        every = toy.scores(goal, proposals.indices, torch.full((30,), number)).reward
+        every = toy.scores(objective, proposals.indices, torch.full((30,), number)).reward
         best = proposals.indices[every.argmax()]
         assert torch.equal(controller.finalists(1, generator(0), number)[0], best)
 
@@ -113,10 +113,10 @@ def test_children_of_an_evolution_enter_the_population_of_their_own_target():
     toy = PricedToy.draw(SMALL.decision_sizes, 0)
     torch.manual_seed(0)
     controller = RegularisedEvolution(SMALL.decision_sizes, Evolution(12, 4), 8, targets=3)
-    goal = controller.goal = toy.goal(TARGETS)
+    objective = controller.objective = toy.objective(TARGETS)
     for step in range(2):
         proposals = controller.propose(12, generator(step))
-        scores = toy.scores(goal, proposals.indices, proposals.targets)
+        scores = toy.scores(objective, proposals.indices, proposals.targets)
         before = [one.indices.clone() for one in controller.populations]
         controller.learn(proposals, scores, generator(0), UpdateStep(step, 2))
         for number, population in enumerate(controller.populations):

@@ -9,12 +9,11 @@ from torch.autograd import gradcheck
 from search.controllers.controller import Scores, UpdateStep
 from search.controllers.cost_gradient import CostGradient, DifferentiableCost
 from search.objective.block_costs import ExpectedCost
-from search.objective.objective import Goal
 from search.objective.reward import Reward
 from supernet.cost.model import CostTable
 from supernet.space.mnasnet import MnasSpace, Restriction
 from tests.helpers.tables import random_table
-from tests.helpers.toys import generator
+from tests.helpers.toys import generator, toy_objective
 
 SPACE = MnasSpace(
     ops=("conv", "mbconv3"),
@@ -42,7 +41,7 @@ EVERY = torch.tensor(list(itertools.product(*map(range, SPACE.decision_sizes))))
 def settled(cost_model, reward=Reward("absolute"), target=1.0):
     """A controller far from uniform."""
     controller = CostGradient(SPACE.decision_sizes, DifferentiableCost(entropy=0.0)).double()
-    controller.prepare(Goal(SPACE, cost_model, reward, (target,)))
+    controller.prepare(toy_objective(reward, target, space=SPACE, cost_model=cost_model))
     with torch.no_grad():
         controller.policy.logits.normal_(generator=generator(1))
     return controller
@@ -107,7 +106,8 @@ def test_with_equal_accuracies_the_policy_settles_at_the_target():
     target = 1.2e7
     torch.manual_seed(0)
     controller = CostGradient(space.decision_sizes, DifferentiableCost())
-    controller.prepare(Goal(space, cost_model, Reward("absolute"), (target,)))
+    objective = toy_objective(Reward("absolute"), target, space=space, cost_model=cost_model)
+    controller.prepare(objective)
     for step in range(60):
         samples = controller.propose(20, generator(step))
         archs = [space.decode(row) for row in samples.indices.tolist()]

@@ -14,7 +14,6 @@ from search.objective.block_costs import BlockExcess
 from search.objective.constraints import Constraint, Limit, excess, resolve_constraints
 from search.objective.costs import quantile
 from search.objective.feasible import CELLS, _places_to_keep, dearest_feasible, fastest_within
-from search.objective.objective import Goal
 from search.objective.reward import Reward
 from search.objective.targets import resolve_targets
 from search.selection.local_search import NearTarget
@@ -33,6 +32,7 @@ from supernet.space.arch import Arch
 from supernet.space.published import published_spec
 from supernet.space.stage import Layer
 from tests.helpers.tables import DIGITS, TINY, random_table
+from tests.helpers.toys import toy_objective
 
 ARCHS = [
     Arch(choice) for choice in itertools.product(*map(TINY.block_choices, range(TINY.num_blocks)))
@@ -224,11 +224,14 @@ def test_a_broken_constraint_costs_what_a_broken_target_does(kind, expected):
 def test_a_gradient_of_the_cost_heeds_constraints_but_knows_no_peak_memory():
     table, sizes = random_table(TINY, 0), TINY.decision_sizes
     params, memory = limit("params", 0.05), limit("memory", 0.5)
-    target = (TABLE.predict(SPECS[0]),)
+    target = TABLE.predict(SPECS[0])
 
     def prepared(*limits):
         controller = ControllerSettings("cost_gradient").build(sizes, samples=4, keep=4)
-        controller.prepare(Goal(TINY, table, Reward(), target, limits))
+        objective = toy_objective(
+            Reward(), target, space=TINY, cost_model=table, constraints=limits
+        )
+        controller.prepare(objective)
         return controller
 
     assert prepared()._expected_excess() == 0.0
