@@ -76,7 +76,9 @@ class CostGradient(PolicyGradient):
         scale = scale if settings.normalise else torch.ones_like(scale)
         log_prob, entropy = self.policy.evaluate(samples.indices, numbers)
         cost = torch.stack([self.expected_cost(one.exp()) for one in self.policy.log_probabilities])
-        accuracy = self._mean_accuracies(scores, numbers).requires_grad_()
+        # A target without samples has no mean, and then no part.
+        accuracy, _ = gather_mean_std(scores.accuracy, numbers, self.num_targets)
+        accuracy = accuracy.nan_to_num(0.0).requires_grad_()
         limits = self.objective.limits(torch.arange(self.num_targets)).to(cost)
         reward = self.objective.rewards(accuracy, cost, limits, self._expected_excess())
         (slope,) = torch.autograd.grad(reward.sum(), accuracy, retain_graph=True)
@@ -99,8 +101,3 @@ class CostGradient(PolicyGradient):
             for expected, limit in self.expected_uses
         ]
         return torch.stack([share.clamp(min=0) for share in shares]).sum(0) if shares else 0.0
-
-    def _mean_accuracies(self, scores: Scores, numbers: Tensor) -> Tensor:
-        """(K,) over all ranks; 0 for a target without samples, which then has no part."""
-        mean, _ = gather_mean_std(scores.accuracy, numbers, self.num_targets)
-        return mean.nan_to_num(0.0)

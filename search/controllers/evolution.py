@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search.controllers.archive import Archive, best_reward
-from search.controllers.controller import (
-    Controller,
-    Proposals,
-    Scores,
-    UpdateStep,
-    draw_targets,
-    entropy_logs,
-)
-from search.controllers.random_search import draw_uniform
+from search.controllers.controller import Proposals, Scores, UpdateStep, draw_targets, entropy_logs
+from search.controllers.random_search import Archive, ArchiveController, draw_uniform
 from supernet.errors import check_range
 from supernet.run.distributed import gather_rows
 
@@ -46,7 +37,7 @@ class Evolution:
         check_range("evolution.", self, "population", "tournament", least=1)
 
 
-class RegularisedEvolution(Controller):
+class RegularisedEvolution(ArchiveController):
     """Mutates winners of tournaments among the youngest (Real et al. 2019, algorithm 1).
 
     A child differs from its parent in one decision, drawn uniformly, which takes one of its other
@@ -64,28 +55,24 @@ class RegularisedEvolution(Controller):
         targets: How many, each with a population of its own.
     """
 
-    sizes: Tensor
     mutable: Tensor
+    """Numbers of the decisions that have a choice, int64."""
 
     def __init__(
         self, decision_sizes: Sequence[int], settings: Evolution, keep: int, targets: int = 1
     ) -> None:
-        super().__init__(targets)
-        sizes = torch.tensor(decision_sizes)
-        self.settings = settings
-        self.register_buffer("sizes", sizes, persistent=False)
-        self.register_buffer("mutable", (sizes > 1).nonzero().flatten(), persistent=False)
-        self.populations = nn.ModuleList(
-            Population(settings.population, keep, len(sizes)) for _ in range(targets)
-        )
-
-    def _population(self, target: int) -> Population:
-        return cast(Population, self.populations[target])
+        num, size = len(decision_sizes), settings.population
+        populations = [Population(size, keep, num) for _ in range(targets)]
+        super().__init__(decision_sizes, [one.archive for one in populations])
+        self.settings, self._populations = settings, populations
+        mutable = (self.sizes > 1).nonzero().flatten()
+        self.register_buffer("mutable", mutable, persistent=False)
+        self.populations = nn.ModuleList(populations)
 
     @property
     def is_full(self) -> bool:
         """Whether there are parents: all populations fill at the same time."""
-        return self._population(0).is_full
+        return self._populations[0].is_full
 
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
         """Children of tournament winners, or uniform ones while the populations fill."""
@@ -93,11 +80,10 @@ class RegularisedEvolution(Controller):
         if not self.is_full:
             return Proposals(draw_uniform(self.sizes, num, generator), targets)
         children = self.sizes.new_empty(num, len(self.sizes))
-        for number in range(self.num_targets):
+        for number, population in enumerate(self._populations):
             mine = targets == number
-            parents = self._population(number).parents(
-                int(mine.sum()), self.settings.tournament, generator
-            )
+            num_mine, tournament = int(mine.sum()), self.settings.tournament
+            parents = population.parents(num_mine, tournament, generator)
             children[mine] = self._mutate(parents, generator)
         return Proposals(children, targets)
 
@@ -106,14 +92,12 @@ class RegularisedEvolution(Controller):
         if not len(self.mutable):
             return parents
         num = len(parents)
-        places = self.mutable[draw_uniform(self._of(len(self.mutable)), num, generator)]
+        num_mutable = self.sizes.new_tensor([len(self.mutable)])
+        places = self.mutable[draw_uniform(num_mutable, num, generator)]
         others = self.sizes[places] - 1
         share = draw_uniform(others.flatten(), 1, generator).view_as(places)
         mutated = (parents.gather(1, places) + 1 + share) % self.sizes[places]
         return parents.scatter(1, places, mutated)
-
-    def _of(self, size: int) -> Tensor:
-        return self.sizes.new_tensor([size])
 
     def learn(
         self,
@@ -125,14 +109,14 @@ class RegularisedEvolution(Controller):
         """Let the children of all ranks in and the oldest die."""
         indices, targets = gather_rows(proposals.indices), gather_rows(proposals.targets)
         full = self.is_full
-        for number, own in enumerate(self._rewards(scores)):
-            rewards, population = gather_rows(own), self._population(number)
+        own = map(gather_rows, self._rewards(scores))
+        for number, (population, rewards) in enumerate(zip(self._populations, own, strict=True)):
             population.archive.add(indices, rewards)
             mine = targets == number if full else torch.ones_like(targets, dtype=torch.bool)
             population.add(indices[mine], rewards[mine])
-        alive = [self._population(number).alive for number in range(self.num_targets)]
+        alive = [population.alive for population in self._populations]
         logs = {
-            "archive/best": best_reward(self._population(k).archive for k in range(len(alive))),
+            "archive/best": self._best_reward,
             "evolution/population": fmean(float(rewards.mean()) for _, rewards in alive),
         }
         return logs | entropy_logs(torch.cat([self._entropy(members) for members, _ in alive]))
@@ -141,15 +125,6 @@ class RegularisedEvolution(Controller):
         """(1, D): entropy in nats of each decision's values among (P, D) architectures."""
         shares = functional.one_hot(indices, int(self.sizes.max())).double().mean(dim=0)
         return torch.special.entr(shares).sum(dim=1)[None]
-
-    def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
-        """The best-rewarded architectures of all generations."""
-        return self._population(target).archive.best[: 1 + num]
-
-    def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
-        """How often the best-rewarded architectures have each value, whatever ``indices`` are."""
-        table = self._population(target).archive.preferences(self.sizes)
-        return table.expand(len(indices), -1, -1)
 
 
 class Population(nn.Module):
@@ -162,11 +137,12 @@ class Population(nn.Module):
     """
 
     indices: Tensor
+    """(size, D) int64, oldest first."""
     rewards: Tensor
+    """(size,); minus infinity marks places that nothing has filled yet."""
 
     def __init__(self, size: int, keep: int, decisions: int) -> None:
         super().__init__()
-        # Oldest first; minus infinity marks places that nothing has filled yet.
         self.register_buffer("indices", torch.zeros(size, decisions, dtype=torch.long))
         self.register_buffer("rewards", torch.full((size,), -torch.inf))
         self.archive = Archive(keep, decisions)

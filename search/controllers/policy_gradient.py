@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -62,53 +60,40 @@ class Baseline(nn.Module):
         return self.total / self.weight
 
 
-def advantages(
-    rewards: Tensor, baseline: Baseline, targets: Tensor | None = None, normalise: bool = True
-) -> Tensor:
-    """Update the baseline and return the rewards' distances from it.
+def centre(rewards: Tensor, baseline: Baseline, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Update the baseline; the rewards' distances from it, and what these are divided by.
 
     Args:
         rewards: (M,) of this rank's samples.
         baseline: Must hold the same state on all ranks; it still does afterwards.
-        targets: (M,) numbers of their targets; the first by default.
-        normalise: Divide by the root mean square distance of the same target over all ranks.
-            Unlike the standard deviation it stays in proportion when a policy near its end draws
-            equal rewards.
+        targets: (M,) numbers of their targets.
 
     Returns:
-        (M,) advantages of this rank's samples.
+        Distances (M,), and root mean square distances (M,) of the same target over all ranks.
+        Unlike the standard deviation these stay in proportion when a policy near its end draws
+        equal rewards.
     """
-    distances, scale = centre(rewards, baseline, targets)
-    return distances / scale if normalise else distances
-
-
-def centre(
-    rewards: Tensor, baseline: Baseline, targets: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Update the baseline; the rewards' distances from it, and their scale over all ranks, (M,)."""
-    numbers = first_target(rewards) if targets is None else targets
-    mean, std = gather_mean_std(rewards, numbers, len(baseline.total))
+    mean, std = gather_mean_std(rewards, targets, len(baseline.total))
     usual = baseline.update(mean).to(rewards)
     scale = torch.hypot(std, mean - usual).clamp(min=RESOLUTION)
-    return rewards - usual[numbers], scale[numbers]
-
-
-def first_target(rewards: Tensor) -> Tensor:
-    """(M,) zeros: the number of a single target, for each reward."""
-    return torch.zeros_like(rewards, dtype=torch.long)
+    return rewards - usual[targets], scale[targets]
 
 
 def gather_mean_std(
-    rewards: Tensor, targets: Tensor | None = None, num_targets: int = 1
+    rewards: Tensor, targets: Tensor, num_targets: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (biased) of each target's rewards over all ranks, (K,).
 
     NaN where a target has none.
+
+    Args:
+        rewards: (M,) of this rank's samples.
+        targets: (M,) numbers of their targets.
+        num_targets: K.
     """
-    numbers = first_target(rewards) if targets is None else targets
     values = rewards.double()
     powers = torch.stack([torch.ones_like(values), values, values.square()])
-    sums = powers.new_zeros(3, num_targets).index_add(1, numbers, powers)
+    sums = powers.new_zeros(3, num_targets).index_add(1, targets, powers)
     moments = mean_over_ranks(sums)
     mean, square = moments[1:] / moments[0]
     std = (square - mean.square()).clamp(min=0).sqrt()
@@ -151,15 +136,16 @@ class PolicyGradient(Controller):
         update_step: UpdateStep,
     ) -> dict[str, float]:
         """One update of the policy; logs its statistics and the entropies before the update."""
-        samples = cast(Samples, proposals)
+        assert isinstance(proposals, Samples), "the policy has drawn them"
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(update_step)
-        return self._update(samples, scores, generator) | entropy_logs(samples.entropy)
+        return self._update(proposals, scores, generator) | entropy_logs(proposals.entropy)
 
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
     ) -> dict[str, float]:
-        gain = advantages(scores.reward, self.baseline, samples.targets, self.settings.normalise)
+        gain, scale = centre(scores.reward, self.baseline, samples.targets)
+        gain = gain / scale if self.settings.normalise else gain
         logs = self.settings.update(self.policy, self.optimizer, samples, gain, generator)
         return {**logs, "reward/baseline": float(self.baseline.value.nanmean())}
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from search.controllers.policy import Policy, Samples
 from search.controllers.reinforce import Reinforce, descend
-from supernet.errors import UserError, check_range
+from supernet.errors import check_range
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,6 @@ class PPO(Reinforce):
         check_range("ppo.", self, "clip", above=0, below=1)
         super().__post_init__()
 
-    def check_samples(self, num: int) -> None:
-        """Refuse an update with fewer samples than minibatches.
-
-        Raises:
-            UserError: naming both and the way out.
-        """
-        if num < self.minibatches:
-            raise UserError(
-                f"ppo.minibatches is {self.minibatches}, but an update has {num} samples per"
-                " process: lower it or raise sampling.samples"
-            )
-
     def update(
         self,
         policy: Policy,
@@ -61,12 +49,8 @@ class PPO(Reinforce):
     ) -> dict[str, float]:
         """Several passes over the samples, on the log-probabilities stored when they were drawn.
 
-        Args:
-            policy: See ``Reinforce.update``, as for all but the last.
-            optimizer: Its own.
-            samples: At least as many as minibatches.
-            advantages: Of these.
-            generator: On the CPU; shuffles this rank's samples.
+        The generator shuffles this rank's samples, of which there are at least as many as
+        minibatches; otherwise see ``Reinforce.update``.
 
         Returns:
             Means over the optimizer steps of ``clip_fraction``, ``kl`` (nats per architecture) and

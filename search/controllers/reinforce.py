@@ -59,9 +59,6 @@ class Reinforce:
         check_range(place, self, "lr_updates", least=1)
         check_range(place, self, "baseline_decay", least=0, below=1)
 
-    def check_samples(self, num: int) -> None:
-        """Refuse an update that ``num`` samples of a process do not suffice for."""
-
     def learning_rate(self, update_step: UpdateStep) -> float:
         """The rate of one update: scaled to their number, and rising exponentially."""
         scaled = self.lr * (self.lr_updates / update_step.total) ** 0.5
@@ -81,7 +78,7 @@ class Reinforce:
             policy: What drew the samples.
             optimizer: Of exactly the policy's parameters, at the learning rate to use.
             samples: M architectures of this rank, as many as on every other rank.
-            advantages: (M,), see ``search.controllers.policy_gradient.advantages``.
+            advantages: (M,) distances of rewards from their baseline.
             generator: On the CPU; one step needs no shuffling.
 
         Returns:

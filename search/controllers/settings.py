@@ -67,7 +67,11 @@ class ControllerSettings:
         if self.kind == "tunas":
             independent = IndependentPolicy(decision_sizes, targets)
             return PolicyGradient(independent, self.tunas, targets)
+        if self.kind == "ppo" and samples < self.ppo.minibatches:
+            raise UserError(
+                f"ppo.minibatches is {self.ppo.minibatches}, but an update has {samples} samples"
+                " per process: lower it or raise sampling.samples"
+            )
         settings = self.ppo if self.kind == "ppo" else self.reinforce
-        settings.check_samples(samples)
         policy = LstmPolicy(decision_sizes, targets=targets)
         return PolicyGradient(policy, settings, targets)

@@ -180,7 +180,8 @@ for kind in sys.argv[4:]:
     list(train(controller, Toy.draw(sizes, 0, 0.5), 100 + rank, 4, samples=6))
     states[kind] = (start, controller.state_dict())
 rewards = torch.rand(6, generator=torch.Generator().manual_seed(rank))
-torch.save((states, rewards, gather_mean_std(rewards)), f"{folder}/{rank}.pt")
+moments = gather_mean_std(rewards, torch.zeros(6, dtype=torch.long))
+torch.save((states, rewards, moments), f"{folder}/{rank}.pt")
 distributed.destroy_process_group()
 """
 

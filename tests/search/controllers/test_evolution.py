@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 
-from search.controllers.archive import Archive
 from search.controllers.controller import Proposals, Scores, UpdateStep
 from search.controllers.evolution import Evolution, RegularisedEvolution
-from search.controllers.random_search import RandomSearch, draw_uniform
+from search.controllers.random_search import Archive, RandomSearch, draw_uniform
 from supernet.errors import UserError
 from tests.helpers.toys import generator
 

@@ -8,15 +8,17 @@ import torch
 from search.controllers.controller import UpdateStep
 from search.controllers.cost_gradient import DifferentiableCost
 from search.controllers.policy import LstmPolicy
-from search.controllers.policy_gradient import Baseline, advantages, gather_mean_std
+from search.controllers.policy_gradient import Baseline, centre, gather_mean_std
 from search.controllers.ppo import PPO, ppo_loss
 from search.controllers.reinforce import Reinforce, Tunas, adam, reinforce_loss
+from search.controllers.settings import ControllerSettings
 from supernet.errors import UserError
 from supernet.run.distributed import gather_rows, mean_over_ranks
 from supernet.space.mnasnet import MnasSpace
 from tests.helpers.toys import generator
 
 SMALL = MnasSpace(base_filters=(16, 24), base_layers=(1, 2), strides=(1, 2))
+ONE_TARGET = torch.zeros(8, dtype=torch.long)
 
 
 def fresh() -> LstmPolicy:
@@ -93,7 +95,7 @@ def test_long_gradients_are_shortened_to_the_limit(settings):
 
 def test_more_minibatches_than_samples_is_refused():
     with pytest.raises(UserError, match=r"ppo\.minibatches is 5, but an update has 4 samples"):
-        PPO(minibatches=5).check_samples(4)
+        ControllerSettings(ppo=PPO(minibatches=5)).build(SMALL.decision_sizes, 4, keep=8)
 
 
 @pytest.mark.parametrize(
@@ -149,20 +151,22 @@ def test_normalised_advantages_have_unit_root_mean_square_and_keep_their_order()
     rewards = torch.tensor([0.1, 0.4, 0.2, 0.9])
     baseline = Baseline(0.9)
     baseline.update(torch.tensor(0.8))
-    gains = advantages(rewards, baseline)
+    distances, scale = centre(rewards, baseline, ONE_TARGET[:4])
+    gains = distances / scale
     assert gains.square().mean().item() == pytest.approx(1.0, rel=1e-5)
     assert torch.equal(gains.argsort(), rewards.argsort())
-    plain = advantages(rewards, Baseline(0.9), normalise=False)
+    plain, _ = centre(rewards, Baseline(0.9), ONE_TARGET[:4])
     torch.testing.assert_close(plain, rewards - rewards.mean())
 
 
 def test_normalisation_does_not_blow_up_the_rounding_of_equal_rewards():
-    assert advantages(torch.full((8,), 0.7), Baseline(0.95)).abs().max() < 0.1
+    distances, scale = centre(torch.full((8,), 0.7), Baseline(0.95), ONE_TARGET)
+    assert (distances / scale).abs().max() < 0.1
 
 
 def test_one_process_reduces_to_itself():
     values = torch.tensor([1.0, 2.0, 6.0])
     assert mean_over_ranks(values) is values
-    mean, std = gather_mean_std(values)
+    mean, std = gather_mean_std(values, ONE_TARGET[:3])
     assert (mean.item(), std.item()) == pytest.approx((3.0, math.sqrt(14 / 3)))
     assert gather_rows(values) is values
