@@ -26,7 +26,7 @@ from supernet.errors import UserError
 from supernet.files.cache import Row, short_hash
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
-from supernet.training.config import TrainingFile
+from supernet.training.config import TrainingConfig
 from supernet.training.standalone import SHARPNESS
 
 
@@ -84,7 +84,7 @@ class Rules:
 class Arena:
     """Loaded supernets of one space, and what scores their networks, in this process."""
 
-    def __init__(self, rules: Rules, training: TrainingFile, checkpoints: Sequence[Path]) -> None:
+    def __init__(self, rules: Rules, training: TrainingConfig, checkpoints: Sequence[Path]) -> None:
         """Load everything.
 
         Args:

@@ -25,7 +25,7 @@ from search.objective.feasible import fastest, slowest
 from search.selection.selection import Candidate, Code, front
 from supernet.command.output import ProgressLines
 from supernet.files.cache import Cache, Row, commit
-from supernet.training.config import TrainingFile
+from supernet.training.config import TrainingConfig
 
 KEYS = ("supernet", "data", "contest", "controller", "seed")
 """What identifies a contest in the cache."""
@@ -44,7 +44,7 @@ class Entry:
 class Contests:
     """Holds contests in this process."""
 
-    def __init__(self, rules: Rules, training: TrainingFile, checkpoints: Sequence[Path]) -> None:
+    def __init__(self, rules: Rules, training: TrainingConfig, checkpoints: Sequence[Path]) -> None:
         """Load the arena; arguments as for ``Arena``."""
         self.arena, self.rules = Arena(rules, training, checkpoints), rules
 
@@ -165,7 +165,7 @@ class Cup:
     def __init__(
         self,
         rules: Rules,
-        training: TrainingFile,
+        training: TrainingConfig,
         checkpoints: Sequence[Path],
         path: Path,
         processes: int,

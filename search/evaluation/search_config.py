@@ -15,7 +15,7 @@ from search.objective.targets import Requested
 from search.settings import Final, Sampling
 from supernet.errors import UserError
 from supernet.files.reading import read_yaml
-from supernet.training.config import parsed
+from supernet.training.config import parse_section
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def read_search(path: str | Path) -> SearchFile:
     section = {"model": {name: value for name, value in model.items() if name in own}}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SearchFile, "model")
-    return parser.instantiate_classes(parsed(parser, section, str(path)))["model"]
+    return parser.instantiate_classes(parse_section(parser, section, str(path)))["model"]

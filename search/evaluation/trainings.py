@@ -23,7 +23,7 @@ from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.files.cache import Cache, Row, commit, short_hash
 from supernet.space.spec import NetSpec
-from supernet.training.config import RENAMED, TrainingFile
+from supernet.training.config import RENAMED, TrainingConfig
 from supernet.training.standalone import evaluate, train_alone
 
 KEYS = ("config", "network", "seed")
@@ -42,7 +42,7 @@ class Job:
 class Trainer:
     """Trains and tests networks on the data of a config, in this process."""
 
-    def __init__(self, training: TrainingFile) -> None:
+    def __init__(self, training: TrainingConfig) -> None:
         """Make the data ready.
 
         Raises:
@@ -115,14 +115,14 @@ def ready(data: pl.LightningDataModule) -> Any:
     return data
 
 
-def identity(training: TrainingFile, job: Job) -> Row:
+def identity(training: TrainingConfig, job: Job) -> Row:
     """What identifies a training: settings, network and seed."""
     recipe = dataclasses.asdict(training.recipe)
     config = {"data": plain_data(training), "recipe": recipe, "steps": job.num_steps}
     return {"config": short_hash(config), "network": network_hash(job.spec), "seed": job.seed}
 
 
-def plain_data(training: TrainingFile) -> Row:
+def plain_data(training: TrainingConfig) -> Row:
     """The data's settings, without those that change no result."""
     data = json.loads(json.dumps(training.data, default=str))
     data.get("init_args", {}).pop("num_workers", None)
@@ -140,7 +140,7 @@ def network_hash(spec: NetSpec) -> str:
 class Trainings:
     """Trainings by one config, done or found in the cache."""
 
-    def __init__(self, training: TrainingFile, path: Path, processes: int) -> None:
+    def __init__(self, training: TrainingConfig, path: Path, processes: int) -> None:
         """Read the cache.
 
         Args:

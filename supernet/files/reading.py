@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 
 _T = TypeVar("_T")
 _KINDS = {
@@ -127,5 +127,4 @@ def read_yaml(path: str | Path, way_out: str) -> Any:
     try:
         return yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot read {path} ({reason}): {way_out}") from None
+        raise UserError(f"cannot read {path} ({one_line(error)}): {way_out}") from None

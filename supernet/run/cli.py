@@ -6,7 +6,6 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -23,9 +22,6 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.process import exit_with
-from supernet.data.cluttered_digits import ClutteredDigits  # noqa: F401  short name for --data.class_path
-from supernet.data.digits import Digits  # noqa: F401  short names for --data.class_path
-from supernet.data.image_folder import ImageFolder  # noqa: F401  short names for --data.class_path
 from supernet.data.run_data import RunData, image_shape
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
@@ -39,7 +35,7 @@ from supernet.run.callbacks import (
 from supernet.run.distributed import is_first_process
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.metrics import CutMetrics, MetricsCsv, Wandb, wandb_logger
-from supernet.training.config import check_class_path, instantiate
+from supernet.training.config import check_class_path, make_data
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -222,8 +218,7 @@ class CLI(LightningCLI):
 
     def _repeat_user_error(self) -> None:
         """Make the data module again: jsonargparse buries its UserError in a page of its own."""
-        data = self.settings.data
-        instantiate(_import(data.class_path), data.init_args.as_dict())
+        make_data(self.settings.data.as_dict(), "data")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the run's loggers and callbacks to those of the config."""
@@ -255,8 +250,3 @@ class CLI(LightningCLI):
                 f"trainer with {', '.join(given)}: {one_line(error)} Give other options, such"
                 " as --trainer.accelerator cpu"
             ) from None
-
-
-def _import(class_path: str) -> type:
-    module, _, name = class_path.rpartition(".")
-    return getattr(importlib.import_module(module), name)

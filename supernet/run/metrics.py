@@ -16,7 +16,7 @@ from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import Error
 
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import is_first_process, steps_done
 
@@ -158,5 +158,4 @@ def _connect(logger: WandbLogger) -> None:
     try:
         _ = logger.experiment
     except Error as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"W&B: {reason} Log in, or use --wandb.mode offline") from None
+        raise UserError(f"W&B: {one_line(error)} Log in, or use --wandb.mode offline") from None

@@ -11,10 +11,8 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 from jsonargparse import ArgumentParser, Namespace
 
-from supernet.data.cluttered_digits import ClutteredDigits
-from supernet.data.digits import Digits
-from supernet.data.image_folder import ImageFolder
-from supernet.errors import UserError
+import supernet.data  # noqa: F401 - the short names of its data sets
+from supernet.errors import UserError, one_line
 from supernet.files.reading import read_yaml, short
 from supernet.training.recipe import Recipe
 
@@ -26,20 +24,9 @@ RENAMED = {
 }
 """Data classes by the names that version 0.1 wrote into configs; to go with version 0.3."""
 
-__all__ = [
-    "ClutteredDigits",
-    "Digits",
-    "ImageFolder",
-    "TrainingFile",
-    "instantiate",
-    "make_data",
-    "parsed",
-    "read_training",
-]
-
 
 @dataclass(frozen=True)
-class TrainingFile:
+class TrainingConfig:
     """A retraining but for its network and seed, as plain values that another process can read."""
 
     data: dict[str, Any]
@@ -64,7 +51,7 @@ class TrainingFile:
         return min(length for length in lengths if length > 0)
 
 
-def read_training(path: str | Path) -> TrainingFile:
+def read_training(path: str | Path) -> TrainingConfig:
     """Read data, recipe and length of a retraining's yaml; what else it sets is Lightning's.
 
     Raises:
@@ -76,9 +63,9 @@ def read_training(path: str | Path) -> TrainingFile:
     check_class_path(config, path)
     place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
     recipe = {"recipe": (config.get("model") or {}).get("recipe") or {}}
-    checked = parsed(_recipe_parser(), recipe, place).as_dict()["recipe"]
-    data = parsed(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
-    return TrainingFile(data, Recipe(**checked), *lengths)
+    checked = parse_section(_recipe_parser(), recipe, place).as_dict()["recipe"]
+    data = parse_section(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
+    return TrainingConfig(data, Recipe(**checked), *lengths)
 
 
 def check_class_path(config: Any, path: str | Path) -> None:
@@ -119,7 +106,7 @@ def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
     Raises:
         UserError: when there is no such class or it refuses its arguments.
     """
-    known = parsed(_data_parser(), {"data": settings}, place).data
+    known = parse_section(_data_parser(), {"data": settings}, place).data
     module, _, name = known.class_path.rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     return instantiate(kind, known.init_args.as_dict() if "init_args" in known else {})
@@ -137,7 +124,7 @@ def _recipe_parser() -> ArgumentParser:
     return parser
 
 
-def parsed(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
+def parse_section(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
     """A section of a config, checked and with its defaults filled in.
 
     Args:
@@ -151,7 +138,7 @@ def parsed(parser: ArgumentParser, section: dict[str, Any], place: str) -> Names
     try:
         return parser.parse_object(section)
     except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError
-        message = " ".join(str(error).split())
+        message = one_line(error)
         # What it says of the class that was named, among all that it has tried.
         named = re.search(r"- (Problem with given class_path .*?) Given value type", message)
         reason = named[1] if named else message
