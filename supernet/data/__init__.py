@@ -3,8 +3,7 @@
 The data sets are named here as well, since configs of runs name them ``supernet.data.Digits``.
 """
 
-from supernet.data.cluttered_digits import ClutteredDigits
-from supernet.data.digits import Digits
+from supernet.data.digits import ClutteredDigits, Digits
 from supernet.data.image_folder import ImageFolder
 
 __all__ = ["ClutteredDigits", "Digits", "ImageFolder"]

@@ -13,14 +13,14 @@ from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from torchvision.transforms import v2
 
-from supernet.data.splits import ImageParts, Sample, stratified_split
-from supernet.errors import UserError
+from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
+from supernet.errors import UserError, check_range, one_line
 
 
-class ImageFolder(ImageParts):
+class ImageFolder(ImageSplits):
     """Your own images, one folder per class: ``root/CLASS/*.jpg`` or ``root/train/CLASS/*.jpg``.
 
-    With a folder ``train`` (and nothing beside it but ``val`` and ``test``), the parts that are
+    With a folder ``train`` (and nothing beside it but ``val`` and ``test``), the splits that are
     missing are split off ``train``; for ImageNet, name its validation folder ``test``, as the
     literature does. Without it, everything is split. Every split is stratified and seeded. Images
     have any size and mode; training crops (area 8 to 100 %, aspect 3/4 to 4/3) and flips them
@@ -62,39 +62,27 @@ class ImageFolder(ImageParts):
                 "val_share, test_share and reward_share must be above 0 and leave training images,"
                 f" got {val_share}, {test_share} and {reward_share}, whose sum must be below 1"
             )
-        if resolution < 8 or min(std) <= 0:
-            raise UserError(
-                f"resolution must be at least 8 px and std above 0, got {resolution} and {std}"
-            )
         self.root = Path(root).expanduser()
-        self._folders = _part_folders(self.root)
+        self._folders = _split_folders(self.root)
         self.classes = class_names(self._folders["train"])
         super().__init__(len(self.classes), resolution, batch_size, num_workers)
-        self._shares = {part: s for part, s in shares.items() if part not in self._folders}
+        self._shares = {name: s for name, s in shares.items() if name not in self._folders}
         self.split_seed = split_seed
-        self._to_tensor = [
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(mean), list(std)),
-        ]
+        self.mean, self.std = mean, std
+        check_range("", self, "resolution", least=8)
+        check_range("", self, "std", above=0)
 
     @cached_property
     def _files(self) -> dict[str, list[tuple[str, int]]]:
-        """Paths and classes of the images of each part."""
-        files = {part: image_files(f, self.classes) for part, f in self._folders.items()}
+        """Paths and classes of the images of each split."""
+        files = {name: image_files(f, self.classes) for name, f in self._folders.items()}
         train = files.pop("train")
-        dealt = stratified_split(
-            [label for _, label in train],
-            list(self._shares.values()),
-            self.split_seed,
-            self.classes,
-        )
-        for part, indices in zip([*self._shares, "weights"], dealt, strict=True):
-            files[part] = [train[index] for index in indices]
-        return files
+        labels = [label for _, label in train]
+        dealt = stratified_split(labels, self._shares, self.split_seed, self.classes)
+        return files | {name: [train[i] for i in indices] for name, indices in dealt.items()}
 
-    def _images(self, *parts: str, augment: bool) -> ImageFiles:
-        files = [file for part in parts for file in self._files[part]]
+    def _images(self, *splits: str, augment: bool) -> ImageFiles:
+        files = [file for split in splits for file in self._files[split]]
         size = self.resolution
         if augment:
             crop: list[torch.nn.Module] = [
@@ -104,11 +92,13 @@ class ImageFolder(ImageParts):
         else:
             resize = v2.Resize(round(size / 0.875), interpolation=v2.InterpolationMode.BICUBIC)
             crop = [resize, v2.CenterCrop(size)]
-        return ImageFiles(files, v2.Compose([*crop, *self._to_tensor]))
+        to_tensor = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+        normalise = v2.Normalize(list(self.mean), list(self.std))
+        return ImageFiles(files, v2.Compose([*crop, *to_tensor, normalise]))
 
 
-def _part_folders(root: Path) -> dict[str, Path]:
-    """The folder of each part that has its own; ``train`` is ``root`` itself if none has."""
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split that has its own; ``train`` is ``root`` itself if none has."""
     names = {f.name for f in root.iterdir() if f.is_dir()} if root.is_dir() else set()
     names = {name for name in names if not name.startswith(".")}
     if "train" in names and names <= {"train", "val", "test"}:
@@ -127,7 +117,7 @@ class CorruptImageError(UserError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
-class ImageFiles(Dataset[Sample]):
+class ImageFiles(Dataset[LabelledImage]):
     """Image files, opened when asked for.
 
     Args:
@@ -143,7 +133,7 @@ class ImageFiles(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> LabelledImage:
         path, target = self.files[index]
         return self.transform(open_rgb(path)), target
 
@@ -171,9 +161,8 @@ def open_rgb(path: str) -> Image.Image:
         struct.error,
         Image.DecompressionBombError,
     ) as error:
-        reason = " ".join(str(error).split())
         raise CorruptImageError(
-            f"{path} cannot be read as an image, repair or remove it ({reason})"
+            f"{path} cannot be read as an image, repair or remove it ({one_line(error)})"
         ) from error
 
 

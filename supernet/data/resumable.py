@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence, Sized
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ class SeededDataset(Dataset[Any]):
         self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(cast(Sized, self.dataset))
+        return num_images(self.dataset)
 
     def __getitem__(self, pair: SeededIndex) -> Any:
         return self.__getitems__([pair])[0]
@@ -146,8 +146,14 @@ class StepLoader:
     def __iter__(self) -> Iterator[Any]:
         """The rest of the current epoch."""
         for step, batch in enumerate(self.loader, start=self.sampler.start_step):
+            # Set before the batch is given away: a reader that stops here has consumed it.
             self.sampler.start_step = step + 1
             yield batch
+
+    def endless(self) -> Iterator[Any]:
+        """The batches from the sampler's step on, epoch after epoch."""
+        while True:
+            yield from self
 
     def state_dict(self) -> dict[str, int]:
         """What fixes the order of the data; the step itself is the training module's to store."""
@@ -205,7 +211,8 @@ def resumable(
 def sharded(loader: DataLoader[Any], rank: int, world_size: int) -> DataLoader[Any]:
     """Every ``world_size``-th sample from ``rank`` on, in the data set's order, none twice."""
     batch_size, dataset = _batch_size_of(loader), loader.dataset
-    # Being a DistributedSampler, it is left in place by Lightning.
+    # Being a DistributedSampler, it is left in place by Lightning; torch's own would repeat images
+    # until all ranks have as many, and an accuracy would count them twice.
     sampler = UnrepeatedDistributedSampler(dataset, world_size, rank, shuffle=False)
     return _rebuilt(loader, dataset, batch_size=batch_size, sampler=sampler)
 
@@ -213,7 +220,7 @@ def sharded(loader: DataLoader[Any], rank: int, world_size: int) -> DataLoader[A
 def hold_out(
     loader: DataLoader[Any], share: float = 0.1, seed: int = 0
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Splits a training loader into one for the weights and one for the reward.
+    """Two training loaders made of one: for the weights and for the reward.
 
     Both keep the loader's augmentation. The split is seeded and stratified by ``targets`` or
     ``labels`` of the data set, or else by the labels that one pass over it finds; the reward gets
@@ -223,9 +230,8 @@ def hold_out(
         UserError: if the loader cannot be rebuilt, has no labels or too few images of a class.
     """
     batch_size, dataset = _batch_size_of(loader), loader.dataset
-    reward, weights = (
-        Subset(dataset, part) for part in stratified_split(_labels(dataset), [share], seed)
-    )
+    splits = stratified_split(_labels(dataset), {"reward": share}, seed)
+    weights, reward = Subset(dataset, splits["weights"]), Subset(dataset, splits["reward"])
     return (
         _rebuilt(loader, weights, batch_size=batch_size, sampler=RandomSampler(weights)),
         _rebuilt(loader, reward, batch_size=batch_size, sampler=SequentialSampler(reward)),
@@ -241,7 +247,7 @@ def _labels(dataset: Dataset[Any]) -> Sequence[int]:
             if hasattr(dataset, name):
                 return [int(label) for label in getattr(dataset, name)]
         with isolate_rng(include_cuda=False):
-            return [int(dataset[i][1]) for i in range(len(cast(Sized, dataset)))]
+            return [int(dataset[index][1]) for index in range(num_images(dataset))]
     except UserError:
         raise
     except (TypeError, ValueError, LookupError) as error:
@@ -249,6 +255,12 @@ def _labels(dataset: Dataset[Any]) -> Sequence[int]:
             f"{type(dataset).__name__} has no integer labels to split by: give it `targets`, or the"
             " datamodule weights_dataloader() and reward_dataloader()"
         ) from error
+
+
+def num_images(dataset: Dataset[Any]) -> int:
+    """Number of images of a data set; torch's type has no length, as a stream has none."""
+    assert isinstance(dataset, Sized)
+    return len(dataset)
 
 
 def _batch_size_of(loader: DataLoader[Any]) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+import math
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal, cast
+from itertools import islice
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
-from supernet.data.resumable import StepLoader, hold_out, resumable, sharded
+from supernet.data.resumable import StepLoader, hold_out, num_images, resumable, sharded
 from supernet.data.splits import default_stem_stride
 from supernet.errors import UserError
 
@@ -29,7 +31,7 @@ class RunData(pl.LightningDataModule):
         inner: gives ``num_classes``, ``resolution`` (px), optionally ``stem_stride``, and loaders
             of (images, labels).
         role: a search, or a retraining on all training images.
-        seed: of the order, the augmentation and the held-out part; not negative.
+        seed: of the order, the augmentation and the held-out images; not negative.
         reward_batch_size: images per reward batch and rank; the reward loader's by default.
         reward_share: of each class that is held out.
 
@@ -97,7 +99,7 @@ class RunData(pl.LightningDataModule):
         self._resumed_order = state_dict["order"]
 
     def train_dataloader(self) -> StepLoader:
-        """Training images from step ``steps_done`` on: the weights part in a search, else all.
+        """Training images from step ``steps_done`` on: the weights split in a search, else all.
 
         Raises:
             UserError: if the loader cannot be resumed, or not in the order of the checkpoint.
@@ -110,9 +112,8 @@ class RunData(pl.LightningDataModule):
                 "overfit_batches cannot be used, as every epoch is shuffled anew: use"
                 " limit_train_batches"
             )
-        searching = self.role == "search"
         self._train_loader = resumable(
-            self._parts[0] if searching else self.inner.train_dataloader(),
+            self._splits[0] if self.role == "search" else self.inner.train_dataloader(),
             self.seed,
             trainer.global_rank,
             trainer.world_size,
@@ -137,14 +138,13 @@ class RunData(pl.LightningDataModule):
             What the reward loader yields, (images, labels), in host memory.
 
         Raises:
-            UserError: if the reward part is smaller than one batch of all processes.
+            UserError: if the reward split is smaller than one batch of all processes.
         """
         if self._next_reward != (step, rank):
             world_size = self.trainer.world_size if self.trainer else 1
-            loader = resumable(
-                self._parts[1], self.seed, rank, world_size, step, batch_size=self.reward_batch_size
-            )
-            self._rewards = _endless(loader)
+            size = self.reward_batch_size
+            loader = resumable(self._splits[1], self.seed, rank, world_size, step, batch_size=size)
+            self._rewards = loader.endless()
         self._next_reward = (step + 1, rank)
         return next(self._rewards)
 
@@ -154,21 +154,20 @@ class RunData(pl.LightningDataModule):
         Args:
             images: how many to give at least; fewer where the data have fewer.
         """
-        given = 0
-        for batch in resumable(self._parts[0], self.seed, 0, 1, 0):
-            yield batch
-            given += len(batch[1])
-            if given >= images:
-                return
+        return islice(self._weights(), math.ceil(images / self.weights_batch_size))
 
     def endless_weights_batches(self) -> Iterator[Any]:
-        """A search's training images, the same on every rank, epoch after epoch."""
-        return _endless(resumable(self._parts[0], self.seed))
+        """Batches of a search's training images, the same on every rank, epoch after epoch."""
+        return self._weights().endless()
 
     @property
     def weights_batch_size(self) -> int:
         """Images of each of these batches."""
-        return resumable(self._parts[0], self.seed).sampler.global_batch_size
+        return self._weights().sampler.global_batch_size
+
+    def _weights(self) -> StepLoader:
+        """A search's training images from the first step on, for one rank alone."""
+        return resumable(self._splits[0], self.seed)
 
     def val_batches(self) -> DataLoader[Any]:
         """All validation images, on this rank alone."""
@@ -176,8 +175,8 @@ class RunData(pl.LightningDataModule):
 
     @property
     def num_val(self) -> int:
-        """How many validation images there are."""
-        return len(cast(Sized, self.inner.val_dataloader().dataset))
+        """Number of validation images."""
+        return num_images(self.inner.val_dataloader().dataset)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """This rank's share of the validation images, in order."""
@@ -199,17 +198,12 @@ class RunData(pl.LightningDataModule):
         return sharded(loader, rank, world_size)
 
     @cached_property
-    def _parts(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
-        """The training images of a search: loaders of the weights part and the reward part."""
+    def _splits(self) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        """The training images of a search: loaders of the weights and of the reward split."""
         inner: Any = self.inner
         if hasattr(inner, "weights_dataloader"):
             return inner.weights_dataloader(), inner.reward_dataloader()
         return hold_out(inner.train_dataloader(), self.reward_share, self.seed)
-
-
-def _endless(loader: StepLoader) -> Iterator[Any]:
-    while True:
-        yield from loader
 
 
 def image_shape(inner: pl.LightningDataModule) -> tuple[int, int, int]:

@@ -7,8 +7,9 @@ is read once, at the end. Retraining uses weights + reward.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,6 +18,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.errors import UserError, check_range
+
+LabelledImage = tuple[Tensor, int]
+"""A normalised float32 image (3, R, R) and its class."""
+Batch = tuple[Tensor, Tensor]
+"""Images (B, 3, R, R) and their classes (B,)."""
 
 
 def default_stem_stride(resolution: int) -> int:
@@ -29,44 +35,74 @@ def default_stem_stride(resolution: int) -> int:
 
 
 def stratified_split(
-    labels: Sequence[int], shares: Sequence[float], seed: int, names: Sequence[str] = ()
-) -> list[list[int]]:
-    """Deals the indices of every class to ``len(shares) + 1`` disjoint parts.
+    labels: Sequence[int], shares: Mapping[str, float], seed: int, names: Sequence[str] = ()
+) -> dict[str, list[int]]:
+    """Indices of every class, dealt to disjoint splits.
 
     Args:
-        labels: the class of each sample.
-        shares: share of each class in each part but the last, which gets the rest; a part gets at
-            least one sample of every class.
+        labels: the class of each image.
+        shares: share of each class in each split but ``weights``, which gets the rest; a split gets
+            at least one image of every class.
         seed: the only source of randomness.
         names: class names, for the error message.
 
     Returns:
-        Sorted indices into ``labels``, one list for each share and one for the rest.
+        Sorted indices into ``labels``, by split.
 
     Raises:
-        UserError: if a class has too few samples to appear in every part.
+        UserError: if a class has too few images to appear in every split.
     """
     rng = np.random.default_rng(seed)
-    parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
+    splits: dict[str, list[int]] = {name: [] for name in (*shares, "weights")}
     order = np.argsort(labels, kind="stable")
     _, starts = np.unique(np.asarray(labels)[order], return_index=True)
     for start, end in pairwise([*starts, len(order)]):
         label = labels[order[start]]
-        sizes = [max(1, round(share * (end - start))) for share in shares]
+        sizes = [max(1, round(share * (end - start))) for share in shares.values()]
         if sum(sizes) >= end - start:
             raise UserError(
                 f"class {names[label] if names else label} has {end - start} image(s), too few for"
-                f" {len(parts)} parts with shares {list(shares)} and the rest: add images, lower"
-                " the shares or remove the class"
+                f" {len(splits)} splits with shares {list(shares.values())} and the rest: add"
+                " images, lower the shares or remove the class"
             )
         members = rng.permutation(order[start:end])
-        for part, chunk in zip(parts, np.split(members, np.cumsum(sizes)), strict=True):
-            part.extend(chunk.tolist())
-    return [sorted(part) for part in parts]
+        for split, dealt in zip(splits.values(), np.split(members, np.cumsum(sizes)), strict=True):
+            split.extend(dealt.tolist())
+    return {name: sorted(split) for name, split in splits.items()}
 
 
-class ImageParts(pl.LightningDataModule):
-    """What both modules share: four parts of one data set, and the loaders over them."""
+def split_loader(
+    images: Dataset[Any],
+    batch_size: int,
+    num_workers: int,
+    train: bool,
+    collate_fn: Callable[[list[Any]], Any] | None = None,
+) -> DataLoader[Any]:
+    """The loader of a split: shuffled whole batches to train on, else all images in order."""
+    return DataLoader(
+        images,
+        batch_size=batch_size,
+        shuffle=train,
+        drop_last=train,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=collate_fn,
+    )
+
+
+class ImageSplits(pl.LightningDataModule):
+    """Four splits of one data set, and the loaders over them.
+
+    Args:
+        num_classes: number of classes.
+        resolution: width and height of the images, in px.
+        batch_size: images per batch and process.
+        num_workers: worker processes of each loader.
+
+    Raises:
+        UserError: if one of the last two is out of range.
+    """
 
     def __init__(
         self, num_classes: int, resolution: int, batch_size: int, num_workers: int
@@ -81,42 +117,29 @@ class ImageParts(pl.LightningDataModule):
         check_range("", self, "num_workers", least=0)
 
     @abstractmethod
-    def _images(self, *parts: str, augment: bool) -> Dataset[Sample]:
-        """The images of these parts together."""
+    def _images(self, *splits: str, augment: bool) -> Dataset[LabelledImage]:
+        """The images of these splits together."""
 
-    def _loader(self, *parts: str, train: bool) -> DataLoader[Sample]:
-        return DataLoader(
-            self._images(*parts, augment=train),
-            batch_size=self.batch_size,
-            shuffle=train,
-            drop_last=train,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def _loader(self, *splits: str, train: bool) -> DataLoader[LabelledImage]:
+        images = self._images(*splits, augment=train)
+        return split_loader(images, self.batch_size, self.num_workers, train)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> DataLoader[LabelledImage]:
         """All training images (weights + reward), augmented."""
         return self._loader("weights", "reward", train=True)
 
-    def weights_dataloader(self) -> DataLoader[Sample]:
+    def weights_dataloader(self) -> DataLoader[LabelledImage]:
         """The training images that train a supernet's weights, augmented."""
         return self._loader("weights", train=True)
 
-    def reward_dataloader(self) -> DataLoader[Sample]:
+    def reward_dataloader(self) -> DataLoader[LabelledImage]:
         """The training images that score a search's candidates, not augmented."""
         return self._loader("reward", train=False)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> DataLoader[LabelledImage]:
         """The images that make the final choice."""
         return self._loader("val", train=False)
 
-    def test_dataloader(self) -> DataLoader[Sample]:
+    def test_dataloader(self) -> DataLoader[LabelledImage]:
         """The images that are read once, at the end."""
         return self._loader("test", train=False)
-
-
-Sample = tuple[Tensor, int]
-"""A normalised float32 image (3, R, R) and its class."""
-Batch = tuple[Tensor, Tensor]
-"""Images (B, 3, R, R) and their classes (B,)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,8 +53,7 @@ def train_alone(
         optimizer = recipe.make_optimizer(network, batches.sampler.global_batch_size)
         schedule = recipe.make_schedule(optimizer, num_steps, len(batches))
         average = _average(network, recipe.ema_decay)
-        endless = itertools.chain.from_iterable(itertools.repeat(batches))
-        for step, (images, labels) in enumerate(itertools.islice(endless, num_steps)):
+        for step, (images, labels) in enumerate(itertools.islice(batches.endless(), num_steps)):
             schedule.step_update(step)
             logits = network(images.contiguous(memory_format=torch.channels_last))
             recipe.loss(logits, labels).backward()
@@ -63,7 +62,9 @@ def train_alone(
             if average:
                 average.update_parameters(network)
             advance()
-    return cast(Network, average.module if average else network).eval()
+    trained = average.module if average else network
+    assert isinstance(trained, Network)
+    return trained.eval()
 
 
 def _average(network: Network, decay: float) -> AveragedModel | None:

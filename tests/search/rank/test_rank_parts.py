@@ -18,8 +18,7 @@ from search.evaluation.workers import work_off
 from search.rank.networks import draw, features, free_scores, ridge_scores
 from supernet.arch_file import ArchFile, write_arch
 from supernet.cost.counts import count
-from supernet.data.cluttered_digits import ClutteredDigits
-from supernet.data.digits import Digits
+from supernet.data.digits import ClutteredDigits, Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.files.cache import Cache

@@ -10,8 +10,7 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from supernet.data.cluttered_digits import ClutteredDigits, ClutteredImages, Difficulty
-from supernet.data.digits import source_digits
+from supernet.data.digits import ClutteredDigits, ClutteredImages, Difficulty, source_digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 

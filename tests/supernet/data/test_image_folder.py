@@ -233,7 +233,7 @@ def test_shares_that_leave_nothing_are_refused(root: Path, shares: dict[str, flo
 
 
 def test_a_resolution_and_a_deviation_out_of_range_are_refused(root: Path) -> None:
-    with pytest.raises(UserError, match="at least 8 px"):
+    with pytest.raises(UserError, match="resolution is 7, it must be at least 8"):
         folder(root, resolution=7)
-    with pytest.raises(UserError, match="std above 0"):
+    with pytest.raises(UserError, match=r"std is 0\.0, it must be above 0"):
         folder(root, std=(0.2, 0.0, 0.2))

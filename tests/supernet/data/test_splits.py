@@ -14,24 +14,24 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from supernet.data.digits import DigitImages, Digits
-from supernet.data.splits import ImageParts, default_stem_stride, stratified_split
+from supernet.data.splits import ImageSplits, default_stem_stride, stratified_split
 from supernet.errors import UserError
 
-PARTS = ("weights", "reward", "val", "test")
+SPLITS = ("weights", "reward", "val", "test")
 
 
-def loader(data: ImageParts, part: str) -> DataLoader:
-    return getattr(data, f"{part}_dataloader")()
+def loader(data: ImageSplits, split: str) -> DataLoader:
+    return getattr(data, f"{split}_dataloader")()
 
 
 # The splits
 
 
-def test_a_split_deals_every_index_to_exactly_one_part() -> None:
+def test_a_split_deals_every_index_to_exactly_one_split() -> None:
     labels = [0] * 50 + [1] * 30 + [2] * 20
-    parts = stratified_split(labels, [0.2, 0.1], seed=3)
-    assert sorted(index for part in parts for index in part) == list(range(100))
-    assert [Counter(labels[i] for i in part) for part in parts] == [
+    splits = list(stratified_split(labels, {"val": 0.2, "test": 0.1}, seed=3).values())
+    assert sorted(index for split in splits for index in split) == list(range(100))
+    assert [Counter(labels[i] for i in split) for split in splits] == [
         {0: 10, 1: 6, 2: 4},
         {0: 5, 1: 3, 2: 2},
         {0: 35, 1: 21, 2: 14},
@@ -41,55 +41,57 @@ def test_a_split_deals_every_index_to_exactly_one_part() -> None:
 def test_a_split_depends_on_its_seed_alone() -> None:
     labels = np.random.default_rng(0).integers(3, size=100).tolist()
     torch.manual_seed(1)
-    first = stratified_split(labels, [0.5], seed=0)
+    first = stratified_split(labels, {"val": 0.5}, seed=0)
     torch.manual_seed(2)
-    assert stratified_split(labels, [0.5], seed=0) == first
-    assert stratified_split(labels, [0.5], seed=1) != first
+    assert stratified_split(labels, {"val": 0.5}, seed=0) == first
+    assert stratified_split(labels, {"val": 0.5}, seed=1) != first
 
 
-def test_every_part_gets_an_image_of_the_smallest_class() -> None:
-    parts = stratified_split([0] * 100 + [1] * 4, [0.1, 0.1, 0.1], seed=0)
-    assert all(part[-1] >= 100 for part in parts)
+def test_every_split_gets_an_image_of_the_smallest_class() -> None:
+    shares = dict.fromkeys(("val", "test", "reward"), 0.1)
+    splits = stratified_split([0] * 100 + [1] * 4, shares, seed=0)
+    assert all(split[-1] >= 100 for split in splits.values())
 
 
-def test_a_class_smaller_than_the_number_of_parts_is_named() -> None:
-    with pytest.raises(UserError, match=r"class owl has 3 image\(s\).*4 parts"):
-        stratified_split([0] * 9 + [1] * 3, [0.1] * 3, seed=0, names=["cat", "owl"])
+def test_a_class_smaller_than_the_number_of_splits_is_named() -> None:
+    shares = dict.fromkeys(("val", "test", "reward"), 0.1)
+    with pytest.raises(UserError, match=r"class owl has 3 image\(s\).*4 splits"):
+        stratified_split([0] * 9 + [1] * 3, shares, seed=0, names=["cat", "owl"])
 
 
 def test_digits_are_split_into_known_shares_of_each_class() -> None:
     data = Digits()
-    sizes = {part: len(loader(data, part).dataset) for part in PARTS}
+    sizes = {split: len(loader(data, split).dataset) for split in SPLITS}
     assert sum(sizes.values()) == 1797
-    for part, share in {"test": 0.2, "val": 0.1, "reward": 0.1, "weights": 0.6}.items():
-        counts = Counter(loader(data, part).dataset.targets)
+    for split, share in {"test": 0.2, "val": 0.1, "reward": 0.1, "weights": 0.6}.items():
+        counts = Counter(loader(data, split).dataset.targets)
         for digit, total in enumerate(np.bincount(load_digits().target)):
             assert abs(counts[digit] - share * total) <= 1.5
 
 
-def test_the_parts_of_the_digits_are_disjoint_and_reproducible() -> None:
-    def images(seed: int, part: str) -> Tensor:
-        return loader(Digits(split_seed=seed), part).dataset.images
+def test_the_splits_of_the_digits_are_disjoint_and_reproducible() -> None:
+    def images(seed: int, split: str) -> Tensor:
+        return loader(Digits(split_seed=seed), split).dataset.images
 
     pixels = {
-        part: {tuple(image.flatten().tolist()) for image in images(0, part)} for part in PARTS
+        split: {tuple(image.flatten().tolist()) for image in images(0, split)} for split in SPLITS
     }
-    assert len(set.union(*pixels.values())) == sum(len(part) for part in pixels.values())
+    assert len(set.union(*pixels.values())) == sum(len(split) for split in pixels.values())
     assert torch.equal(images(0, "test"), images(0, "test"))
     assert not torch.equal(images(0, "test")[:100], images(1, "test")[:100])
 
 
-def test_training_images_are_the_weights_part_and_the_reward_part() -> None:
+def test_training_images_are_the_weights_split_and_the_reward_split() -> None:
     data = Digits()
-    parts = [loader(data, part).dataset.images for part in ("weights", "reward")]
-    assert torch.equal(loader(data, "train").dataset.images, torch.cat(parts))
+    splits = [loader(data, split).dataset.images for split in ("weights", "reward")]
+    assert torch.equal(loader(data, "train").dataset.images, torch.cat(splits))
 
 
 # Digits
 
 
 def test_digits_at_their_own_resolution_are_the_originals_normalised() -> None:
-    batches = [batch for part in PARTS for batch in DataLoader(unmoved(Digits(8), part), 2000)]
+    batches = [batch for split in SPLITS for batch in DataLoader(unmoved(Digits(8), split), 2000)]
     images = torch.cat([images for images, _ in batches])
     assert images.shape == (1797, 3, 8, 8)
     assert images.dtype == torch.float32
@@ -98,8 +100,8 @@ def test_digits_at_their_own_resolution_are_the_originals_normalised() -> None:
     assert images.std().item() == pytest.approx(1, abs=1e-3)
 
 
-def unmoved(data: Digits, part: str) -> DigitImages:
-    images = loader(data, part).dataset
+def unmoved(data: Digits, split: str) -> DigitImages:
+    images = loader(data, split).dataset
     return DigitImages(images.images, images.targets, augment=False)
 
 
@@ -165,13 +167,13 @@ def test_a_digit_depends_on_its_own_seed_and_not_on_its_neighbours() -> None:
 
 def test_only_training_digits_are_augmented() -> None:
     data = Digits()
-    for part in ("reward", "val", "test"):
-        images = loader(data, part).dataset
+    for split in ("reward", "val", "test"):
+        images = loader(data, split).dataset
         state = torch.get_rng_state()
         assert torch.equal(images[3][0], images[3][0])
         assert torch.equal(torch.get_rng_state(), state)
-    for part in ("train", "weights"):
-        images = loader(data, part).dataset
+    for split in ("train", "weights"):
+        images = loader(data, split).dataset
         assert not torch.equal(images[3][0], images[3][0])
 
 
