@@ -17,7 +17,7 @@ from supernet.command.arguments import Parser
 from supernet.command.output import print_table
 from supernet.command.process import run_command
 from supernet.cost.counts import count
-from supernet.display.rows import network_table
+from supernet.display.tables import network_table
 from supernet.errors import UserError
 from supernet.space.spec import NetSpec
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from supernet.command.arguments import Parser, positive_float, positive_int
 from supernet.command.process import run_command
-from supernet.display.compare import compare
-from supernet.display.show import show
-from supernet.display.space_size import size
+from supernet.display.commands import compare_networks, show_network, show_sizes
 from supernet.space.published import published
 
 
@@ -20,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m supernet", allow_abbrev=False)
+    parser = Parser(prog="python -m supernet")
     commands = parser.add_subparsers(dest="command", required=True, metavar="show, compare or size")
     names = (
         f"an arch.json or one of {', '.join(published)}, also with a width multiplier as in"
@@ -30,35 +28,32 @@ def _parser() -> Parser:
         "show",
         help="print a network's parts, shapes and costs",
         description="Print a network's parts, shapes, parameters and multiply-accumulates.",
-        allow_abbrev=False,
     )
     one.add_argument("network", metavar="NAME|FILE", help=names)
     one.add_argument("--width", type=positive_float, help="width multiplier, default 1.0")
     _add_scale(one)
     one.add_argument("--plot", type=Path, metavar="PNG", help="also draw the network")
-    one.set_defaults(run=show)
+    one.set_defaults(run=show_network)
     more = commands.add_parser(
         "compare",
         help="print networks side by side",
         description="Print networks side by side: stages, layers, parameters, multiply-accumulates"
         " and, with --table, predicted latency. Published names take their resolution, classes and"
         " stem stride from these options, else from the first FILE, else from the table.",
-        allow_abbrev=False,
     )
     more.add_argument("networks", nargs="+", metavar="NAME|FILE", help=names)
     _add_scale(more)
     more.add_argument("--table", metavar="JSON", help="the latency table that predicts")
-    more.set_defaults(run=compare)
+    more.set_defaults(run=compare_networks)
     spaces = commands.add_parser(
         "size",
         help="count a space's codes and distinct networks",
         description="Count the codes of search spaces and the networks that differ, exactly.",
-        allow_abbrev=False,
     )
     spaces.add_argument(
         "spaces", nargs="+", metavar="YAML", help="such as configs/spaces/paper.yaml"
     )
-    spaces.set_defaults(run=size)
+    spaces.set_defaults(run=show_sizes)
     return parser
 
 

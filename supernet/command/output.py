@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -76,6 +78,21 @@ def say(line: str) -> None:
 def print_json(values: dict[str, Any]) -> None:
     """Print an object for programs."""
     sys.stdout.write(json.dumps(values, indent=2) + "\n")
+
+
+def new_table(*headers: str, left: Collection[str], footers: Mapping[str, str] = {}) -> Table:
+    """A table of numbers; columns of words, those in ``left``, stand at the left.
+
+    Args:
+        headers: of the columns.
+        left: those of words.
+        footers: totals under some columns.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=bool(footers))
+    for header in headers:
+        justify: JustifyMethod = "left" if header in left else "right"
+        table.add_column(header, footers.get(header, ""), justify=justify, no_wrap=True)
+    return table
 
 
 def print_table(table: Table) -> None:

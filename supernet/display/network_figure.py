@@ -16,7 +16,7 @@ from matplotlib.patches import Arc, FancyBboxPatch, Rectangle
 from matplotlib.textpath import TextPath
 
 from supernet.cost.counts import count
-from supernet.display.rows import Row, network_rows
+from supernet.display.rows import NetworkRow, network_rows
 from supernet.figure_style import FAINT, INK, MUTED, new_figure, short_count
 from supernet.space.spec import NetSpec
 
@@ -94,7 +94,7 @@ def _draw_title(axes: Axes, title: str, inch: float) -> None:
         text.set_text("\N{HORIZONTAL ELLIPSIS}" + title)
 
 
-def _draw_arrow(axes: Axes, y: float, row: Row) -> None:
+def _draw_arrow(axes: Axes, y: float, row: NetworkRow) -> None:
     """The way into a box, from ``y`` down, with the shape of what flows."""
     x = _LEFT + _BOX / 2
     length = _GAP - _CARD[1] * _cards_behind(row)
@@ -116,13 +116,13 @@ def _draw_arrow(axes: Axes, y: float, row: Row) -> None:
     axes.text(x + 0.14, y + length / 2, text, fontsize=8, color=MUTED, va="center")
 
 
-def _label(row: Row) -> str:
+def _label(row: NetworkRow) -> str:
     if row.op == "mbconv":
         return f"MBConv{row.expand}"
     return {"conv": "Conv", "sepconv": "SepConv"}.get(row.op, "Pool, linear")
 
 
-def _color(row: Row) -> str:
+def _color(row: NetworkRow) -> str:
     """Stem, head and classifier are not searched, so they stay grey."""
     if row.block is None:
         return FAINT
@@ -132,16 +132,16 @@ def _color(row: Row) -> str:
     return to_hex(_EXPAND_3 + share * (_EXPAND_6 - _EXPAND_3))
 
 
-def _ink(row: Row) -> str:
+def _ink(row: NetworkRow) -> str:
     return "white" if (row.expand or 0) > 4 else INK
 
 
-def _cards_behind(row: Row) -> int:
+def _cards_behind(row: NetworkRow) -> int:
     """More than five would cover the arrow; the number at the side tells the rest."""
     return min(row.repeats - 1, 5)
 
 
-def _draw_box(axes: Axes, y: float, row: Row) -> None:
+def _draw_box(axes: Axes, y: float, row: NetworkRow) -> None:
     """A card per repeat, the first on top, so that depth is seen before it is read."""
     for behind in range(_cards_behind(row), -1, -1):
         right, up = _CARD[0] * behind, _CARD[1] * behind
@@ -158,7 +158,7 @@ def _draw_box(axes: Axes, y: float, row: Row) -> None:
     _draw_words(axes, y + _ROW / 2, row)
 
 
-def _draw_words(axes: Axes, y: float, row: Row) -> None:
+def _draw_words(axes: Axes, y: float, row: NetworkRow) -> None:
     """Op and expansion, kernel, stride and SE, each in its column."""
     ink = _ink(row)
     axes.text(
@@ -187,7 +187,7 @@ def _draw_words(axes: Axes, y: float, row: Row) -> None:
         )
 
 
-def _draw_sides(axes: Axes, y: float, row: Row) -> None:
+def _draw_sides(axes: Axes, y: float, row: NetworkRow) -> None:
     """Number and repeats at the left; at the right an arc, solid for identity, dashed for pool."""
     name = row.part.removeprefix("stage ") if row.part != "classifier" else ""
     axes.text(_MARGIN, y, name, fontsize=9, color=MUTED, va="center")
@@ -214,7 +214,7 @@ def _skip_arc(x: float, y: float, skip: str | None, height: float) -> Arc:
     )
 
 
-def _draw_bars(axes: Axes, y: float, row: Row, rows: list[Row]) -> None:
+def _draw_bars(axes: Axes, y: float, row: NetworkRow, rows: list[NetworkRow]) -> None:
     for name, (x, _) in _BARS.items():
         value, most = getattr(row, name), max(getattr(other, name) for other in rows)
         width = _BAR * value / most
@@ -235,7 +235,7 @@ class _Entry:
     line: int
 
 
-def _legend(rows: list[Row]) -> list[_Entry]:
+def _legend(rows: list[NetworkRow]) -> list[_Entry]:
     """The ops and shortcuts that the network uses, and no others, in as many lines as it takes."""
     blocks = sorted((row for row in rows if row.block), key=lambda row: (row.op, row.expand or 0))
     ops = dict.fromkeys((_label(row), _color(row), None) for row in blocks)
@@ -251,7 +251,7 @@ def _legend(rows: list[Row]) -> list[_Entry]:
     return entries
 
 
-def _notes(rows: list[Row]) -> list[str]:
+def _notes(rows: list[NetworkRow]) -> list[str]:
     notes = []
     if any(row.repeats > 1 for row in rows):
         notes.append(f"{_TIMES}N: N layers, of which only the first strides or changes the width")

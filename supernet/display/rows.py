@@ -1,16 +1,11 @@
-"""A network as rows, one for each part."""
+"""A network as rows, one for each part: what tables, figures and JSON show. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.console import JustifyMethod
-from rich.table import Table
-
-from supernet.cost.counts import Cost, conv_bn, count, count_layer
+from supernet.cost.counts import Cost, conv_bn, count_layer
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer, Stage, output_size
 
@@ -19,8 +14,8 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table; None where a field means nothing for this part."""
+class NetworkRow:
+    """A part of a network; None where a field means nothing for it."""
 
     part: str
     op: str
@@ -39,7 +34,7 @@ class Row:
     """The stage in the official grammar."""
 
 
-def network_rows(spec: NetSpec) -> list[Row]:
+def network_rows(spec: NetSpec) -> list[NetworkRow]:
     """The parts of a network from stem to classifier; their costs add up to ``count(spec)``."""
     stages = zip(spec.stages, spec.stage_layers(), spec.block_strings(), strict=True)
     return [
@@ -50,18 +45,18 @@ def network_rows(spec: NetSpec) -> list[Row]:
     ]
 
 
-def _row(part: str, op: str, shapes: tuple[Shape, Shape], cost: Cost, **fields: Any) -> Row:
-    return Row(part, op, *shapes, cost.params, cost.macs, **fields)
+def _row(part: str, op: str, shapes: tuple[Shape, Shape], cost: Cost, **fields: Any) -> NetworkRow:
+    return NetworkRow(part, op, *shapes, cost.params, cost.macs, **fields)
 
 
-def _stem_row(spec: NetSpec) -> Row:
+def _stem_row(spec: NetSpec) -> NetworkRow:
     size = output_size(spec.resolution, spec.stem_stride)
     shapes = (spec.resolution, spec.resolution, 3), (size, size, spec.stem)
     cost = conv_bn(3, spec.stem, 3, size)
     return _row("stem", "conv", shapes, cost, kernel=3, stride=spec.stem_stride)
 
 
-def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> Row:
+def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> NetworkRow:
     first, last = layers[0], layers[-1]
     inputs = first.size, first.size, first.inputs
     outputs = last.output_size, last.output_size, last.outputs
@@ -81,52 +76,13 @@ def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> Row:
     )
 
 
-def _head_row(spec: NetSpec) -> Row:
+def _head_row(spec: NetSpec) -> NetworkRow:
     size, inputs = spec.final_size, spec.stages[-1].filters
     shapes = (size, size, inputs), (size, size, spec.head)
     return _row("head", "conv", shapes, conv_bn(inputs, spec.head, 1, size), kernel=1, stride=1)
 
 
-def _classifier_row(spec: NetSpec) -> Row:
+def _classifier_row(spec: NetSpec) -> NetworkRow:
     shapes = (spec.final_size, spec.final_size, spec.head), (1, 1, spec.classes)
     cost = Cost((spec.head + 1) * spec.classes, spec.head * spec.classes)
     return _row("classifier", "pool, linear", shapes, cost)
-
-
-def network_table(spec: NetSpec) -> Table:
-    """The rows and their totals as a rich table."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    total = count(spec)
-    footers = {"part": "total", "params": f"{total.params:,}", "MACs": f"{total.macs:,}"}
-    for header in _COLUMNS:
-        justify: JustifyMethod = "left" if header in ("part", "op", "skip", "block") else "right"
-        table.add_column(header, footers.get(header, ""), justify=justify, no_wrap=True)
-    for row in network_rows(spec):
-        table.add_row(*(cell(row) for cell in _COLUMNS.values()))
-    return table
-
-
-def dash(value: object) -> str:
-    """A cell; a dash where there is nothing."""
-    return "-" if value in (None, 0.0, "none") else f"{value}"
-
-
-def _times(shape: Shape) -> str:
-    return "x".join(map(str, shape))
-
-
-_COLUMNS: dict[str, Callable[[Row], str]] = {
-    "part": lambda row: row.part,
-    "op": lambda row: row.op,
-    "kernel": lambda row: dash(row.kernel),
-    "expand": lambda row: dash(row.expand),
-    "SE": lambda row: dash(row.se),
-    "skip": lambda row: dash(row.skip),
-    "repeats": lambda row: f"{row.repeats}",
-    "stride": lambda row: dash(row.stride),
-    "input": lambda row: _times(row.input),
-    "output": lambda row: _times(row.output),
-    "params": lambda row: f"{row.params:,}",
-    "MACs": lambda row: f"{row.macs:,}",
-    "block": lambda row: dash(row.block),
-}

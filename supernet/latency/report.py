@@ -10,10 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from rich import box
-from rich.table import Table
 
-from supernet.command.output import print_table
+from supernet.command.output import new_table, print_table
 from supernet.cost.counts import count_layer
 from supernet.cost.parts import Body, space_parts
 from supernet.figure_style import ACCENT, INK, MUTED, new_figure, style_axes
@@ -112,9 +110,8 @@ def print_table_file(table: LatencyTable, path: Path) -> None:
 
 def print_report(table: LatencyTable, validation: Validation) -> None:
     """Predictions against networks that calibrated nothing, beside the noise of these."""
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("model", "mean error", "within 5 %", "within 10 %", "Kendall's tau", "bias"):
-        grid.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    headers = ("model", "mean error", "within 5 %", "within 10 %", "Kendall's tau", "bias")
+    grid = new_table(*headers, left=("model",))
     grid.add_row(f"this table ({table.correction.form})", *_cells(validation.predicted))
     for name, accuracy in validation.baselines.items():
         grid.add_row(name, *_cells(accuracy))

@@ -107,7 +107,7 @@ def test_short_files_say_why():
 def test_the_space_its_costs_and_files_load_no_torch():
     rooms = ("supernet.space.", "supernet.cost.", "supernet.files.")
     light = [name for name in NAMES if name.startswith(rooms) and "__main__" not in name]
-    light += ["supernet.arch_file", "supernet.display.space_size"]
+    light += ["supernet.arch_file", "supernet.display.commands"]
     code = f"import sys, {', '.join(light)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -1,0 +1,173 @@
+"""Networks and spaces as tables for a person."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from supernet.arch_file import ArchFile
+from supernet.command.output import new_table
+from supernet.cost.counts import Cost, count
+from supernet.display.rows import NetworkRow, network_rows
+from supernet.space.mnasnet import MnasSpace, read_space
+from supernet.space.spec import NetSpec
+
+SAME = "."
+"""What a cell says that is as in the first network."""
+Columns = dict[str, Callable[[NetworkRow], str]]
+
+
+@dataclass(frozen=True)
+class ShownNetwork:
+    """A network that a command shows."""
+
+    name: str
+    """As the user spelled it."""
+    spec: NetSpec
+    found: ArchFile | None = None
+    """What a search knew of it; None for a published network."""
+    predicted_ms: float | None = None
+    """Predicted time of one image on a latency table's device; None without a table."""
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of all stages; stem, head and classifier are not among them."""
+        return sum(stage.repeats for stage in self.spec.stages)
+
+    @property
+    def cost(self) -> Cost:
+        """Parameters and multiply-accumulates."""
+        return count(self.spec)
+
+
+def dash(value: object) -> str:
+    """A cell; a dash where there is nothing."""
+    return "-" if value in (None, 0.0, "none") else f"{value}"
+
+
+def times(sizes: Iterable[int]) -> str:
+    """A shape, such as 56x56x24."""
+    return "x".join(map(str, sizes))
+
+
+_BLOCK: Columns = {
+    "op": lambda row: row.op,
+    "kernel": lambda row: dash(row.kernel),
+    "expand": lambda row: dash(row.expand),
+    "SE": lambda row: dash(row.se),
+    "skip": lambda row: dash(row.skip),
+}
+_DEPTH: Columns = {"repeats": lambda row: f"{row.repeats}", "stride": lambda row: dash(row.stride)}
+_ONE: Columns = {
+    "part": lambda row: row.part,
+    **_BLOCK,
+    **_DEPTH,
+    "input": lambda row: times(row.input),
+    "output": lambda row: times(row.output),
+    "params": lambda row: f"{row.params:,}",
+    "MACs": lambda row: f"{row.macs:,}",
+    "block": lambda row: dash(row.block),
+}
+"""Columns of a network alone."""
+_SEVERAL: Columns = {
+    **_BLOCK,
+    "filters": lambda row: f"{row.output[-1]}",
+    **_DEPTH,
+    "output": lambda row: times(row.output[:2]),
+}
+"""Columns of networks under each other."""
+
+
+def network_table(spec: NetSpec) -> Table:
+    """The parts of a network and their totals."""
+    total = count(spec)
+    footers = {"part": "total", "params": f"{total.params:,}", "MACs": f"{total.macs:,}"}
+    table = new_table(*_ONE, left=("part", "op", "skip", "block"), footers=footers)
+    for row in network_rows(spec):
+        table.add_row(*(cell(row) for cell in _ONE.values()))
+    return table
+
+
+def parts_table(networks: Sequence[ShownNetwork]) -> Table:
+    """The parts, each with a line per network; a dot where a network is as the first one."""
+    rows = [{row.part: row for row in network_rows(network.spec)} for network in networks]
+    table = new_table("part", "network", *_SEVERAL, left=("part", "network", "op", "skip"))
+    for part in max(rows, key=len):
+        first = _cells(rows[0].get(part))
+        for number, (network, parts) in enumerate(zip(networks, rows, strict=True)):
+            cells = _cells(parts.get(part))
+            if number and part in parts and part in rows[0]:
+                pairs = zip(cells, first, strict=True)
+                cells = [SAME if cell == theirs else cell for cell, theirs in pairs]
+            table.add_row("" if number else part, network.name, *cells)
+    return table
+
+
+def _cells(row: NetworkRow | None) -> list[str]:
+    """A line about a part; dashes where the network has no such part."""
+    return [cell(row) if row else "-" for cell in _SEVERAL.values()]
+
+
+def totals_table(networks: Sequence[ShownNetwork]) -> Table:
+    """A line per network: its scale and its costs, each with the ratio to the first network's."""
+    headers = ["network", "resolution", "classes", "stem stride", "layers"]
+    headers += ["params", "ratio", "MACs", "ratio"]
+    first = networks[0]
+    if first.predicted_ms is not None:
+        headers += ["predicted ms", "ratio"]
+    table = new_table(*headers, left=("network",))
+    for network in networks:
+        spec, cost = network.spec, network.cost
+        scale = (spec.resolution, spec.classes, spec.stem_stride, network.layers)
+        cells = [*map(str, scale)]
+        cells += [f"{cost.params:,}", _ratio(cost.params, first.cost.params)]
+        cells += [f"{cost.macs:,}", _ratio(cost.macs, first.cost.macs)]
+        if network.predicted_ms is not None and first.predicted_ms is not None:
+            ratio = _ratio(network.predicted_ms, first.predicted_ms)
+            cells += [f"{network.predicted_ms:.4g}", ratio]
+        table.add_row(network.name, *cells)
+    return table
+
+
+def _ratio(value: float, first: float) -> str:
+    if not first:
+        return "-"
+    ratio = value / first
+    return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.2g}x"
+
+
+def spaces_table(paths: Sequence[str]) -> Table:
+    """A line per space: how many codes and how many different networks it holds, exactly.
+
+    Raises:
+        UserError: when a file holds no space.
+    """
+    headers = ("space", "decisions", "codes", "distinct networks", "share")
+    table = new_table(*headers, left=("space",))
+    for path in paths:
+        space = read_space(path)
+        codes, networks = math.prod(space.decision_sizes), num_networks(space)
+        numbers = f"{len(space.decision_sizes)}", f"{codes:,}", f"{networks:,}"
+        table.add_row(path, *numbers, f"{networks / codes:.1%}")
+    return table
+
+
+def num_networks(space: MnasSpace) -> int:
+    """Number of codes that differ as networks: the canonical ones (``MnasSpace.canonical``).
+
+    Which choices of a block are alike depends on the blocks before only through the width that
+    enters it, so that sums over widths count what nobody could enumerate.
+    """
+    ways = Counter({space.stem_filters: 1})
+    for number in range(space.num_blocks):
+        longer: Counter[int] = Counter()
+        choices = list(space.block_choices(number))
+        for inputs, before in ways.items():
+            for choice in {space.canonical_block(number, choice, inputs) for choice in choices}:
+                longer[space.block_filters(number, choice.filters)] += before
+        ways = longer
+    return ways.total()
