@@ -1,4 +1,4 @@
-"""Callbacks of every run: its config, checkpoints, stops, seeds and progress."""
+"""Callbacks of every run: its files, checkpoints, stops, seeds and progress."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.callbacks import Checkpoint
 
 from supernet.command.output import ProgressLines
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import step_seed, steps_done
 from supernet.run.folder import CONTINUE, last_checkpoint
+from supernet.run.metrics import MetricsCsv
 
 
-class RunProgress(ProgressBar):
+class RunProgress(pl.Callback):
     """Counts the optimizer steps of the whole run, not of one epoch.
 
     Epochs of a small data set last a second, so that Lightning's bars would never show when a
@@ -28,31 +29,16 @@ class RunProgress(ProgressBar):
 
     def __init__(self, description: str) -> None:
         """``description`` names the run's stage."""
-        super().__init__()
         self.description = description
-        self._bar: ProgressLines | None = None
+        self._bar = ProgressLines(shown=False)
         self._shown: dict[str, float] = {}
-        self._enabled = True
-
-    def disable(self) -> None:
-        """Called by Lightning on all ranks but the first."""
-        self._enabled = False
-
-    def enable(self) -> None:
-        """The counterpart that Lightning asks for."""
-        self._enabled = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step where the run continues."""
-        if self._enabled:
-            self._bar = ProgressLines()
-            self._task = self._bar.add_task(
-                self.description,
-                total=int(trainer.estimated_stepping_batches),
-                completed=steps_done(pl_module),
-                status="",
-            )
-            self._bar.start()
+        self._bar = ProgressLines(shown=trainer.is_global_zero)
+        total, done = int(trainer.estimated_stepping_batches), steps_done(pl_module)
+        self._task = self._bar.add_task(self.description, total=total, completed=done, status="")
+        self._bar.start()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
@@ -61,33 +47,26 @@ class RunProgress(ProgressBar):
 
         Reading a number that Lightning logs waits for the GPU at every step.
         """
-        if not self._bar:
+        if not trainer.is_global_zero:
             return
         self._shown |= (outputs or {}).get("shown", {})
         values = {**trainer.progress_bar_metrics, **self._shown}
         status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         self._bar.update(self._task, completed=steps_done(pl_module), status=status)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
-        self._close()
+        self._bar.stop()
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Close the bar, so that the message that follows starts on its own line."""
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        self._bar.stop()
 
 
-class SavedConfig(pl.Callback):
-    """Writes ``config.yaml`` once training begins.
+class RunFiles(pl.Callback):
+    """Writes ``config.yaml`` and cuts ``metrics.csv`` to the step, once training begins.
 
-    A run that was refused, say for another seed than its checkpoint's, leaves the file as it was.
+    A run that was refused, say for another seed than its checkpoint's, leaves them as they were.
     """
 
     def __init__(self, folder: Path, config: str) -> None:
@@ -96,14 +75,21 @@ class SavedConfig(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write, on one process."""
-        if trainer.is_global_zero:
-            write_atomic(self.path, self.config.encode())
+        if not trainer.is_global_zero:
+            return
+        write_atomic(self.path, self.config.encode())
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                # What was logged after the checkpoint will be logged again.
+                logger.experiment.cut(steps_done(pl_module) - 1)
 
 
 class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt`` at the start, every ``interval_s`` seconds, and at the end.
 
     The file is replaced in one step: whenever the process dies, a whole checkpoint remains.
+    Lightning's ModelCheckpoint would also save between the batches of one step, and before a
+    validation that a run which continues would skip.
     """
 
     def __init__(self, folder: Path, interval_s: float = 30.0) -> None:
@@ -131,16 +117,17 @@ class LastCheckpoint(Checkpoint):
         """Save after the validation, when the interval has passed."""
         self._save_when_due(trainer)
 
-    def _save_when_due(self, trainer: pl.Trainer) -> None:
-        due = time.monotonic() - self._saved_at >= self.interval_s
-        if trainer.world_size > 1:
-            due = trainer.strategy.broadcast(due)
-        if due:
-            self._save(trainer)
-
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the final weights."""
         self._save(trainer)
+
+    def _save_when_due(self, trainer: pl.Trainer) -> None:
+        due = time.monotonic() - self._saved_at >= self.interval_s
+        if trainer.world_size > 1:
+            # Clocks differ, and all ranks take part in saving.
+            due = trainer.strategy.broadcast(due)
+        if due:
+            self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         temporary = self.path.with_name(".last.tmp")
@@ -168,29 +155,25 @@ class StopBetweenSteps(pl.Callback):
         """Nobody has pressed it yet."""
         self.asked = False
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, *_: Any) -> None:
         """Listen, where a process may: Python takes signals in its main thread only."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._ask)
 
     def _ask(self, *_: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
+        self.on_train_batch_end()
         self.asked = True
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         """Stop when asked to."""
         if self.asked:
             raise KeyboardInterrupt
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, *_: Any) -> None:
         """What follows training stops at once, as usual."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.asked:
-            raise KeyboardInterrupt
+        self.on_train_batch_end()
 
 
 class SeedEachStep(pl.Callback):

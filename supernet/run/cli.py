@@ -27,14 +27,14 @@ from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.run.callbacks import (
     LastCheckpoint,
+    RunFiles,
     RunProgress,
-    SavedConfig,
     SeedEachStep,
     StopBetweenSteps,
 )
 from supernet.run.distributed import is_first_process
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
-from supernet.run.metrics import CutMetrics, MetricsCsv, Wandb, wandb_logger
+from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
 from supernet.training.config import check_class_path, make_data
 
 
@@ -230,20 +230,19 @@ class CLI(LightningCLI):
             loggers.append(wandb_logger(self.folder, wandb))
         extra = given if isinstance(given, list) else [given]
         loggers += [one for one in extra if isinstance(one, Logger)]
-        callbacks = [
-            RunProgress(self.name),
+        progress = [] if trainer_config.enable_progress_bar is False else [RunProgress(self.name)]
+        kwargs["enable_progress_bar"] = False  # Lightning's own
+        kwargs["callbacks"] = [
+            *(trainer_config.callbacks or []),
+            *progress,
             SeedEachStep(self.seed),
             StopBetweenSteps(),
-            CutMetrics(),
-            SavedConfig(self.folder, self._dump()),
+            RunFiles(self.folder, self._dump()),
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
             *self.run_callbacks(self.folder),
         ]
-        if trainer_config.enable_progress_bar is False:
-            callbacks = callbacks[1:]
-        callbacks = [*(trainer_config.callbacks or []), *callbacks]
         try:
-            return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+            return super().instantiate_trainer(logger=loggers, **kwargs)
         except (MisconfigurationException, ValueError) as error:
             given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
             raise UserError(

@@ -18,7 +18,7 @@ from wandb.errors import Error
 
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
-from supernet.run.distributed import is_first_process, steps_done
+from supernet.run.distributed import is_first_process
 
 
 class CsvRows:
@@ -105,16 +105,6 @@ def log_metrics(trainer: pl.Trainer, values: Mapping[str, float], step: int) -> 
     """Give values to each of a trainer's loggers."""
     for logger in trainer.loggers:
         logger.log_metrics(dict(values), step=step)
-
-
-class CutMetrics(pl.Callback):
-    """Cuts metrics.csv back to the step at which a run continues."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Drop what was logged after the checkpoint."""
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv) and trainer.is_global_zero:
-                logger.experiment.cut(steps_done(pl_module) - 1)
 
 
 @dataclass(frozen=True)
