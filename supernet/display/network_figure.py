@@ -7,12 +7,14 @@ training process can draw at any time, without a display.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, FancyBboxPatch, Rectangle
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
 from supernet.cost.counts import count
@@ -62,8 +64,15 @@ def draw_network(spec: NetSpec, title: str) -> Figure:
         _draw_bars(axes, y, row, rows)
     _draw_legend(axes, boxes_end, legend)
     for line, note in enumerate(notes, legend[-1].line + 1):
-        axes.text(_LEFT, boxes_end + line * _LINE, note, fontsize=8.5, color=MUTED, va="center")
+        _write(axes, _LEFT, boxes_end + line * _LINE, note, 8.5)
     return figure
+
+
+def _write(
+    axes: Axes, x: float, y: float, text: str, size: float, color: str = MUTED, **style: Any
+) -> Text:
+    """Words at ``x``, centred at the height ``y``, in ``size`` points."""
+    return axes.text(x, y, text, fontsize=size, color=color, va="center", **style)
 
 
 def _draw_header(axes: Axes, spec: NetSpec) -> None:
@@ -72,23 +81,14 @@ def _draw_header(axes: Axes, spec: NetSpec) -> None:
         f"{spec.resolution} px, {spec.classes} classes: {short_count(total.params)} parameters,"
         f" {short_count(total.macs)} multiply-adds"
     )
-    axes.text(_MARGIN, 0.74, facts, fontsize=9.5, color=MUTED, va="center")
+    _write(axes, _MARGIN, 0.74, facts, 9.5)
     for x, heading in ((_MARGIN, "stage"), *_BARS.values()):
-        axes.text(x, _TOP - 0.2, heading, fontsize=9, color=MUTED, va="center")
+        _write(axes, x, _TOP - 0.2, heading, 9)
 
 
 def _draw_title(axes: Axes, title: str, inch: float) -> None:
     """A title that is too long, such as a path, loses its beginning; ``inch`` is in pixels."""
-    text = axes.text(
-        _MARGIN,
-        0.42,
-        title,
-        fontsize=14,
-        fontweight="bold",
-        color=INK,
-        va="center",
-        parse_math=False,
-    )
+    text = _write(axes, _MARGIN, 0.42, title, 14, INK, fontweight="bold", parse_math=False)
     while title and text.get_window_extent().width > (_PAGE - 2 * _MARGIN) * inch:
         title = title[1:]
         text.set_text("\N{HORIZONTAL ELLIPSIS}" + title)
@@ -98,22 +98,12 @@ def _draw_arrow(axes: Axes, y: float, row: NetworkRow) -> None:
     """The way into a box, from ``y`` down, with the shape of what flows."""
     x = _LEFT + _BOX / 2
     length = _GAP - _CARD[1] * _cards_behind(row)
-    axes.annotate(
-        "",
-        (x, y + length - 0.03),
-        (x, y + 0.04),
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": MUTED,
-            "lw": 0.9,
-            "mutation_scale": 8,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-    )
+    style = {"arrowstyle": "-|>", "color": MUTED, "lw": 0.9, "mutation_scale": 8}
+    style |= {"shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (x, y + length - 0.03), (x, y + 0.04), arrowprops=style)
     text = f" {_TIMES} ".join(map(str, row.input))
     text = f"image {text}" if row.part == "stem" else text
-    axes.text(x + 0.14, y + length / 2, text, fontsize=8, color=MUTED, va="center")
+    _write(axes, x + 0.14, y + length / 2, text, 8)
 
 
 def _label(row: NetworkRow) -> str:
@@ -161,47 +151,26 @@ def _draw_box(axes: Axes, y: float, row: NetworkRow) -> None:
 def _draw_words(axes: Axes, y: float, row: NetworkRow) -> None:
     """Op and expansion, kernel, stride and SE, each in its column."""
     ink = _ink(row)
-    axes.text(
-        _LEFT + 0.16, y, _label(row), fontsize=10.5, fontweight="bold", color=ink, va="center"
-    )
+    _write(axes, _LEFT + 0.16, y, _label(row), 10.5, ink, fontweight="bold")
     if row.kernel is None:
-        axes.text(
-            _LEFT + _STRIDE, y, f"{row.output[-1]} classes", fontsize=9, color=ink, va="center"
-        )
+        _write(axes, _LEFT + _STRIDE, y, f"{row.output[-1]} classes", 9, ink)
         return
     words = {_KERNEL: f"{row.kernel}{_TIMES}{row.kernel}"}
     words |= {_STRIDE: f"stride {row.stride}"} if row.stride != 1 else {}
     for x, word in words.items():
-        axes.text(_LEFT + x, y, word, fontsize=9, color=ink, va="center")
+        _write(axes, _LEFT + x, y, word, 9, ink)
     if row.se:
         badge = {"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 0}
-        axes.text(
-            _LEFT + _SE,
-            y,
-            f"SE {row.se:.3g}",
-            fontsize=9,
-            color=INK,
-            va="center",
-            ha="right",
-            bbox=badge,
-        )
+        _write(axes, _LEFT + _SE, y, f"SE {row.se:.3g}", 9, INK, ha="right", bbox=badge)
 
 
 def _draw_sides(axes: Axes, y: float, row: NetworkRow) -> None:
     """Number and repeats at the left; at the right an arc, solid for identity, dashed for pool."""
     name = row.part.removeprefix("stage ") if row.part != "classifier" else ""
-    axes.text(_MARGIN, y, name, fontsize=9, color=MUTED, va="center")
+    _write(axes, _MARGIN, y, name, 9)
     if row.repeats > 1:
-        axes.text(
-            _LEFT - 0.14,
-            y,
-            f"{_TIMES}{row.repeats}",
-            fontsize=11,
-            fontweight="bold",
-            color=INK,
-            va="center",
-            ha="right",
-        )
+        depth = f"{_TIMES}{row.repeats}"
+        _write(axes, _LEFT - 0.14, y, depth, 11, INK, fontweight="bold", ha="right")
     if row.skip not in _NO_SKIP:
         x = _LEFT + _BOX + _CARD[0] * _cards_behind(row) + 0.04
         axes.add_patch(_skip_arc(x, y, row.skip, _ROW * 0.8))
@@ -219,9 +188,7 @@ def _draw_bars(axes: Axes, y: float, row: NetworkRow, rows: list[NetworkRow]) ->
         value, most = getattr(row, name), max(getattr(other, name) for other in rows)
         width = _BAR * value / most
         axes.add_patch(Rectangle((x, y + _ROW / 2 - 0.08), width, 0.16, color=_BAR_COLOR, lw=0))
-        axes.text(
-            x + width + 0.07, y + _ROW / 2, short_count(value), fontsize=8.5, color=INK, va="center"
-        )
+        _write(axes, x + width + 0.07, y + _ROW / 2, short_count(value), 8.5, INK)
 
 
 @dataclass(frozen=True)
@@ -267,4 +234,4 @@ def _draw_legend(axes: Axes, top: float, legend: list[_Entry]) -> None:
             axes.add_patch(Rectangle((entry.x, y - 0.08), 0.16, 0.16, color=entry.color, lw=0))
         else:
             axes.add_patch(_skip_arc(entry.x + 0.04, y, entry.skip, 0.2))
-        axes.text(entry.x + _KEY, y, entry.text, fontsize=8.5, color=MUTED, va="center")
+        _write(axes, entry.x + _KEY, y, entry.text, 8.5)
