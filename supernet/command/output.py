@@ -51,10 +51,11 @@ class ProgressLines(Progress):
             self._print_lines()
 
     def stop(self) -> None:
-        """End with how far it came."""
+        """End with how far it came, once."""
         super().stop()
         if self._in_lines:
             self._print_lines()
+        self._in_lines = False
 
     def _print_lines(self) -> None:
         self._line_at = time.monotonic()
