@@ -13,7 +13,7 @@ from torch import Tensor
 from search.objective.constraints import Limit
 from supernet.cost.counts import PeakMemory
 from supernet.cost.model import CostModel
-from supernet.cost.parts import block_sizes, block_stages
+from supernet.cost.timed_layers import block_sizes, block_stages
 from supernet.space.arch import DECISIONS, Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.stage import Stage
@@ -51,7 +51,7 @@ def stage_cost(table: CostModel, stage: Stage, inputs: int, size: int) -> float:
     return combine(table.layer_cost(layer, "relu") for layer in stage.layers(inputs, size))
 
 
-def ends_costs(space: MnasSpace, table: CostModel) -> dict[int, float]:
+def stem_and_head_costs(space: MnasSpace, table: CostModel) -> dict[int, float]:
     """Price of stem and head together, by the channels that the last block hands on."""
     first = [next(space.block_choices(block)) for block in range(space.num_blocks)]
     last = space.num_blocks - 1
@@ -61,7 +61,7 @@ def ends_costs(space: MnasSpace, table: CostModel) -> dict[int, float]:
         )
         for filters in space.choices[-1]["filters"]
     }
-    return {width: table.ends_cost(space.spec(arch)) for width, arch in archs.items()}
+    return {width: table.stem_and_head_cost(space.spec(arch)) for width, arch in archs.items()}
 
 
 class BlockCosts:
@@ -92,7 +92,7 @@ class BlockCosts:
                 for inputs in self._input_widths(block)
             ]
             self.tables.append(torch.tensor(rows, dtype=torch.float64))
-        ends = ends_costs(space, cost_model)
+        ends = stem_and_head_costs(space, cost_model)
         widths = self._output_widths(space.num_blocks - 1)
         self.ends = torch.tensor([ends[width] for width in widths], dtype=torch.float64)
 

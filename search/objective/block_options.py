@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search.objective.block_costs import block_steps, ends_costs
+from search.objective.block_costs import block_steps, stem_and_head_costs
 from search.objective.constraints import Limit
 from supernet.cost.model import CostModel
 from supernet.space.arch import BlockChoice
@@ -45,8 +45,8 @@ def block_options(
                 )
             ]
         )
-    ends = ends_costs(space, model)
-    uses = [ends_costs(space, limit.model) for limit in limits]
+    ends = stem_and_head_costs(space, model)
+    uses = [stem_and_head_costs(space, limit.model) for limit in limits]
     last = []
     for width, cost in ends.items():
         shares = np.array([[use[width] / one.value for use, one in zip(uses, limits, strict=True)]])

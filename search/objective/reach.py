@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from search.objective.block_costs import block_steps, ends_costs
+from search.objective.block_costs import block_steps, stem_and_head_costs
 from search.objective.feasible import fastest
 from supernet.cost.model import CostModel
 from supernet.space.arch import Arch, BlockChoice
@@ -64,7 +64,7 @@ def _all_steps(space: MnasSpace, table: CostModel, target: float) -> list[list[_
         ]
         for block in block_steps(space, table)
     ]
-    ends = ends_costs(space, table).items()
+    ends = stem_and_head_costs(space, table).items()
     return [*blocks, [_Step(width, 0, buckets(cost), None) for width, cost in ends]]
 
 

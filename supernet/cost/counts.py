@@ -87,7 +87,7 @@ def layer_memory(layer: Layer) -> int:
     return BYTES * max(steps)
 
 
-def ends_memory(spec: NetSpec) -> int:
+def stem_and_head_memory(spec: NetSpec) -> int:
     """The same for stem and head."""
     side = output_size(spec.resolution, spec.stem_stride)
     stem = 3 * spec.resolution**2 + spec.stem * side**2
@@ -97,7 +97,7 @@ def ends_memory(spec: NetSpec) -> int:
 
 def peak_memory(spec: NetSpec) -> int:
     """Bytes of feature maps that live at once, at most, for one image."""
-    return max(ends_memory(spec), *map(layer_memory, spec.layers()))
+    return max(stem_and_head_memory(spec), *map(layer_memory, spec.layers()))
 
 
 def layer_bytes(layer: Layer) -> int:
@@ -137,7 +137,7 @@ class ExportedSize:
         """Bytes of a layer; no activation changes it."""
         return float(layer_bytes(layer))
 
-    def ends_cost(self, spec: NetSpec) -> float:
+    def stem_and_head_cost(self, spec: NetSpec) -> float:
         """Bytes of stem and head."""
         return float(exported_bytes(spec) - sum(map(layer_bytes, spec.layers())))
 
@@ -158,6 +158,6 @@ class PeakMemory:
         """Bytes of a layer; no activation changes it."""
         return float(layer_memory(layer))
 
-    def ends_cost(self, spec: NetSpec) -> float:
+    def stem_and_head_cost(self, spec: NetSpec) -> float:
         """Bytes of stem and head."""
-        return float(ends_memory(spec))
+        return float(stem_and_head_memory(spec))

@@ -32,7 +32,7 @@ class CostModel(Protocol):
     def layer_cost(self, layer: Layer, activation: str) -> float:
         """Price of one layer of a stage."""
 
-    def ends_cost(self, spec: NetSpec) -> float:
+    def stem_and_head_cost(self, spec: NetSpec) -> float:
         """Price of stem and head."""
 
 
@@ -61,7 +61,7 @@ class CostTable:
         """Count of one layer of a stage; no activation changes it."""
         return float(getattr(count_layer(layer), self.unit))
 
-    def ends_cost(self, spec: NetSpec) -> float:
+    def stem_and_head_cost(self, spec: NetSpec) -> float:
         """Count of stem and head."""
         layers = sum(self.layer_cost(layer, spec.activation) for layer in spec.layers())
         return self.predict(spec) - layers

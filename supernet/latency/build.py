@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from supernet.command.output import ProgressLines
-from supernet.cost.parts import parts
+from supernet.cost.timed_layers import timed_layers
 from supernet.files.writing import canonical_json
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
@@ -154,7 +154,7 @@ def forecast_seconds(rounds: Rounds, plan: Plan, effort: Effort) -> float:
 
 
 def _sums(entries: Mapping[str, Times], specs: Sequence[NetSpec]) -> LayerSums:
-    return LayerSums(entries, [parts(spec) for spec in specs])
+    return LayerSums(entries, [timed_layers(spec) for spec in specs])
 
 
 def raw_path(path: Path) -> Path:

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from supernet.command.output import new_table, print_table
 from supernet.cost.counts import count_layer
-from supernet.cost.parts import Body, space_parts
+from supernet.cost.timed_layers import StageLayer, timed_layers_of_space
 from supernet.figure_style import ACCENT, INK, MUTED, new_figure, style_axes
 from supernet.latency.table.table import LatencyTable, MeasuredNetwork
 from supernet.latency.table.validation import Accuracy, Validation
@@ -70,7 +70,7 @@ def _finish_networks(left: Axes, middle: Axes, table: LatencyTable) -> None:
 
 def _draw_layers(axes: Axes, table: LatencyTable) -> None:
     space = table.space
-    bodies = [part for part in space_parts(space) if isinstance(part, Body)]
+    bodies = [part for part in timed_layers_of_space(space) if isinstance(part, StageLayer)]
     for op, color in COLORS.items():
         points = [
             (count_layer(part.layer).macs, table.part_ms(part))

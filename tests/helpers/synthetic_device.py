@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from supernet.cost.counts import count_layer
-from supernet.cost.parts import Body, parts
+from supernet.cost.timed_layers import StageLayer, timed_layers
 from supernet.latency.this_machine import table_for
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -32,8 +32,8 @@ TINY = MnasSpace(
 def true_ms(part):
     """What a part adds to a network on the synthetic device."""
     if isinstance(part, NetSpec):
-        return sum(map(true_ms, parts(part)))
-    if isinstance(part, Body):
+        return sum(map(true_ms, timed_layers(part)))
+    if isinstance(part, StageLayer):
         return 0.02 + 2e-6 * count_layer(part.layer).macs + 0.01 * (part.layer.skip == "pool")
     return 0.05 + 1e-5 * part.outputs
 

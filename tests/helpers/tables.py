@@ -2,7 +2,7 @@
 
 import random
 
-from supernet.cost.parts import space_parts
+from supernet.cost.timed_layers import timed_layers_of_space
 from supernet.latency.table.correction import Correction, Times
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.table.validation import Accuracy, Noise, Validation
@@ -30,7 +30,7 @@ DIGITS = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=25
 def random_table(space, seed, machine=None):
     """A table whose times follow nothing but chance, so that no order of choices is a hint."""
     rng = random.Random(seed)
-    entries = {part.key: Times(1.0, rng.uniform(0.1, 1.0)) for part in space_parts(space)}
+    entries = {part.key: Times(1.0, rng.uniform(0.1, 1.0)) for part in timed_layers_of_space(space)}
     return plain_table(entries, machine or NOWHERE)
 
 

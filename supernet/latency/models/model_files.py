@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from supernet.cost.parts import Part
+from supernet.cost.timed_layers import TimedLayer
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.latency.models.subject import OnnxFile, Subject, refuse_file, subject_key
@@ -42,7 +42,7 @@ class ModelFiles:
             write_atomic(path, content)
         return path
 
-    def _content(self, subject: Part | NetSpec) -> bytes:
+    def _content(self, subject: TimedLayer | NetSpec) -> bytes:
         if self.kind == "onnx":
             from supernet.latency.models.onnx_int8 import model_of
 
@@ -59,7 +59,7 @@ class ModelFiles:
             ) from None
 
 
-def file_stem(subject: Part | NetSpec) -> str:
+def file_stem(subject: TimedLayer | NetSpec) -> str:
     """A name for the file of a subject, without its ending."""
     key = subject_key(subject)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]

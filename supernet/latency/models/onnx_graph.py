@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from supernet.cost.parts import Body, Head, Part, Stem, ends
+from supernet.cost.timed_layers import Head, StageLayer, Stem, TimedLayer, stem_and_head
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer, output_size
 
@@ -214,9 +214,9 @@ class _Graph:
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
 
-def part_model(part: Part) -> onnx.ModelProto:
+def part_model(part: TimedLayer) -> onnx.ModelProto:
     """The graph of one part alone, with made-up weights, for batch 1."""
-    if isinstance(part, Body):
+    if isinstance(part, StageLayer):
         return layer_model(part.layer, part.activation)
     graph, x = _Graph(part.activation, None, 0.0), _Features("x", part.inputs, part.size)
     if isinstance(part, Head):
@@ -251,7 +251,7 @@ def network_model(spec: NetSpec, state: State | None = None) -> onnx.ModelProto:
     """
     graph = _Graph(spec.activation, state, spec.bn_eps)
     images = _Features("x", 3, spec.resolution)
-    stem, head = ends(spec)
+    stem, head = stem_and_head(spec)
     x = graph.stem(images, stem)
     for number, stage in enumerate(spec.stage_layers()):
         for index, layer in enumerate(stage):

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from supernet.cost.parts import Part
+from supernet.cost.timed_layers import TimedLayer
 from supernet.latency.models.onnx_graph import network_model, part_model
 from supernet.space.spec import NetSpec
 
@@ -26,7 +26,7 @@ _ACTIVATIONS = ("Relu", "Clip")
 _SCALE, _WEIGHT_SCALE = 0.05, 0.01
 
 
-def model_of(subject: Part | NetSpec, precision: str = "fp32") -> onnx.ModelProto:
+def model_of(subject: TimedLayer | NetSpec, precision: str = "fp32") -> onnx.ModelProto:
     """The graph of a part alone or of a whole network, with made-up weights, for batch 1.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supernet.cost.parts import Body, Head, Part, Stem
+from supernet.cost.timed_layers import Head, StageLayer, Stem, TimedLayer
 from supernet.errors import UserError
 from supernet.files.reading import read_as
 from supernet.space.spec import NetSpec
@@ -27,7 +27,7 @@ class OnnxFile:
         return str(self.path)
 
 
-Subject = Part | NetSpec | OnnxFile
+Subject = TimedLayer | NetSpec | OnnxFile
 """What a device can time."""
 
 
@@ -43,24 +43,24 @@ def input_shape(subject: Subject) -> tuple[int, int, int, int]:
     return (1, subject.inputs, subject.size, subject.size)
 
 
-_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Stem, Body, Head)}
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Stem, StageLayer, Head)}
 
 
-def to_plain(subject: Part | NetSpec) -> dict[str, Any]:
+def to_plain(subject: TimedLayer | NetSpec) -> dict[str, Any]:
     """A part or network as a JSON object, for another process."""
     if isinstance(subject, NetSpec):
         return {"network": subject.to_json()}
     return {"part": type(subject).__name__, "fields": dataclasses.asdict(subject)}
 
 
-def from_plain(fields: Mapping[str, Any]) -> Part | NetSpec:
+def from_plain(fields: Mapping[str, Any]) -> TimedLayer | NetSpec:
     """The inverse of ``to_plain``."""
     if "network" in fields:
         return NetSpec.from_json(fields["network"])
     return read_as(_KINDS[fields["part"]], fields["fields"])
 
 
-def refuse_file(subject: Subject, backend: str) -> Part | NetSpec:
+def refuse_file(subject: Subject, backend: str) -> TimedLayer | NetSpec:
     """The subject, unless it is a file that only ONNX Runtime takes.
 
     Raises:

@@ -5,26 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from supernet.cost.parts import Body, Head, Part, Stem
+from supernet.cost.timed_layers import Head, StageLayer, Stem, TimedLayer
 from supernet.latency.models.subject import input_shape
 from supernet.network.network import ACTIVATIONS, Block, Network, initialise
 from supernet.space.spec import NetSpec
 
 
-def module_of(subject: Part | NetSpec) -> nn.Module:
+def module_of(subject: TimedLayer | NetSpec) -> nn.Module:
     """What computes a part alone or a whole network, in evaluation mode."""
     if isinstance(subject, NetSpec):
         return Network(subject).eval()
     return _alone(subject).apply(initialise).eval()
 
 
-def example(subject: Part | NetSpec) -> Tensor:
+def example(subject: TimedLayer | NetSpec) -> Tensor:
     """An input of the subject's shape, of one image or one feature map."""
     return torch.randn(input_shape(subject), generator=torch.Generator().manual_seed(0))
 
 
-def _alone(part: Part) -> nn.Module:
-    if isinstance(part, Body):
+def _alone(part: TimedLayer) -> nn.Module:
+    if isinstance(part, StageLayer):
         return Block(part.layer, NetSpec(8, 1, (), 8, 1, part.size, part.activation))
     if isinstance(part, Stem):
         conv = nn.Conv2d(3, part.outputs, 3, part.stride, 1, bias=False)
@@ -38,7 +38,7 @@ def _norm(part: Stem | Head) -> tuple[nn.Module, nn.Module]:
     return nn.BatchNorm2d(part.outputs), ACTIVATIONS[part.activation](True)
 
 
-def pte_program(subject: Part | NetSpec) -> bytes:
+def pte_program(subject: TimedLayer | NetSpec) -> bytes:
     """A program for ExecuTorch, its operators XNNPACK's; takes seconds to make."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
@@ -48,7 +48,7 @@ def pte_program(subject: Part | NetSpec) -> bytes:
     return bytes(lowered.to_executorch().buffer)
 
 
-def tflite_program(subject: Part | NetSpec) -> bytes:
+def tflite_program(subject: TimedLayer | NetSpec) -> bytes:
     """A flat buffer for LiteRT; takes seconds to make."""
     import litert_torch
 

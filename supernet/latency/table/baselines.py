@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction import DictVectorizer
 
 from supernet.cost.counts import count
-from supernet.cost.parts import parts
+from supernet.cost.timed_layers import timed_layers
 from supernet.latency.table.correction import Times, relative_ridge
 from supernet.space.spec import NetSpec
 
@@ -37,7 +37,9 @@ def baselines(
     encoder = DictVectorizer(sparse=False).fit(map(_choices, specs))
 
     def isolated(many: Sequence[NetSpec]) -> NDArray[np.float64]:
-        return np.array([sum(entries[part.key].later for part in parts(one)) for one in many])
+        return np.array(
+            [sum(entries[part.key].later for part in timed_layers(one)) for one in many]
+        )
 
     def macs(many: Sequence[NetSpec]) -> NDArray[np.float64]:
         return np.array([[1.0, count(spec).macs] for spec in many])

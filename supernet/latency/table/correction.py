@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.cost.parts import Body, Part
+from supernet.cost.timed_layers import StageLayer, TimedLayer
 
 MIN_SHARE = 0.05
 """A share is at least this part of the time alone: no layer is free."""
@@ -32,10 +32,10 @@ class Times(NamedTuple):
     """Straight after a run of the same."""
 
 
-def terms(part: Part, times: Times) -> dict[str, float]:
+def terms(part: TimedLayer, times: Times) -> dict[str, float]:
     """What a part's share may be made of, by name."""
     found = {"first": times.first, "later": times.later, "part": 1.0}
-    if isinstance(part, Body):
+    if isinstance(part, StageLayer):
         found[f"later at {part.size} px"] = times.later
         layer = part.layer
         inputs, outputs = layer.inputs * layer.size**2, layer.outputs * layer.output_size**2
@@ -46,7 +46,7 @@ def terms(part: Part, times: Times) -> dict[str, float]:
     return found
 
 
-def _kinds(part: Body) -> list[str]:
+def _kinds(part: StageLayer) -> list[str]:
     layer = part.layer
     op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
     kinds = [f"of {op}", f"of kernel {layer.kernel}"]
@@ -92,7 +92,7 @@ class Correction:
     errors: Mapping[str, float]
     """Mean absolute relative error of each form in cross-validation."""
 
-    def share(self, part: Part, times: Times) -> float:
+    def share(self, part: TimedLayer, times: Times) -> float:
         """Share in ms of a part that takes these times alone."""
         weighted = sum(
             self.weights.get(name, 0.0) * value for name, value in terms(part, times).items()
@@ -117,7 +117,9 @@ class LayerSums:
         networks: the parts of each network; alike ones as often as they occur.
     """
 
-    def __init__(self, entries: Mapping[str, Times], networks: Sequence[Sequence[Part]]) -> None:
+    def __init__(
+        self, entries: Mapping[str, Times], networks: Sequence[Sequence[TimedLayer]]
+    ) -> None:
         used = list(dict.fromkeys(part for parts in networks for part in parts))
         places = {part: place for place, part in enumerate(used)}
         found = [terms(part, entries[part.key]) for part in used]

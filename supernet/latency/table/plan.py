@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from supernet.cost.parts import Part, space_parts
+from supernet.cost.timed_layers import TimedLayer, timed_layers_of_space
 from supernet.errors import UserError
 from supernet.latency.models.subject import subject_key
 from supernet.space.mnasnet import MnasSpace
@@ -61,7 +61,7 @@ EFFORTS = {"quick": QUICK, "full": FULL}
 class Plan:
     """What a table is measured from."""
 
-    parts: list[Part]
+    parts: list[TimedLayer]
     calibration: list[NetSpec]
     held_out: list[NetSpec]
     """Disjoint from those that calibrate."""
@@ -95,7 +95,7 @@ def plan_measurements(space: MnasSpace, references: Sequence[NetSpec], effort: E
         )
     held_out = round(len(networks) * effort.held_out / (effort.calibration + effort.held_out))
     return Plan(
-        parts=space_parts(space),
+        parts=timed_layers_of_space(space),
         calibration=networks[held_out:],
         held_out=networks[:held_out],
         references=known,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.arch_records import TableError
-from supernet.cost.parts import Body, Part, ends, space_parts
+from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, timed_layers_of_space
 from supernet.errors import UserError
 from supernet.files.reading import read_as, typed, typed_object
 from supernet.files.writing import canonical_json, write_atomic
@@ -120,7 +120,7 @@ class LatencyTable:
         return [one for one in self.networks if one.role == role]
 
     @cached_property
-    def _shares(self) -> dict[Part, float]:
+    def _shares(self) -> dict[TimedLayer, float]:
         return {}
 
     @property
@@ -129,7 +129,7 @@ class LatencyTable:
         found = self.validation
         return TableError(found.predicted.mape, found.noise.floor, found.networks)
 
-    def part_ms(self, part: Part) -> float:
+    def part_ms(self, part: TimedLayer) -> float:
         """A part's share of a network's latency, in ms.
 
         Raises:
@@ -148,11 +148,11 @@ class LatencyTable:
 
     def layer_cost(self, layer: Layer, activation: str) -> float:
         """Share of one layer of a stage, in ms."""
-        return self.part_ms(Body(layer, activation))
+        return self.part_ms(StageLayer(layer, activation))
 
-    def ends_cost(self, spec: NetSpec) -> float:
+    def stem_and_head_cost(self, spec: NetSpec) -> float:
         """Share of stem and head, in ms."""
-        return sum(self.part_ms(part) for part in ends(spec))
+        return sum(self.part_ms(part) for part in stem_and_head(spec))
 
     def predict(self, spec: NetSpec) -> float:
         """Latency of one image, in ms; of a reference, what was measured.
@@ -163,7 +163,7 @@ class LatencyTable:
         if spec in self._references:
             return self._references[spec]
         layers = (self.layer_cost(layer, spec.activation) for layer in spec.layers())
-        return self.ends_cost(spec) + sum(layers)
+        return self.stem_and_head_cost(spec) + sum(layers)
 
     def check_covers(self, space: MnasSpace) -> None:
         """Refuse a space of which a layer was not measured.
@@ -171,7 +171,7 @@ class LatencyTable:
         Raises:
             UserError: naming how many, the first of them, and the command that measures them.
         """
-        needed = space_parts(space)
+        needed = timed_layers_of_space(space)
         missing = [part.key for part in needed if part.key not in self.entries]
         if not missing:
             return

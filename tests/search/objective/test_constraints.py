@@ -88,7 +88,7 @@ def test_prices_of_parts_make_the_price_of_a_network(cost):
     combine = max if cost == "memory" else math.fsum
     for spec in random.Random(0).sample(SPECS, 50):
         layers = [model.layer_cost(layer, "relu") for layer in spec.layers()]
-        assert combine([model.ends_cost(spec), *layers]) == model.predict(spec)
+        assert combine([model.stem_and_head_cost(spec), *layers]) == model.predict(spec)
 
 
 def test_the_excess_of_many_codes_at_once_is_that_of_each():

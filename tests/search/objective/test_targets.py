@@ -63,7 +63,7 @@ def test_counts_are_the_sum_of_layers_and_ends(unit):
     table = CostTable(unit)
     assert table.predict(spec) == getattr(count(spec), unit)
     layers = sum(table.layer_cost(layer, "relu") for layer in spec.layers())
-    assert table.ends_cost(spec) + layers == table.predict(spec)
+    assert table.stem_and_head_cost(spec) + layers == table.predict(spec)
 
 
 def test_counted_costs_carry_no_table_and_no_device():

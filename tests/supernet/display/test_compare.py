@@ -11,7 +11,7 @@ import pytest
 from supernet.__main__ import main
 from supernet.arch_file import ArchFile, write_arch
 from supernet.cost.counts import count
-from supernet.cost.parts import parts
+from supernet.cost.timed_layers import timed_layers
 from supernet.latency.table.correction import Times
 from supernet.latency.table.table import LatencyTable
 from supernet.space.mnasnet import MnasSpace
@@ -38,7 +38,7 @@ def arch_file(tmp_path, found):
 
 def save_table(path, specs, fingerprint) -> LatencyTable:
     rng = random.Random(0)
-    keys = sorted({part.key for spec in specs for part in parts(spec)})
+    keys = sorted({part.key for spec in specs for part in timed_layers(spec)})
     entries = {key: Times(1.0, rng.uniform(0.1, 1.0)) for key in keys}
     words = {**NOWHERE, "device": "[x] core", "runtime": "onnxruntime 0", **fingerprint}
     table = plain_table(entries, words, mape=0.045)

@@ -11,7 +11,13 @@ import random
 import numpy as np
 import pytest
 
-from supernet.cost.parts import Head, Stem, parts, space_layers, space_parts
+from supernet.cost.timed_layers import (
+    Head,
+    Stem,
+    layers_of_space,
+    timed_layers,
+    timed_layers_of_space,
+)
 from supernet.errors import UserError
 from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, Limits, SubjectKind
 from supernet.latency.table.plan import QUICK, middle_network, plan_measurements
@@ -39,27 +45,27 @@ def every_layer(space):
 
 
 def test_layers_of_a_small_space_are_those_of_all_its_networks():
-    layers = space_layers(TINY)
+    layers = layers_of_space(TINY)
     assert set(layers) == every_layer(TINY)
     assert len(set(layers)) == len(layers)
 
 
 @pytest.mark.parametrize(("space", "layers"), [(MnasSpace(), 2448), (DIGITS, 1936)])
 def test_parts_of_a_large_space_hold_those_of_sampled_networks(space, layers):
-    known, rng = set(space_parts(space)), random.Random(0)
-    assert len(space_layers(space)) == layers
+    known, rng = set(timed_layers_of_space(space)), random.Random(0)
+    assert len(layers_of_space(space)) == layers
     for _ in range(200):
-        assert known.issuperset(parts(space.spec(space.sample(rng))))
+        assert known.issuperset(timed_layers(space.spec(space.sample(rng))))
 
 
 def test_parts_have_keys_of_their_own():
-    known = space_parts(MnasSpace())
+    known = timed_layers_of_space(MnasSpace())
     assert len({part.key for part in known}) == len(known)
 
 
 def test_a_network_has_two_ends_and_all_its_layers():
     spec = published_spec("mnasnet_a1")
-    stem, head, *layers = parts(spec)
+    stem, head, *layers = timed_layers(spec)
     assert isinstance(stem, Stem)
     assert isinstance(head, Head)
     assert len(layers) == sum(stage.repeats for stage in spec.stages)
@@ -70,7 +76,7 @@ def test_a_network_has_two_ends_and_all_its_layers():
 
 def test_subjects_take_turns_with_the_reference_in_between():
     device = SyntheticDevice()
-    subjects = space_parts(TINY)[:20]
+    subjects = timed_layers_of_space(TINY)[:20]
     bench = Bench(device, middle_network(TINY))
     kind = SubjectKind("parts", group_size=10, chunk=4)
     session = bench.measure(kind, 0, subjects, Limits(math.inf, 5))
@@ -89,10 +95,10 @@ def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
     bench = Bench(
         SyntheticDevice(), middle_network(TINY), progress=told.append, clock=lambda: float(clock())
     )
-    session = bench.measure(LAYERS, 0, space_parts(TINY)[:4], Limits(1.0, 100))
+    session = bench.measure(LAYERS, 0, timed_layers_of_space(TINY)[:4], Limits(1.0, 100))
     assert session[0].times.shape == (3, 4, 2)
     assert sum(told) == pytest.approx(4.0), "three rounds and loading"
-    session = bench.measure(LAYERS, 1, space_parts(TINY)[:4], Limits(40.0, 100))
+    session = bench.measure(LAYERS, 1, timed_layers_of_space(TINY)[:4], Limits(40.0, 100))
     assert len(session[0].times) == 40
     assert sum(told) == pytest.approx(45.0)
 
@@ -100,7 +106,7 @@ def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
 def test_a_loud_time_is_waited_out_and_does_not_count():
     device, clock = SyntheticDevice(), itertools.count().__next__
     bench = Bench(device, middle_network(TINY), clock=lambda: float(clock()))
-    bench.measure(LAYERS, 0, space_parts(TINY)[:4], Limits(20.0, 100))
+    bench.measure(LAYERS, 0, timed_layers_of_space(TINY)[:4], Limits(20.0, 100))
     device.slowness, visit = 1.5, device.visit
 
     def until_it_is_quiet(order):
@@ -108,16 +114,16 @@ def test_a_loud_time_is_waited_out_and_does_not_count():
         return visit(order)
 
     device.visit = until_it_is_quiet
-    session = bench.measure(LAYERS, 1, space_parts(TINY)[:4], Limits(10.0, 100))
+    session = bench.measure(LAYERS, 1, timed_layers_of_space(TINY)[:4], Limits(10.0, 100))
     assert len(session[0].times) == 15, "12 loud rounds, then 3 quiet ones"
     mean = bench.estimates(LAYERS, [session]).mean
-    for part in space_parts(TINY)[:4]:
+    for part in timed_layers_of_space(TINY)[:4]:
         assert mean(part).later == pytest.approx(1.2 * true_ms(part) + 0.03)
 
 
 def test_waiting_for_quiet_also_goes_beyond_a_number_of_rounds_but_not_for_ever():
     device = SyntheticDevice()
-    bench, subjects = Bench(device, middle_network(TINY)), space_parts(TINY)[:4]
+    bench, subjects = Bench(device, middle_network(TINY)), timed_layers_of_space(TINY)[:4]
     bench.measure(LAYERS, 0, subjects, Limits(math.inf, 10))
     device.slowness = 1.5
     session = bench.measure(LAYERS, 1, subjects, Limits(math.inf, 10))
@@ -130,7 +136,7 @@ def test_waiting_is_not_charged_to_the_groups_that_come_after():
     device, clock = SyntheticDevice(), itertools.count().__next__
     bench = Bench(device, middle_network(TINY), clock=lambda: float(clock()))
     kind = SubjectKind("parts", group_size=4, chunk=4)
-    bench.measure(kind, 0, space_parts(TINY)[:4], Limits(40.0, 100))
+    bench.measure(kind, 0, timed_layers_of_space(TINY)[:4], Limits(40.0, 100))
     visit, quiet_from = device.visit, len(device.orders) + 30
 
     def loud_at_first(order):
@@ -138,7 +144,7 @@ def test_waiting_is_not_charged_to_the_groups_that_come_after():
         return visit(order)
 
     device.visit = loud_at_first
-    session = bench.measure(kind, 1, space_parts(TINY)[:8], Limits(20.0, 100))
+    session = bench.measure(kind, 1, timed_layers_of_space(TINY)[:8], Limits(20.0, 100))
     assert [len(group.times) for group in session] == [30, 10]
 
 
@@ -148,18 +154,18 @@ def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
     sessions = []
     for number, slowness in enumerate((1.0, 1.5)):
         device.slowness = slowness
-        sessions.append(bench.measure(LAYERS, number, space_parts(TINY), limits))
+        sessions.append(bench.measure(LAYERS, number, timed_layers_of_space(TINY), limits))
     mean = bench.estimates(LAYERS, sessions[1:]).mean
-    for part in space_parts(TINY):
+    for part in timed_layers_of_space(TINY):
         assert mean(part).later == pytest.approx(1.2 * true_ms(part) + 0.03)
 
 
 def test_interruptions_change_no_estimate_by_more_than_the_noise():
     device = SyntheticDevice(noise=0.02, spikes=0.3)
     bench = Bench(device, middle_network(TINY))
-    session = bench.measure(LAYERS, 0, space_parts(TINY), Limits(math.inf, 40))
+    session = bench.measure(LAYERS, 0, timed_layers_of_space(TINY), Limits(math.inf, 40))
     mean = bench.estimates(LAYERS, [session]).mean
-    ratio = [mean(p).later / (1.2 * true_ms(p) + 0.03) for p in space_parts(TINY)]
+    ratio = [mean(p).later / (1.2 * true_ms(p) + 0.03) for p in timed_layers_of_space(TINY)]
     assert np.ptp(np.log(ratio)) < 0.06
 
 
@@ -169,7 +175,7 @@ def test_interruptions_change_no_estimate_by_more_than_the_noise():
 def test_an_additive_device_without_noise_is_predicted_exactly(table):
     for arch in (TINY.sample(random.Random(seed)) for seed in range(20)):
         spec = TINY.spec(arch)
-        assert table.predict(spec) == pytest.approx(sum(map(true_ms, parts(spec))), rel=1e-5)
+        assert table.predict(spec) == pytest.approx(sum(map(true_ms, timed_layers(spec))), rel=1e-5)
     validation = table.validation
     assert validation.networks >= 10
     assert validation.predicted.mape < 1e-5
@@ -195,7 +201,7 @@ def test_held_out_networks_calibrate_nothing():
 def test_prediction_is_ends_plus_layers(table):
     spec = middle_network(TINY)
     layers = sum(table.layer_cost(layer, "relu") for layer in spec.layers())
-    assert table.predict(spec) == pytest.approx(table.ends_cost(spec) + layers, rel=1e-12)
+    assert table.predict(spec) == pytest.approx(table.stem_and_head_cost(spec) + layers, rel=1e-12)
 
 
 def test_a_reference_is_what_was_measured_and_other_networks_name_the_missing_layer(
@@ -203,7 +209,7 @@ def test_a_reference_is_what_was_measured_and_other_networks_name_the_missing_la
 ):
     spec = published_spec("mobilenet_v2").scaled(resolution=32, classes=10)
     predicted = build(tmp_path, references=[spec]).predict(spec)
-    assert predicted == pytest.approx(sum(map(true_ms, parts(spec))))
+    assert predicted == pytest.approx(sum(map(true_ms, timed_layers(spec))))
     with pytest.raises(UserError, match=r"holds no stem_k3_s2_o32_px32_relu6: .* published"):
         table.predict(spec)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from supernet.cost.counts import count
-from supernet.cost.parts import Body, parts, space_parts
+from supernet.cost.timed_layers import StageLayer, timed_layers, timed_layers_of_space
 from supernet.errors import UserError
 from supernet.latency.table.baselines import baselines
 from supernet.latency.table.correction import (
@@ -30,14 +30,14 @@ from supernet.latency.table.validation import (
 )
 from tests.helpers.synthetic_device import TINY, SyntheticDevice, build, true_ms
 
-PARTS = space_parts(TINY)
+PARTS = timed_layers_of_space(TINY)
 ALONE = {part.key: Times(2 * true_ms(part), 1.2 * true_ms(part) + 0.03) for part in PARTS}
 """What parts take when they run alone."""
 SPECS = [TINY.spec(TINY.sample(random.Random(seed))) for seed in range(120)]
 
 
 def sums(specs):
-    return LayerSums(ALONE, [parts(spec) for spec in specs])
+    return LayerSums(ALONE, [timed_layers(spec) for spec in specs])
 
 
 def fitted(specs, ms):
@@ -49,7 +49,7 @@ def fitted(specs, ms):
 
 def pool_costs_more(part):
     """An interaction: in a network, each pool shortcut and each squeeze breaks up something."""
-    if not isinstance(part, Body):
+    if not isinstance(part, StageLayer):
         return true_ms(part)
     layer = part.layer
     return true_ms(part) + 0.03 * (layer.skip == "pool") + 0.02 * (layer.se > 0)
@@ -57,7 +57,7 @@ def pool_costs_more(part):
 
 def half_of_large_maps(part):
     """An interaction: what runs at 8 px costs half of what it does alone."""
-    return true_ms(part) * (0.5 if isinstance(part, Body) and part.size == 8 else 1.0)
+    return true_ms(part) * (0.5 if isinstance(part, StageLayer) and part.size == 8 else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def half_of_large_maps(part):
 )
 def test_the_form_is_chosen_that_the_device_needs(device, form):
     rng = np.random.default_rng(0)
-    ms = np.array([sum(map(device, parts(spec))) for spec in SPECS])
+    ms = np.array([sum(map(device, timed_layers(spec))) for spec in SPECS])
     found = fitted(SPECS[:80], ms[:80] * np.exp(0.002 * rng.standard_normal(80)))
     simple = found.errors["affine"]
     assert found.errors[found.form] == min(found.errors.values())
@@ -84,12 +84,12 @@ def test_sums_predict_what_the_table_does():
     weights = {"later": 0.8, "part": -0.01, "part with pool": 0.02, "later at 4 px": 0.1}
     correction = Correction("kinds and sizes", 0.01, weights, {})
     for spec, predicted in zip(SPECS, sums(SPECS).predict(weights), strict=True):
-        shares = [correction.share(part, ALONE[part.key]) for part in parts(spec)]
+        shares = [correction.share(part, ALONE[part.key]) for part in timed_layers(spec)]
         assert predicted == pytest.approx(sum(shares))
 
 
 def test_no_layer_is_free():
-    (part, *_) = (one for one in PARTS if isinstance(one, Body))
+    (part, *_) = (one for one in PARTS if isinstance(one, StageLayer))
     none = Correction("affine", 0.01, {"part": -1.0}, {})
     assert none.share(part, Times(2.0, 1.0)) == MIN_SHARE
 
@@ -106,11 +106,11 @@ def test_every_term_belongs_to_the_largest_form_and_simple_ones_to_most():
 
 
 def test_baselines_are_what_they_are_called():
-    ms = np.array([sum(map(true_ms, parts(spec))) for spec in SPECS])
+    ms = np.array([sum(map(true_ms, timed_layers(spec))) for spec in SPECS])
     models = baselines(ALONE, SPECS[:80], ms[:80])
     assert list(models) == ["isolated sum", "macs", "linear one-hot"]
     spec = SPECS[100]
-    alone = sum(1.2 * true_ms(part) + 0.03 for part in parts(spec))
+    alone = sum(1.2 * true_ms(part) + 0.03 for part in timed_layers(spec))
     assert models["isolated sum"]([spec])[0] == pytest.approx(alone)
     macs = np.array([count(spec).macs for spec in SPECS])
     line = baselines(ALONE, SPECS, 3.0 + 1e-6 * macs)["macs"]
@@ -145,7 +145,7 @@ def test_the_noise_of_a_whole_build_is_that_of_its_device(tmp_path):
     """Estimated within 20 %, from the true times that only a synthetic device has."""
     table = build(tmp_path, SyntheticDevice(noise=0.1))
     networks = [one for one in table.networks if one.role != "reference"]
-    ratio = [np.log(one.ms / sum(map(true_ms, parts(one.spec)))) for one in networks]
+    ratio = [np.log(one.ms / sum(map(true_ms, timed_layers(one.spec)))) for one in networks]
     error = np.abs(np.array(ratio) - np.mean(ratio)).mean()
     log_ms = np.array([one.log_ms for one in networks]).T
     assert noise(log_ms).floor == pytest.approx(error, rel=0.2)

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from supernet.cost.parts import parts, space_parts
+from supernet.cost.timed_layers import timed_layers, timed_layers_of_space
 from supernet.errors import UserError
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.benchmark_program import milliseconds
@@ -36,7 +36,9 @@ def opened(tmp_path, name, **settings):
 # --- what is measured -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("subject", [SPEC, *space_parts(TINY)[:3], *parts(SPEC)[:2]], ids=str)
+@pytest.mark.parametrize(
+    "subject", [SPEC, *timed_layers_of_space(TINY)[:3], *timed_layers(SPEC)[:2]], ids=str
+)
 def test_subjects_travel_between_processes(subject):
     assert from_plain(to_plain(subject)) == subject
 
@@ -44,7 +46,7 @@ def test_subjects_travel_between_processes(subject):
 def test_parts_are_the_modules_of_which_a_network_is_made():
     network = Network(SPEC).eval()
     x = torch.randn(input_shape(SPEC))
-    stem, head, *layers = map(module_of, parts(SPEC))
+    stem, head, *layers = map(module_of, timed_layers(SPEC))
     blocks = [block for stage in network.blocks for block in stage]
     stem[0].load_state_dict(network.conv_stem.state_dict())
     head[0].load_state_dict(network.conv_head.state_dict())
@@ -56,7 +58,7 @@ def test_parts_are_the_modules_of_which_a_network_is_made():
         y = layer(y)
     # Fresh batch norms, of which a part's has another epsilon.
     torch.testing.assert_close(head(y), network(x), rtol=0.02, atol=0.02)
-    for part in parts(SPEC):
+    for part in timed_layers(SPEC):
         assert module_of(part)(example(part)).shape[0] == 1
 
 
@@ -89,7 +91,7 @@ def test_convolutions_of_an_int8_network_run_in_integers(spec, tmp_path):
     assert logits.shape == (1, 10)
 
 
-@pytest.mark.parametrize("part", parts(SMALL)[:6], ids=lambda part: part.key)
+@pytest.mark.parametrize("part", timed_layers(SMALL)[:6], ids=lambda part: part.key)
 def test_parts_have_int8_graphs(part, tmp_path):
     ops, session = optimised(model_of(part, "int8"), tmp_path)
     floats, _ = optimised(model_of(part), tmp_path)
@@ -117,7 +119,7 @@ def test_without_int8_the_graph_is_that_of_floats():
     ],
 )
 def test_a_device_times_networks_and_parts(tmp_path, name, settings, described):
-    subjects = [SPEC, *parts(SPEC)[:3]]
+    subjects = [SPEC, *timed_layers(SPEC)[:3]]
     with opened(tmp_path, name, **settings) as device:
         found = device.description()
         assert found["backend"] == name
@@ -136,7 +138,7 @@ def test_a_device_times_networks_and_parts(tmp_path, name, settings, described):
 def test_a_gpu_times_networks_and_parts(tmp_path, precision):
     with opened(tmp_path, "torch", device="cuda", precision=precision) as device:
         assert device.description()["clock"] == "gpu"
-        device.load([SPEC, *parts(SPEC)[:3]])
+        device.load([SPEC, *timed_layers(SPEC)[:3]])
         assert all(min(runs) > 0 for runs in device.visit([0, 1, 2, 3]))
 
 
@@ -149,7 +151,7 @@ def test_torch_without_a_gpu_says_so(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="needs executorch")
 def test_executorch_times_networks_and_parts(tmp_path):
     with opened(tmp_path, "executorch") as device:
-        device.load([SPEC, parts(SPEC)[2]])
+        device.load([SPEC, timed_layers(SPEC)[2]])
         assert all(len(runs) == 2 and min(runs) > 0 for runs in device.visit([0, 1]))
     assert len(list((tmp_path / "models").glob("*.pte"))) == 2
 
@@ -183,7 +185,7 @@ def commanded(tmp_path, program, **settings):
 
 def test_a_command_gets_a_model_file_and_its_median_counts(tmp_path):
     with commanded(tmp_path, TIMES) as device:
-        device.load([SPEC, parts(SPEC)[2]])
+        device.load([SPEC, timed_layers(SPEC)[2]])
         (network,), (part,) = device.visit([0, 1])
         assert device.description()["device"].endswith("program.py")
     paths = list((tmp_path / "models").glob("*.onnx"))

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from supernet.cost.parts import Body, parts
+from supernet.cost.timed_layers import StageLayer, timed_layers
 from supernet.latency.models.onnx_graph import layer_model, network_model, part_model
 from supernet.network.functional import pool_shortcut
 from supernet.network.network import Network
@@ -102,7 +102,7 @@ def test_pool_shortcut_is_all_that_remains_when_the_convolutions_are_zero(output
 
 def test_made_up_weights_of_every_part_give_finite_nonzero_outputs_of_a_small_file():
     spec = SPECS["mnasnet_a1"]
-    for part in parts(spec):
+    for part in timed_layers(spec):
         model = part_model(part)
         y = run(model, torch.rand(1, part.inputs, part.size, part.size))
         assert np.isfinite(y).all()
@@ -122,8 +122,8 @@ def test_alike_layers_of_a_network_keep_weights_of_their_own():
 
 def test_parts_of_another_activation_are_other_parts():
     layer = next(iter(published_spec("mobilenet_v2").layers()))
-    assert Body(layer, "relu").key != Body(layer, "relu6").key
-    assert "Clip" in {node.op_type for node in part_model(Body(layer, "relu6")).graph.node}
+    assert StageLayer(layer, "relu").key != StageLayer(layer, "relu6").key
+    assert "Clip" in {node.op_type for node in part_model(StageLayer(layer, "relu6")).graph.node}
 
 
 @pytest.mark.slow

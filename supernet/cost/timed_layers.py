@@ -1,4 +1,4 @@
-"""The parts of which a network's latency is the sum, and all those of a space. No torch."""
+"""Timed layers: what a network's latency is the sum of, and all those of a space. No torch."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Stem:
 
     @property
     def key(self) -> str:
-        """The part's name in a latency table."""
+        """The layer's name in a latency table."""
         return f"stem_k3_s{self.stride}_o{self.outputs}_px{self.size}_{self.activation}"
 
 
 @dataclass(frozen=True)
-class Body:
+class StageLayer:
     """One layer of a stage with the activation of its network."""
 
     layer: Layer
@@ -52,7 +52,7 @@ class Body:
 
     @property
     def key(self) -> str:
-        """The part's name in a latency table."""
+        """The layer's name in a latency table."""
         layer = self.layer
         op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
         return (
@@ -74,17 +74,17 @@ class Head:
 
     @property
     def key(self) -> str:
-        """The part's name in a latency table."""
+        """The layer's name in a latency table."""
         return (
             f"head_i{self.inputs}_o{self.outputs}_c{self.classes}_px{self.size}_{self.activation}"
         )
 
 
-Part = Stem | Body | Head
+TimedLayer = Stem | StageLayer | Head
 
 
-def ends(spec: NetSpec) -> tuple[Stem, Head]:
-    """The two parts of a network that are not layers of a stage."""
+def stem_and_head(spec: NetSpec) -> tuple[Stem, Head]:
+    """The two timed layers of a network that no stage holds."""
     inputs = spec.stages[-1].filters
     return (
         Stem(spec.stem, spec.stem_stride, spec.resolution, spec.activation),
@@ -92,9 +92,9 @@ def ends(spec: NetSpec) -> tuple[Stem, Head]:
     )
 
 
-def parts(spec: NetSpec) -> list[Part]:
-    """The parts of a network, ends first; alike layers are listed each time they occur."""
-    return [*ends(spec), *(Body(layer, spec.activation) for layer in spec.layers())]
+def timed_layers(spec: NetSpec) -> list[TimedLayer]:
+    """The timed layers of a network, stem and head first; alike ones are listed each time."""
+    return [*stem_and_head(spec), *(StageLayer(layer, spec.activation) for layer in spec.layers())]
 
 
 def block_stages(space: MnasSpace) -> list[dict[Stage, BlockChoice]]:
@@ -114,22 +114,22 @@ def block_sizes(space: MnasSpace) -> list[int]:
     return sizes
 
 
-def space_parts(space: MnasSpace) -> list[Part]:
-    """Every distinct part of every network of the space, in a fixed order."""
-    return list(dict.fromkeys(_space_parts(space)))
+def timed_layers_of_space(space: MnasSpace) -> list[TimedLayer]:
+    """Every distinct timed layer of every network of the space, in a fixed order."""
+    return list(dict.fromkeys(_timed_layers_of_space(space)))
 
 
-def _space_parts(space: MnasSpace) -> Iterator[Part]:
+def _timed_layers_of_space(space: MnasSpace) -> Iterator[TimedLayer]:
     inputs, sizes = {space.stem_filters}, block_sizes(space)
     for stages, size in zip(block_stages(space), sizes, strict=False):
         for stage, width in itertools.product(stages, sorted(inputs)):
-            yield from (Body(layer, "relu") for layer in stage.layers(width, size))
+            yield from (StageLayer(layer, "relu") for layer in stage.layers(width, size))
         inputs = {stage.filters for stage in stages}
     yield Stem(space.stem_filters, space.stem_stride, space.resolution, "relu")
     for width in sorted(inputs):
         yield Head(width, space.head, space.classes, sizes[-1], "relu")
 
 
-def space_layers(space: MnasSpace) -> list[Layer]:
+def layers_of_space(space: MnasSpace) -> list[Layer]:
     """Every distinct layer of every network of the space, in a fixed order."""
-    return [part.layer for part in space_parts(space) if isinstance(part, Body)]
+    return [one.layer for one in timed_layers_of_space(space) if isinstance(one, StageLayer)]
