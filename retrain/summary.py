@@ -33,61 +33,39 @@ def summarise(run: Path) -> None:
     """
     arch = _arch_of(run)
     found = read_arch(arch) if is_file_name(arch) else None
-    export = _read(run / "export.json", "python -m retrain.export --run " + str(run))
+    export = _read(run / "export.json", f"python -m retrain.export --run {run}")
     test = _read(run / "test.json", "python -m retrain test with the options of fit")
     spec = NetSpec.from_dict(export["spec"]) if export else load_spec(arch)
     print_table(network_table(spec))
-    lines = [*_costs(spec), *_search(found), *_measured(export), *_tested(test)]
-    lines += [(label, str(path)) for label, path in _files(run, arch, export)]
+    cost, formats = count(spec), export.get("formats", {})
+    lines: list[tuple[str, object]] = [("parameters", f"{cost.params:,}")]
+    lines += [("multiply-adds", f"{cost.macs:,}"), *(_search(found) if found else [])]
+    lines += [
+        (f"measured, {name}", f"{entry['latency_ms']:.4g} ms on one thread of this machine")
+        for name, entry in formats.items()
+        if "latency_ms" in entry
+    ]
+    if test:
+        accuracy = f"{test['accuracy']:.2%} of {test['images']} images, retrained"
+        lines.append(("test accuracy", accuracy))
+    if found:
+        figures = Path(arch).parent / "figures"
+        lines += [("architecture", arch), *([("figures", figures)] if figures.is_dir() else [])]
+    lines.append(("weights", run / "checkpoints" / "best.ckpt"))
+    lines += [(f"network, {name}", run / entry["file"]) for name, entry in formats.items()]
     for label, value in lines:
         print(f"{label:<22}{value}")  # noqa: T201
 
 
-def _costs(spec: NetSpec) -> list[tuple[str, str]]:
-    cost = count(spec)
-    return [("parameters", f"{cost.params:,}"), ("multiply-adds", f"{cost.macs:,}")]
-
-
-def _search(found: ArchFile | None) -> list[tuple[str, str]]:
-    if found is None:
-        return []
-    measured = found.measured
-    timed = f"{measured.ms:.4g} ms, {measured.comparison}" if measured else ""
-    return [
+def _search(found: ArchFile) -> list[tuple[str, str]]:
+    error = f"; {found.table_error.words}" if found.table_error else ""
+    lines = [
         ("target", f"{found.target:.4g} {found.unit}"),
-        ("predicted", f"{found.predicted:.4g} {found.unit}{_error(found)}"),
-        *([("measured by search", timed)] if timed else []),
-        ("supernet accuracy", f"{found.accuracy:.2%} of validation images"),
+        ("predicted", f"{found.predicted:.4g} {found.unit}{error}"),
     ]
-
-
-def _error(found: ArchFile) -> str:
-    return f"; {found.table_error.words}" if found.table_error else ""
-
-
-def _measured(export: dict[str, Any] | None) -> list[tuple[str, str]]:
-    entries = (export or {"formats": {}})["formats"].items()
-    return [
-        (f"measured, {name}", f"{entry['latency_ms']:.4g} ms on one thread of this machine")
-        for name, entry in entries
-        if "latency_ms" in entry
-    ]
-
-
-def _tested(test: dict[str, Any] | None) -> list[tuple[str, str]]:
-    if test is None:
-        return []
-    return [("test accuracy", f"{test['accuracy']:.2%} of {test['images']} images, retrained")]
-
-
-def _files(run: Path, arch: str, export: dict[str, Any] | None) -> list[tuple[str, Path]]:
-    files = [("architecture", Path(arch))] if is_file_name(arch) else []
-    if is_file_name(arch) and (figures := Path(arch).parent / "figures").is_dir():
-        files.append(("figures", figures))
-    files.append(("weights", run / "checkpoints" / "best.ckpt"))
-    for name, entry in (export or {"formats": {}})["formats"].items():
-        files.append((f"network, {name}", run / entry["file"]))
-    return files
+    if measured := found.measured:
+        lines.append(("measured by search", f"{measured.ms:.4g} ms, {measured.comparison}"))
+    return [*lines, ("supernet accuracy", f"{found.accuracy:.2%} of validation images")]
 
 
 def _arch_of(run: Path) -> str:
@@ -101,11 +79,11 @@ def _arch_of(run: Path) -> str:
     return arch
 
 
-def _read(path: Path, way_out: str) -> dict[str, Any] | None:
-    """A stage's report; None, with a line that says so, when the stage has not run."""
+def _read(path: Path, way_out: str) -> dict[str, Any]:
+    """A stage's report; empty, with a line that says so, when the stage has not run."""
     if not path.exists():
         print(f"{path.name} is missing: run `{way_out}`")  # noqa: T201
-        return None
+        return {}
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -24,8 +24,7 @@ from torch.utils.data import DataLoader, Subset
 
 from retrain.cli import checkpoint_path
 from retrain.export.formats import FORMATS, Format
-from supernet.arch_file import read_arch
-from supernet.arch_records import TableError
+from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.errors import UserError
@@ -39,10 +38,10 @@ from supernet.training.config import make_data
 NUM_IMAGES = 256
 """Validation images that every file must agree on."""
 NUM_ALONE = 16
-"""Of those, images that are also run one by one."""
-BATCH = 64
+"""Images among them that are also run one by one."""
+BATCH_SIZE = 64
 """Images that are otherwise run at once."""
-TOLERANCE = 1e-4
+LOGIT_TOLERANCE = 1e-4
 """Largest difference of a logit, over the largest logit: float32 in another order of additions."""
 MIN_AGREEMENT = 0.99
 """Share of images with the same best class; an image between two classes may fall on either side
@@ -67,48 +66,44 @@ def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[
     path = checkpoint_path(run, checkpoint)
     network = load_network(path)
     images = validation_images(run, network.spec)
-    predicted = _prediction(run, network.spec)
-    report: dict[str, Any] = {
+    found = _timed_search(run, network.spec)
+    entries = {name: _export_one(network, images, run, name, found) for name in formats}
+    report = {
         "checkpoint": str(path),
-        **({"predicted": predicted} if predicted else {}),
-        "spec": json.loads(network.spec.to_json()),
-        "formats": {},
+        **({"predicted": _prediction(found)} if found else {}),
+        "spec": dataclasses.asdict(network.spec),
+        "formats": entries,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
     }
-    for name in formats:
-        report["formats"][name] = _export_one(network, images, run, name, predicted)
     write_atomic(run / "export.json", (json.dumps(report, indent=2) + "\n").encode())
     return [
         f"{name}: {entry['failure']}; the file is kept for inspection, do not ship it"
-        for name, entry in report["formats"].items()
+        for name, entry in entries.items()
         if entry["failure"]
     ]
 
 
-def _prediction(run: Path, spec: NetSpec) -> dict[str, Any]:
-    """What the search predicted of this very network on a device; empty where none did."""
+def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
+    """The file of a search that predicted the time of this very network on a device."""
     try:
-        arch = yaml.safe_load((run / "config.yaml").read_text())["model"]["arch"]
-        found = read_arch(arch)
+        found = read_arch(yaml.safe_load((run / "config.yaml").read_text())["model"]["arch"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, UserError):
-        return {}  # a published network, or its file is gone: nobody predicted anything
+        return None  # a published network, or its file is gone: nobody predicted anything
     if found.unit != "ms" or found.spec != spec:
-        return {}
-    error = found.table_error
-    say(
-        f"predicted {found.predicted:.4g} ms on {found.device}"
-        + (f"; {error.words}" if error else "")
-    )
-    return {
-        "ms": found.predicted,
-        "device": found.device,
-        "table": found.table,
-        "table_error": dataclasses.asdict(error) if error else None,
-    }
+        return None
+    error = f"; {found.table_error.words}" if found.table_error else ""
+    say(f"predicted {found.predicted:.4g} ms on {found.device}{error}")
+    return found
+
+
+def _prediction(found: ArchFile) -> dict[str, Any]:
+    error = dataclasses.asdict(found.table_error) if found.table_error else None
+    prediction = {"ms": found.predicted, "device": found.device, "table": found.table}
+    return {**prediction, "table_error": error}
 
 
 def _export_one(
-    network: Network, images: Tensor, run: Path, name: str, predicted: dict[str, Any]
+    network: Network, images: Tensor, run: Path, name: str, found: ArchFile | None
 ) -> dict[str, Any]:
     """Write one file and say what it is."""
     kind = FORMATS[name]
@@ -130,7 +125,7 @@ def _export_one(
         "file": target.name,
         "bytes": target.stat().st_size,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-        **compare(network, kind, target, images),
+        **compare_outputs(network, kind, target, images),
     }
     if entry["failure"]:
         return entry
@@ -140,24 +135,22 @@ def _export_one(
     )
     if kind.latency:
         entry["latency_ms"] = kind.latency(target, network.spec.resolution)
-        beside = _beside(predicted, entry["latency_ms"])
-        say(
-            f"{name}: {entry['latency_ms']:.3g} ms for one image on one thread of this machine"
-            + beside
-        )
+        ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
+        say(f"{name}: {ms}{_beside(found, entry['latency_ms'])}")
     return entry
 
 
-def _beside(predicted: dict[str, Any], ms: float) -> str:
+def _beside(found: ArchFile | None, ms: float) -> str:
     """A measurement on this machine beside a prediction of this machine, in words."""
-    if not predicted or predicted["device"] != device_name(OnnxRuntime().description()):
+    if not found or not found.table_error:
         return ""
-    error = predicted["table_error"]
-    return f", {TableError(**error).compare(predicted['ms'], ms)}" if error else ""
+    if found.device != device_name(OnnxRuntime().description()):
+        return ""
+    return f", {found.table_error.compare(found.predicted, ms)}"
 
 
 @torch.no_grad()
-def compare(network: Network, kind: Format, path: Path, images: Tensor) -> dict[str, Any]:
+def compare_outputs(network: Network, kind: Format, path: Path, images: Tensor) -> dict[str, Any]:
     """Run images through PyTorch and through a file, one by one and in batches.
 
     Returns:
@@ -165,27 +158,27 @@ def compare(network: Network, kind: Format, path: Path, images: Tensor) -> dict[
         images with the same best class) and ``failure``: why the file must not ship, or empty.
     """
     try:
-        run = kind.load(path)
+        run = kind.open_file(path)
     except ValueError as error:
         return {"failure": str(error)}
-    expected = torch.cat([network(batch) for batch in images.split(BATCH)])
-    alone = torch.cat([run(image[None]) for image in images[:NUM_ALONE]])
-    together = torch.cat([run(batch) for batch in images.split(BATCH)])
-    difference = max(
-        (alone - expected[:NUM_ALONE]).abs().max().item(), (together - expected).abs().max().item()
-    )
+    expected = torch.cat([network(batch) for batch in images.split(BATCH_SIZE)])
+    together = torch.cat([run(batch) for batch in images.split(BATCH_SIZE)])
+    alone = torch.cat([run(image) for image in images[:NUM_ALONE].split(1)])
+    differences = torch.cat([together - expected, alone - expected[: len(alone)]])
+    difference = differences.abs().max().item()
     agreement = (together.argmax(1) == expected.argmax(1)).float().mean().item()
-    tolerance = TOLERANCE * max(1.0, expected.abs().max().item())
+    tolerance = LOGIT_TOLERANCE * max(1.0, expected.abs().max().item())
     passed = difference <= tolerance and agreement >= MIN_AGREEMENT
+    failure = (
+        f"logits differ by {difference:.2g} (allowed {tolerance:.2g}), {agreement:.1%} of images"
+        " keep their class"
+    )
     return {
         "images": len(images),
         "max_difference": difference,
         "tolerance": tolerance,
         "agreement": agreement,
-        "failure": ""
-        if passed
-        else f"logits differ by {difference:.2g} (allowed {tolerance:.2g}), {agreement:.1%} of"
-        " images keep their class",
+        "failure": "" if passed else failure,
     }
 
 
@@ -204,12 +197,8 @@ def validation_images(run: Path, spec: NetSpec) -> Tensor:
     chosen = Subset(loader.dataset, [index * total // number for index in range(number)])
     batches = DataLoader(chosen, batch_size=32, collate_fn=loader.collate_fn)
     # Hooks in which a user's datamodule may normalise; they take a batch and a dataloader's index.
-    images = torch.cat(
-        [
-            data.on_after_batch_transfer(data.on_before_batch_transfer(batch, 0), 0)[0]
-            for batch in batches
-        ]
-    )
+    prepared = (data.on_before_batch_transfer(batch, 0) for batch in batches)
+    images = torch.cat([data.on_after_batch_transfer(batch, 0)[0] for batch in prepared])
     side = spec.resolution
     if images.shape[1:] != (3, side, side):
         raise UserError(

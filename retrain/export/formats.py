@@ -28,7 +28,7 @@ class Format:
 
     suffix: str
     write: Callable[[Network, Path], None]
-    load: Callable[[Path], Runner]
+    open_file: Callable[[Path], Runner]
     """Check the file by its own rules and open it; ValueError when it breaks them."""
     package: str
     """What must be installed."""
@@ -59,7 +59,7 @@ def write_onnx(network: Network, path: Path) -> None:
     )
 
 
-def load_onnx(path: Path) -> Runner:
+def open_onnx(path: Path) -> Runner:
     """Check the graph and its shapes, and open it in ONNX Runtime."""
     try:
         onnx.checker.check_model(path, full_check=True)
@@ -75,7 +75,7 @@ def write_pt2(network: Network, path: Path) -> None:
     torch.export.save(_program(network, batch_dynamic=True), path)
 
 
-def load_pt2(path: Path) -> Runner:
+def open_pt2(path: Path) -> Runner:
     """Open the program as a user would."""
     return torch.export.load(path).module()
 
@@ -90,7 +90,7 @@ def write_executorch(network: Network, path: Path) -> None:
     path.write_bytes(lowered.to_executorch().buffer)
 
 
-def load_executorch(path: Path) -> Runner:
+def open_executorch(path: Path) -> Runner:
     """Open the program in ExecuTorch's runtime, which takes one image at a time."""
     from executorch.runtime import Runtime
 
@@ -99,7 +99,7 @@ def load_executorch(path: Path) -> Runner:
 
 
 FORMATS = {
-    "onnx": Format("onnx", write_onnx, load_onnx, "onnxscript", measure_onnx),
-    "pt2": Format("pt2", write_pt2, load_pt2, "torch"),
-    "executorch": Format("pte", write_executorch, load_executorch, "executorch"),
+    "onnx": Format("onnx", write_onnx, open_onnx, "onnxscript", measure_onnx),
+    "pt2": Format("pt2", write_pt2, open_pt2, "torch"),
+    "executorch": Format("pte", write_executorch, open_executorch, "executorch"),
 }

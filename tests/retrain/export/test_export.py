@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from retrain.cli import run_callbacks
-from retrain.export.export import compare, main
+from retrain.export.export import compare_outputs, main
 from retrain.export.formats import FORMATS, write_pt2
 from retrain.module import RetrainModule
 from supernet.arch_file import ArchFile, read_arch, write_arch
@@ -225,7 +225,9 @@ def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch,
 def test_a_broken_onnx_graph_fails_the_check(trained, tmp_path):
     network = load_network(trained / "checkpoints" / "best.ckpt")
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x01")
-    report = compare(network, FORMATS["onnx"], tmp_path / "broken.onnx", torch.zeros(2, 3, 8, 8))
+    report = compare_outputs(
+        network, FORMATS["onnx"], tmp_path / "broken.onnx", torch.zeros(2, 3, 8, 8)
+    )
     assert report["failure"].startswith("onnx.checker:")
 
 
