@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from supernet.files.cache import commit, short_hash
+from search.evaluation.jobs import commit, short_hash
 from supernet.latency.devices.device import cpu_model
 
 RESULTS = Path(__file__).parent / "results"

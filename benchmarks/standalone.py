@@ -11,7 +11,6 @@ be stopped and run again: finished trainings are in the cache, which search.rank
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +20,13 @@ import numpy as np
 import torch
 
 from benchmarks.record import machine, record
-from search.evaluation.estimates import aligned
-from search.evaluation.trainings import Trainings, jobs_of, plain_data
+from search.evaluation.trainings import Trainings, jobs_of, plain_data, read_space_for
 from search.objective.costs import cost_model
-from search.rank.networks import draw
+from search.rank.networks import uniform_group
 from search.rank.report import training_costs
 from search.rank.statistics import Yardstick, kendall
+from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
-from supernet.data.run_data import image_shape
-from supernet.space.mnasnet import read_space
 from supernet.training.config import read_training
 
 GAIN, LENGTHS_AGREE, MEDIAN, SPREAD, SEEDS_AGREE, WITHIN = 0.005, 0.85, (0.5, 0.9), 0.1, 0.7, 0.5
@@ -101,45 +98,22 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def table(found: dict[int, Length]) -> list[str]:
-    """One line for each length."""
-    head = [
-        "steps",
-        "gain",
-        "tau(T, 2T)",
-        "at most",
-        "median",
-        "spread",
-        "two seeds",
-        "in bands",
-        "",
-    ]
-    rows = [
-        [str(steps), *(f"{value:.3f}" for value in length), "passes" if length.passes else ""]
-        for steps, length in found.items()
-    ]
-    return aligned([head, *rows])
-
-
 def main() -> None:
     """Train what is missing, and print the table as each length is done."""
     options = parse_options()
     torch.set_num_threads(1)
     training = read_training(options.config)
-    classes, resolution, stride = image_shape(training.make_data())
-    space = dataclasses.replace(
-        read_space(options.space), classes=classes, resolution=resolution, stem_stride=stride
-    )
+    space = read_space_for(options.space, training.make_data())
     unit = "ms" if options.table else "macs"
     model = cost_model(unit, space, options.table, options.cache.parent)
-    drawn = draw(space, model, options.networks, options.bands, options.seed).candidates
-    bands = np.array([one.band for one in drawn])
+    group = uniform_group(space, model, options.networks, options.bands, options.seed)
+    networks, bands = group.networks, np.array([one.band for one in group.networks])
     trainings = Trainings(training, options.cache, options.processes)
     runs: dict[int, np.ndarray] = {}
     print(f"# {machine()}")
     for steps in sorted(options.lengths):
-        rows = trainings.rows(jobs_of([one.spec for one in drawn], range(2), steps))
-        runs[steps] = np.array([row["test"] for row in rows]).reshape(2, len(drawn)).T
+        rows = trainings.rows(jobs_of([one.spec for one in networks], range(2), steps))
+        runs[steps] = np.array([row["test"] for row in rows]).reshape(2, len(networks)).T
         print(f"# {steps} steps, {training_costs(rows)}", flush=True)
     report(runs, bands, {"data": plain_data(training), "seed": options.seed})
 
@@ -147,7 +121,12 @@ def main() -> None:
 def report(runs: dict[int, np.ndarray], bands: np.ndarray, config: dict) -> None:
     """Print and record what was found of each length."""
     found = {steps: judge(runs[steps], runs.get(2 * steps), bands) for steps in runs}
-    print(*table(found), sep="\n")
+    head = ["steps", "gain", "tau(T, 2T)", "at most", "median", "spread", "two seeds", "in bands"]
+    table = new_table(*head, "", left=[])
+    for steps, length in found.items():
+        values = [f"{value:.3f}" for value in length]
+        table.add_row(str(steps), *values, "passes" if length.passes else "")
+    print_table(table)
     for steps, length in found.items():
         # JSON has no NaN, which stands for what the doubled length has not shown yet.
         known = {name: None if np.isnan(v) else v for name, v in length._asdict().items()}

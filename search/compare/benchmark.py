@@ -14,18 +14,17 @@ from search.controller_step import slice_scores
 from search.controllers.controller import Controller
 from search.controllers.policy_gradient import OVERSAMPLING
 from search.controllers.settings import Kind
-from search.evaluation.frozen_supernet import FrozenSupernet
+from search.evaluation.frozen_supernet import load_supernets
+from search.evaluation.jobs import Row, short_hash
 from search.evaluation.search_config import SearchFile
-from search.evaluation.trainings import Trainer
+from search.evaluation.trainings import TrainingRunner
 from search.objective.objective import Objective
 from search.objective.targets import one_target
 from search.selection.selection import Candidate, Code
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import UserError
-from supernet.files.cache import Row, short_hash
 from supernet.space.arch import Arch
-from supernet.space.mnasnet import MnasSpace
 from supernet.training.config import TrainingConfig
 from supernet.training.standalone import SHARPNESS
 
@@ -96,10 +95,10 @@ class Arena:
             UserError: when a checkpoint, the data or the target are refused.
         """
         self.rules, search = rules, rules.search
-        self.trainer = Trainer(training)
-        images = search.final.recalibration_images
-        self.supernets = [FrozenSupernet(path, self.trainer, images) for path in checkpoints]
-        self.space = self._one_space()
+        self.runner = TrainingRunner(training)
+        images, advice = search.final.recalibration_images, "compare controllers on them apart"
+        self.supernets = load_supernets(checkpoints, self.runner, images, advice)
+        self.space = self.supernets[0].space
         self.objective = Objective.resolve(
             self.space,
             search.reward,
@@ -112,16 +111,6 @@ class Arena:
         self._rescored: dict[tuple[int, Code], Candidate] = {}
         # Too few images are refused before anything long begins.
         self.batch_size = len(next(self.batches(0, 0))[1])
-
-    def _one_space(self) -> MnasSpace:
-        first, *others = self.supernets
-        for other in others:
-            if other.space != first.space:
-                raise UserError(
-                    f"{other.checkpoint} has another space than {first.checkpoint}: compare"
-                    " controllers on them apart"
-                )
-        return first.space
 
     def identity(self, supernet: int, kind: Kind) -> Row:
         """What identifies the contests of a kind on a supernet, but for their seed."""
@@ -138,7 +127,7 @@ class Arena:
         without a reward part has them held out by that search's seed.
         """
         frozen, images = self.supernets[supernet], self.rules.search.sampling.images
-        data = RunData(self.trainer.data, "search", frozen.seed, reward_batch_size=images)
+        data = RunData(self.runner.data, "search", frozen.seed, reward_batch_size=images)
         for number in range(self.rules.updates):
             pixels, labels = data.reward_batch(seed * self.rules.updates + number, 0)
             yield pixels.contiguous(memory_format=torch.channels_last), labels

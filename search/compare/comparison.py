@@ -30,17 +30,15 @@ from search.compare.retrained import Choice, Comparison, compare_retrained
 from search.compare.trials import Cup, Entry
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Report
+from search.evaluation.jobs import Row
 from search.evaluation.search_config import SearchFile, read_search
-from search.evaluation.trainings import Trainer, Trainings
+from search.evaluation.trainings import TrainingRunner, Trainings, check_shape
 from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser
-from supernet.command.output import say
-from supernet.data.run_data import image_shape
 from supernet.errors import UserError, check_range
 from supernet.figure_style import save_figure
-from supernet.files.cache import Row
 from supernet.files.writing import write_atomic
 from supernet.training.config import read_training
 
@@ -117,7 +115,7 @@ class Compare:
         self.training = read_training(options.config)
         self.search = self._search()
         self.trainings = Trainings(self.training, options.cache, options.processes)
-        self.num_steps = options.steps or Trainer(self.training).num_steps
+        self.num_steps = options.steps or TrainingRunner(self.training).num_steps
         self.found = [self._read_run(number) for number in range(len(options.runs))]
         self.cup = self._cup() if options.supernet else None
 
@@ -147,14 +145,7 @@ class Compare:
         path = self.options.runs[number]
         folder, file = _folder(path), path if path.suffix == ".json" else path / "arch.json"
         found = read_arch(file)
-        spec = found.spec
-        theirs = (spec.classes, spec.resolution, spec.stem_stride)
-        if theirs != (ours := image_shape(self.training.make_data())):
-            raise UserError(
-                f"{file} has {theirs[0]} classes, {theirs[1]} px and stem stride {theirs[2]}, but"
-                f" the config's data have {ours[0]}, {ours[1]} and {ours[2]}: give the config of"
-                " the search's data"
-            )
+        check_shape(f"{file} has", found.spec, self.training.make_data())
         model = cost_model(found.unit, found.space, self.search.table, self.search.table_cache)
         spent = Spent.read(folder / "cost.json")
         return Choice("searches", str(path), number, found.space, found.arch, model, spent)
@@ -169,7 +160,7 @@ class Compare:
         seeds = range(self.options.seeds)
         # The seed is outermost, so that a table of what is finished is balanced.
         entries = [Entry(net, kind, seed) for seed, net, kind in product(seeds, supernets, kinds)]
-        rows = self.cup.rows(entries)
+        rows = dict(zip(entries, self.cup.rows(entries), strict=True))
         return [
             Contested(
                 f"supernet {net + 1}" if len(supernets) > 1 else "supernet",
@@ -244,5 +235,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_atomic(options.run / "compare.json", (json.dumps(content, indent=1) + "\n").encode())
     figure = draw_comparison([one.rows for one in contests], comparisons)
     save_figure(figure, options.run / "compare.png")
-    for line in report.lines():
-        say(line)
+    report.print()

@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from search.compare.retrained import BAND, Comparison
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Cell, Estimate, Mean
+from search.evaluation.jobs import Row
 from search.figures import COSTS, percent, smooth
 from supernet.figure_style import ACCENT, FAINT, INK, MUTED, new_figure, short_count, style_axes
-from supernet.files.cache import Row
 
 _COLORS: dict[Kind, str] = {
     "ppo": "#C2410C",
@@ -116,7 +116,7 @@ def _reached(front: np.ndarray, costs: np.ndarray) -> np.ndarray:
 def _draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -> None:
     """Mean of curves (S, P) where all are known, with its interval if there are several."""
     known = ~np.isnan(curves).any(axis=0)
-    means = [Mean.of(values).estimate() for values in curves[:, known].T]
+    means = [Mean.of(values).estimate for values in curves[:, known].T]
     lines = np.array([[mean.value, mean.low, mean.high] for mean in means]).reshape(-1, 3)
     style = (0, (4, 2)) if kind == "random" else "-"
     axes.plot(
@@ -147,7 +147,7 @@ def draw_retrained(axes: Axes, comparisons: Sequence[Comparison]) -> None:
             (0.16, "best of them, fresh seeds", MUTED, one.best),
             (-0.16, "choice, fresh seeds", ACCENT, one.found),
         ):
-            mean = Mean.of(values).estimate()
+            mean = Mean.of(values).estimate
             errors = np.nan_to_num([[mean.value - mean.low], [mean.high - mean.value]])
             axes.errorbar(
                 [mean.value],
@@ -195,7 +195,7 @@ def _contest_row(kind: Kind, rows: Mapping[Kind, Sequence[Row]]) -> dict[str, Ce
             one["best_reward"] - two["best_reward"]
             for one, two in zip(own, rows[BASELINE], strict=True)
         ]
-        row["less random"] = Mean.of(gains).estimate(100)
+        row["less random"] = Mean.of(gains).estimate * 100
         row["beats it"] = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
     shares = [one["controller_seconds"] / one["seconds"] for one in own]
     return row | {
@@ -207,7 +207,7 @@ def _contest_row(kind: Kind, rows: Mapping[Kind, Sequence[Row]]) -> dict[str, Ce
 
 
 def _percent(rows: Sequence[Row], name: str) -> Estimate:
-    return Mean.of([row[name] for row in rows]).estimate(100)
+    return Mean.of([row[name] for row in rows]).estimate * 100
 
 
 def contest_facts(rows: Sequence[Row], top: int) -> list[str]:
@@ -261,7 +261,7 @@ def _pooled(some: Sequence[Comparison]) -> dict[str, Cell]:
 
 def _points(mean: Mean) -> Estimate:
     """In percentage points."""
-    return mean.estimate(100)
+    return mean.estimate * 100
 
 
 def _network(one: Comparison) -> dict[str, Cell]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from search.evaluation.estimates import Mean
-from search.evaluation.trainings import Job, Trainings, jobs_of
+from search.evaluation.jobs import Row
+from search.evaluation.trainings import Trainings, jobs_of
 from search.monitoring.compute import Spent
 from supernet.cost.counts import Cost, count
 from supernet.cost.model import CostModel
 from supernet.errors import UserError
-from supernet.files.cache import Row
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -173,11 +173,7 @@ def _rows(
     """The trainings of each group: all its networks with the first seed, then with the next."""
     # All at once first, so that no process waits for the end of a group.
     trainings.rows(jobs_of(list(chain.from_iterable(groups)), seeds, num_steps))
-    return [[_row(trainings, job) for job in jobs_of(group, seeds, num_steps)] for group in groups]
-
-
-def _row(trainings: Trainings, job: Job) -> Row:
-    return trainings.rows([job])[0]
+    return [trainings.rows(jobs_of(group, seeds, num_steps)) for group in groups]
 
 
 def _best(specs: Sequence[NetSpec], rows: Sequence[Row]) -> NetSpec:

@@ -7,7 +7,7 @@ best of that are worth with recalibrated batch norms, and what the controller to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import accumulate
@@ -19,12 +19,10 @@ from search.compare.history import Knowledge, hypervolume
 from search.controller_step import StepResult, controller_step, make_generator
 from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import Kind
-from search.evaluation.workers import work_off
+from search.evaluation.jobs import Cache, CachedJobs, Row, commit
 from search.monitoring.compute import running_macs
 from search.objective.feasible import fastest, slowest
 from search.selection.selection import Candidate, Code, front
-from supernet.command.output import ProgressLines
-from supernet.files.cache import Cache, Row, commit
 from supernet.training.config import TrainingConfig
 
 KEYS = ("supernet", "data", "contest", "controller", "seed")
@@ -159,7 +157,7 @@ def _course(results: Sequence[StepResult], target: float) -> Row:
     }
 
 
-class Cup:
+class Cup(CachedJobs[Entry]):
     """All contests of a command, held now or found in the cache."""
 
     def __init__(
@@ -179,23 +177,12 @@ class Cup:
             path: the cache, made when the first contest ends.
             processes: contests at a time.
         """
-        self.make_work = partial(Contests, rules, training, list(checkpoints))
-        self.arena, self.processes = Arena(rules, training, checkpoints), processes
-        self.cache = Cache(path, KEYS)
-
-    def rows(self, entries: Iterable[Entry]) -> dict[Entry, Row]:
-        """The results of contests; those that are missing are held now."""
-        keys = {entry: self._key(entry) for entry in entries}
-        missing = [entry for entry, key in keys.items() if key not in self.cache.rows]
-        with ProgressLines() as bar:
-            done = len(keys) - len(missing)
-            task = bar.add_task("contests", total=len(keys), completed=done, status="")
-            for row in work_off(self.make_work, missing, self.processes) if missing else ():
-                self.cache.append(row)
-                status = f"{row['controller']}, seed {row['seed']}: {row['best_reward']:.3f}"
-                bar.update(task, advance=1, status=status)
-        return {entry: self.cache.rows[key] for entry, key in keys.items()}
-
-    def _key(self, entry: Entry) -> tuple:
-        identity = self.arena.identity(entry.supernet, entry.kind)
-        return self.cache.key({**identity, "seed": entry.seed})
+        self.arena = Arena(rules, training, checkpoints)
+        super().__init__(
+            "contests",
+            Cache(path, KEYS),
+            lambda entry: self.arena.identity(entry.supernet, entry.kind) | {"seed": entry.seed},
+            partial(Contests, rules, training, list(checkpoints)),
+            processes,
+            lambda row: f"{row['controller']}, seed {row['seed']}: {row['best_reward']:.3f}",
+        )

@@ -1,14 +1,16 @@
-"""Means of a few measurements, with intervals by Student's t, and what is computed of them."""
+"""Means of a few measurements with intervals by Student's t, and tables of such estimates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from supernet.command.output import new_table, print_table, say
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Mean:
 
     value: float
     variance: float
-    """Of the mean; NaN where a single value tells nothing of it."""
+    """Variance of the mean; NaN where a single value tells nothing of it."""
     freedom: float
     """Degrees of freedom of the variance."""
 
@@ -47,12 +49,13 @@ class Mean:
     def __sub__(self, other: Mean) -> Mean:
         return Mean.combined([self, other], [1, -1])
 
-    def estimate(self, scale: float = 1.0) -> Estimate:
-        """The value and its 95 % interval, times ``scale``; NaN limits where it has none."""
+    @property
+    def estimate(self) -> Estimate:
+        """The value and its 95 % interval; NaN limits where it has none."""
         if math.isnan(self.variance):
-            return Estimate(scale * self.value, math.nan, math.nan)
+            return Estimate(self.value, math.nan, math.nan)
         half = stats.t.ppf(0.975, self.freedom) * math.sqrt(self.variance)
-        return Estimate(*(scale * x for x in (self.value, self.value - half, self.value + half)))
+        return Estimate(self.value, self.value - half, self.value + half)
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,14 @@ class Estimate:
     low: float
     high: float
 
+    def __mul__(self, factor: float) -> Estimate:
+        return Estimate(factor * self.value, factor * self.low, factor * self.high)
+
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 Cell = Estimate | str
+TextTable = Mapping[str, Mapping[str, Cell]]
+"""Cells by row, then by column."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +82,23 @@ class Report:
 
     facts: list[str]
     """Lines above the tables."""
-    tables: Mapping[str, Mapping[str, Mapping[str, Cell]]]
-    """By title, then by row, then by column."""
+    tables: Mapping[str, TextTable]
+    """Tables by their titles."""
 
-    def lines(self) -> list[str]:
-        """For a terminal or a log."""
-        lines = list(self.facts)
+    def print(self) -> None:
+        """Print facts and tables for people."""
+        for fact in self.facts:
+            say(fact)
         for title, rows in self.tables.items():
             columns = max(map(list, rows.values()), key=len)
-            cells = [
-                [name, *(cell(row.get(column, UNKNOWN)) for column in columns)]
-                for name, row in rows.items()
-            ]
-            lines += ["", *aligned([[title, *columns], *cells])]
-        return lines
+            table = new_table(title, *columns, left=[title])
+            for name, row in rows.items():
+                table.add_row(name, *(cell(row.get(column, UNKNOWN)) for column in columns))
+            say("")
+            print_table(table)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON, in which unknown and infinite values are null."""
+        """The report for JSON, in which unknown and infinite values are null."""
         return {"facts": self.facts, "tables": _plain(self.tables)}
 
 
@@ -99,29 +107,18 @@ def _plain(value: Any) -> Any:
         return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, str):
-        return value
-    return value if math.isfinite(value) else None
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
-    ]
+    return value if isinstance(value, str) or math.isfinite(value) else None
 
 
 def cell(content: Cell) -> str:
-    """Words as they are; a value with its interval, if it has one, as in ``.62 [.48 .74]``."""
+    """Text of a cell: words, or a value with its interval, if any, as in ``.62 [.48 .74]``."""
     if isinstance(content, str):
         return content
-    estimate = content
-    if math.isnan(estimate.value):
+    value, low, high = map(_number, astuple(content))
+    if math.isnan(content.value):
         return "-"
-    if estimate.low == estimate.high == estimate.value or math.isnan(estimate.low):
-        return _number(estimate.value)
-    return f"{_number(estimate.value)} [{_number(estimate.low)} {_number(estimate.high)}]"
+    alone = content.low == content.high == content.value or math.isnan(content.low)
+    return value if alone else f"{value} [{low} {high}]"
 
 
 def _number(value: float) -> str:

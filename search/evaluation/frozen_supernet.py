@@ -1,60 +1,115 @@
-"""The shared weights of a finished search, as a judge of networks that are not trained alone."""
+"""Networks on shared weights: tuned, recalibrated and evaluated, by a search or after it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch.nn import functional
 
-from search.evaluation.trainings import Trainer, plain_data
+from search.evaluation.jobs import Row, short_hash
+from search.evaluation.trainings import TrainingRunner, check_shape, plain_data
 from search.monitoring.compute import Spent
-from search.selection.selection import tune
 from search.settings import WeightOptimizer
-from supernet.data.run_data import RunData, image_shape
+from supernet.data.run_data import RunData
+from supernet.data.splits import Batch
 from supernet.errors import UserError
-from supernet.files.cache import Row, short_hash
-from supernet.network.network import recalibrate
+from supernet.network.network import Network, recalibrate
 from supernet.network.supernet import SuperNet, read_checkpoint, rebuild_supernet
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.standalone import Evaluation, evaluate
 
 
+@torch.enable_grad()
+def tune(
+    network: Network, batches: Iterable[Batch], weights: WeightOptimizer, num_steps: int
+) -> None:
+    """Train all weights of a network; the learning rate falls linearly to 0.
+
+    Its running statistics are stale afterwards: ``recalibrate`` it.
+
+    Args:
+        network: extracted from a supernet.
+        batches: at least ``num_steps``, on the network's device and in its memory format.
+        weights: the optimizer of the shared weights, which starts afresh here.
+        num_steps: 0 leaves the network as it is.
+    """
+    network.train()
+    for step, (images, labels) in enumerate(islice(batches, num_steps)):
+        if step == 0:
+            optimizer = weights.optimizer(network, len(labels))
+        for group in optimizer.param_groups:
+            group["lr"] = group["largest_lr"] * (1 - step / num_steps)
+        loss = functional.cross_entropy(
+            network(images), labels, label_smoothing=weights.label_smoothing
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), weights.max_grad_norm)
+        optimizer.step()
+
+
+def channels_last(batch: Batch) -> Batch:
+    """A batch in the memory format that is several times faster on CPUs."""
+    return batch[0].contiguous(memory_format=torch.channels_last), batch[1]
+
+
+def evaluate_extracted(
+    network: Network,
+    data: RunData,
+    batches: Iterable[Batch],
+    num_images: int,
+    tuning_steps: int = 0,
+    weights: WeightOptimizer = WeightOptimizer(),
+    moved: Callable[[Batch], Batch] = channels_last,
+    precision: AbstractContextManager[object] = nullcontext(),
+) -> Evaluation:
+    """Tune an extracted network, give it batch statistics of its own, and evaluate it.
+
+    Args:
+        network: changed by this.
+        data: whose weights part tunes it and gives the statistics.
+        batches: what to evaluate on, in host memory.
+        num_images: training images that give the statistics.
+        tuning_steps: how long it is trained before, in full precision.
+        weights: the optimizer for that.
+        moved: brings a batch to the network's device and memory format.
+        precision: the context of forward passes after that.
+    """
+    tune(network, map(moved, data.endless_weights_batches()), weights, tuning_steps)
+    with precision:
+        recalibrate(network, (moved(batch)[0] for batch in data.weights_batches(num_images)))
+        return evaluate(network, map(moved, batches))
+
+
 class FrozenSupernet:
     """The supernet of a checkpoint, as a judge of networks that are not trained alone."""
 
-    def __init__(self, checkpoint: Path, trainer: Trainer, images: int) -> None:
+    def __init__(self, checkpoint: Path, runner: TrainingRunner, num_images: int) -> None:
         """Load it.
 
         Args:
             checkpoint: of a search.
-            trainer: whose data to judge on.
-            images: training images that give the batch norms their statistics.
+            runner: whose data to judge on.
+            num_images: training images that give the batch norms their statistics.
 
         Raises:
             UserError: when it is none, or was searched on images of another shape.
         """
-        self.checkpoint, self.trainer, self.images = checkpoint, trainer, images
+        self.checkpoint, self.runner, self.num_images = checkpoint, runner, num_images
         held = read_checkpoint(checkpoint)
         self.seed: int = held["search"]["seed"]
         """Of the search, which says what images it held out."""
         self.spent = Spent.of(held)
+        """What its search has spent so far; None if the checkpoint does not say."""
         self.supernet: SuperNet = rebuild_supernet(held, checkpoint)
         self.supernet.to(memory_format=torch.channels_last)
-        theirs = (self.space.classes, self.space.resolution, self.space.stem_stride)
-        if theirs != (ours := image_shape(trainer.data)):
-            raise UserError(
-                f"{checkpoint} was searched with {theirs[0]} classes, {theirs[1]} px and stem"
-                f" stride {theirs[2]}, but the config's data have {ours[0]}, {ours[1]} and"
-                f" {ours[2]}: give the config of the search's data"
-            )
-
-    @property
-    def image_macs(self) -> float | None:
-        """What its search has spent so far, see ``Spent``; None if it does not say."""
-        return self.spent.image_macs if self.spent else None
+        check_shape(f"{checkpoint} was searched with", self.space, runner.data)
 
     @property
     def space(self) -> MnasSpace:
@@ -65,22 +120,32 @@ class FrozenSupernet:
     def identity(self) -> Row:
         """What identifies its scores: weights, data and images."""
         digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()[:16]
-        data = short_hash(plain_data(self.trainer.training))
-        return {"supernet": digest, "data": data, "images": self.images}
+        data = short_hash(plain_data(self.runner.training))
+        return {"supernet": digest, "data": data, "images": self.num_images}
 
-    def evaluate(self, arch: Arch, tuning: int = 0) -> Evaluation:
-        """Extract a network, tune it, recalibrate its batch norms on training images, evaluate it.
+    def evaluate(self, arch: Arch, tuning_steps: int = 0) -> Evaluation:
+        """What an extracted network is worth on all validation images.
 
         Args:
             arch: what to extract.
-            tuning: steps that it is trained for, by a search's default optimizer.
+            tuning_steps: how long it is trained before, by a search's default optimizer.
         """
         network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
-        data = RunData(self.trainer.data, "search", self.seed)
-        tune(network, map(_laid_out, data.endless_weights_batches()), WeightOptimizer(), tuning)
-        recalibrate(network, (_laid_out(one)[0] for one in data.weights_batches(self.images)))
-        return evaluate(network, self.trainer.data.val_dataloader())
+        data, batches = self.runner.data, self.runner.data.val_dataloader()
+        searched = RunData(data, "search", self.seed)
+        return evaluate_extracted(network, searched, batches, self.num_images, tuning_steps)
 
 
-def _laid_out(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return batch[0].contiguous(memory_format=torch.channels_last), batch[1]
+def load_supernets(
+    checkpoints: Sequence[Path], runner: TrainingRunner, num_images: int, advice: str
+) -> list[FrozenSupernet]:
+    """Supernets of one space; arguments as for one.
+
+    Raises:
+        UserError: with the advice, when two have different spaces.
+    """
+    supernets = [FrozenSupernet(path, runner, num_images) for path in checkpoints]
+    for other in supernets[1:]:
+        if other.space != supernets[0].space:
+            raise UserError(f"{other.checkpoint} has another space than {checkpoints[0]}: {advice}")
+    return supernets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -15,13 +15,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from search.evaluation.workers import work_off
-from supernet.command.output import ProgressLines
+from search.evaluation.jobs import Cache, CachedJobs, Row, commit, short_hash
 from supernet.cost.counts import count
 from supernet.data.resumable import StepBatchSampler, resumable
-from supernet.data.run_data import RunData
+from supernet.data.run_data import RunData, image_shape
 from supernet.errors import UserError
-from supernet.files.cache import Cache, Row, commit, short_hash
+from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec
 from supernet.training.config import RENAMED, TrainingConfig
 from supernet.training.standalone import evaluate, train_alone
@@ -39,7 +38,7 @@ class Job:
     num_steps: int
 
 
-class Trainer:
+class TrainingRunner:
     """Trains and tests networks on the data of a config, in this process."""
 
     def __init__(self, training: TrainingConfig) -> None:
@@ -115,6 +114,34 @@ def ready(data: pl.LightningDataModule) -> Any:
     return data
 
 
+def check_shape(what: str, shape: MnasSpace | NetSpec, data: pl.LightningDataModule) -> None:
+    """Refuse networks for other images than the data's.
+
+    Args:
+        what: begins the message.
+        shape: of the networks.
+        data: which give classes, resolution and stem stride.
+
+    Raises:
+        UserError: naming both shapes.
+    """
+    theirs = shape.classes, shape.resolution, shape.stem_stride
+    if theirs != (ours := image_shape(data)):
+        raise UserError(
+            f"{what} {theirs[0]} classes, {theirs[1]} px and stem stride {theirs[2]}, but the"
+            f" config's data have {ours[0]}, {ours[1]} and {ours[2]}: give the config of the"
+            " search's data"
+        )
+
+
+def read_space_for(path: Path, data: pl.LightningDataModule) -> MnasSpace:
+    """The space of a file, at the classes, resolution and stem stride of the data."""
+    classes, resolution, stride = image_shape(data)
+    return dataclasses.replace(
+        read_space(path), classes=classes, resolution=resolution, stem_stride=stride
+    )
+
+
 def identity(training: TrainingConfig, job: Job) -> Row:
     """What identifies a training: settings, network and seed."""
     recipe = dataclasses.asdict(training.recipe)
@@ -137,7 +164,7 @@ def network_hash(spec: NetSpec) -> str:
     return short_hash(json.loads(spec.to_json()))
 
 
-class Trainings:
+class Trainings(CachedJobs[Job]):
     """Trainings by one config, done or found in the cache."""
 
     def __init__(self, training: TrainingConfig, path: Path, processes: int) -> None:
@@ -148,25 +175,14 @@ class Trainings:
             path: the cache, made when the first training ends.
             processes: trainings at a time.
         """
-        self.training, self.processes = training, processes
-        self.cache = Cache(path, KEYS)
-
-    def rows(self, jobs: Iterable[Job]) -> list[Row]:
-        """The results of jobs, in their order; those that are missing are trained now."""
-        wanted = {self.cache.key(identity(self.training, job)): job for job in jobs}
-        missing = {key: job for key, job in wanted.items() if key not in self.cache.rows}
-        if missing:
-            for row in self._progress(list(missing.values()), len(wanted)):
-                self.cache.append(row)
-        return [self.cache.rows[key] for key in wanted]
-
-    def _progress(self, missing: Sequence[Job], total: int) -> Iterator[Row]:
-        make_work = partial(Trainer, self.training)
-        with ProgressLines() as bar:
-            task = bar.add_task("trainings", total=total, completed=total - len(missing), status="")
-            for row in work_off(make_work, missing, self.processes):
-                yield row
-                bar.update(task, advance=1, status=f"val {row['val']:.1%}")
+        super().__init__(
+            "trainings",
+            Cache(path, KEYS),
+            partial(identity, training),
+            partial(TrainingRunner, training),
+            processes,
+            status=lambda row: f"val {row['val']:.1%}",
+        )
 
 
 def jobs_of(specs: Sequence[NetSpec], seeds: Iterable[int], num_steps: int) -> list[Job]:

@@ -9,7 +9,6 @@ training ranks as the mean of the other seeds does.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,22 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from search.evaluation.frozen_supernet import FrozenSupernet
-from search.evaluation.trainings import Job, Trainer, Trainings, jobs_of
+from search.evaluation.estimates import Report
+from search.evaluation.frozen_supernet import load_supernets
+from search.evaluation.trainings import Job, TrainingRunner, Trainings, jobs_of, read_space_for
 from search.objective.costs import cost_model
 from search.rank.networks import (
-    Candidate,
-    Drawing,
-    draw,
-    draw_policy,
-    features,
-    free_scores,
+    BandNetwork,
+    NetworkGroup,
     load_controller,
-    ridge_scores,
-    ridge_scores_of_others,
+    policy_group,
+    uniform_group,
 )
 from search.rank.report import (
-    Report,
     band_labels,
     draw_ranking,
     make_report,
@@ -41,17 +36,23 @@ from search.rank.report import (
     training_costs,
     with_groups,
 )
-from search.rank.scores import named, score_rows, synflow_scores
+from search.rank.scores import (
+    features,
+    free_scores,
+    named,
+    ridge_scores,
+    ridge_scores_of_others,
+    supernet_scores,
+    synflow_scores,
+)
 from search.rank.statistics import Yardstick
 from search.settings import Final
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.cost.model import CostModel
-from supernet.data.run_data import image_shape
 from supernet.errors import UserError, check_range
 from supernet.figure_style import save_figure
 from supernet.files.writing import write_atomic
-from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.training.config import read_training
 
 
@@ -131,123 +132,105 @@ class Ranking:
         """Read everything and draw the networks, before anything long begins."""
         self.options = options
         training = read_training(options.config)
-        self.trainer = Trainer(training)
-        self.num_steps = options.steps or self.trainer.num_steps
+        runner = TrainingRunner(training)
+        self.num_steps = options.steps or runner.num_steps
         images = Final().recalibration_images
-        self.supernets = [FrozenSupernet(path, self.trainer, images) for path in options.supernet]
-        self.space = self._space()
+        self.supernets = load_supernets(options.supernet, runner, images, "rank them apart")
+        self.space = (
+            read_space_for(options.space, runner.data) if options.space else self.supernets[0].space
+        )
         model = cost_model(options.cost, self.space, options.table, options.table_cache)
-        self.drawing: Drawing = draw(
+        self.uniform = uniform_group(
             self.space, model, options.networks, options.bands, options.seed
         )
         self.proposed = self._proposed(model) if options.policy else {}
         self.trainings = Trainings(training, options.cache, options.processes)
 
-    @property
-    def candidates(self) -> list[Candidate]:
-        """The networks to rank, random ones first."""
-        drawings = [self.drawing, *self.proposed.values()]
-        return [one for drawing in drawings for one in drawing.candidates]
-
-    def _proposed(self, model: CostModel) -> dict[str, Drawing]:
+    def _proposed(self, model: CostModel) -> dict[str, NetworkGroup]:
         """What the controller of each supernet proposes, by the name of the group."""
-        return {
-            f"policy of {name}": draw_policy(
-                load_controller(judge.checkpoint, self.space),
-                self.space,
-                model,
-                self.options.policy,
-                self.options.seed,
-            )
-            for name, judge in named(self.supernets).items()
-        }
+        num, seed = self.options.policy, self.options.seed
+        groups = {}
+        for name, supernet in named(self.supernets).items():
+            controller = load_controller(supernet.checkpoint, self.space)
+            groups[f"policy of {name}"] = policy_group(controller, self.space, model, num, seed)
+        return groups
 
-    def _space(self) -> MnasSpace:
-        """The supernets' space, or the file's at the shape of the data."""
-        if self.options.space:
-            classes, resolution, stride = image_shape(self.trainer.data)
-            return dataclasses.replace(
-                read_space(self.options.space),
-                classes=classes,
-                resolution=resolution,
-                stem_stride=stride,
-            )
-        first = self.supernets[0]
-        for other in self.supernets[1:]:
-            if other.space != first.space:
-                raise UserError(
-                    f"{other.checkpoint} has another space than {first.checkpoint}: rank them apart"
-                )
-        return first.space
+    @property
+    def networks(self) -> list[BandNetwork]:
+        """The networks to rank, uniform ones first."""
+        return [one for group in (self.uniform, *self.proposed.values()) for one in group.networks]
 
-    def jobs(self, candidates: Sequence[Candidate]) -> list[Job]:
+    def jobs(self, networks: Sequence[BandNetwork]) -> list[Job]:
         """The trainings that networks are ranked by."""
-        return jobs_of([one.spec for one in candidates], range(self.options.seeds), self.num_steps)
+        return jobs_of([one.spec for one in networks], range(self.options.seeds), self.num_steps)
 
     def report(self) -> Report:
         """Train what is missing, score, compare, and draw."""
-        self.trainings.rows(self.jobs(self.candidates))
-        rows = self.trainings.rows(self.jobs(self.drawing.candidates))
-        yardstick, work = (
-            self._yardstick(self.drawing),
-            np.mean([row["image_macs"] for row in rows]),
-        )
-        costs = {name: one.image_macs for name, one in named(self.supernets).items()}
-        ridges = ridge_sizes(self.options.ridge, costs, float(work))
-        scores = self._scores(self.drawing) | self._ridges(yardstick, ridges)
-        report = make_report(yardstick, scores, self.drawing, self.options.cost)
-        report.facts.append(training_costs(rows))
-        report.facts.extend(supernet_costs(costs, float(work)))
-        self._draw(yardstick, scores)
-        groups = {
-            name: self._proposed_report(one, yardstick.runs) for name, one in self.proposed.items()
+        self.trainings.rows(self.jobs(self.networks))
+        rows = self.trainings.rows(self.jobs(self.uniform.networks))
+        work = float(np.mean([row["image_macs"] for row in rows]))
+        costs = {
+            name: one.spent.image_macs if one.spent else None
+            for name, one in named(self.supernets).items()
         }
-        return with_groups(report, groups)
+        yardstick = self._yardstick(self.uniform)
+        sizes = ridge_sizes(self.options.ridge, costs, work)
+        scores = self._scores(self.uniform) | self._ridges(yardstick, sizes)
+        report = make_report(yardstick, scores, self.uniform, self.options.cost)
+        report.facts.extend([training_costs(rows), *supernet_costs(costs, work)])
+        self._draw(yardstick, scores)
+        return with_groups(
+            report,
+            {
+                name: self._proposed_report(group, yardstick)
+                for name, group in self.proposed.items()
+            },
+        )
 
-    def _yardstick(self, drawing: Drawing) -> Yardstick:
-        rows = self.trainings.rows(self.jobs(drawing.candidates))
+    def _yardstick(self, group: NetworkGroup) -> Yardstick:
+        rows = self.trainings.rows(self.jobs(group.networks))
         runs = np.array([row["test"] for row in rows])
         return Yardstick(
-            runs.reshape(self.options.seeds, len(drawing.candidates)).T,
-            bands=np.array([one.band for one in drawing.candidates]),
-            costs=np.array([one.cost for one in drawing.candidates]),
+            runs.reshape(self.options.seeds, len(group.networks)).T,
+            bands=np.array([one.band for one in group.networks]),
+            costs=np.array([one.cost for one in group.networks]),
         )
 
-    def _proposed_report(self, drawing: Drawing, runs: np.ndarray) -> Report:
-        """How networks of a controller are ranked, by a ridge on all the random ones too."""
-        inputs, others = (features(self.space, one.candidates) for one in (self.drawing, drawing))
-        ridge = {f"ridge on {len(runs)} trainings": ridge_scores_of_others(inputs, runs, others)}
-        scores = self._scores(drawing) | ridge
-        return make_report(self._yardstick(drawing), scores, drawing, self.options.cost)
+    def _proposed_report(self, group: NetworkGroup, uniform: Yardstick) -> Report:
+        """How networks of a controller are ranked, by a ridge on all the uniform ones too."""
+        inputs, others = (features(self.space, one.networks) for one in (self.uniform, group))
+        ridge = ridge_scores_of_others(inputs, uniform.runs, others)
+        scores = {**self._scores(group), f"ridge on {len(inputs)} trainings": ridge}
+        return make_report(self._yardstick(group), scores, group, self.options.cost)
 
-    def _scores(self, drawing: Drawing) -> dict[str, np.ndarray]:
+    def _scores(self, group: NetworkGroup) -> dict[str, np.ndarray]:
         """Scores by name that know no training of full length, the supernets' first."""
-        options, candidates = self.options, drawing.candidates
-        path = options.cache.with_name(f"{options.cache.stem}-scores.jsonl")
-        scores = score_rows(self.supernets, candidates, path, options.tuning)
-        scores |= free_scores(candidates, options.cost)
-        path = options.cache.with_name(f"{options.cache.stem}-zero-cost.jsonl")
-        scores["synflow"] = synflow_scores(candidates, path)
+        options, networks = self.options, group.networks
+        scored, synflow = (
+            options.cache.with_name(f"{options.cache.stem}-{what}.jsonl")
+            for what in ("scores", "zero-cost")
+        )
+        scores = supernet_scores(self.supernets, networks, scored, options.tuning)
+        scores |= free_scores(networks, options.cost)
+        scores["synflow"] = synflow_scores(networks, synflow)
         if options.short:
-            scores[f"training of {options.short:.0%} length"] = self._short_runs(candidates)
+            scores[f"training of {options.short:.0%} length"] = self._short_runs(networks)
         return scores
 
     def _ridges(self, yardstick: Yardstick, sizes: Sequence[int]) -> dict[str, np.ndarray]:
         """Scores by regressions on trainings of some of the networks."""
-        scores, inputs = {}, features(self.space, self.drawing.candidates)
-        for number in sizes:
+        scores, inputs = {}, features(self.space, self.uniform.networks)
+        for size in sizes:
             # Half of the networks at least must be left to be ranked.
-            if 2 * number <= len(inputs):
-                scores[f"ridge on {number} trainings"] = ridge_scores(
-                    inputs, yardstick.runs, number
-                )
+            if 2 * size <= len(inputs):
+                scores[f"ridge on {size} trainings"] = ridge_scores(inputs, yardstick.runs, size)
             else:
-                say(f"no ridge on {number} trainings: it takes {2 * number} networks")
+                say(f"no ridge on {size} trainings: it takes {2 * size} networks")
         return scores
 
-    def _short_runs(self, candidates: Sequence[Candidate]) -> np.ndarray:
+    def _short_runs(self, networks: Sequence[BandNetwork]) -> np.ndarray:
         """Validation accuracy of a short training with a seed of its own, (N,)."""
-        specs = [one.spec for one in candidates]
+        specs = [one.spec for one in networks]
         steps = max(1, round(self.options.short * self.num_steps))
         rows = self.trainings.rows(jobs_of(specs, [self.options.seeds], steps))
         return np.array([row["val"] for row in rows])
@@ -257,7 +240,7 @@ class Ranking:
         name = next((one for one in scores if ", tuned for" in one), next(iter(scores)))
         tau = yardstick.estimate(yardstick.tau, scores[name])
         unit = self.options.cost
-        labels = [f"{label} {unit}" for label in band_labels(self.drawing, unit)]
+        labels = [f"{label} {unit}" for label in band_labels(self.uniform, unit)]
         note = f"tau {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"
         self.options.run.mkdir(parents=True, exist_ok=True)
         figure = draw_ranking(yardstick, scores[name], name, labels, note)
@@ -269,13 +252,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     torch.set_num_threads(1)
     ranking = Ranking(options)
-    jobs = ranking.jobs(ranking.candidates)
+    networks = ranking.networks
     say(
-        f"{len(ranking.candidates)} networks, {len(jobs)} trainings of {ranking.num_steps} steps,"
-        f" kept in {options.cache}"
+        f"{len(networks)} networks, {len(ranking.jobs(networks))} trainings of"
+        f" {ranking.num_steps} steps, kept in {options.cache}"
     )
     report = ranking.report()
     content = {"options": {k: str(v) for k, v in vars(options).items()}, **report.plain()}
     write_atomic(options.run / "rank.json", (json.dumps(content, indent=2) + "\n").encode())
-    for line in report.lines():
-        say(line)
+    report.print()

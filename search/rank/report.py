@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from search.evaluation.estimates import Estimate, Report
-from search.rank.networks import Drawing
+from search.rank.networks import NetworkGroup
 from search.rank.statistics import Yardstick
 from supernet.figure_style import INK, MUTED, new_figure, short_count, style_axes
 
@@ -78,59 +79,51 @@ def draw_ranking(
 CEILING, PERFECT = "one training (noise ceiling)", "a perfect scorer, if normal"
 TOPS = (1, 5)
 """How many of the best by a score are looked at for its regret."""
+Row = dict[str, Estimate]
+"""Estimates by column."""
 
 
 def make_report(
-    yardstick: Yardstick, scores: Mapping[str, np.ndarray], drawing: Drawing, unit: str
+    yardstick: Yardstick, scores: Mapping[str, np.ndarray], group: NetworkGroup, unit: str
 ) -> Report:
     """Compare scores with trainings.
 
     Args:
         yardstick: the networks' trainings.
         scores: by name, (N,) or repetitions (R, N).
-        drawing: the networks.
+        group: the networks.
         unit: of their costs.
     """
-    rows = _each(scores, lambda score: _agreement(yardstick, score))
-    if yardstick.runs.shape[1] > 1:
-        rows = _limits(yardstick) | rows
-    bands = {label: number for number, label in enumerate(band_labels(drawing, unit))}
-    tables = {
-        "Kendall's tau": rows,
-        "what it is good for": _each(scores, lambda score: _use(yardstick, score)),
-        f"tau by {unit}": _each(
-            scores,
-            lambda score: {
-                name: yardstick.estimate(yardstick.tau_in_band(number), score)
-                for name, number in bands.items()
-            },
-        ),
-    }
+    bands = {label: yardstick.tau_in_band(b) for b, label in enumerate(band_labels(group, unit))}
+
+    def in_bands(score: np.ndarray) -> Row:
+        return {label: yardstick.estimate(tau, score) for label, tau in bands.items()}
+
+    def each(row: Callable[[np.ndarray], Row], left_out: Sequence[str] = ()) -> dict[str, Row]:
+        return {name: row(score) for name, score in scores.items() if name not in left_out}
+
     judges = [name for name in scores if name.startswith("supernet")]
-    for judge in judges:
-        others = {name: score for name, score in scores.items() if name not in judges}
-        tables[f"{judge}, less"] = _each(others, partial(_gain, yardstick, scores[judge]))
-    return Report(_facts(yardstick, drawing, unit), tables)
+    tables = {
+        "Kendall's tau": _limits(yardstick) | each(partial(_agreement, yardstick)),
+        "what it is good for": each(partial(_use, yardstick)),
+        f"tau by {unit}": each(in_bands),
+        **{f"{one}, less": each(partial(_gain, yardstick, scores[one]), judges) for one in judges},
+    }
+    return Report(_facts(yardstick, group, unit), tables)
 
 
-def band_labels(drawing: Drawing, unit: str) -> list[str]:
+def band_labels(group: NetworkGroup, unit: str) -> list[str]:
     """A name for each band: the costs between which it lies."""
-    edges = [f"{edge:.3g}" if unit == "ms" else short_count(edge) for edge in drawing.edges]
+    edges = [f"{edge:.3g}" if unit == "ms" else short_count(edge) for edge in group.edges]
     return [f"{low} to {high}" for low, high in pairwise(edges)]
 
 
-def _each(
-    scores: Mapping[str, np.ndarray], row: Callable[[np.ndarray], dict[str, Estimate]]
-) -> dict[str, dict[str, Estimate]]:
-    return {name: row(score) for name, score in scores.items()}
-
-
-def _agreement(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
+def _agreement(yardstick: Yardstick, score: np.ndarray) -> Row:
     row = {
         "all": yardstick.estimate(yardstick.tau, score),
         "within bands": yardstick.estimate(yardstick.tau_within, score),
     }
-    if yardstick.runs.shape[1] > 1:
+    if yardstick.num_seeds > 1:
         row |= {
             "a seed left out": yardstick.estimate(yardstick.left_out, score),
             "of ceiling": yardstick.ratio_to_ceiling(score),
@@ -139,12 +132,13 @@ def _agreement(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
     return row
 
 
-def _limits(yardstick: Yardstick) -> dict[str, dict[str, Estimate]]:
+def _limits(yardstick: Yardstick) -> dict[str, Row]:
     """What noise allows: one training, and a scorer that knows the true accuracies."""
-    seeds = yardstick.runs.shape[1]
+    if yardstick.num_seeds == 1:
+        return {}
     perfect = {
-        "all": yardstick.perfect_tau(seeds),
-        "a seed left out": yardstick.perfect_tau(seeds - 1),
+        "all": yardstick.perfect_tau(yardstick.num_seeds),
+        "a seed left out": yardstick.perfect_tau(yardstick.num_seeds - 1),
     }
     return {
         CEILING: {
@@ -155,7 +149,7 @@ def _limits(yardstick: Yardstick) -> dict[str, dict[str, Estimate]]:
     }
 
 
-def _use(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
+def _use(yardstick: Yardstick, score: np.ndarray) -> Row:
     row = {
         "Spearman": yardstick.estimate(yardstick.rho, score),
         "given cost": yardstick.estimate(yardstick.tau_given_cost, score),
@@ -163,26 +157,24 @@ def _use(yardstick: Yardstick, score: np.ndarray) -> dict[str, Estimate]:
     }
     for top in TOPS:
         # In percentage points of accuracy.
-        lost = yardstick.estimate(yardstick.regret(top), score)
-        row[f"regret, top {top}"] = Estimate(100 * lost.value, 100 * lost.low, 100 * lost.high)
-    if yardstick.runs.shape[1] > 1:
-        tau = yardstick.estimate(yardstick.tau, score)
-        limits = (tau.value, tau.low, tau.high)
+        row[f"regret, top {top}"] = yardstick.estimate(yardstick.regret(top), score) * 100
+    if yardstick.num_seeds > 1:
+        limits = astuple(yardstick.estimate(yardstick.tau, score))
         row["trainings' worth"] = Estimate(*map(yardstick.equivalent_trainings, limits))
     return row
 
 
-def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> dict[str, Estimate]:
+def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> Row:
     return {
         "tau": yardstick.difference(yardstick.tau, score, other),
         "within bands": yardstick.difference(yardstick.tau_within, score, other),
     }
 
 
-def _facts(yardstick: Yardstick, drawing: Drawing, unit: str) -> list[str]:
+def _facts(yardstick: Yardstick, group: NetworkGroup, unit: str) -> list[str]:
     networks, seeds = yardstick.runs.shape
     low, middle, high = np.quantile(yardstick.truth, [0.05, 0.5, 0.95])
-    edges = ", ".join(f"{edge:.4g}" for edge in drawing.edges)
+    edges = ", ".join(f"{edge:.4g}" for edge in group.edges)
     facts = [
         f"{networks} networks, {seeds} training(s) each; equally wide bands: {edges} {unit}",
         f"test accuracy: median {middle:.1%}, 5th to 95th percentile {low:.1%} to {high:.1%}",

@@ -1,26 +1,23 @@
-"""Scores of networks by the shared weights of searches, kept line by line."""
+"""Scores of networks that are not trained alone: by shared weights, for free, by regressions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from search.evaluation.frozen_supernet import FrozenSupernet
+from search.evaluation.jobs import Cache, CachedJobs, Row, commit
 from search.evaluation.trainings import network_hash
-from search.rank.networks import Candidate
-from supernet.command.output import ProgressLines
-from supernet.files.cache import Cache, Row, commit
+from search.rank.networks import BandNetwork
+from supernet.cost.counts import count
 from supernet.network.network import Network
+from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
-
-KEYS = ("supernet", "data", "images", "network", "tuning")
-"""What identifies a score in the cache."""
 
 
 def named(supernets: Sequence[FrozenSupernet]) -> dict[str, FrozenSupernet]:
@@ -30,52 +27,51 @@ def named(supernets: Sequence[FrozenSupernet]) -> dict[str, FrozenSupernet]:
     return {f"supernet {number}": one for number, one in enumerate(supernets, 1)}
 
 
-def score_rows(
+def supernet_scores(
     supernets: Sequence[FrozenSupernet],
-    candidates: Sequence[Candidate],
+    networks: Sequence[BandNetwork],
     path: Path,
     tunings: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
     """Scores (N,) of each supernet: accuracy, the loss with its sign changed, what searches use.
 
-    That is the probability of the right class after some steps of training (``Judge``).
+    The last is the probability of the right class after some steps of training.
 
     Args:
         supernets: of searches.
-        candidates: the networks.
+        networks: N networks.
         path: where scores are kept.
         tunings: steps of such training.
     """
     scores = {}
     for name, supernet in named(supernets).items():
-        rows = _kept_scores(supernet, candidates, path, 0)
+        rows = _evaluations(supernet, networks, path, 0)
         scores[name] = np.array([row["accuracy"] for row in rows])
         scores[f"{name}, by loss"] = np.array([-row["loss"] for row in rows])
         for steps in tunings:
-            rows = _kept_scores(supernet, candidates, path, steps)
+            rows = _evaluations(supernet, networks, path, steps)
             scores[f"{name}, tuned for {steps}"] = np.array([row["probability"] for row in rows])
     return scores
 
 
-def _kept_scores(
-    supernet: FrozenSupernet, candidates: Sequence[Candidate], path: Path, tuning: int
+def _evaluations(
+    supernet: FrozenSupernet, networks: Sequence[BandNetwork], path: Path, tuning_steps: int
 ) -> list[Row]:
-    """Accuracy and loss of each network on the validation split; kept in the file ``path``."""
-    cache, shared = Cache(path, KEYS), supernet.identity
-    known = {**shared, "tuning": tuning}
-    rows = [{**known, "network": network_hash(one.spec)} for one in candidates]
-    with ProgressLines() as bar:
-        task = bar.add_task("scores", total=len(rows), status=str(supernet.checkpoint))
-        for row, candidate in zip(rows, candidates, strict=True):
-            if cache.key(row) not in cache.rows:
-                scored = supernet.evaluate(candidate.arch, tuning)
-                cache.append({**row, "commit": commit(), **scored._asdict()})
-            bar.update(task, advance=1)
-    return [cache.rows[cache.key(row)] for row in rows]
+    """Evaluations of the networks on the validation split; kept in the file ``path``."""
+    known = {**supernet.identity, "tuning": tuning_steps}
 
+    def identity(one: BandNetwork) -> Row:
+        return {**known, "network": network_hash(one.spec)}
 
-SYNFLOW_KEYS = ("score", "seed", "network")
-"""What identifies a score in the cache."""
+    def evaluate(one: BandNetwork, _: object) -> Row:
+        found = supernet.evaluate(one.arch, tuning_steps)
+        return {**identity(one), "commit": commit(), **found._asdict()}
+
+    cache = Cache(path, ("supernet", "data", "images", "network", "tuning"))
+    where = str(supernet.checkpoint)
+    return CachedJobs("scores", cache, identity, lambda: evaluate, status=lambda _: where).rows(
+        networks
+    )
 
 
 def synflow(spec: NetSpec, seed: int = 0) -> float:
@@ -98,9 +94,10 @@ def synflow(spec: NetSpec, seed: int = 0) -> float:
     for parameter in network.parameters():
         parameter.data.abs_()
     size = spec.resolution
-    network(torch.ones(1, 3, size, size, dtype=torch.float64)).sum().backward()
+    logits = network(torch.ones(1, 3, size, size, dtype=torch.float64))
     weights = [one for one in network.parameters() if one.ndim > 1]
-    flows = [(one.detach() * cast(Tensor, one.grad)).sum() for one in weights]
+    gradients = torch.autograd.grad(logits.sum(), weights)
+    flows = [(one.detach() * slope).sum() for one, slope in zip(weights, gradients, strict=True)]
     return math.log(float(torch.stack(flows).sum()))
 
 
@@ -111,13 +108,86 @@ def _pass_by_norms(module: nn.Module) -> None:
         _pass_by_norms(child)
 
 
-def synflow_scores(candidates: Sequence[Candidate], path: Path, seed: int = 0) -> np.ndarray:
+def synflow_scores(networks: Sequence[BandNetwork], path: Path, seed: int = 0) -> np.ndarray:
     """Synflow of networks, (N,); kept in the file ``path``."""
-    cache = Cache(path, SYNFLOW_KEYS)
-    rows = [
-        {"score": "synflow", "seed": seed, "network": network_hash(one.spec)} for one in candidates
+
+    def identity(one: BandNetwork) -> Row:
+        return {"score": "synflow", "seed": seed, "network": network_hash(one.spec)}
+
+    def score(one: BandNetwork, _: object) -> Row:
+        return {**identity(one), "commit": commit(), "value": synflow(one.spec, seed)}
+
+    cache = Cache(path, ("score", "seed", "network"))
+    rows = CachedJobs("synflow", cache, identity, lambda: score, shown=False).rows(networks)
+    return np.array([row["value"] for row in rows])
+
+
+def free_scores(networks: Sequence[BandNetwork], unit: str) -> dict[str, np.ndarray]:
+    """Scores (N,) that cost nothing: the larger, the better the network is held to be."""
+    costs = [count(one.spec) for one in networks]
+    scores: dict[str, list[float]] = {
+        "MACs": [cost.macs for cost in costs],
+        "params": [cost.params for cost in costs],
+    }
+    if unit == "ms":
+        scores["latency"] = [one.cost for one in networks]
+    scores["fewest layers without shortcut"] = [
+        -sum(layer.skip == "none" for layer in one.spec.layers()) for one in networks
     ]
-    for row, candidate in zip(rows, candidates, strict=True):
-        if cache.key(row) not in cache.rows:
-            cache.append({**row, "commit": commit(), "value": synflow(candidate.spec, seed)})
-    return np.array([cache.rows[cache.key(row)]["value"] for row in rows])
+    return {name: np.array(values, dtype=float) for name, values in scores.items()}
+
+
+def features(space: MnasSpace, networks: Sequence[BandNetwork]) -> np.ndarray:
+    """One-hot choices of all decisions, and the logarithm of the MACs: (N, F)."""
+    codes = np.array([space.encode(one.arch) for one in networks])
+    hot = [np.eye(size)[column] for size, column in zip(space.decision_sizes, codes.T, strict=True)]
+    macs = np.log([[count(one.spec).macs] for one in networks])
+    return np.concatenate([*hot, macs], axis=1)
+
+
+def ridge_scores(
+    inputs: np.ndarray, runs: np.ndarray, num_fitted: int, repeats: int = 50, seed: int = 0
+) -> np.ndarray:
+    """Predictions of ridge regressions that are fitted to single trainings of some networks.
+
+    Args:
+        inputs: features of the networks, (N, F).
+        runs: accuracies, (N, S); each fitted network counts with one of its seeds.
+        num_fitted: how many networks each regression is fitted to.
+        repeats: R, how often networks are chosen anew.
+        seed: of the choice.
+
+    Returns:
+        (R, N), NaN for the networks that a regression was fitted to.
+    """
+    rng = np.random.default_rng(seed)
+    scores = np.full((repeats, len(runs)), np.nan)
+    for row in scores:
+        fitted, others = np.split(rng.permutation(len(runs)), [num_fitted])
+        row[others] = _ridge_predictions(inputs[fitted], runs[fitted], inputs[others], rng)
+    return scores
+
+
+def ridge_scores_of_others(
+    inputs: np.ndarray, runs: np.ndarray, others: np.ndarray, repeats: int = 50, seed: int = 0
+) -> np.ndarray:
+    """Predictions (R, M) for other networks, of regressions fitted to all N of these.
+
+    ``others`` are their features (M, F), the other arguments those of ``ridge_scores``; drawn anew
+    are the seeds.
+    """
+    rng = np.random.default_rng(seed)
+    return np.stack([_ridge_predictions(inputs, runs, others, rng) for _ in range(repeats)])
+
+
+def _ridge_predictions(
+    inputs: np.ndarray, runs: np.ndarray, others: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    # Takes a second to load.
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+    single = runs[np.arange(len(runs)), rng.integers(runs.shape[1], size=len(runs))]
+    return model.fit(inputs, single).predict(others)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from search.evaluation.estimates import Estimate
+from search.evaluation.estimates import UNKNOWN, Estimate
 
 Array = np.ndarray
 Statistic = Callable[[Array, Array], Array]
@@ -101,6 +101,11 @@ class Yardstick:
     def num_bands(self) -> int:
         """Bands of cost."""
         return int(self.bands.max()) + 1
+
+    @property
+    def num_seeds(self) -> int:
+        """Trainings of each network."""
+        return self.runs.shape[1]
 
     def estimate(self, statistic: Statistic, score: Array) -> Estimate:
         """A statistic of a score (N,), or of repetitions of it (R, N), of which it is the mean."""
@@ -194,8 +199,8 @@ class Yardstick:
     @cached_property
     def _splits(self) -> list[tuple[Array, Array]]:
         """Each seed's accuracies and the mean of the others'."""
-        seeds = range(self.runs.shape[1])
-        return [(self.runs[:, s], np.delete(self.runs, s, 1).mean(1)) for s in seeds]
+        runs, seeds = self.runs, range(self.num_seeds)
+        return [(runs[:, seed], np.delete(runs, seed, 1).mean(1)) for seed in seeds]
 
     # --- what noise hides ---------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class Yardstick:
 
         Shrout and Fleiss 1979, "Intraclass correlations", case 1.
         """
-        seeds = self.runs.shape[1]
+        seeds = self.num_seeds
         within = self.runs.var(1, ddof=1).mean()
         between = seeds * self.truth.var(ddof=1)
         return float(max(0.0, (between - within) / (between + (seeds - 1) * within)))
@@ -227,7 +232,7 @@ class Yardstick:
         The trainings are fresh ones, not among the seeds; accuracies are taken as normal. Infinite
         where only the true accuracies would rank as well.
         """
-        one, mean = self.reliability, self.reliability_of_mean(self.runs.shape[1])
+        one, mean = self.reliability, self.reliability_of_mean(self.num_seeds)
         if math.isnan(tau) or not mean:
             return math.nan
         squared = math.sin(math.pi / 2 * max(tau, 0.0)) ** 2 / mean
@@ -237,6 +242,6 @@ class Yardstick:
 def _interval(value: float, draws: Array) -> Estimate:
     known = draws[~np.isnan(draws)]
     if math.isnan(value) or not len(known):
-        return Estimate(math.nan, math.nan, math.nan)
+        return UNKNOWN
     low, high = np.quantile(known, [0.025, 0.975])
     return Estimate(float(value), float(low), float(high))

@@ -20,10 +20,9 @@ from search.monitoring.compute import FORWARD_PASSES, Spending
 from search.objective.targets import Target, file_names
 from search.selection.bn_probe import final_accuracies
 from search.selection.device_times import DeviceTimes
-from search.selection.selection import Candidate, Judge, best_hits, draft, draw, front, shortlist
+from search.selection.selection import Candidate, best_hits, draft, draw, front, judge, shortlist
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import Kept
-from supernet.command.output import ProgressLines
 from supernet.files.writing import write_atomic
 from supernet.latency.table.table import LatencyTable
 from supernet.run.metrics import MetricsCsv, log_metrics
@@ -63,11 +62,7 @@ class Results(pl.Callback):
         final = module.final
         drafted = draft(module, draw(module, final.samples))
         listed = shortlist(drafted, module.objective.targets, final.candidates)
-        judge = Judge(module, self.folder)
-        share = len(listed[module.global_rank :: module.trainer.world_size])
-        with ProgressLines(shown=module.trainer.is_global_zero) as bar:
-            task = bar.add_task("judge", total=share, status="on validation images")
-            judged = judge(listed, lambda: bar.update(task, advance=1))
+        judged = judge(module, listed, self.folder)
         self._log(module, final_accuracies(drafted, judged))
         self._count(module, drafted, len(module.data.reward_batch(0, 0)[1]))
         tuning = FORWARD_PASSES * final.tuning_steps * module.data.weights_batch_size

@@ -9,26 +9,23 @@ be killed and repeated: judged candidates are kept in the run folder.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, distributed
-from torch.nn import functional
 
 from search.controller_step import make_generator
+from search.evaluation.frozen_supernet import evaluate_extracted
+from search.evaluation.jobs import Cache, CachedJobs, Row
 from search.module import SearchModule
 from search.objective.block_costs import BlockCosts, BlockExcess
 from search.objective.targets import Target, nearest_within
 from search.selection.local_search import NearTarget
-from search.settings import WeightOptimizer
 from supernet.data.splits import Batch
-from supernet.network.network import Network, recalibrate
 from supernet.space.arch import Arch
-from supernet.training.standalone import Evaluation, evaluate
+from supernet.training.standalone import Evaluation
 
 Code = tuple[int, ...]
 
@@ -128,56 +125,40 @@ def _preference(candidate: Candidate) -> tuple[float, float, Code]:
     return -candidate.worth, candidate.cost, candidate.code
 
 
-class Judge:
-    """Judges candidates on the validation split, remembering those that a killed run has judged."""
+def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> list[Candidate]:
+    """The candidates with accuracy and probability of their networks, on the validation split.
 
-    def __init__(self, module: SearchModule, folder: Path) -> None:
-        """Load what this rank has judged before with the same weights and settings."""
-        self.module, final = module, module.final
-        self.images, self.tuning = final.recalibration_images, final.tuning_steps
-        self.conditions = {
-            "step": module.steps_done,
-            "shared": _fingerprint(module),
-            "images": self.images,
-            "tuning": self.tuning,
-        }
-        self.path = folder / f"judged-rank{module.global_rank}.jsonl"
-        self.known = self._load()
+    Ranks share the work. Each keeps its own in the run folder, so that nothing is judged twice with
+    the same weights and settings.
+    """
+    final, rank, world = module.final, module.global_rank, module.trainer.world_size
+    conditions = {
+        "step": module.steps_done,
+        "shared": _fingerprint(module),
+        "images": final.recalibration_images,
+        "tuning": final.tuning_steps,
+    }
 
-    def _load(self) -> dict[Code, tuple[float, float]]:
-        if not self.path.exists():
-            return {}
-        known = {}
-        for line in self.path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:  # the line during which the process was killed
-                continue
-            if row | self.conditions == row:
-                known[tuple(row["code"])] = row["accuracy"], row["probability"]
-        return known
+    def identity(code: Code) -> Row:
+        return {**conditions, "code": code}
 
-    def __call__(self, candidates: list[Candidate], advance: Callable[[], None]) -> list[Candidate]:
-        """The candidates with accuracy and probability of their networks; ranks share the work."""
-        rank, world = self.module.global_rank, self.module.trainer.world_size
-        judged = []
-        for candidate in candidates[rank::world]:
-            if candidate.code not in self.known:
-                self._remember(candidate.code, self._evaluate(candidate.code))
-            judged.append(Candidate(candidate.code, candidate.cost, *self.known[candidate.code]))
-            advance()
-        return _gather(judged, [candidate.code for candidate in candidates])
+    def evaluate(code: Code, _: object) -> Row:
+        arch, batches = module.space.decode(code), module.data.val_batches()
+        images = final.recalibration_images
+        found = evaluate_recalibrated(module, arch, images, batches, final.tuning_steps)
+        return {**identity(code), **found._asdict()}
 
-    def _remember(self, code: Code, found: Evaluation) -> None:
-        self.known[code] = found.accuracy, found.probability
-        with self.path.open("a") as file:
-            row = {**self.conditions, "code": code, **found._asdict()}
-            # A line that was cut short must not swallow this one.
-            file.write("\n" * (file.tell() > 0) + json.dumps(row))
-
-    def _evaluate(self, code: Code) -> Evaluation:
-        arch, batches = self.module.space.decode(code), self.module.data.val_batches()
-        return evaluate_recalibrated(self.module, arch, self.images, batches, self.tuning)
+    cache = Cache(folder / f"judged-rank{rank}.jsonl", (*conditions, "code"), strict=False)
+    shown, status = module.trainer.is_global_zero, "on validation images"
+    jobs = CachedJobs(
+        "judge", cache, identity, lambda: evaluate, status=lambda _: status, shown=shown
+    )
+    mine = candidates[rank::world]
+    judged = [
+        Candidate(one.code, one.cost, row["accuracy"], row["probability"])
+        for one, row in zip(mine, jobs.rows([one.code for one in mine]), strict=True)
+    ]
+    return _gather(judged, [candidate.code for candidate in candidates])
 
 
 def _fingerprint(module: SearchModule) -> str:
@@ -190,23 +171,27 @@ def _fingerprint(module: SearchModule) -> str:
 
 
 def evaluate_recalibrated(
-    module: SearchModule, arch: Arch, images: int, batches: Iterable[Batch], tuning: int = 0
+    module: SearchModule, arch: Arch, num_images: int, batches: Iterable[Batch], tuning: int = 0
 ) -> Evaluation:
     """What an extracted network is worth, with batch statistics of its own.
 
     Args:
         module: whose supernet.
         arch: what to extract.
-        images: training images that give the statistics.
+        num_images: training images that give the statistics.
         batches: what to judge on, in host memory.
         tuning: steps that it is trained for before, in full precision.
     """
-    network = module.supernet.extract(arch).to(memory_format=module.memory_format)
-    tune(network, map(module.moved, module.data.endless_weights_batches()), module.weights, tuning)
-    with module.trainer.precision_plugin.forward_context():
-        calibrating = (module.moved(batch)[0] for batch in module.data.weights_batches(images))
-        recalibrate(network, calibrating)
-        return evaluate(network, map(module.moved, batches))
+    return evaluate_extracted(
+        module.supernet.extract(arch).to(memory_format=module.memory_format),
+        module.data,
+        batches,
+        num_images,
+        tuning,
+        module.weights,
+        module.moved,
+        module.trainer.precision_plugin.forward_context(),
+    )
 
 
 def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:
@@ -217,33 +202,3 @@ def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:
         distributed.all_gather_object(parts, mine)
     by_code = {candidate.code: candidate for part in parts for candidate in part}
     return [by_code[code] for code in order]
-
-
-@torch.enable_grad()
-def tune(
-    network: Network, batches: Iterable[tuple[Tensor, Tensor]], weights: WeightOptimizer, steps: int
-) -> None:
-    """Train all weights of a network; the learning rate falls linearly to 0.
-
-    Its running statistics are stale afterwards: ``recalibrate`` it.
-
-    Args:
-        network: extracted from the supernet.
-        batches: at least ``steps`` of images (B, 3, R, R) and labels (B,), on the network's device
-            and in its memory format.
-        weights: the optimizer of the shared weights, which starts afresh here.
-        steps: 0 leaves the network as it is.
-    """
-    network.train()
-    for step, (images, labels) in enumerate(islice(batches, steps)):
-        if step == 0:
-            optimizer = weights.optimizer(network, len(labels))
-        for group in optimizer.param_groups:
-            group["lr"] = group["largest_lr"] * (1 - step / steps)
-        loss = functional.cross_entropy(
-            network(images), labels, label_smoothing=weights.label_smoothing
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), weights.max_grad_norm)
-        optimizer.step()

@@ -1,10 +1,8 @@
-"""What search.compare is made of: means, knowledge, hypervolumes, random networks, costs."""
+"""What search.compare is made of: knowledge, hypervolumes, random networks, costs."""
 
 import dataclasses
-import math
 import random
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -12,60 +10,11 @@ from scipy import stats
 from search.compare.history import Knowledge, hypervolume
 from search.compare.retrained import BAND, Choice, Comparison, _best, random_alike
 from search.controllers.controller import Scores
-from search.evaluation.estimates import Estimate, Mean, Report, cell
 from search.monitoring.compute import Spending, Spent
 from search.monitoring.health import Health
 from supernet.cost.counts import count
 from supernet.errors import UserError
 from tests.helpers.tiny import MACS, SPACE
-
-# Means
-
-
-def test_a_mean_has_students_interval():
-    values = [0.5, 0.7, 0.9, 0.6]
-    found = Mean.of(values).estimate()
-    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert (found.value, found.low, found.high) == pytest.approx((0.675, low, high))
-    assert Mean.of(values).estimate(100).high == pytest.approx(100 * high)
-
-
-def test_a_difference_of_means_is_welchs():
-    a, b = [0.5, 0.7, 0.9, 0.6], [0.1, 0.2, 0.15]
-    test = stats.ttest_ind(a, b, equal_var=False)
-    found = (Mean.of(a) - Mean.of(b)).estimate()
-    low, high = test.confidence_interval()
-    assert (found.low, found.high) == pytest.approx((low, high))
-
-
-def test_an_average_of_groups_covers_the_mean_of_their_means():
-    rng, hits = np.random.default_rng(0), 0
-    for _ in range(400):
-        groups = [Mean.of(rng.normal(centre, 1, 3)) for centre in (0, 10, 20)]
-        found = Mean.average(groups).estimate()
-        hits += found.low <= 10 <= found.high
-    assert 0.92 <= hits / 400 <= 0.98
-
-
-def test_a_single_value_has_no_interval_and_equal_values_an_empty_one():
-    alone = Mean.of([0.5]).estimate()
-    assert alone.value == 0.5
-    assert math.isnan(alone.low)
-    assert cell(alone) == ".50"
-    assert Mean.of([0.5, 0.5]).estimate() == Estimate(0.5, 0.5, 0.5)
-    assert math.isnan((Mean.of([0.5]) - Mean.of([0.1, 0.2])).estimate().high)
-
-
-def test_tables_hold_words_beside_estimates():
-    report = Report(["fact"], {"of": {"a": {"n": "9 of 10", "x": Estimate(0.5, 0.4, 0.6)}}})
-    assert report.lines() == [
-        "fact",
-        "",
-        "of        n              x",
-        "a   9 of 10  .50 [.40 .60]",
-    ]
-    assert report.plain()["tables"]["of"]["a"]["n"] == "9 of 10"
-
 
 # Knowledge
 
@@ -146,9 +95,9 @@ def test_a_comparison_pairs_seeds_with_the_best_and_not_with_the_mean():
     spent = Spent(image_macs=30.0, seconds=9.0, cpu_seconds=5.0)
     random_runs, found, best = [0.5, 0.6, 0.7], [0.80, 0.90], [0.79, 0.89]
     one = Comparison(choice(spent=spent), random_runs, found, best, row)
-    assert one.less_best.estimate().low == pytest.approx(0.01)
+    assert one.less_best.estimate.low == pytest.approx(0.01)
     welch = stats.ttest_ind(found, random_runs, equal_var=False).confidence_interval()
-    assert one.less_mean.estimate().low == pytest.approx(welch.low)
+    assert one.less_mean.estimate.low == pytest.approx(welch.low)
     assert one.trainings_spent == {"by MACs": pytest.approx(3.0), "by seconds": 2.5}
 
 

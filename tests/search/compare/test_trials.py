@@ -162,7 +162,7 @@ def test_reward_batches_are_those_that_the_search_held_out(contests):
     first, second = (list(arena.batches(0, seed)) for seed in (0, 1))
     assert len(first) == len(second) == 6
     assert not torch.equal(first[0][0], second[0][0])
-    held_out = {seen(image) for image, _ in arena.trainer.data.reward_dataloader().dataset}
+    held_out = {seen(image) for image, _ in arena.runner.data.reward_dataloader().dataset}
     for images, labels in first:
         assert images.shape == (32, 3, 8, 8)
         assert len(labels) == 32

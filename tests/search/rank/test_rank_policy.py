@@ -10,9 +10,10 @@ import torch
 
 from search.controllers.evolution import Evolution
 from search.controllers.settings import ControllerSettings, Kind
-from search.rank.networks import draw_policy, load_controller, ridge_scores_of_others
+from search.rank.networks import load_controller, policy_group
 from search.rank.ranking import main
 from search.rank.report import ridge_sizes, supernet_costs
+from search.rank.scores import ridge_scores_of_others
 from supernet.errors import UserError
 from supernet.network.supernet import SuperNet
 from tests.helpers.tiny import MACS, SPACE, TRAINING
@@ -69,18 +70,18 @@ def test_the_networks_differ_are_the_policys_and_the_first_stay():
     with torch.no_grad():
         controller.policy.logits.zero_()
         controller.policy.logits[..., 0, 2] = 50.0  # the first block's op
-    few, many = (draw_policy(controller, SPACE, MACS, num, seed=1) for num in (5, 30))
-    assert many.candidates[:5] == few.candidates
-    archs = [one.arch for one in many.candidates]
+    few, many = (policy_group(controller, SPACE, MACS, num, seed=1) for num in (5, 30))
+    assert many.networks[:5] == few.networks
+    archs = [one.arch for one in many.networks]
     assert len(set(archs)) == 30
     assert {arch.blocks[0].op for arch in archs} == {SPACE.ops[2]}
     assert len({arch.blocks[1].op for arch in archs}) == 4
     assert all(SPACE.canonical(arch) == arch for arch in archs)
-    costs = [one.cost for one in many.candidates]
+    costs = [one.cost for one in many.networks]
     assert many.edges == [min(costs), max(costs)]
-    assert costs[0] == MACS.predict(many.candidates[0].spec)
-    other = draw_policy(controller, SPACE, MACS, 5, seed=2)
-    assert other.candidates != few.candidates
+    assert costs[0] == MACS.predict(many.networks[0].spec)
+    other = policy_group(controller, SPACE, MACS, 5, seed=2)
+    assert other.networks != few.networks
 
 
 def test_a_collapsed_policy_is_named():
@@ -91,7 +92,7 @@ def test_a_collapsed_policy_is_named():
     with pytest.raises(
         UserError, match="--policy is 4, but the controller proposes only 1 networks"
     ):
-        draw_policy(controller, SPACE, MACS, 4, seed=0)
+        policy_group(controller, SPACE, MACS, 4, seed=0)
 
 
 def test_a_ridge_on_some_networks_predicts_others():

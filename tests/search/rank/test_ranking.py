@@ -5,17 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from search.evaluation.estimates import Estimate, cell
-from search.evaluation.trainings import Trainer
-from search.rank.networks import draw
 from search.rank.ranking import main
-from supernet.data.run_data import RunData
 from supernet.errors import UserError
-from supernet.training.config import read_training
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
-from tests.helpers.tiny import MACS, SPACE, TRAINING, save_supernet
+from tests.helpers.tiny import SPACE, TRAINING, save_supernet
 
 ROOT = Path(__file__).parents[3]
 SPACE_YAML = """
@@ -122,30 +116,6 @@ def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint
     assert "\nsupernet, tuned for 2 " in capsys.readouterr().out
 
 
-def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(files, checkpoint):
-    from search.evaluation.frozen_supernet import FrozenSupernet
-
-    trainer = Trainer(read_training(files[1]))
-    judge = FrozenSupernet(checkpoint, trainer, images=64)
-    arch, other = (draw(SPACE, MACS, 1, 1, seed).candidates[0].arch for seed in (0, 1))
-    found = judge.evaluate(arch)
-    torch.testing.assert_close(found, judge.evaluate(arch))
-    network = judge.supernet.extract(arch)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # the mean over batches
-    data = RunData(trainer.data, "search", judge.seed)
-    with torch.no_grad():
-        for images, _ in data.weights_batches(64):
-            network.train()(images)
-        images, labels = map(torch.cat, zip(*trainer.data.val_dataloader(), strict=True))
-        logits = network.eval()(images)
-    loss = torch.nn.functional.cross_entropy(logits, labels).item()
-    assert found.loss == pytest.approx(loss, rel=1e-4)
-    assert judge.evaluate(other).loss != pytest.approx(loss, rel=1e-4)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", SIGNALS)
 def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
@@ -222,10 +192,3 @@ def test_supernets_of_two_spaces_are_refused(files, tmp_path, checkpoint):
     path = save_supernet(tmp_path / "other.ckpt", other)
     with pytest.raises(UserError, match=r"other\.ckpt has another space than .*last\.ckpt"):
         rank(files, "--supernet", checkpoint, path)
-
-
-def test_cells_drop_leading_zeros_and_keep_signs():
-    assert cell(Estimate(0.62, 0.48, 0.74)) == ".62 [.48 .74]"
-    assert cell(Estimate(-0.05, -0.3, 1.0)) == "-.05 [-.30 1.00]"
-    assert cell(Estimate(0.9, 0.9, 0.9)) == ".90"
-    assert cell(Estimate(float("nan"), 0.0, 0.0)) == "-"

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from search.rank.networks import draw
+from search.rank.networks import uniform_group
 from search.rank.scores import synflow, synflow_scores
 from supernet.cost.model import CostTable
 from supernet.network.network import Network
@@ -65,11 +65,11 @@ def test_it_follows_from_the_seed_and_grows_with_the_width():
 
 
 def test_scores_are_kept_by_network(tmp_path):
-    candidates = draw(SPACE, CostTable("macs"), 4, 2, seed=0).candidates
+    networks = uniform_group(SPACE, CostTable("macs"), 4, 2, seed=0).networks
     path = tmp_path / "zero-cost.jsonl"
-    scores = synflow_scores(candidates[:3], path)
-    assert scores.tolist() == [synflow(one.spec) for one in candidates[:3]]
+    scores = synflow_scores(networks[:3], path)
+    assert scores.tolist() == [synflow(one.spec) for one in networks[:3]]
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 3
     path.write_text("".join(json.dumps({**row, "value": 7.0}) + "\n" for row in rows))
-    assert synflow_scores(candidates, path).tolist() == [7.0] * 3 + [synflow(candidates[3].spec)]
+    assert synflow_scores(networks, path).tolist() == [7.0] * 3 + [synflow(networks[3].spec)]

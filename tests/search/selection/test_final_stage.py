@@ -1,5 +1,6 @@
 """Where the end of a search runs, and on which images."""
 
+import json
 from types import SimpleNamespace
 
 import torch
@@ -44,3 +45,40 @@ def test_what_scores_sees_batches_as_training_does():
         images, labels = SearchModule.moved(module, batch)
         assert torch.equal(images, factor * batch[0])
         assert torch.equal(labels, batch[1])
+
+
+def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
+    search, tiny_search, tmp_path, capsys
+):
+    judged = tmp_path / "run" / "judged-rank0.jsonl"
+    search(*tiny_search, "--model.final.tuning_steps", 3)
+    rows = [json.loads(line) for line in judged.read_text().splitlines()]
+    assert {row["tuning"] for row in rows} == {3}
+    assert "images, tuned for 3 steps: " in capsys.readouterr().out
+    search(*tiny_search, "--model.final.tuning_steps", 0, "--ckpt_path", "last")
+    more = [json.loads(line) for line in judged.read_text().splitlines()][len(rows) :]
+    assert {row["tuning"] for row in more} == {0}
+    assert "on validation images: " in capsys.readouterr().out
+    tuned = {tuple(row["code"]): row["accuracy"] for row in rows}
+    search(
+        *tiny_search,
+        "--model.final.tuning_steps",
+        0,
+        "--model.weights.lr",
+        1e-4,
+        "--ckpt_path",
+        "last",
+    )
+    assert len(judged.read_text().splitlines()) == len(rows) + 2 * len(more)
+    alike = [row for row in more if tuple(row["code"]) in tuned]
+    assert alike
+    assert any(row["accuracy"] != tuned[tuple(row["code"])] for row in alike)
+
+
+def test_a_final_stage_goes_on_beside_lines_of_another_version(search, tiny_search, tmp_path):
+    judged = tmp_path / "run" / "judged-rank0.jsonl"
+    search(*tiny_search)
+    rows = judged.read_text()
+    judged.write_text('{"step": 1, "code": [0]}\n' + rows.rstrip("\n"))
+    search(*tiny_search, "--ckpt_path", "last")
+    assert judged.read_text().splitlines()[1:] == rows.splitlines()

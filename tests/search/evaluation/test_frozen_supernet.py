@@ -1,17 +1,19 @@
-"""What a few steps of its own training make of an extracted network."""
+"""Networks on shared weights: what tuning makes of them, and their scores."""
 
 import itertools
-import json
 import random
 
 import pytest
 import torch
 from torch.nn import functional
 
-from search.selection.selection import tune
+from search.evaluation.frozen_supernet import FrozenSupernet, tune
+from search.evaluation.trainings import TrainingRunner
 from search.settings import WeightOptimizer
+from supernet.data.run_data import RunData
 from supernet.network.supernet import SuperNet
-from tests.helpers.tiny import SPACE
+from supernet.training.config import read_training
+from tests.helpers.tiny import SPACE, TRAINING, save_supernet
 
 WEIGHTS = WeightOptimizer(name="sgd", lr=0.1, lr_batch=16, max_grad_norm=1e9)
 
@@ -74,29 +76,24 @@ def test_tuning_learns_and_its_last_steps_are_the_smallest(network, monkeypatch)
     )
 
 
-def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
-    search, tiny_search, tmp_path, capsys
-):
-    judged = tmp_path / "run" / "judged-rank0.jsonl"
-    search(*tiny_search, "--model.final.tuning_steps", 3)
-    rows = [json.loads(line) for line in judged.read_text().splitlines()]
-    assert {row["tuning"] for row in rows} == {3}
-    assert "images, tuned for 3 steps: " in capsys.readouterr().out
-    search(*tiny_search, "--model.final.tuning_steps", 0, "--ckpt_path", "last")
-    more = [json.loads(line) for line in judged.read_text().splitlines()][len(rows) :]
-    assert {row["tuning"] for row in more} == {0}
-    assert "on validation images: " in capsys.readouterr().out
-    tuned = {tuple(row["code"]): row["accuracy"] for row in rows}
-    search(
-        *tiny_search,
-        "--model.final.tuning_steps",
-        0,
-        "--model.weights.lr",
-        1e-4,
-        "--ckpt_path",
-        "last",
-    )
-    assert len(judged.read_text().splitlines()) == len(rows) + 2 * len(more)
-    alike = [row for row in more if tuple(row["code"]) in tuned]
-    assert alike
-    assert any(row["accuracy"] != tuned[tuple(row["code"])] for row in alike)
+def test_the_score_is_that_of_the_extracted_network_with_fresh_statistics(tmp_path):
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
+    runner = TrainingRunner(read_training(tmp_path / "retrain.yaml"))
+    judge = FrozenSupernet(save_supernet(tmp_path / "last.ckpt"), runner, num_images=64)
+    arch, other = (next(SPACE.samples(seed)) for seed in (0, 1))
+    found = judge.evaluate(arch)
+    torch.testing.assert_close(found, judge.evaluate(arch))
+    network = judge.supernet.extract(arch)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over batches
+    data = RunData(runner.data, "search", judge.seed)
+    with torch.no_grad():
+        for images, _ in data.weights_batches(64):
+            network.train()(images)
+        images, labels = map(torch.cat, zip(*runner.data.val_dataloader(), strict=True))
+        logits = network.eval()(images)
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert found.loss == pytest.approx(loss, rel=1e-4)
+    assert judge.evaluate(other).loss != pytest.approx(loss, rel=1e-4)

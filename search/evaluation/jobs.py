@@ -1,0 +1,233 @@
+"""Long jobs: each done once, in processes of one thread each, and kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from supernet.command.output import ProgressLines
+from supernet.command.process import keep_freed_memory
+from supernet.errors import UserError
+
+J = TypeVar("J")
+R = TypeVar("R")
+Work = Callable[[J, Callable[[], object]], R]
+"""Does a job, and calls its second argument every now and then."""
+Row = dict[str, Any]
+"""A finished job: what identifies it, and its result."""
+
+
+class Cache:
+    """A file of finished jobs as JSON lines, each found by the fields that identify it.
+
+    Lines are appended whole, so that several commands may share the file; the rest of a line that
+    was cut short by a full disk is passed over.
+    """
+
+    def __init__(self, path: Path, keys: Sequence[str], strict: bool = True) -> None:
+        """Read the file, if there is one.
+
+        Args:
+            path: the file.
+            keys: names of the fields that identify a job.
+            strict: refuse a file of something else, instead of passing over its lines.
+
+        Raises:
+            UserError: when it cannot be read or holds something else.
+        """
+        self.path, self.keys = path, keys
+        self.rows: dict[tuple, Row] = {}
+        for number, line in enumerate(self._lines(), 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and all(key in row for key in keys):
+                self.rows[self.key(row)] = row
+            elif strict:
+                raise UserError(
+                    f"{path}, line {number} has no {', '.join(keys)}: name the cache of this"
+                    " command, or a new file"
+                )
+
+    def _lines(self) -> list[str]:
+        try:
+            return self.path.read_text().splitlines() if self.path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the cache {self.path}: {error}") from None
+
+    def key(self, row: Row) -> tuple:
+        """What identifies a job."""
+        values = [row[key] for key in self.keys]
+        return tuple(tuple(one) if isinstance(one, list) else one for one in values)
+
+    def append(self, row: Row) -> None:
+        """Keep a finished job, at once and whole."""
+        self.rows[self.key(row)] = row
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            # A line that was cut short must not swallow this one.
+            cut = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * cut + json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def short_hash(value: Any) -> str:
+    """A short name of a value of JSON types."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def commit() -> str:
+    """The commit of this code, marked where the files differ from it; empty without git."""
+    line = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(
+            line, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+class CachedJobs(Generic[J]):
+    """Jobs of one kind, done now or found in a cache.
+
+    Args:
+        name: of the jobs, for the progress bar.
+        rows: the cache.
+        identity: the fields of a job by which the cache finds its row.
+        make_work: as for ``work_off``; its results are rows, with these fields among them.
+        processes: jobs at a time.
+        status: what the progress bar says of the last row.
+        shown: whether there is a progress bar.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cache: Cache,
+        identity: Callable[[J], Row],
+        make_work: Callable[[], Work[J, Row]],
+        processes: int = 1,
+        status: Callable[[Row], str] = lambda _: "",
+        shown: bool = True,
+    ) -> None:
+        self.name, self.cache, self.identity, self.make_work = name, cache, identity, make_work
+        self.processes, self.status, self.shown = processes, status, shown
+
+    def rows(self, jobs: Iterable[J]) -> list[Row]:
+        """The results of jobs, in their order; those that are missing are done now."""
+        keyed = [(self.cache.key(self.identity(job)), job) for job in jobs]
+        missing = {key: job for key, job in keyed if key not in self.cache.rows}
+        if missing:
+            self._do(list(missing.values()), len({key for key, _ in keyed}))
+        return [self.cache.rows[key] for key, _ in keyed]
+
+    def _do(self, missing: list[J], total: int) -> None:
+        with ProgressLines(self.shown) as bar:
+            done = total - len(missing)
+            task = bar.add_task(self.name, total=total, completed=done, status="")
+            for row in work_off(self.make_work, missing, self.processes):
+                self.cache.append(row)
+                bar.update(task, advance=1, status=self.status(row))
+
+
+def work_off(make_work: Callable[[], Work[J, R]], jobs: Iterable[J], processes: int) -> Iterator[R]:
+    """Results of jobs in the order in which they end; each job is done once.
+
+    The processes end with this iterator, whatever ends it, and soon after a parent that was killed.
+
+    Args:
+        make_work: makes what does a job, once in each process; it and the jobs can be pickled.
+        jobs: what to do.
+        processes: how many at a time; with one, this process does them itself.
+
+    Raises:
+        UserError: what a job raised, or that its process died.
+    """
+    if processes == 1:
+        work = make_work()
+        for job in jobs:
+            yield work(job, lambda: None)
+        return
+    yield from _deal(make_work, iter(jobs), processes)
+
+
+def _deal(make_work: Callable[[], Work[J, R]], jobs: Iterator[J], processes: int) -> Iterator[R]:
+    context = multiprocessing.get_context("spawn")
+    workers: dict[Connection, SpawnProcess] = {}
+    try:
+        for job in itertools.islice(jobs, processes):
+            ours, theirs = context.Pipe()
+            workers[ours] = context.Process(target=_serve, args=(make_work, theirs), daemon=True)
+            workers[ours].start()
+            # A worker's death is seen here only when nobody else holds its end.
+            theirs.close()
+            ours.send(job)
+        while workers:
+            ready = wait(list(workers))
+            for connection in [one for one in workers if one in ready]:
+                result = _receive(connection)
+                following = next(jobs, None)
+                connection.send(following)
+                if following is None:
+                    workers.pop(connection).join()
+                yield result
+    finally:
+        for process in workers.values():
+            process.terminate()
+            process.join()
+
+
+def _receive(connection: Connection) -> Any:
+    try:
+        result = connection.recv()
+    except (EOFError, ConnectionError):
+        raise UserError(
+            "a process died in the middle of its job, perhaps for want of memory: run the same"
+            " command again, with fewer --processes"
+        ) from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _serve(make_work: Callable[[], Work[Any, Any]], connection: Connection) -> None:
+    """The life of a worker."""
+    # Ctrl-C reaches every process of a terminal; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    try:
+        work = make_work()
+        while (job := connection.recv()) is not None:
+            connection.send(work(job, _leave_without_parent))
+    except (EOFError, BrokenPipeError):
+        sys.exit()
+    except UserError as error:
+        connection.send(error)
+
+
+def _leave_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():
+        os._exit(1)

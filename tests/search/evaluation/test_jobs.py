@@ -1,0 +1,98 @@
+"""Long jobs: their cache and their processes."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.evaluation.jobs import Cache, CachedJobs, work_off
+from supernet.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+
+# The cache
+
+
+def test_a_line_that_was_cut_short_costs_that_line_only(tmp_path):
+    path = tmp_path / "deep" / "cache.jsonl"
+    cache = Cache(path, ("name",))
+    cache.append({"name": "a", "value": 1})
+    path.write_bytes(path.read_bytes() + b'{"name": "b", "va')
+    Cache(path, ("name",)).append({"name": "c", "value": 3})
+    assert Cache(path, ("name",)).rows == {
+        ("a",): {"name": "a", "value": 1},
+        ("c",): {"name": "c", "value": 3},
+    }
+
+
+def test_a_tolerant_cache_passes_over_lines_of_something_else(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    path.write_text('{"other": 1}\n3\n{"name": [1, 2]}\n')
+    assert Cache(path, ("name",), strict=False).rows == {((1, 2),): {"name": [1, 2]}}
+
+
+@pytest.mark.parametrize("content", ['{"other": 1}\n', "[1]\n", "3\n"])
+def test_a_cache_of_something_else_is_refused(tmp_path, content):
+    (tmp_path / "cache.jsonl").write_text(content)
+    with pytest.raises(UserError, match=r"cache\.jsonl, line 1 has no name: name the cache"):
+        Cache(tmp_path / "cache.jsonl", ("name",))
+
+
+# Jobs
+
+
+def test_each_job_is_done_once_and_answered_as_often_as_asked(tmp_path, capsys):
+    done = []
+
+    def square(number, _):
+        done.append(number)
+        return {"of": [number], "is": number**2}
+
+    def jobs():
+        cache = Cache(tmp_path / "cache.jsonl", ("of",))
+        return CachedJobs("squares", cache, lambda number: {"of": [number]}, lambda: square)
+
+    squares = jobs()
+    assert [row["is"] for row in squares.rows([3, 1, 3])] == [9, 1, 9]
+    assert "squares 2/2" in capsys.readouterr().out
+    assert [row["is"] for row in jobs().rows([2, 3])] == [4, 9]
+    assert done == [3, 1, 2]
+    squares.rows([1])
+    assert "squares 2/2" in capsys.readouterr().out
+
+
+# Workers
+
+
+class Squares:
+    """Work for processes, which import it from this file."""
+
+    def __call__(self, job, advance):
+        advance()
+        if job < 0:
+            raise UserError(f"{job} is below 0")
+        if job == 99:
+            os._exit(3)
+        return job**2
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Let processes find this file by name."""
+    monkeypatch.setitem(sys.modules, "test_jobs", sys.modules[__name__])
+    monkeypatch.setattr(Squares, "__module__", "test_jobs")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def test_processes_do_every_job_once(importable):
+    assert sorted(work_off(Squares, range(7), processes=2)) == [i**2 for i in range(7)]
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_or_dies_ends_the_command_in_one_line(importable):
+    with pytest.raises(UserError, match="-1 is below 0"):
+        list(work_off(Squares, [1, -1], processes=2))
+    with pytest.raises(UserError, match=r"a process died .* run the same command again"):
+        list(work_off(Squares, [1, 99], processes=2))
