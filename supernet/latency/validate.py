@@ -21,7 +21,7 @@ from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.latency.build import models_path
 from supernet.latency.devices.backends import Backend
-from supernet.latency.devices.device import DESCRIPTION, Device, device_name
+from supernet.latency.devices.device import Device, device_name
 from supernet.latency.table.baselines import baselines
 from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Group, Limits
 from supernet.latency.table.plan import middle_network, random_networks
@@ -137,7 +137,7 @@ def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
         UserError: if strict, naming both.
     """
     here = device.description()
-    differ = [name for name in DESCRIPTION if here[name] != table.fingerprint[name]]
+    differ = [name for name, value in here.items() if table.fingerprint[name] != value]
     if not differ:
         return ""
     message = (

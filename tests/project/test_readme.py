@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search.__main__ import main
-from supernet.latency.command import backend_of, latency_parser
+from supernet.latency.__main__ import backend_of, latency_parser
 from supernet.space.mnasnet import read_space
 
 ROOT = Path(__file__).parents[2]

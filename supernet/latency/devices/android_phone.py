@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 import shlex
 import shutil
-import statistics
+import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from supernet.errors import UserError
-from supernet.latency.devices.benchmark_program import last_words, milliseconds, run
+from supernet.latency.devices.benchmark_program import ProgramDevice, last_words, run
+from supernet.latency.devices.device import Description
 from supernet.latency.models.model_files import ModelFiles
 from supernet.latency.models.subject import Subject
 
@@ -43,7 +43,7 @@ _STATES = {
 _STATUS = "runner-status"
 
 
-class Phone:
+class Phone(ProgramDevice):
     """One phone; a context manager that leaves nothing on it and no adb server behind.
 
     Args:
@@ -65,16 +65,11 @@ class Phone:
             raise UserError("backend adb needs the program adb: install Android's platform tools")
         if not runner.is_file():
             raise UserError(f"--runner {runner} is no file: name the program for the phone")
-        self.files, self.runner, self.threads = files, runner, threads
-        self.cores, self.timeout = cores, timeout
+        super().__init__(files, threads, timeout)
+        self.runner, self.cores = runner, cores
         self._started_server = False
         self.serial = self._find(serial)
-        self._loaded: list[str] = []
         self._ready = False
-
-    def __enter__(self) -> Phone:
-        """Return the device itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Remove what was pushed and stop the server that this program started."""
@@ -86,7 +81,7 @@ class Phone:
             with contextlib.suppress(UserError):
                 run(["adb", "kill-server"], LEAVING)
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """What a time depends on besides the network."""
         pinned = f" on cores {self.cores}" if self.cores else ""
         return {
@@ -122,20 +117,13 @@ class Phone:
         self._push(list(dict.fromkeys(paths)), f"{FOLDER}/models/")
         self._loaded = [f"{FOLDER}/models/{path.name}" for path in paths]
 
-    def visit(self, order: Sequence[int]) -> list[list[float]]:
-        """One time in ms of each loaded subject of ``order``."""
-        return [[self._time(self._loaded[number])] for number in order]
-
-    def _time(self, model: str) -> float:
+    def _run(self, model: str) -> tuple[str, str]:
         arguments = ARGUMENTS[self.files.kind].format(
             model=shlex.quote(model), threads=self.threads, runs=RUNS
         )
         pin = f"taskset {self.cores} " if self.cores else ""
         output = self._shell(f"{pin}{FOLDER}/runner {arguments} 2>&1")
-        try:
-            return statistics.median(milliseconds(output))
-        except UserError as error:
-            raise UserError(f"{self.runner.name} on the phone {error}") from None
+        return f"{self.runner.name} on the phone", output
 
     def _shell(self, line: str) -> str:
         """What a command on the phone printed, once it has ended well.
@@ -159,7 +147,7 @@ class Phone:
         if done.returncode:
             raise UserError(self._gone(last_words(done)))
 
-    def _adb(self, arguments: Sequence[str]) -> Any:
+    def _adb(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return run(["adb", "-s", self.serial, *arguments], self.timeout)
 
     def _gone(self, words: str) -> str:

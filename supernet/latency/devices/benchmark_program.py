@@ -8,11 +8,11 @@ import re
 import signal
 import statistics
 import subprocess
+from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from supernet.errors import UserError
+from supernet.latency.devices.device import Description, Device
 from supernet.latency.models.model_files import ModelFiles
 from supernet.latency.models.subject import Subject
 
@@ -108,8 +108,41 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
     return lines[-1][:150] if lines else "it printed nothing"
 
 
-class CommandDevice:
-    """Runs a command for each visit; the median of the times that it prints counts.
+class ProgramDevice(Device):
+    """A device on which a program runs once for each visit; the median of what it prints counts.
+
+    Args:
+        files: where models lie on this machine.
+        threads: that compute one network.
+        timeout: of one run, in seconds.
+    """
+
+    def __init__(self, files: ModelFiles, threads: int, timeout: float) -> None:
+        self.files, self.threads, self.timeout = files, threads, timeout
+        self._loaded: list[str] = []
+
+    def visit(self, order: Sequence[int]) -> list[list[float]]:
+        """One time in ms of each loaded subject of ``order``.
+
+        Raises:
+            UserError: when the program fails, takes too long or prints no time.
+        """
+        return [[self._ms(self._loaded[number])] for number in order]
+
+    def _ms(self, model: str) -> float:
+        name, output = self._run(model)
+        try:
+            return statistics.median(milliseconds(output))
+        except UserError as error:
+            raise UserError(f"{name} {error}") from None
+
+    @abstractmethod
+    def _run(self, model: str) -> tuple[str, str]:
+        """The program's name for an error, and what it printed of a loaded model."""
+
+
+class CommandDevice(ProgramDevice):
+    """A command of the user's on this machine.
 
     Args:
         files: where models lie.
@@ -121,18 +154,13 @@ class CommandDevice:
     def __init__(
         self, files: ModelFiles, command: Sequence[str], threads: int, timeout: float
     ) -> None:
-        self.files, self.command = files, list(command)
-        self.threads, self.timeout = threads, timeout
-        self._loaded: list[Path] = []
-
-    def __enter__(self) -> CommandDevice:
-        """Return the device itself."""
-        return self
+        super().__init__(files, threads, timeout)
+        self.command = list(command)
 
     def __exit__(self, *_: object) -> None:
         """Nothing is left running."""
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """What a time depends on besides the network: the command stands for its device."""
         return {
             "backend": "command",
@@ -145,27 +173,16 @@ class CommandDevice:
 
     def load(self, subjects: Sequence[Subject]) -> None:
         """Make the files of subjects."""
-        self._loaded = [self.files.path(subject) for subject in subjects]
+        self._loaded = [str(self.files.path(subject)) for subject in subjects]
 
-    def visit(self, order: Sequence[int]) -> list[list[float]]:
-        """One time in ms of each loaded subject of ``order``.
-
-        Raises:
-            UserError: when the command fails, takes too long or prints no time.
-        """
-        return [[self._time(self._loaded[number])] for number in order]
-
-    def _time(self, path: Path) -> float:
-        line = [word.replace(MODEL, str(path)) for word in self.command]
+    def _run(self, model: str) -> tuple[str, str]:
+        line = [word.replace(MODEL, model) for word in self.command]
         if line == self.command:
-            line.append(str(path))
-        done = run(line, self.timeout)
+            line.append(model)
+        done, name = run(line, self.timeout), " ".join(line)[:200]
         if done.returncode:
             raise UserError(
-                f"{' '.join(line)[:200]} ended with status {done.returncode}: {last_words(done)};"
-                " mend it, then the same command goes on where it stopped"
+                f"{name} ended with status {done.returncode}: {last_words(done)}; mend it, then"
+                " the same command goes on where it stopped"
             )
-        try:
-            return statistics.median(milliseconds(done.stdout))
-        except UserError as error:
-            raise UserError(f"{' '.join(line)[:200]} {error}") from None
+        return name, done.stdout

@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import platform
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self, TypedDict
 
 from supernet.latency.models.subject import Subject
 
 
-class Device(Protocol):
+class Description(TypedDict):
+    """What a time depends on besides the network."""
+
+    backend: str
+    device: str
+    """The processor or phone."""
+    runtime: str
+    """With its version."""
+    threads: int
+    """Zero on a GPU."""
+    precision: str
+    clock: str
+    """Whose times they are: ``cpu``, ``wall``, ``gpu`` or that of a user's program."""
+
+
+DESCRIPTION = tuple(Description.__annotations__)
+
+
+class Device(ABC):
     """Loads subjects and times single runs of them; leaving its context frees what it holds."""
 
-    def __enter__(self) -> Device:
+    def __enter__(self) -> Self:
         """Return the device itself."""
+        return self
 
+    @abstractmethod
     def __exit__(self, *_: object) -> None:
         """Free what it holds, also in the middle of a visit."""
 
-    def description(self) -> dict[str, Any]:
-        """What a time depends on besides the network, as ``DESCRIPTION`` lists it."""
+    @abstractmethod
+    def description(self) -> Description:
+        """What a time depends on besides the network."""
 
+    @abstractmethod
     def load(self, subjects: Sequence[Subject]) -> None:
         """Load subjects in place of those loaded before."""
 
+    @abstractmethod
     def visit(self, order: Sequence[int]) -> list[list[float]]:
         """Times in ms of a few runs in a row of each loaded subject of ``order``."""
-
-
-DESCRIPTION = ("backend", "device", "runtime", "threads", "precision", "clock")
-"""What a description says: backend's name, processor or phone, runtime with its version, threads,
-precision, and whether times are of the ``cpu`` or of the ``wall`` clock."""
 
 
 def device_name(description: Mapping[str, Any]) -> str:

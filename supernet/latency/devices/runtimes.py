@@ -11,14 +11,15 @@ import os
 import subprocess
 import sys
 import tempfile
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from supernet.errors import UserError, check_choice
-from supernet.latency.devices.device import cpu_model
+from supernet.latency.devices.device import Description, Device, cpu_model
 from supernet.latency.devices.measuring_process import clock_of
 from supernet.latency.models.model_files import ModelFiles
 from supernet.latency.models.subject import OnnxFile, Subject, input_shape, refuse_file, to_plain
@@ -99,7 +100,7 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-class _Runtime:
+class _Runtime(Device):
     """What the runtimes share: a context manager that ends its process.
 
     Args:
@@ -113,15 +114,11 @@ class _Runtime:
         self.name, self.threads, self.precision = name, threads, precision
         self.process = MeasuringProcess([name, str(threads), *arguments], threads)
 
-    def __enter__(self) -> Self:
-        """Return the device itself."""
-        return self
-
     def __exit__(self, *_: object) -> None:
         """End the measuring process, also in the middle of a visit."""
         self.process.close()
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """What a time depends on besides the network."""
         return {
             "backend": self.name,
@@ -141,9 +138,9 @@ class _Runtime:
         entries, contents = zip(*map(self._entry, subjects), strict=True)
         self.process.ask({"load": entries}, b"".join(contents))
 
+    @abstractmethod
     def _entry(self, subject: Subject) -> tuple[dict[str, Any], bytes]:
         """A subject's entry in a load request, and the bytes that belong to it."""
-        raise NotImplementedError
 
     def visit(self, order: Sequence[int]) -> list[list[float]]:
         """Times in ms of ``VISIT_RUNS`` runs in a row of each loaded subject of ``order``."""
@@ -192,7 +189,7 @@ class Torch(_Runtime):
         super().__init__("torch", threads, precision, device, precision)
         self.device = device
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """What a time depends on besides the network."""
         import torch
 
@@ -223,7 +220,7 @@ class Executorch(_Runtime):
         super().__init__("executorch", threads, "fp32")
         self.files = files
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """What a time depends on besides the network."""
         found = super().description()
         return {**found, "runtime": f"{found['runtime']} with XNNPACK"}

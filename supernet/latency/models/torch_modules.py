@@ -12,14 +12,18 @@ from supernet.space.spec import NetSpec
 
 
 def module_of(subject: TimedLayer | NetSpec) -> nn.Module:
-    """What computes a part alone or a whole network, in evaluation mode."""
+    """The module of a part alone or of a whole network, in evaluation mode.
+
+    Takes images (1, 3, R, R), or for a part a feature map (1, inputs, size, size); the head and a
+    network give logits (1, classes).
+    """
     if isinstance(subject, NetSpec):
         return Network(subject).eval()
     return _alone(subject).apply(initialise).eval()
 
 
 def example(subject: TimedLayer | NetSpec) -> Tensor:
-    """An input of the subject's shape, of one image or one feature map."""
+    """A random input of one image or one feature map, in the shape that the subject takes."""
     return torch.randn(input_shape(subject), generator=torch.Generator().manual_seed(0))
 
 
@@ -39,7 +43,7 @@ def _norm(part: Stem | Head) -> tuple[nn.Module, nn.Module]:
 
 
 def pte_program(subject: TimedLayer | NetSpec) -> bytes:
-    """A program for ExecuTorch, its operators XNNPACK's; takes seconds to make."""
+    """A program for ExecuTorch, its operators XNNPACK's, for batch 1; takes seconds to make."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
@@ -49,7 +53,10 @@ def pte_program(subject: TimedLayer | NetSpec) -> bytes:
 
 
 def tflite_program(subject: TimedLayer | NetSpec) -> bytes:
-    """A flat buffer for LiteRT; takes seconds to make."""
+    """A program for LiteRT, for batch 1; takes seconds to make.
+
+    litert-torch wants a torch older than ours: an environment of its own has it.
+    """
     import litert_torch
 
     return bytes(litert_torch.convert(module_of(subject), (example(subject),)).model_content())

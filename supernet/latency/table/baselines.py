@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction import DictVectorizer
 
 from supernet.cost.counts import count
 from supernet.cost.timed_layers import timed_layers
@@ -34,6 +33,8 @@ def baselines(
         specs: networks to fit to.
         ms: their latencies (networks,).
     """
+    from sklearn.feature_extraction import DictVectorizer  # takes seconds to load
+
     encoder = DictVectorizer(sparse=False).fit(map(_choices, specs))
 
     def isolated(many: Sequence[NetSpec]) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from supernet.latency.__main__ import main
 from supernet.latency.build import forecast_seconds
-from supernet.latency.command import main
 from supernet.latency.table.bench import LAYERS
 from supernet.latency.table.plan import EFFORTS, Effort, plan_measurements
 from supernet.latency.table.rounds import Round, Rounds

@@ -19,7 +19,7 @@ KILLABLE = """
 import signal, sys
 # A shell that runs the tests in the background has its children ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from supernet.latency.command import main
+from supernet.latency.__main__ import main
 from supernet.latency.table.plan import EFFORTS, Effort
 EFFORTS["quick"] = Effort(6.0, 2, 3, 10, 6, 400)
 main(sys.argv[1:])

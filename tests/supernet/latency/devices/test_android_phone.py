@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from supernet.errors import UserError
-from supernet.latency.command import main
+from supernet.latency.__main__ import main
 from supernet.latency.devices.android_phone import FOLDER
 from supernet.latency.devices.backends import Backend
 from supernet.latency.table.plan import EFFORTS, Effort, middle_network
