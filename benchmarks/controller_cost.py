@@ -23,7 +23,7 @@ from benchmarks.record import machine, record
 from search.__main__ import search_callbacks
 from search.callbacks import SearchCallback
 from search.module import SearchModule
-from search.step_record import StepRecord
+from search.step import StepRecord
 from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.run.cli import CLI

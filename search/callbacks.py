@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from search.module import SearchModule
-from search.step_record import StepRecord
+from search.step import StepRecord
 from supernet.run.metrics import CsvRows, log_metrics
 
 

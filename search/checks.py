@@ -11,8 +11,7 @@ from rich.console import Console
 from search.objective.feasible import slowest
 from search.objective.objective import Objective
 from search.objective.targets import BAND
-from search.schedule import Schedule
-from search.settings import Sampling
+from search.settings import Sampling, Schedule
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name

@@ -13,22 +13,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from search.checks import check_identity, check_length, check_reward_images, note_costs
-from search.controller_step import (
-    Purpose,
-    StepResult,
-    controller_step,
-    make_generator,
-    slice_scores,
-)
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint
 from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import Requested, num_targets
-from search.schedule import Schedule, warmup_path
-from search.settings import Final, Sampling, WeightOptimizer
-from search.step_record import StepPlan, StepRecord
+from search.settings import Final, Sampling, Schedule, WeightOptimizer, warmup_path
+from search.step import (
+    Purpose,
+    StepPlan,
+    StepRecord,
+    StepResult,
+    controller_step,
+    make_generator,
+    slice_scores,
+)
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import check_range

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.controller_step import slice_scores
 from search.controllers.controller import Controller
 from search.controllers.policy_gradient import OVERSAMPLING
 from search.controllers.settings import Kind
@@ -21,6 +20,7 @@ from search.evaluation.trainings import TrainingRunner
 from search.objective.objective import Objective
 from search.objective.targets import one_target
 from search.selection.selection import Candidate, Code
+from search.step import slice_scores
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import UserError

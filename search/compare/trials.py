@@ -16,13 +16,13 @@ from statistics import fmean
 
 from search.compare.benchmark import Arena, Rules
 from search.compare.history import Knowledge, hypervolume
-from search.controller_step import StepResult, controller_step, make_generator
 from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import Kind
 from search.evaluation.jobs import Cache, CachedJobs, Row, commit
 from search.monitoring.compute import running_macs
 from search.objective.feasible import fastest, slowest
 from search.selection.selection import Candidate, Code, front
+from search.step import StepResult, controller_step, make_generator
 from supernet.training.config import TrainingConfig
 
 KEYS = ("supernet", "data", "contest", "controller", "seed")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from search.controller_step import StepResult
 from search.controllers.policy_gradient import RESOLUTION
+from search.step import StepResult
 
 EARLY = 0.75
 """Share of the controller's updates before which its policy must not have settled."""

@@ -15,7 +15,7 @@ from search.callbacks import SearchCallback, searching
 from search.module import SearchModule
 from search.monitoring.alarms import Alarm, Alarms
 from search.monitoring.compute import FORWARD_PASSES, path_macs, running_macs
-from search.step_record import StepRecord
+from search.step import StepRecord
 from supernet.command.output import say
 from supernet.data.splits import Batch
 from supernet.network.elastic import ElasticLayer

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from search.callbacks import SearchCallback
-from search.controller_step import StepResult
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES
 from search.selection.selection import Candidate, evaluate_recalibrated
-from search.step_record import StepRecord
+from search.step import StepRecord, StepResult
 from supernet.run.metrics import log_metrics
 
 ARCHS = 2

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from search.controller_step import make_generator
 from search.evaluation.frozen_supernet import evaluate_extracted
 from search.evaluation.jobs import Cache, CachedJobs, Row
 from search.module import SearchModule
 from search.objective.block_costs import BlockCosts, BlockExcess
 from search.objective.targets import Target, nearest_within
 from search.selection.local_search import NearTarget
+from search.step import make_generator
 from supernet.data.splits import Batch
 from supernet.space.arch import Arch
 from supernet.training.standalone import Evaluation

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from search.schedule import Schedule, warmup_path
+from search.settings import Schedule, warmup_path
 from supernet.errors import UserError
 from supernet.space.arch import MIXED
 from supernet.space.mnasnet import MnasSpace

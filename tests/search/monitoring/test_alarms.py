@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from search.controller_step import StepResult
 from search.controllers.controller import Proposals, Scores, UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.monitoring.alarms import Alarms
 from search.monitoring.health import uniform_uses
+from search.step import StepResult
 from supernet.space.mnasnet import MnasSpace, Restriction
 from tests.helpers.toys import Toy, generator
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from search.controller_step import make_generator
 from search.controllers.settings import ControllerSettings
 from search.objective.block_costs import BlockExcess
 from search.objective.constraints import Constraint, Limit, excess, resolve_constraints
@@ -17,6 +16,7 @@ from search.objective.feasible import CELLS, _places_to_keep, dearest_feasible, 
 from search.objective.reward import Reward
 from search.objective.targets import resolve_targets
 from search.selection.local_search import NearTarget
+from search.step import make_generator
 from supernet.arch_records import Kept
 from supernet.cost.counts import (
     ExportedSize,

@@ -9,7 +9,7 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch.utils.flop_counter import FlopCounterMode
 
-from search.schedule import warmup_path
+from search.settings import warmup_path
 from supernet.cost.counts import count
 from supernet.network.elastic import ElasticNorm
 from supernet.network.network import Network, recalibrate

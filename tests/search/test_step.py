@@ -5,9 +5,9 @@ import random
 import pytest
 import torch
 
-from search.controller_step import controller_step, make_generator, mean_score, slice_scores
 from search.controllers.controller import Controller, Proposals, UpdateStep, draw_targets
 from search.objective.reward import Reward
+from search.step import controller_step, make_generator, mean_score, slice_scores
 from supernet.network.supernet import SuperNet
 from supernet.training.standalone import SHARPNESS, right_probabilities
 from tests.helpers.tiny import MACS, SPACE

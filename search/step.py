@@ -1,9 +1,9 @@
-"""A controller step: propose, score by the shared weights, learn; and its random numbers."""
+"""A step of a search: what it will do and did, for callbacks to read, and the controller's part."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,7 +15,7 @@ from search.objective.constraints import excess
 from search.settings import Score
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import mean_over_ranks, step_seed
-from supernet.space.arch import Arch
+from supernet.space.arch import Arch, Path
 from supernet.training.standalone import soft_accuracies
 
 Purpose = Literal["path", "samples", "minibatches", "final"]
@@ -70,6 +70,50 @@ class StepResult:
     """What to log, alike on all ranks."""
     seconds: float
     """CPU time of proposing and learning."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What the schedule and the controller ask of a weight step, on this rank."""
+
+    number: int
+    """Weight steps before it."""
+    path: Path
+    """What is trained: an Arch, or a warm-up path with mixed blocks."""
+    by_policy: bool
+    """Whether the controller proposed the path; uniform sampling drew it otherwise."""
+    is_last_uniform: bool
+    """Whether the controller proposes the paths from the next step on."""
+    warmup: float
+    """Probability with which each decision took its all-enabling value."""
+    stream: float
+    """Weight of the shortcuts that all ops share, in [0, 1]."""
+    lr_factor: float
+    """Learning rate over the largest."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What a weight step did on this rank, and what the controller learned after it."""
+
+    plan: StepPlan
+    images: int
+    """Images of the training batch."""
+    logs: Mapping[str, float]
+    """Metrics of the weights by name (docs/metrics.md); empty where none are due."""
+    update: StepResult | None
+    """The controller step that followed, if one did."""
+    reward_images: int
+    """Images of the reward batch on which it scored; 0 without one."""
+
+    @property
+    def shown(self) -> dict[str, float]:
+        """Numbers for the progress line, of which each stands until it is replaced."""
+        shown = {"loss": self.logs["train/loss"]} if self.logs else {}
+        if self.update:
+            logs = self.update.logs
+            shown |= {"accuracy": logs["reward/accuracy"], "reward": logs["reward/mean"]}
+        return shown
 
 
 def controller_step(
