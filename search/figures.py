@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,13 +48,7 @@ _DECISION_COLORS = {
 _STEPS = LinearSegmentedColormap.from_list("steps", ["#D9DEE4", "#86A8CC", "#2F5D92", "#142B4A"])
 
 
-_METRICS = (
-    "step",
-    "reward/mean",
-    "reward/accuracy",
-    "cost/mean",
-    *(f"entropy/{name}" for name in DECISIONS),
-)
+_METRICS = ("step", "reward/mean", "reward/accuracy", "cost/mean")
 
 
 def draw_run(folder: str | Path) -> list[Path]:
@@ -69,7 +64,8 @@ def draw_run(folder: str | Path) -> list[Path]:
         UserError: naming the file that is missing or broken.
     """
     folder = Path(folder)
-    metrics = read_columns(folder / "metrics.csv", _METRICS)
+    entropies = [f"entropy/{name}" for name in DECISIONS]
+    metrics = read_columns(folder / "metrics.csv", [*_METRICS, *entropies])
     samples = read_columns(folder / "samples.csv", ("step", "accuracy", "cost", "reward"))
     front = read_front(folder / "pareto.json")
     names = list(front.targets)
@@ -111,8 +107,7 @@ def draw_progress(metrics: Columns, targets: Mapping[str, float], unit: str) -> 
         window = _draw_series(axes, steps, values / divisor)
     _note(grid[0], f"thin: each update, thick: mean of {window} updates")
     grid[1].yaxis.set_major_formatter(percent)
-    for name, target in targets.items():
-        _mark_level(grid[2], target / scale, _target_text(name, targets, scale, suffix))
+    _mark_targets(grid[2], targets, unit, upright=False)
     grid[2].set_xlabel("weight steps", fontsize=9.5, color=MUTED)
     figure.subplots_adjust(left=0.09, right=0.97, top=0.94, bottom=0.08, hspace=0.4)
     return figure
@@ -141,36 +136,39 @@ def percent(value: float, _: float | None = None) -> str:
     return f"{100 * value:.3g}%"
 
 
+def _write(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    coordinates: str | tuple[str, str],
+    **style: Any,
+) -> None:
+    """Write ``offset`` points beside a place, whose x and y have the coordinates named."""
+    style = {"fontsize": 8.5, "color": ACCENT, **style}
+    axes.annotate(text, at, offset, xycoords=coordinates, textcoords="offset points", **style)
+
+
 def _note(axes: Axes, text: str) -> None:
     """A remark at the right end of the title's line."""
-    axes.annotate(
-        text,
-        (1, 1),
-        (0, 10),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="right",
-        fontsize=8.5,
-        color=MUTED,
-    )
+    _write(axes, text, (1, 1), (0, 10), "axes fraction", ha="right", color=MUTED)
 
 
-def _target_text(name: str, targets: Mapping[str, float], scale: float, suffix: str) -> str:
-    """A single target by its value; of several, which stand close, the name alone."""
-    return name if len(targets) > 1 else f"target {targets[name] / scale:.4g} {suffix}"
-
-
-def _mark_level(axes: Axes, level: float, text: str) -> None:
-    axes.axhline(level, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)))
-    axes.annotate(
-        text,
-        (0, level),
-        (8, 5),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        fontsize=8.5,
-        color=ACCENT,
-    )
+def _mark_targets(axes: Axes, targets: Mapping[str, float], unit: str, upright: bool) -> None:
+    """A line for each target: a single one has its value, several, which are close, their names."""
+    scale, _, suffix = COSTS[unit]
+    style: dict[str, Any] = {"color": ACCENT, "linewidth": 1.2, "linestyle": (0, (5, 3))}
+    for name, target in targets.items():
+        at, text = target / scale, name
+        if len(targets) == 1:
+            text = f"target {at:.4g} {suffix}"
+        if upright:
+            axes.axvline(at, zorder=2.5, **style)
+            place = ("data", "axes fraction")
+            _write(axes, text, (at, 0), (-6, 8), place, ha="right", fontsize=9)
+        else:
+            axes.axhline(at, **style)
+            _write(axes, text, (0, at), (8, 5), ("axes fraction", "data"))
 
 
 def draw_entropy(metrics: Columns, space: MnasSpace) -> Figure:
@@ -204,18 +202,9 @@ def _label_ends(axes: Axes, ends: dict[str, float]) -> None:
     below = -math.inf
     for name, end in sorted(ends.items(), key=lambda item: item[1]):
         below = max(end, below + 0.062)
-        axes.annotate(
-            name,
-            (1, below),
-            (6, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="center",
-            fontsize=9.5,
-            fontweight="bold",
-            color=_DECISION_COLORS[name],
-            annotation_clip=False,
-        )
+        style = {"va": "center", "fontsize": 9.5, "fontweight": "bold", "annotation_clip": False}
+        style["color"] = _DECISION_COLORS[name]
+        _write(axes, name, (1, below), (6, 0), ("axes fraction", "data"), **style)
 
 
 def draw_pareto(samples: Columns, front: Front) -> Figure:
@@ -237,19 +226,10 @@ def draw_pareto(samples: Columns, front: Front) -> Figure:
         label="sampled: score on one batch",
     )
     _draw_front(axes, front, scale, suffix)
-    for name, target in front.targets.items():
-        _mark_target(axes, target / scale, _target_text(name, front.targets, scale, suffix))
+    _mark_targets(axes, front.targets, front.unit, upright=True)
     _draw_step_key(figure, cloud)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.015, 1.0),
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        handletextpad=0.5,
-        columnspacing=1.6,
-    )
+    text = {"fontsize": 9, "labelcolor": INK, "handletextpad": 0.5, "columnspacing": 1.6}
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=3, frameon=False, **text)
     return figure
 
 
@@ -273,31 +253,8 @@ def _draw_front(axes: Axes, front: Front, scale: float, suffix: str) -> None:
     label = "chosen for each target"
     if len(chosen) == 1:
         label = f"chosen: {accuracies[chosen[0]]:.1%} at {costs[chosen[0]]:.3g} {suffix}"
-    axes.scatter(
-        costs[chosen],
-        accuracies[chosen],
-        marker="*",
-        s=230,
-        color=ACCENT,
-        edgecolor="white",
-        linewidth=1.0,
-        zorder=4,
-        label=label,
-    )
-
-
-def _mark_target(axes: Axes, target: float, text: str) -> None:
-    axes.axvline(target, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2.5)
-    axes.annotate(
-        text,
-        (target, 0),
-        (-6, 8),
-        ha="right",
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        fontsize=9,
-        color=ACCENT,
-    )
+    star: dict[str, Any] = {"marker": "*", "s": 230, "color": ACCENT, "edgecolor": "white"}
+    axes.scatter(costs[chosen], accuracies[chosen], **star, linewidth=1.0, zorder=4, label=label)
 
 
 def _draw_step_key(figure: Figure, cloud: PathCollection) -> None:
@@ -308,16 +265,8 @@ def _draw_step_key(figure: Figure, cloud: PathCollection) -> None:
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
     bar.ax.xaxis.set_major_locator(MaxNLocator(3))
-    bar.ax.text(
-        -0.05,
-        0.5,
-        "weight step",
-        transform=bar.ax.transAxes,
-        fontsize=8.5,
-        color=MUTED,
-        ha="right",
-        va="center",
-    )
+    style = {"ha": "right", "va": "center", "color": MUTED}
+    _write(bar.ax, "weight step", (-0.05, 0.5), (0, 0), "axes fraction", **style)
 
 
 Columns = dict[str, np.ndarray]
@@ -343,11 +292,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Columns:
     Raises:
         UserError: when the file or a column is missing, or a cell is not a number.
     """
-    try:
-        with path.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable(path, error) from None
+    rows = list(csv.DictReader(_read_text(path).splitlines()))
     missing = [name for name in names if not rows or name not in rows[0]]
     if missing:
         raise UserError(f"{path} has no values of {missing[0]}: was this run a search?")
@@ -364,9 +309,14 @@ def _number(path: Path, line: int, name: str, cell: str | None) -> float:
         raise UserError(f"{path}, line {line}: {name} is {cell!r}, not a number") from None
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = error.strerror if isinstance(error, OSError) else "not text"
-    return UserError(f"cannot read {path} ({reason}): name the folder of a finished search")
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise UserError(
+            f"cannot read {path} ({reason}): name the folder of a finished search"
+        ) from None
 
 
 def read_front(path: Path) -> Front:
@@ -375,8 +325,9 @@ def read_front(path: Path) -> Front:
     Raises:
         UserError: when the file is missing, not JSON, or lacks a field or the chosen network.
     """
+    text = _read_text(path)
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(text)
         points = sorted(fields["points"], key=lambda point: point["cost"])
         chosen = {name: index for index, point in enumerate(points) for name in point["chosen"]}
         targets = {str(name): float(target) for name, target in fields["targets"].items()}
@@ -389,8 +340,6 @@ def read_front(path: Path) -> Front:
         )
         if not targets:
             raise ValueError("no target")
-    except OSError as error:
-        raise _unreadable(path, error) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{path} is broken: it must hold targets, unit and points with cost, accuracy and one"
