@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from functools import partial
 
@@ -30,15 +29,14 @@ def timm_arch_def(spec: NetSpec) -> list[list[str]]:
             stage (timm would dilate), a hidden width that it would round, and what
             ``NetSpec.block_strings`` refuses (pooling, squeeze-and-excitation on a convolution).
     """
-    total = spec.stem_stride * math.prod(stage.stride for stage in spec.stages)
-    strides = {"stem": spec.stem_stride}
-    strides |= {f"stage {number}": stage.stride for number, stage in enumerate(spec.stages, 1)}
-    for place, stride in strides.items():
-        if stride != 2 and (place == "stem" or stride > 2):
-            allowed = "2" if place == "stem" else "1 or 2"
-            raise UserError(f"{place}: stride is {stride}, timm's EfficientNet has {allowed}{_WAY}")
-    if total > 32:
-        raise UserError(f"the total stride is {total}, timm dilates beyond 32{_WAY}")
+    places: list[tuple[str, int, tuple[int, ...]]] = [("stem", spec.stem_stride, (2,))]
+    places += [(f"stage {n}", stage.stride, (1, 2)) for n, stage in enumerate(spec.stages, 1)]
+    for place, stride, allowed in places:
+        if stride not in allowed:
+            known = " or ".join(map(str, allowed))
+            raise UserError(f"{place}: stride is {stride}, timm's EfficientNet has {known}{_WAY}")
+    if spec.strides[-1] > 32:
+        raise UserError(f"the total stride is {spec.strides[-1]}, timm dilates beyond 32{_WAY}")
     for number, layers in enumerate(spec.stage_layers(), 1):
         for hidden in (layer.hidden for layer in layers if layer.op == "mbconv"):
             if make_divisible(hidden) != hidden:

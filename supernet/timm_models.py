@@ -233,16 +233,14 @@ def feature_levels(spec: NetSpec) -> list[dict[str, Any]]:
         For each level ``module`` (its name), ``num_chs``, ``stage`` (0 is the stem) and
         ``reduction`` (px of the image for one of the level).
     """
-    reduction = spec.stem_stride
-    ends = [("bn1", spec.stem, reduction)]
-    for number, stage in enumerate(spec.stages):
-        reduction *= stage.stride
-        ends.append((f"blocks.{number}", stage.filters, reduction))
-    following = [*(stage.stride for stage in spec.stages), math.inf]
+    modules = ["bn1", *(f"blocks.{number}" for number in range(len(spec.stages)))]
+    following = [*spec.strides[1:], math.inf]
     return [
         {"module": module, "num_chs": channels, "stage": number, "reduction": reduction}
-        for number, (module, channels, reduction) in enumerate(ends)
-        if following[number] > 1
+        for number, (module, channels, reduction) in enumerate(
+            zip(modules, spec.widths, spec.strides, strict=True)
+        )
+        if following[number] > reduction
     ]
 
 

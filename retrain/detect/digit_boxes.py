@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
+from torchvision.ops import masks_to_boxes
 
 from supernet.data.digits import DigitImages, Digits
-from supernet.data.splits import default_stem_stride
+from supernet.data.splits import default_stem_stride, split_loader
 from supernet.errors import check_range
 
 Boxes = dict[str, Tensor]
@@ -102,10 +103,8 @@ def _resized(digit: Tensor, side: int) -> Tensor:
 
 def _tight_box(digit: Tensor) -> tuple[int, int, int, int]:
     """Left, top, right and bottom edge of the pixels that hold at least half of the ink."""
-    rows, columns = torch.where(digit >= 0.5)
-    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    left, top, right, bottom = (int(edge) for edge in edges)
-    return left, top, right, bottom
+    left, top, right, bottom = map(int, masks_to_boxes(digit[None] >= 0.5)[0])
+    return left, top, right + 1, bottom + 1
 
 
 def _overlap(one: list[float], other: list[float]) -> float:
@@ -173,16 +172,8 @@ class DigitBoxes(pl.LightningDataModule):
         return BoxImages(source, split, number, side, self.max_digits, self.noise, self.seed)
 
     def _loader(self, split: str) -> DataLoader[BoxedImage]:
-        return DataLoader(
-            self._images(split),
-            batch_size=self.batch_size,
-            shuffle=split == "train",
-            drop_last=split == "train",
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=as_lists,
-        )
+        images, train = self._images(split), split == "train"
+        return split_loader(images, self.batch_size, self.num_workers, train, as_lists)
 
     def train_dataloader(self) -> DataLoader[BoxedImage]:
         """The images to train on."""

@@ -24,7 +24,6 @@ from torchvision.ops import Conv2dNormActivation
 
 from supernet.errors import UserError
 from supernet.network.network import Network, initialise
-from supernet.space.spec import NetSpec
 
 STRIDES = (4, 8, 16, 32)
 """Strides of the feature maps that detectors are usually given, relative to the image."""
@@ -78,12 +77,6 @@ def _ascending(values: Sequence[float]) -> bool:
     return all(itertools.starmap(operator.lt, itertools.pairwise(values)))
 
 
-def stage_strides(spec: NetSpec) -> list[int]:
-    """Stride of the output of the stem and of every stage, relative to the image."""
-    steps = (spec.stem_stride, *(stage.stride for stage in spec.stages))
-    return list(itertools.accumulate(steps, operator.mul))
-
-
 class Trunk(nn.Module):
     """The first stages of a network, under the names that they have in ``Network``.
 
@@ -125,7 +118,7 @@ class StrideFeatures(Trunk):
         Raises:
             UserError: naming a stride that no layer of the network has.
         """
-        found = stage_strides(network.spec)
+        found = network.spec.strides
         missing = [stride for stride in strides if stride not in found]
         if missing:
             had = [str(stride) for stride in dict.fromkeys(found)]
@@ -138,8 +131,7 @@ class StrideFeatures(Trunk):
         super().__init__(network, max(last))
         self.names = last
         """Names of the maps by the number of stages behind them."""
-        widths = (network.spec.stem, *(stage.filters for stage in network.spec.stages))
-        self.out_channels = [widths[index] for index in self.names]
+        self.out_channels = [network.spec.widths[index] for index in self.names]
 
     def forward(self, images: Tensor) -> Maps:
         """Images (B, 3, H, W) to maps (B, C, H / stride, W / stride), named by their stride."""
@@ -180,7 +172,7 @@ class PaperFeatures(Trunk):
         self.out_channels = [expanded, network.spec.head]
         self.tapped = f"blocks.{last}.0.{'conv' if layer.op == 'conv' else 'conv_dw'}"
         """Name of the convolution that reaches the largest stride."""
-        strides = stage_strides(network.spec)
+        strides = network.spec.strides
         self.strides = (str(strides[last]), str(strides[-1]))
         """Names of the two maps."""
 

@@ -198,11 +198,11 @@ class MnasSpace:
         for position, (index, size) in enumerate(zip(indices, self.decision_sizes, strict=True)):
             if not 0 <= index < size:
                 raise ValueError(f"index {position} is {index}, its decision has {size} values")
-        rows = zip(*[iter(indices)] * len(DECISIONS), strict=True)
+        rest = iter(indices)
         return Arch(
             tuple(
-                BlockChoice(*(table[i] for table, i in zip(tables.values(), row, strict=True)))
-                for tables, row in zip(self.choices, rows, strict=True)
+                BlockChoice(*(values[next(rest)] for values in block.values()))
+                for block in self.choices
             )
         )
 

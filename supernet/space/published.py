@@ -7,9 +7,9 @@ same networks; the batch norms' epsilon, 1e-5, is theirs.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
+from dataclasses import replace
 
 from supernet.errors import UserError
 from supernet.space.spec import NetSpec
@@ -93,15 +93,11 @@ def published_spec(name: str) -> NetSpec:
             f"unknown network {name!r}: neither a file nor one of {known}, nor one of a width such"
             " as mnasnet_a1_075"
         )
-    width = int(match[2]) / 100
-    return _deepened(name, width) if match[3] else published[match[1]].scaled(width)
-
-
-def _deepened(name: str, width: float) -> NetSpec:
-    """Repeats rounded up, stem, head and the ends' depths as they are (timm's fix_stem_head)."""
-    plain, depth = published["mobilenet_v2"], _DEPTHS[name]
-    first, *middle, last = plain.scaled(width).stages
-    deeper = (
-        dataclasses.replace(stage, repeats=math.ceil(stage.repeats * depth)) for stage in middle
-    )
-    return dataclasses.replace(plain, stages=(first, *deeper, last))
+    plain = published[match[1]]
+    scaled = plain.scaled(int(match[2]) / 100)
+    if not match[3]:
+        return scaled
+    # Repeats rounded up; stem, head and the ends' depths as they are (timm's fix_stem_head).
+    first, *middle, last = scaled.stages
+    deeper = [replace(one, repeats=math.ceil(one.repeats * _DEPTHS[name])) for one in middle]
+    return replace(plain, stages=(first, *deeper, last))

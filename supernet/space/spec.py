@@ -7,10 +7,10 @@ outside it, are NetSpecs too.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import json
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,10 +53,20 @@ class NetSpec:
         return itertools.chain.from_iterable(self.stage_layers())
 
     @property
+    def widths(self) -> list[int]:
+        """Channels behind the stem and behind every stage."""
+        return [self.stem, *(stage.filters for stage in self.stages)]
+
+    @property
+    def strides(self) -> list[int]:
+        """Pixels of the image for one behind the stem and behind every stage."""
+        steps = (self.stem_stride, *(stage.stride for stage in self.stages))
+        return list(itertools.accumulate(steps, operator.mul))
+
+    @property
     def final_size(self) -> int:
         """Side of the feature map that the head sees, in pixels."""
-        strides = [self.stem_stride, *(stage.stride for stage in self.stages)]
-        return functools.reduce(output_size, strides, self.resolution)
+        return output_size(self.resolution, self.strides[-1])
 
     def block_strings(self, grammar: Literal["official", "timm"] = "official") -> list[str]:
         """One string per stage, such as ``r3_k5_s22_e3_i24_o40_se0.25``.
@@ -67,8 +77,7 @@ class NetSpec:
         Raises:
             UserError: naming the stage, when timm's grammar cannot spell it.
         """
-        inputs = (self.stem, *(stage.filters for stage in self.stages))
-        blocks = list(zip(self.stages, inputs, strict=False))
+        blocks = list(zip(self.stages, self.widths, strict=False))
         if grammar == "official":
             return [spell(*block) for block in blocks]
         strings = []

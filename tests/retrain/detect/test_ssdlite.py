@@ -28,7 +28,6 @@ from retrain.detect.ssdlite import (
     SSDLite,
     StrideFeatures,
     make_detector,
-    stage_strides,
 )
 from retrain.warm_start import load_by_name
 from supernet.cost.counts import Cost, count
@@ -92,7 +91,7 @@ def test_sides_that_a_stride_does_not_divide_are_rounded_up():
 
 def test_a_stem_of_stride_1_halves_every_stride():
     spec = searched(0, stem_stride=1)
-    assert stage_strides(spec) == [1, 1, 2, 4, 8, 8, 16, 16]
+    assert spec.strides == [1, 1, 2, 4, 8, 8, 16, 16]
     maps = StrideFeatures(Network(spec), (4, 8, 16))(torch.randn(2, 3, 64, 64))
     assert [m.shape[-1] for m in maps.values()] == [16, 8, 4]
 
