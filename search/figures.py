@@ -24,9 +24,16 @@ from matplotlib.ticker import MaxNLocator
 
 from search.objective.targets import file_names
 from supernet.arch_file import UNITS, read_arch
-from supernet.display.network_figure import draw_network
+from supernet.display.figures import (
+    ACCENT,
+    INK,
+    MUTED,
+    draw_network,
+    new_figure,
+    save_figure,
+    style_axes,
+)
 from supernet.errors import UserError, check_choice
-from supernet.figure_style import ACCENT, INK, MUTED, new_figure, save_figure, style_axes
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
 

@@ -37,8 +37,8 @@ from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser
+from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
-from supernet.figure_style import save_figure
 from supernet.files.writing import write_atomic
 from supernet.training.config import read_training
 

@@ -15,7 +15,7 @@ from search.controllers.settings import Kind
 from search.evaluation.estimates import Cell, Estimate, Mean
 from search.evaluation.jobs import Row
 from search.figures import COSTS, percent, smooth
-from supernet.figure_style import ACCENT, FAINT, INK, MUTED, new_figure, short_count, style_axes
+from supernet.display.figures import ACCENT, FAINT, INK, MUTED, new_figure, short_count, style_axes
 
 _COLORS: dict[Kind, str] = {
     "ppo": "#C2410C",

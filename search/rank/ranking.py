@@ -50,8 +50,8 @@ from search.settings import Final
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.cost.model import CostModel
+from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
-from supernet.figure_style import save_figure
 from supernet.files.writing import write_atomic
 from supernet.training.config import read_training
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from search.evaluation.estimates import Estimate, Report
 from search.rank.networks import NetworkGroup
 from search.rank.statistics import Yardstick
-from supernet.figure_style import INK, MUTED, new_figure, short_count, style_axes
+from supernet.display.figures import INK, MUTED, new_figure, short_count, style_axes
 
 _BANDS = LinearSegmentedColormap.from_list("bands", ["#D9963B", "#4B8B6F", "#2F5D92"])
 

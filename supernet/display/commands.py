@@ -161,8 +161,7 @@ def _read_table(path: str) -> LatencyTable:
 
 def _plot(network: ShownNetwork, path: Path) -> None:
     # Loaded on demand: matplotlib takes longer than everything else in this command.
-    from supernet.display.network_figure import draw_network
-    from supernet.figure_style import save_figure
+    from supernet.display.figures import draw_network, save_figure
 
     save_figure(draw_network(network.spec, network.name), path)
 

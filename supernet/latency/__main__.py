@@ -113,7 +113,7 @@ def run_show(options: argparse.Namespace) -> None:
     _print_validation(table, table.validation)
     if options.plot:
         # Matplotlib takes a second to load.
-        from supernet.figure_style import save_figure
+        from supernet.display.figures import save_figure
         from supernet.latency.figure import draw_table
 
         save_figure(draw_table(table), options.plot)

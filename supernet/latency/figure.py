@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from supernet.cost.counts import count_layer
 from supernet.cost.timed_layers import StageLayer, timed_layers_of_space
-from supernet.figure_style import ACCENT, INK, MUTED, new_figure, style_axes
+from supernet.display.figures import ACCENT, INK, MUTED, new_figure, style_axes
 from supernet.latency.table.table import LatencyTable, MeasuredNetwork
 
 COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", "mbconv3": "#8FB2DA", "mbconv6": "#3C6AA6"}

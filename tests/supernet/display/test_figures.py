@@ -10,9 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from supernet.display.network_figure import draw_network
+from supernet.display.figures import draw_network, save_figure, short_count
 from supernet.errors import UserError
-from supernet.figure_style import save_figure, short_count
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published
