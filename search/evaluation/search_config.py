@@ -6,8 +6,6 @@ import inspect
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from search.controllers.settings import ControllerSettings
 from search.module import SearchModule
 from search.objective.reward import Reward
@@ -15,7 +13,7 @@ from search.objective.targets import Requested
 from search.settings import Final, Sampling
 from supernet.errors import UserError
 from supernet.files.reading import read_yaml
-from supernet.training.config import parse_section
+from supernet.training.config import read_section
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,5 @@ def read_search(path: str | Path) -> SearchFile:
             f"{path}: contests know no constraints: name a copy of it without model.constraints"
         )
     own = {one.name for one in fields(SearchFile)}
-    section = {"model": {name: value for name, value in model.items() if name in own}}
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SearchFile, "model")
-    return parser.instantiate_classes(parse_section(parser, section, str(path)))["model"]
+    section = {name: value for name, value in model.items() if name in own}
+    return read_section(SearchFile, "model", section, str(path))

@@ -25,7 +25,7 @@ LINE_EVERY_S = 20.0
 
 
 class ProgressLines(Progress):
-    """What every long part shows: what, how far, time left, and what it measures.
+    """Progress of a long part: its name, how far it is, the time left, and what it measures.
 
     A bar on a terminal. A log file gets a line every ``LINE_EVERY_S`` seconds and a last one.
     """

@@ -81,7 +81,7 @@ class DigitImages(_SeededImages):
     """
 
     MEAN, STD = 0.3053, 0.3760
-    """Of the 1,797 images at their own 8 px."""
+    """Mean and deviation of the 1,797 images at their own 8 px."""
 
     def __init__(self, images: Tensor, targets: list[int], augment: bool) -> None:
         self.images, self.targets, self.changing = images, targets, augment
@@ -95,19 +95,15 @@ def _moved(images: Tensor, seeds: list[int]) -> Tensor:
     """Images (B, 1, R, R) rotated, scaled and shifted, each by its seed."""
     generator = torch.Generator()
     draws = [torch.rand(4, generator=generator.manual_seed(seed)) for seed in seeds]
-    angle, scale, *shift = (2 * torch.stack(draws) - 1).unbind(1)
-    angle = math.radians(12) * angle
-    cos, sin = angle.cos() / (1 + 0.1 * scale), angle.sin() / (1 + 0.1 * scale)
-    inverse = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
+    uniform = 2 * torch.stack(draws)[:, None] - 1
+    angle, side = -math.radians(12) * uniform[..., 0], 1 + 0.1 * uniform[..., 1]
     # In grid coordinates the image is 2 wide.
-    offset = -inverse @ (2 * 0.125 * torch.stack(shift, 1))[:, :, None]
-    grid = F.affine_grid(torch.cat([inverse, offset], 2), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    return _placed(images, angle, side, 2 * 0.125 * uniform[..., 2:], images.shape[-1])
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How far an image is from the digit in it.
+    """Distance of an image from the digit in it.
 
     Raises:
         UserError: naming the value that is out of range.
@@ -145,7 +141,7 @@ class ClutteredImages(_SeededImages):
     """
 
     MEAN, STD = 0.22, 0.31
-    """Of the pixels at the default difficulty and 16 px."""
+    """Mean and deviation of the pixels at the default difficulty and 16 px."""
 
     def __init__(
         self,
@@ -195,7 +191,7 @@ class ClutteredImages(_SeededImages):
 
 
 def _cut(shapes: Tensor, direction: Tensor, place: Tensor) -> Tensor:
-    """What lies beyond a line, of each shape (B, F, H, H): a sixth to half of its square.
+    """Pieces beyond a line of shapes (B, F, H, H): a sixth to half of each one's square.
 
     Args:
         shapes: digits.
@@ -209,7 +205,15 @@ def _cut(shapes: Tensor, direction: Tensor, place: Tensor) -> Tensor:
 
 
 def _placed(shapes: Tensor, angle: Tensor, side: Tensor, centre: Tensor, size: int) -> Tensor:
-    """Turned, scaled and moved shapes (B, K, H, H) on images (B, K, size, size)."""
+    """Turned, scaled and moved shapes (B, K, H, H) on images (B, K, size, size).
+
+    Args:
+        shapes: between 0 (background) and 1.
+        angle: (B, K), in radians.
+        side: (B, K), over the side of the image.
+        centre: (B, K, 2), x and y in [-1, 1].
+        size: of the images, in px.
+    """
     cos, sin = angle.cos() / side, angle.sin() / side
     inverse = torch.stack([cos, sin, -sin, cos], -1).view(-1, 2, 2)
     offset = -inverse @ centre.reshape(-1, 2, 1)

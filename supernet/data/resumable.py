@@ -156,7 +156,7 @@ class StepLoader:
             yield from self
 
     def state_dict(self) -> dict[str, int]:
-        """What fixes the order of the data; the step itself is the training module's to store."""
+        """Facts that fix the order of the data; the step is the training module's to store."""
         sampler = self.sampler
         return {
             "number of images": sampler.num_samples,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from supernet.latency.table.table import LatencyTable
 
 DATA_FIELDS = ("resolution", "classes", "stem_stride")
-"""What a data set decides of a published network."""
+"""Fields of a published network that a data set decides."""
 _FOUND = ("predicted", "target", "unit", "accuracy", "reward", "device", "table", "seed", "step")
 
 

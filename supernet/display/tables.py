@@ -17,7 +17,7 @@ from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec
 
 SAME = "."
-"""What a cell says that is as in the first network."""
+"""Cell that is as in the first network."""
 Columns = dict[str, Callable[[NetworkRow], str]]
 
 
@@ -26,10 +26,10 @@ class ShownNetwork:
     """A network that a command shows."""
 
     name: str
-    """As the user spelled it."""
+    """Name as the user spelled it."""
     spec: NetSpec
     found: ArchFile | None = None
-    """What a search knew of it; None for a published network."""
+    """File of a search, with what it knew of the network; None for a published one."""
     predicted_ms: float | None = None
     """Predicted time of one image on a latency table's device; None without a table."""
 

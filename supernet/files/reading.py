@@ -115,7 +115,7 @@ def short(value: object) -> str:
 
 
 def read_yaml(path: str | Path, way_out: str) -> Any:
-    """What a yaml file holds.
+    """Content of a yaml file.
 
     Args:
         path: of the file.

@@ -170,7 +170,7 @@ class StopBetweenSteps(pl.Callback):
             raise KeyboardInterrupt
 
     def on_train_end(self, *_: Any) -> None:
-        """What follows training stops at once, as usual."""
+        """Stop at once, as usual, from now on."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self.on_train_batch_end()

@@ -39,17 +39,17 @@ from supernet.training.config import check_class_path, make_data
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
-    """What the data say of their classes."""
+    """Number of classes of the data."""
     return image_shape(data)[0]
 
 
 def resolution(data: pl.LightningDataModule) -> int:
-    """What the data say of their images' side, in pixels."""
+    """Side of the data's images, in pixels."""
     return image_shape(data)[1]
 
 
 def stem_stride(data: pl.LightningDataModule) -> int:
-    """The stride of the first convolution that suits the data."""
+    """Stride of the first convolution that suits the data."""
     return image_shape(data)[2]
 
 
@@ -99,7 +99,7 @@ class CLI(LightningCLI):
 
         Args:
             model_class: its parameters are the ``model`` section of a config.
-            role: which part of the images the run trains on.
+            role: which splits of the images the run trains on.
             callbacks: the run's callbacks, made for its folder.
             verbs: Trainer methods to offer.
             args: command line, by default the process's.

@@ -31,7 +31,7 @@ def steps_done(module: pl.LightningModule) -> int:
 
 
 def first_on_rank_zero(trainer: pl.Trainer, build: Callable[[], Built]) -> Built:
-    """What ``build`` gives; other ranks call it after rank 0, whose cached work they then find."""
+    """Result of ``build``; other ranks call it after rank 0, whose cached work they then find."""
     if trainer.is_global_zero:
         built = build()
     trainer.strategy.barrier("rank 0 first")

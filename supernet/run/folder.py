@@ -14,7 +14,7 @@ WAY_ON = f"the same command and {CONTINUE}"
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """Where the newest state of a run lies."""
+    """Path of the newest state of a run."""
     return folder / "checkpoints" / "last.ckpt"
 
 

@@ -1,4 +1,4 @@
-"""metrics.csv: rows that survive a stop, and no row twice."""
+"""Loggers of a run: metrics.csv, whose rows survive a stop and stand once, and W&B."""
 
 from __future__ import annotations
 
@@ -138,14 +138,11 @@ def wandb_logger(folder: Path, settings: Wandb) -> WandbLogger:
     )
     # Lightning 2.6 passes on a setting that W&B only warns of.
     logger._wandb_init.pop("anonymous", None)
-    if settings.mode == "online":
-        _connect(logger)
-    return logger
-
-
-def _connect(logger: WandbLogger) -> None:
-    """Start the W&B run now, so that a missing login ends no search that has begun."""
+    if settings.mode == "offline":
+        return logger
     try:
+        # Start the W&B run now, so that a missing login ends no search that has begun.
         _ = logger.experiment
     except Error as error:
         raise UserError(f"W&B: {one_line(error)} Log in, or use --wandb.mode offline") from None
+    return logger

@@ -62,10 +62,8 @@ def read_training(path: str | Path) -> TrainingConfig:
         raise UserError(f"{path} has no section data: name a yaml file of a retraining")
     check_class_path(config, path)
     place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
-    recipe = {"recipe": (config.get("model") or {}).get("recipe") or {}}
-    checked = parse_section(_recipe_parser(), recipe, place).as_dict()["recipe"]
-    data = parse_section(_data_parser(), {"data": config["data"]}, place).as_dict()["data"]
-    return TrainingConfig(data, Recipe(**checked), *lengths)
+    recipe = read_section(Recipe, "recipe", (config.get("model") or {}).get("recipe") or {}, place)
+    return TrainingConfig(_parse_data(config["data"], place).as_dict(), recipe, *lengths)
 
 
 def check_class_path(config: Any, path: str | Path) -> None:
@@ -106,56 +104,49 @@ def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
     Raises:
         UserError: when there is no such class or it refuses its arguments.
     """
-    known = parse_section(_data_parser(), {"data": settings}, place).data
+    known = _parse_data(settings, place)
     module, _, name = known.class_path.rpartition(".")
     kind = getattr(importlib.import_module(module), name)
-    return instantiate(kind, known.init_args.as_dict() if "init_args" in known else {})
+    arguments = known.init_args.as_dict() if "init_args" in known else {}
+    # A parser that offers subclasses would bury what this class says in a page of its own.
+    return read_section(kind, "data", arguments, place)
 
 
-def _data_parser() -> ArgumentParser:
+def _parse_data(settings: dict[str, Any], place: str) -> Namespace:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(pl.LightningDataModule, "data")
-    return parser
+    return _parse(parser, "data", settings, place)
 
 
-def _recipe_parser() -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--recipe", type=Recipe, default=Recipe())
-    return parser
-
-
-def parse_section(parser: ArgumentParser, section: dict[str, Any], place: str) -> Namespace:
-    """A section of a config, checked and with its defaults filled in.
+def read_section(kind: type[_T], name: str, settings: dict[str, Any], place: str) -> _T:
+    """An object of ``kind`` from a section of a config, of which parts may describe dataclasses.
 
     Args:
-        parser: of this section alone.
-        section: its content by its name.
+        kind: its class.
+        name: of the section.
+        settings: arguments of its constructor; others keep their defaults.
         place: names the config in an error.
+
+    Raises:
+        UserError: one line, or what the constructor says of its arguments.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, name)
+    checked = Namespace({name: _parse(parser, name, settings, place)})
+    return parser.instantiate_classes(checked)[name]
+
+
+def _parse(parser: ArgumentParser, name: str, settings: dict[str, Any], place: str) -> Namespace:
+    """A section that a parser has checked, defaults filled in.
 
     Raises:
         UserError: one line.
     """
     try:
-        return parser.parse_object(section)
+        return parser.parse_object({name: settings})[name]
     except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError
         message = one_line(error)
         # What it says of the class that was named, among all that it has tried.
         named = re.search(r"- (Problem with given class_path .*?) Given value type", message)
         reason = named[1] if named else message
-        raise UserError(f"{place} does not describe {next(iter(section))}: {reason}") from None
-
-
-def instantiate(kind: type[_T], arguments: dict[str, Any]) -> _T:
-    """An object from plain arguments, of which some describe dataclasses.
-
-    Args:
-        kind: its class.
-        arguments: of its constructor, as jsonargparse has checked them.
-
-    Raises:
-        UserError: what the constructor says of its arguments. A parser that offers subclasses
-            would bury it in a page of its own.
-    """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "made")
-    return parser.instantiate_classes(parser.parse_object({"made": arguments}))["made"]
+        raise UserError(f"{place} does not describe {name}: {reason}") from None

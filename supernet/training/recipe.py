@@ -59,11 +59,11 @@ class Recipe:
     """Peak learning rate for 256 images a step; it grows linearly with the images that all
     processes and accumulated batches of one step hold together."""
     momentum: float = 0.9
-    """Of optimizers that have it."""
+    """Momentum of optimizers that have it."""
     eps: float = 1e-3
     """Added to the optimizer's denominator; 0 leaves the optimizer its own, if it has one."""
     weight_decay: float = 1e-5
-    """Of convolution and classifier weights; norms and biases have none."""
+    """Decay of convolution and classifier weights; norms and biases have none."""
     schedule: Literal["step", "cosine"] = "step"
     """step: times decay_rate every decay_epochs. cosine: down to 0 at the last step."""
     warmup: float = 5 / 350
@@ -73,8 +73,8 @@ class Recipe:
     decay_rate: float = 0.97
     """Factor of each decay of the step schedule."""
     ema_decay: float = 0.9999
-    """Of the average of the weights, which is what is evaluated and shipped; 0 is off. Until step
-    n reaches it, the decay is (1 + n) / (10 + n)."""
+    """Decay of the average of the weights, which is evaluated and shipped; 0 is off. Until step n
+    reaches it, it is (1 + n) / (10 + n)."""
     bn_momentum: float = 0.01
     """Share of each batch in the running statistics of batch norms; trainings of less than some
     1,000 steps need more, lest the statistics lag behind the weights."""

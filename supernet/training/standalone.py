@@ -75,7 +75,7 @@ def _average(network: Network, decay: float) -> AveragedModel | None:
 
 
 class Evaluation(NamedTuple):
-    """What a network is worth on some images."""
+    """Accuracy and losses of a network on some images."""
 
     accuracy: float
     """Share of correct answers."""
