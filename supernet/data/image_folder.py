@@ -16,6 +16,9 @@ from torchvision.transforms import v2
 from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
 from supernet.errors import UserError, check_range, one_line
 
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+"""Errors of Pillow over a file that is no image, or half of one."""
+
 
 class ImageFolder(ImageSplits):
     """Your own images, one folder per class: ``root/CLASS/*.jpg`` or ``root/train/CLASS/*.jpg``.
@@ -139,7 +142,7 @@ class ImageFiles(Dataset[LabelledImage]):
 
 
 def open_rgb(path: str) -> Image.Image:
-    """Reads an image of any kind as 8-bit RGB; alpha is dropped.
+    """An image of any kind as 8-bit RGB; alpha is dropped.
 
     Raises:
         CorruptImageError: if the file is no image, is damaged or has 32-bit pixels.
@@ -153,14 +156,7 @@ def open_rgb(path: str) -> Image.Image:
             if "transparency" in image.info:  # Pillow warns about a palette with alpha otherwise
                 return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except _BROKEN as error:
         raise CorruptImageError(
             f"{path} cannot be read as an image, repair or remove it ({one_line(error)})"
         ) from error

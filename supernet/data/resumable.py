@@ -85,11 +85,14 @@ class StepBatchSampler(Sampler[list[SeededIndex]]):
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         """The batches from ``start_step`` to the end of its epoch."""
         epoch, first = divmod(self.start_step, len(self))
+        # Drawn anew from the start in each process: a generator that went on from one epoch to the
+        # next would have a state to store, and ranks that could differ in it.
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(self.num_samples)
         seeds = rng.integers(2**32, size=self.num_samples)  # NumPy's global seed has 32 bits
         for batch in range(first, len(self)):
             start = batch * self.global_batch_size
+            # Dealt in turn: the ranks' batches together are that of one process, in any order.
             chosen = order[start : start + self.global_batch_size][self.rank :: self.world_size]
             yield list(zip(chosen.tolist(), seeds[chosen].tolist(), strict=True))
 

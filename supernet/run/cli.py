@@ -140,22 +140,12 @@ class CLI(LightningCLI):
         """Add the run folder and tracking, and link what the data say into the model."""
         parser.add_argument("--run", type=str, required=True, help="Folder of this run.")
         parser.add_argument("--wandb", type=Wandb, default=Wandb())
-        parser.add_argument(
-            "--checkpoint_every_s",
-            type=NonNegativeFloat,
-            default=30.0,
-            help="Seconds between checkpoints: what a kill can lose at most.",
-        )
-        parser.add_argument(
-            "--threads",
-            type=NonNegativeInt,
-            default=0,
-            help="CPU threads of each process; 0 leaves the choice to torch.",
-        )
+        lost = "Seconds between checkpoints: what a kill can lose at most."
+        parser.add_argument("--checkpoint_every_s", type=NonNegativeFloat, default=30.0, help=lost)
+        threads = "CPU threads of each process; 0 leaves the choice to torch."
+        parser.add_argument("--threads", type=NonNegativeInt, default=0, help=threads)
         for name, offered in SHAPE.items():
-            parser.link_arguments(
-                "data", f"model.{name}", compute_fn=offered, apply_on="instantiate"
-            )
+            parser.link_arguments("data", f"model.{name}", offered, apply_on="instantiate")
 
     @property
     def settings(self) -> Namespace:

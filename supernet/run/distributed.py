@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +19,7 @@ def is_first_process() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in names)
 
 
+@runtime_checkable
 class Stepping(Protocol):
     """A module that counts the training batches that each rank has consumed."""
 
@@ -27,7 +28,8 @@ class Stepping(Protocol):
 
 def steps_done(module: pl.LightningModule) -> int:
     """The place of a run in its data: what a search or a retraining counts."""
-    return cast(Stepping, module).steps_done
+    assert isinstance(module, Stepping)
+    return module.steps_done
 
 
 def first_on_rank_zero(trainer: pl.Trainer, build: Callable[[], Built]) -> Built:
