@@ -1,10 +1,14 @@
-"""Where controllers compete: frozen supernets, held-out images, a device, and rules for all."""
+"""What controllers are compared on: frozen supernets, an objective, and a budget for all.
+
+The objective and the settings of the controllers are those of a search, read from its yaml file.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -12,32 +16,77 @@ from torch import Tensor
 
 from search.controllers.controller import Controller
 from search.controllers.policy_gradient import OVERSAMPLING
-from search.controllers.settings import Kind
-from search.evaluation.frozen_supernet import load_supernets
+from search.controllers.settings import ControllerSettings, Kind
+from search.evaluation.frozen_supernet import channels_last, load_supernets
 from search.evaluation.jobs import Row, short_hash
-from search.evaluation.search_config import SearchFile
 from search.evaluation.trainings import TrainingRunner
+from search.module import SearchModule
 from search.objective.objective import Objective
-from search.objective.targets import one_target
+from search.objective.reward import Reward
+from search.objective.targets import Requested, one_target
 from search.selection.selection import Candidate, Code
+from search.settings import Final, Sampling
 from search.step import slice_scores
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import UserError
+from supernet.files.reading import read_yaml
 from supernet.space.arch import Arch
-from supernet.training.config import TrainingConfig
+from supernet.training.config import TrainingConfig, read_section
 from supernet.training.standalone import SHARPNESS
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What is the same for all controllers.
+class SearchConfig:
+    """The settings of a search that matter once its weights are trained."""
+
+    target: Requested = "p40"
+    """Upper limit of the cost, or several, as ``SearchModule`` takes them."""
+    cost: str = "ms"
+    """What is limited: ms, macs or params."""
+    table: str | None = None
+    """A latency table to use instead of measuring this machine."""
+    table_cache: str = "runs/tables"
+    reward: Reward = field(default_factory=Reward)
+    sampling: Sampling = field(default_factory=Sampling)
+    controller: ControllerSettings = field(default_factory=ControllerSettings)
+    final: Final = field(default_factory=Final)
+
+
+def read_search(path: str | Path) -> SearchConfig:
+    """Read the section ``model`` of a search's yaml, such as config.yaml in its run folder.
+
+    Raises:
+        UserError: one line that names the file and what is wrong in it.
+    """
+    config = read_yaml(
+        path, "name the search's settings by --search, such as configs/clutter/search.yaml"
+    )
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict):
+        raise UserError(f"{path} has no section model: name the yaml file of a search")
+    known = inspect.signature(SearchModule).parameters
+    unknown = next((name for name in model if name not in known), None)
+    if unknown is not None:
+        raise UserError(f"{path}: no search has model.{unknown}: name the yaml file of a search")
+    if model.get("constraints"):
+        raise UserError(
+            f"{path}: trials know no constraints: name a copy of it without model.constraints"
+        )
+    own = {one.name for one in fields(SearchConfig)}
+    section = {name: value for name, value in model.items() if name in own}
+    return read_section(SearchConfig, "model", section, str(path))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every controller may spend, and how.
 
     Raises:
         UserError: when the evaluations are no whole number of updates.
     """
 
-    search: SearchFile
+    search: SearchConfig
     """Target, reward, images and samples of an update, settings of the controllers."""
     evaluations: int
     """How often a controller may have an architecture scored on a reward batch."""
@@ -67,7 +116,7 @@ class Rules:
             return settings.build(sizes, self.search.sampling.samples, keep)
 
     def identity(self, kind: Kind) -> Row:
-        """What of the rules changes the result of a controller."""
+        """What of the budget changes the result of a controller."""
         search = self.search
         return {
             "reward": dataclasses.asdict(search.reward),
@@ -80,21 +129,23 @@ class Rules:
         }
 
 
-class Arena:
-    """Loaded supernets of one space, and what scores their networks, in this process."""
+class Benchmark:
+    """Loaded supernets of one space, an objective, and what scores networks, in this process."""
 
-    def __init__(self, rules: Rules, training: TrainingConfig, checkpoints: Sequence[Path]) -> None:
+    def __init__(
+        self, budget: Budget, training: TrainingConfig, checkpoints: Sequence[Path]
+    ) -> None:
         """Load everything.
 
         Args:
-            rules: of all contests.
+            budget: of each trial.
             training: whose data to score on.
             checkpoints: of searches, at least one.
 
         Raises:
             UserError: when a checkpoint, the data or the target are refused.
         """
-        self.rules, search = rules, rules.search
+        self.budget, search = budget, budget.search
         self.runner = TrainingRunner(training)
         images, advice = search.final.recalibration_images, "compare controllers on them apart"
         self.supernets = load_supernets(checkpoints, self.runner, images, advice)
@@ -113,28 +164,27 @@ class Arena:
         self.batch_size = len(next(self.batches(0, 0))[1])
 
     def identity(self, supernet: int, kind: Kind) -> Row:
-        """What identifies the contests of a kind on a supernet, but for their seed."""
+        """What identifies the trials of a kind on a supernet, but for their seed."""
         model, known = self.objective.cost_model, self.supernets[supernet].identity
         device = {"unit": model.unit, "hash": model.hash, "target": self.target}
-        contest = short_hash({**self.rules.identity(kind), **device})
+        settings = short_hash({**self.budget.identity(kind), **device})
         shared = {"supernet": known["supernet"], "data": known["data"]}
-        return {**shared, "contest": contest, "controller": kind}
+        return {**shared, "contest": settings, "controller": kind}
 
     def batches(self, supernet: int, seed: int) -> Iterator[Batch]:
-        """The reward batches of the contests with a seed, one for each update.
+        """The reward batches of the trials with a seed, one for each update.
 
         They come from the images on which the supernet's own search scored, as a datamodule
         without a reward part has them held out by that search's seed.
         """
-        frozen, images = self.supernets[supernet], self.rules.search.sampling.images
+        frozen, images = self.supernets[supernet], self.budget.search.sampling.images
         data = RunData(self.runner.data, "search", frozen.seed, reward_batch_size=images)
-        for number in range(self.rules.updates):
-            pixels, labels = data.reward_batch(seed * self.rules.updates + number, 0)
-            yield pixels.contiguous(memory_format=torch.channels_last), labels
+        for number in range(self.budget.updates):
+            yield channels_last(data.reward_batch(seed * self.budget.updates + number, 0))
 
     def slice_scores(self, supernet: int, archs: list[Arch], batch: Batch) -> Tensor:
         """What ``sampling.score`` says of each architecture's slice, on batch statistics, (M,)."""
-        score = self.rules.search.sampling.score
+        score = self.budget.search.sampling.score
         with torch.inference_mode():
             found = slice_scores(self.supernets[supernet].supernet, archs, *batch, score)
         return found.clone()  # outside, so that a controller may differentiate what it multiplies
@@ -147,7 +197,7 @@ class Arena:
         if (supernet, code) not in self._rescored:
             arch = self.space.decode(code)
             found = self.supernets[supernet].evaluate(arch)._asdict()
-            score = found[self.rules.search.sampling.score]
+            score = found[self.budget.search.sampling.score]
             candidate = Candidate(code, self.cost(arch), found["accuracy"], score)
             self._rescored[supernet, code] = candidate
         return self._rescored[supernet, code]

@@ -10,28 +10,26 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
 from pathlib import Path
 from typing import get_args
 
 import torch
 
-from search.compare.benchmark import Rules
+from search.compare.benchmark import Budget, SearchConfig, read_search
 from search.compare.report import (
-    contest_facts,
-    contest_table,
+    TrialRows,
     draw_comparison,
     retrained_facts,
     retrained_tables,
+    trial_facts,
+    trial_table,
 )
-from search.compare.retrained import Choice, Comparison, compare_retrained
-from search.compare.trials import Cup, Entry
+from search.compare.retrained import Choice, ChoiceResult, retrain_choices
+from search.compare.trials import Trial, Trials
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Report
-from search.evaluation.jobs import Row
-from search.evaluation.search_config import SearchFile, read_search
 from search.evaluation.trainings import TrainingRunner, Trainings, check_shape
 from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
@@ -45,7 +43,7 @@ from supernet.training.config import read_training
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.compare", description=__doc__)
     add = parser.add_argument
@@ -67,9 +65,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--target", help="instead of the search's: 12, p40 or '0.8x mnasnet_a1'")
     add("--controllers", nargs="+", choices=KINDS, default=KINDS, help="which (all)")
-    add("--evaluations", type=int, default=2000, help="of architectures, in a contest (2000)")
-    add("--seeds", type=int, default=10, help="contests of each controller (10)")
-    add("--top", type=int, default=10, help="networks re-scored when a contest ends (10)")
+    add("--evaluations", type=int, default=2000, help="of architectures, in a trial (2000)")
+    add("--seeds", type=int, default=10, help="trials of each controller (10)")
+    add("--top", type=int, default=10, help="networks re-scored when a trial ends (10)")
     add("--retrain", type=int, default=1, help="seeds whose choice is retrained, 0 for none (1)")
     add("--random", type=int, default=10, help="random networks for each choice (10)")
     add("--trainings", type=int, default=3, help="of a choice and of the best random one (3)")
@@ -97,16 +95,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--controllers names {twice} twice: name each once")
 
 
-@dataclass(frozen=True)
-class Contested:
-    """The contests on one supernet."""
-
-    name: str
-    rows: dict[Kind, list[Row]]
-    """One row for each seed, in turn."""
-
-
-class Compare:
+class Comparison:
     """One comparison, from the command line's options to its report."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -117,9 +106,9 @@ class Compare:
         self.trainings = Trainings(self.training, options.cache, options.processes)
         self.num_steps = options.steps or TrainingRunner(self.training).num_steps
         self.found = [self._read_run(number) for number in range(len(options.runs))]
-        self.cup = self._cup() if options.supernet else None
+        self.trials = self._trials() if options.supernet else None
 
-    def _search(self) -> SearchFile:
+    def _search(self) -> SearchConfig:
         """The searches' settings, which must agree."""
         options = self.options
         folders = [path.parent.parent for path in options.supernet]
@@ -134,11 +123,12 @@ class Compare:
                 )
         return dataclasses.replace(first, target=options.target) if options.target else first
 
-    def _cup(self) -> Cup:
+    def _trials(self) -> Trials:
         options = self.options
-        rules = Rules(self.search, options.evaluations, options.top)
+        budget = Budget(self.search, options.evaluations, options.top)
+        # Rows of the first versions are in files of this name.
         path = options.cache.with_name(f"{options.cache.stem}-contests.jsonl")
-        return Cup(rules, self.training, options.supernet, path, options.processes)
+        return Trials(budget, self.training, options.supernet, path, options.processes)
 
     def _read_run(self, number: int) -> Choice:
         """The network that a finished search chose."""
@@ -152,64 +142,61 @@ class Compare:
 
     # --- the two stages -----------------------------------------------------------------------
 
-    def contests(self) -> list[Contested]:
-        """Let the controllers compete on each supernet."""
-        if not self.cup:
-            return []
+    def run_trials(self) -> dict[str, TrialRows]:
+        """Rows of the controllers' trials on each supernet, by its name."""
+        if not self.trials:
+            return {}
         supernets, kinds = range(len(self.options.supernet)), self.options.controllers
         seeds = range(self.options.seeds)
         # The seed is outermost, so that a table of what is finished is balanced.
-        entries = [Entry(net, kind, seed) for seed, net, kind in product(seeds, supernets, kinds)]
-        rows = dict(zip(entries, self.cup.rows(entries), strict=True))
-        return [
-            Contested(
-                f"supernet {net + 1}" if len(supernets) > 1 else "supernet",
-                {kind: [rows[Entry(net, kind, seed)] for seed in seeds] for kind in kinds},
-            )
+        trials = [Trial(net, kind, seed) for seed, net, kind in product(seeds, supernets, kinds)]
+        rows = dict(zip(trials, self.trials.rows(trials), strict=True))
+        return {
+            f"supernet {net + 1}" if len(supernets) > 1 else "supernet": {
+                kind: [rows[Trial(net, kind, seed)] for seed in seeds] for kind in kinds
+            }
             for net in supernets
-        ]
+        }
 
-    def choices(self, contests: Sequence[Contested]) -> list[Choice]:
+    def choices(self, trials: Mapping[str, TrialRows]) -> list[Choice]:
         """What the controllers and the finished searches chose."""
-        return [*self._contest_choices(contests), *self.found] if self.options.retrain else []
+        return [*self._trial_choices(trials), *self.found] if self.options.retrain else []
 
-    def _contest_choices(self, contests: Sequence[Contested]) -> Iterator[Choice]:
-        for net, contested in enumerate(contests):
-            assert self.cup
-            arena = self.cup.arena
-            spent = arena.supernets[net].spent
-            for kind, rows in contested.rows.items():
-                group = f"{kind}, {contested.name}" if len(contests) > 1 else kind
+    def _trial_choices(self, trials: Mapping[str, TrialRows]) -> Iterator[Choice]:
+        for net, (name, by_kind) in enumerate(trials.items()):
+            assert self.trials
+            benchmark = self.trials.benchmark
+            spent = benchmark.supernets[net].spent
+            for kind, rows in by_kind.items():
+                group = f"{kind}, {name}" if len(trials) > 1 else kind
                 for row in rows[: self.options.retrain]:
                     yield Choice(
                         group,
                         f"{group}, seed {row['seed']}",
                         row["seed"],
-                        arena.space,
-                        arena.space.decode(row["choice"]["code"]),
-                        arena.objective.cost_model,
+                        benchmark.space,
+                        benchmark.space.decode(row["choice"]["code"]),
+                        benchmark.objective.cost_model,
                         spent and spent.plus_scoring(row["image_macs"], row["seconds"]),
                     )
 
-    def retrained(self, choices: Sequence[Choice]) -> list[Comparison]:
+    def retrain(self, choices: Sequence[Choice]) -> list[ChoiceResult]:
         """Train choices and random networks from scratch."""
         options = self.options
         if not choices:
             return []
-        return compare_retrained(
+        return retrain_choices(
             choices, self.trainings, options.random, options.trainings, self.num_steps
         )
 
-    def report(self, contests: Sequence[Contested], comparisons: Sequence[Comparison]) -> Report:
+    def report(self, trials: Mapping[str, TrialRows], results: Sequence[ChoiceResult]) -> Report:
         """What was found, in tables."""
-        facts, tables = [], {}
-        for contested in contests:
-            tables[contested.name] = contest_table(contested.rows)
-        if contests:
-            facts += contest_facts(next(iter(contests[0].rows.values())), self.options.top)
-        if comparisons:
-            tables |= retrained_tables(comparisons)
-            facts += [f"trainings of {self.num_steps} steps", *retrained_facts(comparisons)]
+        facts, tables = [], {name: trial_table(rows) for name, rows in trials.items()}
+        for rows in islice(trials.values(), 1):
+            facts += trial_facts(next(iter(rows.values())), self.options.top)
+        if results:
+            tables |= retrained_tables(results)
+            facts += [f"trainings of {self.num_steps} steps", *retrained_facts(results)]
         return Report(facts, tables)
 
 
@@ -219,20 +206,20 @@ def _folder(run: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare controllers, and say what they gained."""
-    options = parse(arguments)
+    options = parse_options(arguments)
     torch.set_num_threads(1)
-    compare = Compare(options)
-    contests = compare.contests()
-    comparisons = compare.retrained(compare.choices(contests))
-    report = compare.report(contests, comparisons)
+    comparison = Comparison(options)
+    trials = comparison.run_trials()
+    results = comparison.retrain(comparison.choices(trials))
+    report = comparison.report(trials, results)
     options.run.mkdir(parents=True, exist_ok=True)
     content = {
         "options": {name: str(value) for name, value in vars(options).items()},
         **report.plain(),
-        "contests": {one.name: one.rows for one in contests},
-        "retrained": [one.plain() for one in comparisons],
+        "contests": trials,
+        "retrained": [one.plain() for one in results],
     }
     write_atomic(options.run / "compare.json", (json.dumps(content, indent=1) + "\n").encode())
-    figure = draw_comparison([one.rows for one in contests], comparisons)
+    figure = draw_comparison(list(trials.values()), results)
     save_figure(figure, options.run / "compare.png")
     report.print()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from search.compare.retrained import BAND, Comparison
+from search.compare.retrained import COST_DISTANCE, ChoiceResult
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Cell, Estimate, Mean
 from search.evaluation.jobs import Row
@@ -28,24 +28,25 @@ _COLORS: dict[Kind, str] = {
 _WIDTH, _PANEL, _ROW, _ENDS = 10.0, 4.3, 0.42, 1.5
 """Inches: of the page, of the panels of a supernet, of a retrained choice, of titles and axes."""
 
-Contests = Mapping[Kind, Sequence[Row]]
+TrialRows = Mapping[Kind, Sequence[Row]]
+"""Trials on one supernet by controller, one row for each seed, with the same seeds in turn."""
 
 
-def draw_comparison(contests: Sequence[Contests], comparisons: Sequence[Comparison]) -> Figure:
+def draw_comparison(trials: Sequence[TrialRows], results: Sequence[ChoiceResult]) -> Figure:
     """Rewards and fronts on each supernet, and the accuracies of retrained networks.
 
     Args:
-        contests: of each supernet, by controller, one row for each seed.
-        comparisons: of retrained choices with random networks.
+        trials: of each supernet, by controller, one row for each seed.
+        results: of retrained choices with random networks.
     """
-    heights = [_PANEL] * len(contests)
-    heights += [_ENDS + _ROW * len(comparisons)] * bool(comparisons)
+    heights = [_PANEL] * len(trials)
+    heights += [_ENDS + _ROW * len(results)] * bool(results)
     figure = new_figure(_WIDTH, sum(heights))
     bands = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for number, rows in enumerate(contests):
+    for number, rows in enumerate(trials):
         left, right = bands[number].subplots(1, 2)
         bands[number].subplots_adjust(left=0.08, right=0.98, top=0.8, bottom=0.14, wspace=0.24)
-        title = f", supernet {number + 1}" if len(contests) > 1 else ""
+        title = f", supernet {number + 1}" if len(trials) > 1 else ""
         draw_rewards(left, rows, title)
         draw_fronts(right, rows)
         left.legend(
@@ -58,15 +59,15 @@ def draw_comparison(contests: Sequence[Contests], comparisons: Sequence[Comparis
             handlelength=1.4,
             columnspacing=1.4,
         )
-    if comparisons:
+    if results:
         axes = bands[-1].subplots()
         edge = 1 / heights[-1]
         bands[-1].subplots_adjust(left=0.24, right=0.98, top=1 - 0.8 * edge, bottom=0.6 * edge)
-        draw_retrained(axes, comparisons)
+        draw_retrained(axes, results)
     return figure
 
 
-def draw_rewards(axes: Axes, rows: Contests, title: str) -> None:
+def draw_rewards(axes: Axes, rows: TrialRows, title: str) -> None:
     """Mean reward of what was proposed, against evaluations: mean over seeds and its interval."""
     style_axes(axes, f"Reward of the proposals{title}", "evaluations", "", title_pad=6)
     drawn = []
@@ -82,7 +83,7 @@ def draw_rewards(axes: Axes, rows: Contests, title: str) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def draw_fronts(axes: Axes, rows: Contests) -> None:
+def draw_fronts(axes: Axes, rows: TrialRows) -> None:
     """The best accuracy evaluated up to each cost: mean over seeds and its interval."""
     first = next(iter(rows.values()))[0]
     scale, noun, suffix = COSTS[first["unit"]]
@@ -127,13 +128,13 @@ def _draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -
     )
 
 
-def draw_retrained(axes: Axes, comparisons: Sequence[Comparison]) -> None:
+def draw_retrained(axes: Axes, results: Sequence[ChoiceResult]) -> None:
     """Test accuracies: random networks, the best of them, and the choice, with intervals."""
     style_axes(axes, "Trained from scratch", "test accuracy", "", title_pad=26)
     axes.xaxis.set_major_formatter(percent)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
-    for place, one in enumerate(comparisons):
+    for place, one in enumerate(results):
         first = place == 0
         axes.scatter(
             one.random,
@@ -159,8 +160,8 @@ def draw_retrained(axes: Axes, comparisons: Sequence[Comparison]) -> None:
                 elinewidth=1.6,
                 label=name if first else None,
             )
-    axes.set_yticks(range(len(comparisons)), [one.choice.name for one in comparisons])
-    axes.set_ylim(len(comparisons) - 0.5, -0.5)
+    axes.set_yticks(range(len(results)), [one.choice.name for one in results])
+    axes.set_ylim(len(results) - 0.5, -0.5)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
@@ -178,16 +179,16 @@ BASELINE: Kind = "random"
 Table = dict[str, dict[str, Cell]]
 
 
-def contest_table(rows: Mapping[Kind, Sequence[Row]]) -> Table:
+def trial_table(rows: TrialRows) -> Table:
     """Controllers on one supernet.
 
     Args:
-        rows: contests of each controller, one for each seed, with the same seeds in turn.
+        rows: trials of each controller, one for each seed, with the same seeds in turn.
     """
-    return {kind: _contest_row(kind, rows) for kind in rows}
+    return {kind: _trial_row(kind, rows) for kind in rows}
 
 
-def _contest_row(kind: Kind, rows: Mapping[Kind, Sequence[Row]]) -> dict[str, Cell]:
+def _trial_row(kind: Kind, rows: TrialRows) -> dict[str, Cell]:
     own = rows[kind]
     row: dict[str, Cell] = {"best reward, %": _percent(own, "best_reward")}
     if BASELINE in rows and kind != BASELINE:
@@ -210,12 +211,12 @@ def _percent(rows: Sequence[Row], name: str) -> Estimate:
     return Mean.of([row[name] for row in rows]).estimate * 100
 
 
-def contest_facts(rows: Sequence[Row], top: int) -> list[str]:
-    """Lines that say how the contests on one supernet were held."""
+def trial_facts(rows: Sequence[Row], top: int) -> list[str]:
+    """Lines that say how the trials on one supernet were held."""
     first = rows[0]
     cost, accuracy = first["reference"]
     unit, number = first["unit"], first["evaluations"]
-    held = f"target {_cost(first['target'], unit)}; {number} evaluations a contest"
+    held = f"target {_cost(first['target'], unit)}; {number} evaluations a trial"
     scored = f"{top} networks by a controller's own knowledge, half its favourites, half those"
     point = f"reference point {_cost(cost, unit)} (the dearest network), accuracy {accuracy:.3g}"
     return [
@@ -225,21 +226,21 @@ def contest_facts(rows: Sequence[Row], top: int) -> list[str]:
     ]
 
 
-def retrained_tables(comparisons: Sequence[Comparison]) -> dict[str, Table]:
+def retrained_tables(results: Sequence[ChoiceResult]) -> dict[str, Table]:
     """Choices against random networks, each alone, pooled, and what they cost."""
     groups = defaultdict(list)
-    for one in comparisons:
+    for one in results:
         groups[one.choice.group].append(one)
     pooled = {group: some for group, some in groups.items() if len(some) > 1}
     tables = {
-        "test accuracy, %": {one.choice.name: _accuracies(one) for one in comparisons},
+        "test accuracy, %": {one.choice.name: _accuracies(one) for one in results},
         "pooled, %": {group: _pooled(some) for group, some in pooled.items()},
-        "network": {one.choice.name: _network(one) for one in comparisons},
+        "network": {one.choice.name: _network(one) for one in results},
     }
     return {title: table for title, table in tables.items() if table}
 
 
-def _accuracies(one: Comparison) -> dict[str, Cell]:
+def _accuracies(one: ChoiceResult) -> dict[str, Cell]:
     return {
         "choice": _points(Mean.of(one.found)),
         f"mean of {len(one.random)}": _points(Mean.of(one.random)),
@@ -249,7 +250,7 @@ def _accuracies(one: Comparison) -> dict[str, Cell]:
     }
 
 
-def _pooled(some: Sequence[Comparison]) -> dict[str, Cell]:
+def _pooled(some: Sequence[ChoiceResult]) -> dict[str, Cell]:
     """Differences of these searches, and of what further searches would find."""
     gains = {"mean": [one.less_mean for one in some], "best": [one.less_best for one in some]}
     row: dict[str, Cell] = {"searches": str(len(some))}
@@ -264,7 +265,7 @@ def _points(mean: Mean) -> Estimate:
     return mean.estimate * 100
 
 
-def _network(one: Comparison) -> dict[str, Cell]:
+def _network(one: ChoiceResult) -> dict[str, Cell]:
     cost, spent = one.choice.count, one.trainings_spent
     return {
         "cost": _cost(one.choice.cost, one.choice.model.unit),
@@ -277,13 +278,13 @@ def _network(one: Comparison) -> dict[str, Cell]:
     }
 
 
-def retrained_facts(comparisons: Sequence[Comparison]) -> list[str]:
+def retrained_facts(results: Sequence[ChoiceResult]) -> list[str]:
     """Lines that say how networks were compared."""
     picked = "one training each picks the best by validation images"
-    fresh = f"it and the choice are trained with {len(comparisons[0].found)} fresh seeds"
+    fresh = f"it and the choice are trained with {len(results[0].found)} fresh seeds"
     pooled = "of these searches, and of any, where a search is one measurement"
     return [
-        f"random networks within {BAND:.0%} of the choice's cost: {picked}; then {fresh}",
+        f"random networks within {COST_DISTANCE:.0%} of the choice's cost: {picked}; then {fresh}",
         f"less mean: by Welch; less best: paired by seed; pooled: {pooled}; t intervals of 95 %",
     ]
 

@@ -22,10 +22,10 @@ from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 
-BAND = 0.05
+COST_DISTANCE = 0.05
 """Relative distance in cost within which random networks count as alike."""
-DRAWS = 1000
-"""Architectures to draw for each random network before none is held to be alike."""
+LOOKED_AT = 1000
+"""Architectures to look at for each random network before none is held to be alike."""
 PICK = 0
 """Seed of the trainings that pick the best random network; the fresh ones follow."""
 
@@ -64,7 +64,7 @@ class Choice:
 
 
 def random_alike(choice: Choice, num: int) -> list[NetSpec]:
-    """Distinct uniform random networks within ``BAND`` of a choice's cost, other than it.
+    """Distinct uniform random networks within ``COST_DISTANCE`` of a choice's cost, other than it.
 
     Choices of one space and number draw from one sequence, so that those of similar cost share
     networks, and their trainings.
@@ -73,19 +73,21 @@ def random_alike(choice: Choice, num: int) -> list[NetSpec]:
         UserError: when the space has too few.
     """
     space, cost = choice.space, choice.cost
-    others = space.distinct(islice(space.samples(choice.number), DRAWS * num), [choice.spec])
-    alike = (spec for _, spec in others if abs(choice.model.predict(spec) / cost - 1) <= BAND)
+    others = space.distinct(islice(space.samples(choice.number), LOOKED_AT * num), [choice.spec])
+    alike = (
+        spec for _, spec in others if abs(choice.model.predict(spec) / cost - 1) <= COST_DISTANCE
+    )
     found = list(islice(alike, num))
     if len(found) < num:
         raise UserError(
-            f"only {len(found)} of {num} random networks found within {BAND:.0%} of the"
+            f"only {len(found)} of {num} random networks found within {COST_DISTANCE:.0%} of the"
             f" {cost:.4g} {choice.model.unit} of {choice.name}: ask for fewer by --random"
         )
     return found
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ChoiceResult:
     """Test accuracies of a choice and of the random networks of its cost."""
 
     choice: Choice
@@ -137,9 +139,9 @@ class Comparison:
         }
 
 
-def compare_retrained(
+def retrain_choices(
     choices: Sequence[Choice], trainings: Trainings, num_random: int, fresh: int, num_steps: int
-) -> list[Comparison]:
+) -> list[ChoiceResult]:
     """Train what is missing and compare.
 
     Args:
@@ -156,7 +158,7 @@ def compare_retrained(
     finalists = [[choice.spec, spec] for choice, spec in zip(choices, best, strict=True)]
     final = _rows(trainings, finalists, seeds, num_steps)
     return [
-        Comparison(
+        ChoiceResult(
             choice,
             random=[row["test"] for row in picked],
             found=[row["test"] for row in rows[::2]],

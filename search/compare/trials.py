@@ -1,103 +1,171 @@
-"""Controllers on frozen supernets: as many evaluations for each of them, and one row a contest.
+"""Trials of controllers on frozen supernets: as many evaluations for each, and one row a trial.
 
-A contest is one controller with one seed on one supernet. Its row tells what it proposed, what the
+A trial is one controller with one seed on one supernet. Its row tells what it proposed, what the
 best of that are worth with recalibrated batch norms, and what the controller took.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 
-from search.compare.benchmark import Arena, Rules
-from search.compare.history import Knowledge, hypervolume
-from search.controllers.controller import Controller, UpdateStep
+from search.compare.benchmark import Benchmark, Budget
+from search.controllers.controller import Controller, Scores, UpdateStep
 from search.controllers.settings import Kind
 from search.evaluation.jobs import Cache, CachedJobs, Row, commit
 from search.monitoring.compute import running_macs
 from search.objective.feasible import fastest, slowest
-from search.selection.selection import Candidate, Code, front
+from search.selection.selection import Candidate, Code, front, preference
 from search.step import StepResult, controller_step, make_generator
 from supernet.training.config import TrainingConfig
 
-KEYS = ("supernet", "data", "contest", "controller", "seed")
-"""What identifies a contest in the cache."""
-
 
 @dataclass(frozen=True)
-class Entry:
-    """A contest to hold."""
+class Trial:
+    """A controller with a seed on a supernet."""
 
     supernet: int
-    """Its place among the arena's."""
+    """Place of the supernet among the benchmark's."""
     kind: Kind
     seed: int
 
 
-class Contests:
-    """Holds contests in this process."""
+@dataclass
+class Record:
+    """A network and its scores, one of each for each time that it was met."""
 
-    def __init__(self, rules: Rules, training: TrainingConfig, checkpoints: Sequence[Path]) -> None:
-        """Load the arena; arguments as for ``Arena``."""
-        self.arena, self.rules = Arena(rules, training, checkpoints), rules
+    cost: float
+    accuracies: list[float] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
 
-    def __call__(self, entry: Entry, advance: Callable[[], object] = lambda: None) -> Row:
-        """Hold a contest; the row that the cache keeps of it."""
-        start = time.process_time()
-        controller = self.rules.controller(entry.kind, self.arena.space.decision_sizes, entry.seed)
-        controller.prepare(self.arena.objective)
-        results, knowledge = [], Knowledge()
-        for result in self._steps(entry, controller):
+    @property
+    def reward(self) -> float:
+        """Mean reward over the times."""
+        return fmean(self.rewards)
+
+
+@dataclass
+class History:
+    """What a controller has met: networks by their canonical code, and what they scored."""
+
+    records: dict[Code, Record] = field(default_factory=dict)
+
+    def add(self, codes: Iterable[Code], scores: Scores) -> None:
+        """Take in the networks of a step."""
+        columns = (scores.accuracy.tolist(), scores.cost.tolist(), scores.reward.tolist())
+        for code, accuracy, cost, reward in zip(codes, *columns, strict=True):
+            record = self.records.setdefault(code, Record(cost))
+            record.accuracies.append(accuracy)
+            record.rewards.append(reward)
+
+    def best(self, favourites: Sequence[Code], num: int) -> list[Code]:
+        """At most ``num`` networks: half are the first favourites, the rest scored best on average.
+
+        What falls short of its half is made up by the other.
+
+        Args:
+            favourites: the controller's, the best first; they need not have been met.
+            num: how many.
+        """
+        first = list(dict.fromkeys(favourites))
+        met = sorted(self.records, key=lambda code: (-self.records[code].reward, code))
+        return list(dict.fromkeys([*first[: (num + 1) // 2], *met, *first]))[:num]
+
+    def within(self, target: float) -> History:
+        """The part at no more than a cost."""
+        return History({code: one for code, one in self.records.items() if one.cost <= target})
+
+    def candidates(self) -> list[Candidate]:
+        """The networks with their mean accuracies."""
+        means = {code: fmean(one.accuracies) for code, one in self.records.items()}
+        return [
+            Candidate(code, self.records[code].cost, mean, mean) for code, mean in means.items()
+        ]
+
+
+def hypervolume(points: Iterable[tuple[float, float]], cost: float, accuracy: float) -> float:
+    """Area that points of (cost, accuracy) dominate, up to a reference point of both.
+
+    Args:
+        points: lower cost and higher accuracy are better; those beyond the reference count nothing.
+        cost: of the reference point.
+        accuracy: of the reference point.
+    """
+    area, height = 0.0, accuracy
+    inside = sorted(point for point in points if point[0] < cost and point[1] > accuracy)
+    for place, (left, best) in enumerate(inside):
+        height = max(height, best)
+        right = inside[place + 1][0] if place + 1 < len(inside) else cost
+        area += (right - left) * (height - accuracy)
+    return area
+
+
+class TrialRunner:
+    """Runs trials in this process."""
+
+    def __init__(
+        self, budget: Budget, training: TrainingConfig, checkpoints: Sequence[Path]
+    ) -> None:
+        """Load the benchmark; arguments as for ``Benchmark``."""
+        self.benchmark, self.budget = Benchmark(budget, training, checkpoints), budget
+
+    def __call__(self, trial: Trial, advance: Callable[[], object] = lambda: None) -> Row:
+        """Run a trial; the row that the cache keeps of it."""
+        start, benchmark = time.process_time(), self.benchmark
+        controller = self.budget.controller(trial.kind, benchmark.space.decision_sizes, trial.seed)
+        controller.prepare(benchmark.objective)
+        results, history = [], History()
+        for result in self._steps(trial, controller):
             results.append(result)
-            codes = map(self.arena.code, result.proposals.indices.tolist())
-            knowledge.add(codes, result.scores)
+            codes = map(benchmark.code, result.proposals.indices.tolist())
+            history.add(codes, result.scores)
             advance()
         seconds = time.process_time() - start
         return {
-            **self.arena.identity(entry.supernet, entry.kind),
-            "seed": entry.seed,
+            **benchmark.identity(trial.supernet, trial.kind),
+            "seed": trial.seed,
             "commit": commit(),
-            "unit": self.arena.objective.cost_model.unit,
-            "target": self.arena.target,
-            **_course(results, self.arena.target),
-            **self._found(knowledge),
-            **self._judged(entry, self._favourites(entry, controller), knowledge),
+            "unit": benchmark.objective.cost_model.unit,
+            "target": benchmark.target,
+            **_course(results, benchmark.target),
+            **self._found(history),
+            **self._judged(trial, self._favourites(trial, controller), history),
             "controller_seconds": round(sum(result.seconds for result in results), 3),
             "seconds": round(seconds, 3),
-            "image_macs": self._image_macs(knowledge),
+            "image_macs": self._image_macs(history),
         }
 
-    def _steps(self, entry: Entry, controller: Controller) -> Iterator[StepResult]:
+    def _steps(self, trial: Trial, controller: Controller) -> Iterator[StepResult]:
         """All of a controller's budget, as a search would spend it."""
-        batches = self.arena.batches(entry.supernet, entry.seed)
+        batches = self.benchmark.batches(trial.supernet, trial.seed)
         for number, batch in enumerate(batches):
             yield controller_step(
                 controller,
-                self.rules.search.sampling.samples,
-                partial(self.arena.slice_scores, entry.supernet, batch=batch),
-                UpdateStep(number, self.rules.updates),
-                draws=make_generator("samples", entry.seed, number, 0),
-                shuffles=make_generator("minibatches", entry.seed, number, 0),
+                self.budget.search.sampling.samples,
+                partial(self.benchmark.slice_scores, trial.supernet, batch=batch),
+                UpdateStep(number, self.budget.updates),
+                draws=make_generator("samples", trial.seed, number, 0),
+                shuffles=make_generator("minibatches", trial.seed, number, 0),
             )
 
-    def _favourites(self, entry: Entry, controller: Controller) -> list[Code]:
-        generator = make_generator("final", entry.seed, self.rules.updates, 0)
-        finalists = controller.finalists(self.rules.search.final.samples, generator)
-        return list(map(self.arena.code, finalists.tolist()))
+    def _favourites(self, trial: Trial, controller: Controller) -> list[Code]:
+        generator = make_generator("final", trial.seed, self.budget.updates, 0)
+        finalists = controller.finalists(self.budget.search.final.samples, generator)
+        return list(map(self.benchmark.code, finalists.tolist()))
 
-    def _found(self, knowledge: Knowledge) -> Row:
+    def _found(self, history: History) -> Row:
         """The front of all that was evaluated, and what it dominates."""
-        points = [(one.cost, one.accuracy) for one in front(knowledge.candidates())]
+        points = [(one.cost, one.accuracy) for one in front(history.candidates())]
         cost, accuracy = self.reference
-        _, cheapest = fastest(self.arena.space, self.arena.objective.cost_model)
+        _, cheapest = fastest(self.benchmark.space, self.benchmark.objective.cost_model)
         most = (cost - cheapest) * (1 - accuracy)
         return {
-            "networks": len(knowledge.records),
+            "networks": len(history.records),
             "front": points,
             "reference": [cost, accuracy],
             "hypervolume": hypervolume(points, cost, accuracy) / most if most else 0.0,
@@ -106,21 +174,23 @@ class Contests:
     @property
     def reference(self) -> tuple[float, float]:
         """The reference point of the hypervolume: the dearest network's cost, and chance."""
-        space = self.arena.space
-        return slowest(space, self.arena.objective.cost_model)[1], 1 / space.classes
+        space = self.benchmark.space
+        return slowest(space, self.benchmark.objective.cost_model)[1], 1 / space.classes
 
-    def _judged(self, entry: Entry, favourites: list[Code], knowledge: Knowledge) -> Row:
-        """The best by the controller's own knowledge, scored again, and the choice among them."""
-        arena, target, top = self.arena, self.arena.target, self.rules.top
-        cheapest = arena.space.encode(fastest(arena.space, arena.objective.cost_model)[0])
-        affordable = [c for c in favourites if arena.cost(arena.space.decode(c)) <= target]
-        listed = knowledge.best(favourites, top)
+    def _judged(self, trial: Trial, favourites: list[Code], history: History) -> Row:
+        """The best by what the controller has met, scored again, and the choice among them."""
+        benchmark, target, top = self.benchmark, self.benchmark.target, self.budget.top
+        cheapest = benchmark.space.encode(
+            fastest(benchmark.space, benchmark.objective.cost_model)[0]
+        )
+        affordable = [c for c in favourites if benchmark.cost(benchmark.space.decode(c)) <= target]
+        listed = history.best(favourites, top)
         # The cheapest makes sure that something may be chosen, as at the end of a search.
-        within = [*knowledge.within(target).best(affordable, top), cheapest]
-        judged = [arena.rescored(entry.supernet, code) for code in listed]
-        eligible = [arena.rescored(entry.supernet, code) for code in within]
+        within = [*history.within(target).best(affordable, top), cheapest]
+        judged = [benchmark.rescored(trial.supernet, code) for code in listed]
+        eligible = [benchmark.rescored(trial.supernet, code) for code in within]
         rewards = [self._reward(one) for one in judged]
-        chosen = _best_within(target, [*judged, *eligible])
+        chosen = min((one for one in [*judged, *eligible] if one.cost <= target), key=preference)
         return {
             "rescored": [asdict(one) for one in judged],
             "best_reward": max(rewards),
@@ -128,21 +198,17 @@ class Contests:
         }
 
     def _reward(self, candidate: Candidate) -> float:
-        return self.arena.objective.reward(candidate.worth, candidate.cost, self.arena.target)
-
-    def _image_macs(self, knowledge: Knowledge) -> int:
-        """Images times multiply-accumulates of all evaluations, which are forward passes."""
-        space, images = self.arena.space, self.arena.batch_size
-        return sum(
-            running_macs(space, [space.decode(code)], images * len(record.rewards))
-            for code, record in knowledge.records.items()
+        return self.benchmark.objective.reward(
+            candidate.score, candidate.cost, self.benchmark.target
         )
 
-
-def _best_within(target: float, candidates: Sequence[Candidate]) -> Candidate:
-    """The best candidate within a target; of equals the cheaper one."""
-    within = (one for one in candidates if one.cost <= target)
-    return min(within, key=lambda one: (-one.worth, one.cost, one.code))
+    def _image_macs(self, history: History) -> int:
+        """Images times multiply-accumulates of all evaluations, which are forward passes."""
+        space, images = self.benchmark.space, self.benchmark.batch_size
+        return sum(
+            running_macs(space, [space.decode(code)], images * len(record.rewards))
+            for code, record in history.records.items()
+        )
 
 
 def _course(results: Sequence[StepResult], target: float) -> Row:
@@ -157,32 +223,34 @@ def _course(results: Sequence[StepResult], target: float) -> Row:
     }
 
 
-class Cup(CachedJobs[Entry]):
-    """All contests of a command, held now or found in the cache."""
+class Trials(CachedJobs[Trial]):
+    """All trials of a command, run now or found in the cache."""
 
     def __init__(
         self,
-        rules: Rules,
+        budget: Budget,
         training: TrainingConfig,
         checkpoints: Sequence[Path],
         path: Path,
         processes: int,
     ) -> None:
-        """Load the arena and read the cache.
+        """Load the benchmark and read the cache.
 
         Args:
-            rules: of all contests.
+            budget: of each trial.
             training: whose data to score on.
             checkpoints: of searches, at least one.
-            path: the cache, made when the first contest ends.
-            processes: contests at a time.
+            path: the cache, made when the first trial ends.
+            processes: trials at a time.
         """
-        self.arena = Arena(rules, training, checkpoints)
+        self.benchmark = Benchmark(budget, training, checkpoints)
         super().__init__(
-            "contests",
-            Cache(path, KEYS),
-            lambda entry: self.arena.identity(entry.supernet, entry.kind) | {"seed": entry.seed},
-            partial(Contests, rules, training, list(checkpoints)),
+            "trials",
+            Cache(path, ("supernet", "data", "contest", "controller", "seed")),
+            lambda trial: (
+                self.benchmark.identity(trial.supernet, trial.kind) | {"seed": trial.seed}
+            ),
+            partial(TrialRunner, budget, training, list(checkpoints)),
             processes,
             lambda row: f"{row['controller']}, seed {row['seed']}: {row['best_reward']:.3f}",
         )

@@ -56,7 +56,7 @@ from supernet.files.writing import write_atomic
 from supernet.training.config import read_training
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.rank", description=__doc__)
     add = parser.add_argument
@@ -249,7 +249,7 @@ class Ranking:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Rank networks and say how well their scores do it."""
-    options = parse(arguments)
+    options = parse_options(arguments)
     torch.set_num_threads(1)
     ranking = Ranking(options)
     networks = ranking.networks

@@ -20,7 +20,15 @@ from search.monitoring.compute import FORWARD_PASSES, Spending
 from search.objective.targets import Target, file_names
 from search.selection.bn_probe import final_accuracies
 from search.selection.device_times import DeviceTimes
-from search.selection.selection import Candidate, best_hits, draft, draw, front, judge, shortlist
+from search.selection.selection import (
+    Candidate,
+    best_hits,
+    draft,
+    final_codes,
+    front,
+    judge,
+    shortlist,
+)
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import Kept
 from supernet.files.writing import write_atomic
@@ -60,7 +68,7 @@ class Results(pl.Callback):
 
     def _judge(self, module: SearchModule) -> list[Candidate]:
         final = module.final
-        drafted = draft(module, draw(module, final.samples))
+        drafted = draft(module, final_codes(module, final.samples))
         listed = shortlist(drafted, module.objective.targets, final.candidates)
         judged = judge(module, listed, self.folder)
         self._log(module, final_accuracies(drafted, judged))

@@ -40,17 +40,12 @@ class Candidate:
     """Predicted, in the target's unit."""
     accuracy: float
     """First the slice's score on a reward batch, at last the accuracy on the validation split."""
-    score: float | None = None
-    """What else it is preferred by, on the validation split. At the end of a search it is the
-    probability of the right class, which ranks better than accuracy (docs/search-quality.md)."""
-
-    @property
-    def worth(self) -> float:
-        """What it is preferred by."""
-        return self.accuracy if self.score is None else self.score
+    score: float
+    """What it is preferred by: first its accuracy, at last the mean probability of the right class,
+    which ranks better than accuracy (docs/search-quality.md)."""
 
 
-def draw(module: SearchModule, num: int) -> list[Code]:
+def final_codes(module: SearchModule, num: int) -> list[Code]:
     """Distinct canonical codes: for each target finalists, and as many networks that hit it.
 
     All keep the constraints. The nearest one below a target makes sure that something hits it.
@@ -85,7 +80,7 @@ def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
     archs = [module.space.decode(code) for code in mine]
     scores = module.slice_scores(archs, batch).tolist() if archs else []
     scored = [
-        Candidate(code, module.objective.cost_model.predict(module.space.spec(arch)), score)
+        Candidate(code, module.objective.cost_model.predict(module.space.spec(arch)), score, score)
         for code, arch, score in zip(mine, archs, scores, strict=True)
     ]
     return _gather(scored, codes)
@@ -98,7 +93,7 @@ def shortlist(candidates: list[Candidate], targets: Sequence[Target], num: int) 
     will be chosen; another half to the front of non-dominated ones, which is also reported, and to
     what else scores well.
     """
-    ranked = sorted(candidates, key=_preference)
+    ranked = sorted(candidates, key=preference)
     half = (num + 1) // 2
     hits = [one for target in targets for one in best_hits(candidates, target, half)]
     places = num + (len(targets) - 1) * half
@@ -108,7 +103,7 @@ def shortlist(candidates: list[Candidate], targets: Sequence[Target], num: int) 
 def best_hits(candidates: list[Candidate], target: Target, num: int) -> list[Candidate]:
     """The ``num`` best candidates that hit a target; of equals the cheaper first."""
     hits = (one for one in candidates if target.is_hit_by(one.cost))
-    return sorted(hits, key=_preference)[:num]
+    return sorted(hits, key=preference)[:num]
 
 
 def front(candidates: list[Candidate]) -> list[Candidate]:
@@ -121,8 +116,9 @@ def front(candidates: list[Candidate]) -> list[Candidate]:
     return kept
 
 
-def _preference(candidate: Candidate) -> tuple[float, float, Code]:
-    return -candidate.worth, candidate.cost, candidate.code
+def preference(candidate: Candidate) -> tuple[float, float, Code]:
+    """Sorts the best candidates first; of equals the cheaper."""
+    return -candidate.score, candidate.cost, candidate.code
 
 
 def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> list[Candidate]:

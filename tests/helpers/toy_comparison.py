@@ -39,7 +39,7 @@ def toy_options(folder):
 
 
 def first_stage(folder):
-    """Options of the contests."""
+    """Options of the trials."""
     return [
         "--supernet",
         folder / "found/checkpoints/last.ckpt",

@@ -10,7 +10,7 @@ import pytest
 from retrain.__main__ import main as retrain
 from retrain.detect.__main__ import main as detect
 from search.__main__ import main as search
-from search.evaluation.search_config import read_search
+from search.compare.benchmark import read_search
 from search.evaluation.trainings import Job, identity
 from search.figures import read_front
 from search.monitoring.compute import Spent

@@ -1,4 +1,4 @@
-"""What search.compare is made of: knowledge, hypervolumes, random networks, costs."""
+"""What search.compare is made of: history, hypervolumes, random networks, costs."""
 
 import dataclasses
 import random
@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from search.compare.history import Knowledge, hypervolume
-from search.compare.retrained import BAND, Choice, Comparison, _best, random_alike
+from search.compare.retrained import COST_DISTANCE, Choice, ChoiceResult, _best, random_alike
+from search.compare.trials import History, hypervolume
 from search.controllers.controller import Scores
 from search.monitoring.compute import Spending, Spent
 from search.monitoring.health import Health
@@ -16,7 +16,7 @@ from supernet.cost.counts import count
 from supernet.errors import UserError
 from tests.helpers.tiny import MACS, SPACE
 
-# Knowledge
+# History
 
 
 def scores(accuracy, cost, reward):
@@ -24,24 +24,24 @@ def scores(accuracy, cost, reward):
 
 
 def test_half_of_the_best_are_favourites_and_half_scored_best_on_average():
-    knowledge = Knowledge()
+    history = History()
     codes = [(number,) for number in range(6)]
-    knowledge.add(codes, scores([0.1] * 6, [1.0] * 6, [0.1, 0.2, 0.3, 0.4, 0.5, 0.9]))
-    knowledge.add([(5,)], scores([0.1], [1.0], [0.0]))  # mean .45
+    history.add(codes, scores([0.1] * 6, [1.0] * 6, [0.1, 0.2, 0.3, 0.4, 0.5, 0.9]))
+    history.add([(5,)], scores([0.1], [1.0], [0.0]))  # mean .45
     favourites = [(9,), (9,), (4,), (8,)]
-    assert knowledge.best(favourites, 4) == [(9,), (4,), (5,), (3,)]
-    assert knowledge.best(favourites, 1) == [(9,)]
-    assert knowledge.best([], 2) == [(4,), (5,)]
-    assert knowledge.best(favourites, 99)[:2] == [(9,), (4,)]
-    assert len(knowledge.best(favourites, 99)) == 8
+    assert history.best(favourites, 4) == [(9,), (4,), (5,), (3,)]
+    assert history.best(favourites, 1) == [(9,)]
+    assert history.best([], 2) == [(4,), (5,)]
+    assert history.best(favourites, 99)[:2] == [(9,), (4,)]
+    assert len(history.best(favourites, 99)) == 8
 
 
-def test_knowledge_is_the_mean_of_all_meetings():
-    knowledge = Knowledge()
-    knowledge.add([(0,), (1,)], scores([0.25, 0.5], [1.0, 3.0], [0.0, 0.0]))
-    knowledge.add([(0,)], scores([0.75], [1.0], [0.0]))
-    assert [(one.cost, one.accuracy) for one in knowledge.candidates()] == [(1.0, 0.5), (3.0, 0.5)]
-    assert list(knowledge.within(2.0).records) == [(0,)]
+def test_history_is_the_mean_of_all_meetings():
+    history = History()
+    history.add([(0,), (1,)], scores([0.25, 0.5], [1.0, 3.0], [0.0, 0.0]))
+    history.add([(0,)], scores([0.75], [1.0], [0.0]))
+    assert [(one.cost, one.accuracy) for one in history.candidates()] == [(1.0, 0.5), (3.0, 0.5)]
+    assert list(history.within(2.0).records) == [(0,)]
 
 
 def test_the_hypervolume_is_the_area_up_to_the_reference_point():
@@ -66,7 +66,7 @@ def test_random_networks_have_nearly_the_cost_of_the_choice_and_differ():
     specs = random_alike(one, 8)
     assert len(set(specs)) == 8
     assert one.spec not in specs
-    assert all(abs(count(spec).macs / one.cost - 1) <= BAND for spec in specs)
+    assert all(abs(count(spec).macs / one.cost - 1) <= COST_DISTANCE for spec in specs)
     assert random_alike(one, 3) == specs[:3]
     assert random_alike(choice(number=1), 8) != specs
 
@@ -94,7 +94,7 @@ def test_a_comparison_pairs_seeds_with_the_best_and_not_with_the_mean():
     row = {"image_macs": 10.0, "cpu_seconds": 2.0}
     spent = Spent(image_macs=30.0, seconds=9.0, cpu_seconds=5.0)
     random_runs, found, best = [0.5, 0.6, 0.7], [0.80, 0.90], [0.79, 0.89]
-    one = Comparison(choice(spent=spent), random_runs, found, best, row)
+    one = ChoiceResult(choice(spent=spent), random_runs, found, best, row)
     assert one.less_best.estimate.low == pytest.approx(0.01)
     welch = stats.ttest_ind(found, random_runs, equal_var=False).confidence_interval()
     assert one.less_mean.estimate.low == pytest.approx(welch.low)

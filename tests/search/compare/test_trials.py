@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.compare.benchmark import Arena, Rules
-from search.compare.comparison import parse
-from search.compare.trials import Contests, Entry
-from search.evaluation.search_config import read_search
+from search.compare.benchmark import Benchmark, Budget, read_search
+from search.compare.comparison import parse_options
+from search.compare.trials import Trial, TrialRunner
 from supernet.errors import UserError
 from supernet.training.config import read_training
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
@@ -68,7 +67,7 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
     assert capsys.readouterr().out.splitlines()[-12:] == first.splitlines()[-12:]
 
 
-def test_a_contest_lost_from_the_cache_is_held_again_to_the_same_result(files, supernet, tmp_path):
+def test_a_trial_lost_from_the_cache_is_run_again_to_the_same_result(files, supernet, tmp_path):
     compare(files, *supernet, "--retrain", "0")
     path = tmp_path / "cache-contests.jsonl"
     whole = lines(path)
@@ -78,9 +77,7 @@ def test_a_contest_lost_from_the_cache_is_held_again_to_the_same_result(files, s
     assert not (tmp_path / "cache.jsonl").exists()
 
 
-def test_other_settings_of_one_controller_leave_the_contests_of_the_others(
-    files, supernet, tmp_path
-):
+def test_other_settings_of_one_controller_leave_the_trials_of_the_others(files, supernet, tmp_path):
     compare(files, *supernet, "--retrain", "0")
     changed = f"{SEARCH}  controller: {{tunas: {{lr: 0.05}}}}\n"
     (tmp_path / "found/config.yaml").write_text(changed)
@@ -89,38 +86,38 @@ def test_other_settings_of_one_controller_leave_the_contests_of_the_others(
     assert [row["controller"] for row in rows[4:]] == ["tunas", "tunas"]
 
 
-# A contest
+# A trial
 
 
-def rules(tmp_path, evaluations=24, top=2):
-    return Rules(read_search(tmp_path / "found/config.yaml"), evaluations, top)
+def budget(tmp_path, evaluations=24, top=2):
+    return Budget(read_search(tmp_path / "found/config.yaml"), evaluations, top)
 
 
 @pytest.fixture
-def contests(files, tmp_path):
+def runner(files, tmp_path):
     checkpoint = tmp_path / "found/checkpoints/last.ckpt"
-    return Contests(rules(tmp_path), read_training(tmp_path / "retrain.yaml"), [checkpoint])
+    return TrialRunner(budget(tmp_path), read_training(tmp_path / "retrain.yaml"), [checkpoint])
 
 
-def test_a_contest_is_a_function_of_controller_and_seed(contests):
-    first = contests(Entry(0, "ppo", 0))
+def test_a_trial_is_a_function_of_controller_and_seed(runner):
+    first = runner(Trial(0, "ppo", 0))
     torch.randn(3)  # an earlier draw changes nothing
-    assert untimed(contests(Entry(0, "ppo", 0))) == untimed(first)
-    other = contests(Entry(0, "ppo", 1))
+    assert untimed(runner(Trial(0, "ppo", 0))) == untimed(first)
+    other = runner(Trial(0, "ppo", 1))
     assert other["mean_rewards"] != first["mean_rewards"]
 
 
-def test_a_contest_reports_what_it_evaluated(contests, monkeypatch):
+def test_a_trial_reports_what_it_evaluated(runner, monkeypatch):
     asked = []
-    original = Arena.slice_scores
+    original = Benchmark.slice_scores
 
-    def counted(arena, supernet, archs, batch):
-        found = original(arena, supernet, archs, batch)
+    def counted(benchmark, supernet, archs, batch):
+        found = original(benchmark, supernet, archs, batch)
         asked.extend(zip(archs, found.tolist(), strict=True))
         return found
 
-    monkeypatch.setattr(Arena, "slice_scores", counted)
-    row, objective = contests(Entry(0, "evolution", 0)), contests.arena.objective
+    monkeypatch.setattr(Benchmark, "slice_scores", counted)
+    row, objective = runner(Trial(0, "evolution", 0)), runner.benchmark.objective
     assert len(asked) == row["evaluations"] == 24
     costs = [MACS.predict(SPACE.spec(arch)) for arch, _ in asked]
     rewards = [
@@ -137,14 +134,14 @@ def test_a_contest_reports_what_it_evaluated(contests, monkeypatch):
     assert 0 < row["hypervolume"] < 1
 
 
-def test_the_best_are_scored_again_by_recalibrated_networks(contests):
-    row, arena = contests(Entry(0, "random", 0)), contests.arena
+def test_the_best_are_scored_again_by_recalibrated_networks(runner):
+    row, benchmark = runner(Trial(0, "random", 0)), runner.benchmark
     assert len(row["rescored"]) == 2
     for one in row["rescored"]:
         arch = SPACE.decode(one["code"])
-        judged = arena.supernets[0].evaluate(arch)
+        judged = benchmark.supernets[0].evaluate(arch)
         assert (one["accuracy"], one["score"]) == (judged.accuracy, judged.soft_accuracy)
-    objective = arena.objective
+    objective = benchmark.objective
     rewards = [
         objective.reward(one["score"], one["cost"], objective.targets[0].cost)
         for one in row["rescored"]
@@ -157,12 +154,12 @@ def seen(image):
     return tuple(image.flatten().tolist())
 
 
-def test_reward_batches_are_those_that_the_search_held_out(contests):
-    arena = contests.arena
-    first, second = (list(arena.batches(0, seed)) for seed in (0, 1))
+def test_reward_batches_are_those_that_the_search_held_out(runner):
+    benchmark = runner.benchmark
+    first, second = (list(benchmark.batches(0, seed)) for seed in (0, 1))
     assert len(first) == len(second) == 6
     assert not torch.equal(first[0][0], second[0][0])
-    held_out = {seen(image) for image, _ in arena.runner.data.reward_dataloader().dataset}
+    held_out = {seen(image) for image, _ in benchmark.runner.data.reward_dataloader().dataset}
     for images, labels in first:
         assert images.shape == (32, 3, 8, 8)
         assert len(labels) == 32
@@ -171,8 +168,8 @@ def test_reward_batches_are_those_that_the_search_held_out(contests):
 
 def test_evaluations_must_fill_their_updates(files, tmp_path):
     with pytest.raises(UserError, match="--evaluations is 25, it must be a multiple of the 4"):
-        rules(tmp_path, evaluations=25)
-    assert rules(tmp_path, evaluations=28).updates == 7
+        budget(tmp_path, evaluations=25)
+    assert budget(tmp_path, evaluations=28).updates == 7
 
 
 # Finished searches
@@ -217,7 +214,7 @@ def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, ho
         "search.compare", [*files, *supernet, *more], tmp_path / "cache-contests.jsonl", 1, how
     )
     assert 1 <= kept < 4
-    assert "contests 4/4" in out
+    assert "trials 4/4" in out
     assert len({(row["controller"], row["seed"]) for row in rows}) == len(rows) == 4
 
 
@@ -229,4 +226,4 @@ def test_the_commands_of_the_manual_parse():
     commands = [line for line in manual if line.startswith("python -m search.compare ")]
     assert len(commands) == 2
     for line in commands:
-        assert (ROOT / parse(shlex.split(line)[3:]).config).exists()
+        assert (ROOT / parse_options(shlex.split(line)[3:]).config).exists()

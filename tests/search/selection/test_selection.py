@@ -5,7 +5,10 @@ from search.selection.selection import Candidate, best_hits, front, shortlist
 
 
 def candidates(*pairs):
-    return [Candidate((number,), cost, accuracy) for number, (cost, accuracy) in enumerate(pairs)]
+    return [
+        Candidate((number,), cost, accuracy, accuracy)
+        for number, (cost, accuracy) in enumerate(pairs)
+    ]
 
 
 def target(cost, least):
