@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 DECISIONS = ("op", "kernel", "se", "skip", "filters", "layers")
 VALUE_FIELDS = dict(
@@ -27,6 +28,14 @@ class BlockChoice:
     """Multiplier of the block's base width."""
     layers: int
     """Added to the block's base depth."""
+
+
+class BlockBase(NamedTuple):
+    """What the choices of a block are relative to."""
+
+    filters: int
+    layers: int
+    stride: int
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from supernet.errors import UserError
 from supernet.space.stage import Stage
 
 TIMM_OPS = {"ds": "sepconv", "ir": "mbconv", "cn": "conv"}
+_UNSPELT_SKIP = {"cn": "none"}
+"""The shortcut of a string without a word for it, where that is not the identity."""
 _WHOLE = {
     "r": "repeats",
     "k": "kernel",
@@ -47,12 +49,11 @@ _GRAMMARS = {
 
 def spell(stage: Stage, inputs: int) -> str:
     """A stage behind ``inputs`` channels in the official grammar with our two words."""
-    tokens = [f"r{stage.repeats}", f"k{stage.kernel}", f"s{stage.stride}{stage.stride}"]
-    tokens += [f"e{stage.expand}", f"i{inputs}", f"o{stage.filters}"]
-    tokens += [f"se{stage.se!r}"] if stage.se else []
-    tokens += {"none": ["noskip"], "pool": ["pool"], "identity": []}[stage.skip]
-    tokens += ["conv"] if stage.op == "conv" else []
-    return "_".join(tokens)
+    first = f"r{stage.repeats}_k{stage.kernel}_s{stage.stride}{stage.stride}"
+    se = f"_se{stage.se!r}" if stage.se else ""
+    skip = {"none": "_noskip", "pool": "_pool", "identity": ""}[stage.skip]
+    conv = "_conv" if stage.op == "conv" else ""
+    return f"{first}_e{stage.expand}_i{inputs}_o{stage.filters}{se}{skip}{conv}"
 
 
 def spell_for_timm(stage: Stage, inputs: int) -> str:
@@ -73,15 +74,11 @@ def spell_for_timm(stage: Stage, inputs: int) -> str:
                 f" {round(width * stage.se)}, MnasNet's code cuts it to {int(width * stage.se)}"
             )
     op = next(name for name, known in TIMM_OPS.items() if known == stage.op)
-    tokens = [op, f"r{stage.repeats}", f"k{stage.kernel}", f"s{stage.stride}"]
-    tokens += [f"e{stage.expand}"] if op == "ir" else []
-    tokens += [f"c{stage.filters}"]
-    tokens += [f"se{stage.se!r}"] if stage.se else []
-    if op == "cn":
-        tokens += ["skip"] if stage.skip == "identity" else []
-    else:
-        tokens += ["noskip"] if stage.skip == "none" else []
-    return "_".join(tokens)
+    first = f"{op}_r{stage.repeats}_k{stage.kernel}_s{stage.stride}"
+    expand = f"_e{stage.expand}" if op == "ir" else ""
+    se = f"_se{stage.se!r}" if stage.se else ""
+    words = {"none": "_noskip", "identity": "_skip", _UNSPELT_SKIP.get(op, "identity"): ""}
+    return f"{first}{expand}_c{stage.filters}{se}{words[stage.skip]}"
 
 
 def read_block_strings(strings: Sequence[str], stem: int = 0) -> tuple[int, tuple[Stage, ...]]:
@@ -200,8 +197,8 @@ def _skip(tokens: _Tokens) -> str:
     words = [word for word in ("skip", "noskip", "pool") if word in tokens.found]
     if len(words) > 1:
         tokens.refuse(words[1], f"it contradicts {words[0]}")
-    default = "none" if tokens.kind == "cn" else "identity"
-    return {"skip": "identity", "noskip": "none", "pool": "pool", "": default}["".join(words)]
+    unspelt = _UNSPELT_SKIP.get(tokens.kind, "identity")
+    return {"skip": "identity", "noskip": "none", "pool": "pool", "": unspelt}["".join(words)]
 
 
 def _settle_inputs(stage: Stage, tokens: _Tokens, inputs: int) -> Stage:

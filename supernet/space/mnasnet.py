@@ -13,22 +13,21 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from supernet.errors import UserError, check_range
 from supernet.files.reading import read_as, read_yaml
-from supernet.space.arch import DECISIONS, EXPANSION, VALUE_FIELDS, Arch, BlockChoice, Restriction
+from supernet.space.arch import (
+    DECISIONS,
+    EXPANSION,
+    VALUE_FIELDS,
+    Arch,
+    BlockBase,
+    BlockChoice,
+    Restriction,
+)
 from supernet.space.published import published, published_spec
 from supernet.space.spec import NetSpec
 from supernet.space.stage import SKIPS, Stage, make_divisible, squeeze_width
-
-
-class Base(NamedTuple):
-    """What the choices of a block are relative to."""
-
-    filters: int
-    layers: int
-    stride: int
 
 
 @dataclass(frozen=True)
@@ -120,9 +119,9 @@ class MnasSpace:
         )
 
     @cached_property
-    def base(self) -> tuple[Base, ...]:
+    def base(self) -> tuple[BlockBase, ...]:
         """Width, depth and stride of every block at the centre of the space."""
-        return tuple(Base(*block) for block in zip(*self._bases(), strict=True))
+        return tuple(BlockBase(*block) for block in zip(*self._bases(), strict=True))
 
     @cached_property
     def choices(self) -> tuple[dict[str, tuple], ...]:

@@ -20,7 +20,7 @@ from supernet.files.reading import read_as
 from supernet.space.block_strings import read_block_strings, spell, spell_for_timm
 from supernet.space.stage import Layer, Stage, check_count, make_divisible, output_size
 
-ACTIVATIONS = ("relu", "relu6")
+_ACTIVATIONS = ("relu", "relu6")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class NetSpec:
             raise UserError("a network needs at least one stage")
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}")
-        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("activation", self.activation, _ACTIVATIONS)
         check_range("", self, "bn_eps", above=0)
         check_range("", self, "bn_momentum", above=0, most=1)
         return self
