@@ -29,9 +29,15 @@ def config_hash(config: Any) -> str:
     return short_hash(config)[:12]
 
 
-def record(name: str, config: Any, seed: int, result: dict[str, Any]) -> None:
-    """Append one finished measurement to ``benchmarks/results/NAME.jsonl``."""
-    RESULTS.mkdir(exist_ok=True)
-    row = {"config": config_hash(config), "seed": seed, "commit": commit(), **config, **result}
-    with (RESULTS / f"{name}.jsonl").open("a") as file:
+def record(
+    name: str, config: Any, seed: int, result: dict[str, Any], folder: Path = RESULTS
+) -> None:
+    """Append one finished measurement to ``NAME.jsonl`` in ``folder``.
+
+    A copy of the code without git is told its commit by the variable COMMIT.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    version = commit() or os.environ.get("COMMIT", "")
+    row = {"config": config_hash(config), "seed": seed, "commit": version, **config, **result}
+    with (folder / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")

@@ -1,0 +1,32 @@
+"""``python -m benchmarks.gpu_check``: the check, or some parts of it."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.gpu_check.machine import GPU
+from benchmarks.gpu_check.parts import all_parts, run_parts, select
+from benchmarks.gpu_check.rows import out_folder, rows_path
+
+
+def main() -> None:
+    """Run the parts one after another; their rows replace those of an earlier check in $OUT."""
+    parser = argparse.ArgumentParser(prog="benchmarks/gpu_check/run.sh", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="all of them by default")
+    parser.add_argument(
+        "--limit", type=float, default=470 if GPU else 1500, help="seconds of all parts together"
+    )
+    options = parser.parse_args()
+    out_folder().mkdir(parents=True, exist_ok=True)
+    rows_path().unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = all_parts(Path(folder))
+        if unknown := sorted(set(options.parts) - {part.name for part in parts}):
+            parser.error(f"no part {unknown[0]}, only {', '.join(part.name for part in parts)}")
+        run_parts(select(parts, options.parts), options.limit)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Parity: does a slice of the supernet compute what the network extracted from it computes?"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, random_batch
+from benchmarks.gpu_check.paper_supernet import paper_supernet
+from benchmarks.gpu_check.rows import Rows
+from supernet.network.supernet import SuperNet
+from supernet.space.arch import Arch
+
+
+class Errors(NamedTuple):
+    """Norms of differences over the norm of what the extracted network gives."""
+
+    logits: float
+    again: float
+    """Of the extracted network's logits, run twice: what is noise of the device."""
+    gradient: float
+    """Of the stem's weights."""
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Norm of the difference over that of ``expected``; tensors of one shape."""
+    return float((found - expected).norm() / expected.norm())
+
+
+def compare(
+    supernet: SuperNet, arch: Arch, batch: tuple[Tensor, Tensor], dtype: torch.dtype | None
+) -> Errors:
+    """Run a slice and the network extracted from it forwards and backwards on the same images."""
+    images, labels = batch
+    network = supernet.extract(arch).train().to(memory_format=torch.channels_last)
+    with autocast(dtype):
+        ours, theirs = supernet(images, arch).float(), network(images).float()
+    with torch.no_grad(), autocast(dtype):
+        again = network(images).float()
+    supernet.zero_grad(set_to_none=True)
+    for logits in (ours, theirs):
+        functional.cross_entropy(logits, labels).backward()
+    return Errors(
+        relative_error(ours, theirs),
+        relative_error(again, theirs),
+        relative_error(supernet.conv_stem.weight.grad, network.conv_stem.weight.grad),
+    )
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether fp32 convolutions and matrix products may round to TF32."""
+    precision = "tf32" if allowed else "ieee"
+    torch.backends.cudnn.conv.fp32_precision = precision
+    torch.backends.cuda.matmul.fp32_precision = precision
+
+
+def compare_with_extracted(rows: Rows, tf32: bool, dtype: torch.dtype | None) -> None:
+    """Worst errors over a few architectures in one precision."""
+    allow_tf32(tf32)
+    supernet, rng = paper_supernet(), random.Random(0)
+    batch = random_batch(AMOUNT.parity_batch)
+    errors = [
+        compare(supernet, supernet.space.sample(rng), batch, dtype)
+        for _ in range(AMOUNT.num_parity_archs)
+    ]
+    worst = Errors(*map(max, zip(*errors, strict=True)))
+    name = f"{'bf16' if dtype else 'fp32'}{' tf32' if tf32 else ''}"
+    note = f"the same network run twice: {worst.again:.2g}"
+    rows.add(f"{name}: logits, relative error", worst.logits, "", note)
+    rows.add(f"{name}: stem gradient, relative error", worst.gradient)
+
+
+@torch.no_grad()
+def compare_with_cpu(rows: Rows) -> None:
+    """Logits of one slice in fp32: is any CUDA path of the slices wrong?"""
+    allow_tf32(False)
+    supernet = paper_supernet()
+    arch = supernet.space.sample(random.Random(1))
+    images, _ = random_batch(AMOUNT.parity_batch)
+    found = supernet(images, arch).cpu()
+    expected = supernet.cpu()(images.cpu(), arch)
+    rows.add(
+        f"{DEVICE.type} against cpu, fp32: logits, relative error", relative_error(found, expected)
+    )
+
+
+def main() -> None:
+    """Compare in each precision, then with the CPU."""
+    rows = Rows("parity")
+    for tf32 in (False, True) if GPU else (False,):
+        for dtype in (None, torch.bfloat16):
+            compare_with_extracted(rows, tf32, dtype)
+    compare_with_cpu(rows)
+
+
+if __name__ == "__main__":
+    main()

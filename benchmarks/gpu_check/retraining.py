@@ -1,0 +1,103 @@
+"""Retraining's step, with and without the average of the weights and compilation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, random_batch, synchronize
+from benchmarks.gpu_check.rows import Rows
+from benchmarks.gpu_check.step import Step, time_step
+from supernet.arch_file import load_spec
+from supernet.network.network import Network
+from supernet.training.recipe import PAPER, update_average
+
+ROWS = Rows("compile")
+NUM_STEPS = 50 if GPU else 1
+MODES = ("default", "reduce-overhead")
+
+
+def make_network() -> Network:
+    """MnasNet-A1 with the weights of seed 0, on the device."""
+    spec = load_spec("mnasnet_a1")
+    spec = spec.scaled(resolution=AMOUNT.resolution, classes=1000, stem_stride=2)
+    torch.manual_seed(0)
+    return PAPER.make_network(spec).to(DEVICE).train()
+
+
+def make_step(
+    net: nn.Module, average: bool, logits: Callable[[Tensor], Tensor] | None = None
+) -> Step:
+    """A step of the paper's recipe; ``logits`` runs ``net``, if not ``net`` itself does."""
+    forward = net if logits is None else logits
+    optimizer = PAPER.make_optimizer(net, AMOUNT.batch)
+    images, labels = random_batch(AMOUNT.batch)
+    move = partial(update_average, PAPER.ema_decay)
+    averaged = AveragedModel(net, multi_avg_fn=move, use_buffers=True) if average else None
+
+    def step() -> None:
+        # Graphs keep their outputs in memory of their own, which the next step may use again.
+        torch.compiler.cudagraph_mark_step_begin()
+        with autocast(torch.bfloat16):
+            loss = PAPER.loss(forward(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if averaged:
+            averaged.update_parameters(net)
+
+    return step
+
+
+def add_row(name: str, step: Step, base_ms: float = 0.0, note: str = "") -> float:
+    """Time a step and add its row.
+
+    Args:
+        name: of the row.
+        step: what is timed.
+        base_ms: time of the step that it is compared to; 0 compares nothing.
+        note: what else is to be said.
+
+    Returns:
+        The step's time, in ms.
+    """
+    taken = time_step(step, NUM_STEPS)
+    notes = (f"{base_ms / taken.whole_ms:.3f} x" if base_ms else "", str(taken), note)
+    ROWS.add(name, taken.images_per_s(), "img/s", ", ".join(filter(None, notes)))
+    return taken.whole_ms
+
+
+def time_compiled(mode: str, base_ms: float) -> None:
+    """Steps of a compiled network; without a GPU nothing is generated, only traced."""
+    start, net = time.perf_counter(), make_network()
+    fast = torch.compile(net, mode=mode) if GPU else torch.compile(net, backend="eager")
+    step = make_step(net, True, fast)
+    step()
+    synchronize()
+    note = f"first step {time.perf_counter() - start:.0f} s"
+    add_row(f"mnasnet_a1, torch.compile {mode}", step, base_ms, note)
+    torch.compiler.reset()
+
+
+def main() -> None:
+    """Time MnasNet-A1, timm's peer of it, and A1 again in faster ways."""
+    base_ms = add_row("mnasnet_a1, rmsproptf, with average", make_step(make_network(), True))
+    add_row("mnasnet_a1, without the average", make_step(make_network(), False), base_ms)
+    torch.backends.cudnn.benchmark = True
+    add_row("mnasnet_a1, cudnn.benchmark", make_step(make_network(), True), base_ms)
+    torch.backends.cudnn.benchmark = False
+    peer = timm.create_model("mnasnet_100", num_classes=1000).train()
+    peer = peer.to(DEVICE, memory_format=torch.channels_last)
+    add_row("timm mnasnet_100, the same recipe without average", make_step(peer, False))
+    for mode in MODES:
+        time_compiled(mode, base_ms)
+
+
+if __name__ == "__main__":
+    main()

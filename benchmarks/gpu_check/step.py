@@ -1,0 +1,127 @@
+"""A training step: what it takes on the GPU and on the host, its kernels and its memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import DeviceType
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, synchronize
+from benchmarks.gpu_check.rows import Rows
+from supernet.training.recipe import make_optimizer
+
+Step = Callable[[], None]
+
+
+class TrainingStep:
+    """Forward in bf16, backward, clipping and optimizer, as in a search."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        logits: Callable[[Tensor], Tensor],
+        batch: tuple[Tensor, Tensor],
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        """``logits`` runs ``net`` on images; the project's own AdamW is the default."""
+        self.parameters = list(net.parameters())
+        self.logits, self.batch = logits, batch
+        self.optimizer = optimizer or make_optimizer(net, "adamw", lr=1e-6, weight_decay=0.0)
+
+    def __call__(self) -> None:
+        """Take the step."""
+        images, labels = self.batch
+        with autocast(torch.bfloat16):
+            loss = functional.cross_entropy(self.logits(images), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.optimizer.step()
+
+
+class StepTime(NamedTuple):
+    """Time of one step, in ms."""
+
+    whole_ms: float
+    """In a row of steps."""
+    host_ms: float
+    """Until it was launched on an idle GPU."""
+
+    def images_per_s(self, batch: int = AMOUNT.batch) -> float:
+        """Throughput of steps of ``batch`` images."""
+        return 1e3 * batch / self.whole_ms
+
+    def __str__(self) -> str:
+        return f"host {self.host_ms:.1f} of {self.whole_ms:.1f} ms"
+
+
+def time_step(step: Step, num_steps: int = AMOUNT.num_steps) -> StepTime:
+    """Mean time of ``num_steps`` steps after some that are not counted; the host's least time."""
+    for _ in range(AMOUNT.num_warm_steps):
+        step()
+    synchronize()
+    start = time.perf_counter()
+    for _ in range(num_steps):
+        step()
+    synchronize()
+    whole = (time.perf_counter() - start) / num_steps
+    hosts = []
+    for _ in range(AMOUNT.num_host_steps):
+        start = time.perf_counter()
+        step()
+        hosts.append(time.perf_counter() - start)
+        synchronize()
+    return StepTime(1e3 * whole, 1e3 * min(hosts))
+
+
+def kernels(step: Step) -> list[Any]:
+    """The profiler's averages of all kernels of a step; of operators where there is no GPU."""
+    step()
+    synchronize()
+    # Of one kind only: reading 50,000 operators of a warm-up path takes the profiler seconds.
+    activity = ProfilerActivity.CUDA if GPU else ProfilerActivity.CPU
+    with profile(activities=[activity]) as profiled:
+        step()
+        synchronize()
+    wanted = DeviceType.CUDA if GPU else DeviceType.CPU
+    # Ranges that a program names, such as an optimizer's step, would count its kernels twice.
+    return [
+        event
+        for event in profiled.key_averages()
+        if event.device_type == wanted and not event.is_user_annotation
+    ]
+
+
+def describe_step(step: Step, taken: StepTime) -> str:
+    """Host's share, kernels and peak memory of a step, in words."""
+    num_kernels = sum(event.count for event in kernels(step))
+    return f"{taken}, {num_kernels} kernels, {peak_memory(step):.1f} GiB"
+
+
+def add_slowest_kernels(rows: Rows, label: str, step: Step, num: int = 6) -> None:
+    """Rows of the kernels that take most of a step."""
+    times = {
+        event: event.self_device_time_total if GPU else event.self_cpu_time_total
+        for event in kernels(step)
+    }
+    whole = sum(times.values())
+    rows.add(f"{label}: time of all kernels", whole / 1e3, "ms")
+    for event in sorted(times, key=times.__getitem__, reverse=True)[:num]:
+        rows.add(f"{label}: {event.key[:80]}", times[event] / whole, "share", f"{event.count} x")
+
+
+def peak_memory(step: Step) -> float:
+    """Most memory of the GPU that tensors hold at once in a step, in GiB; 0 without one."""
+    if not GPU:
+        return 0.0
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    synchronize()
+    return torch.cuda.max_memory_allocated(DEVICE) / 2**30
