@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
-
-from rich.console import Console
 
 from search.objective.feasible import slowest
 from search.objective.objective import Objective
 from search.objective.targets import BAND
 from search.settings import Sampling, Schedule
+from supernet.command.output import say
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
@@ -59,25 +57,24 @@ def check_reward_images(data: RunData, rank: int) -> None:
 def note_costs(objective: Objective) -> None:
     """Say what a latency is of, and which targets all networks meet or none comes near."""
     cost = objective.cost_model
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
     if isinstance(cost, LatencyTable):
         here = device_name(OnnxRuntime().description())
         other = "" if cost.device == here else f", while this machine is {here}"
-        console.print(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
+        say(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
     _, most = slowest(objective.space, cost)
     for target in objective.targets:
         if not target.least and target.cost < most:
-            console.print(
+            say(
                 f"note: the constraints keep all networks out of the {BAND:.0%} below target"
                 f" {target.cost:.4g} {cost.unit}, the choice will be the best one below"
             )
         elif not target.least:
-            console.print(
+            say(
                 f"note: target {target.cost:.4g} {cost.unit} constrains nothing, as the dearest"
                 f" network of the space has {most:.4g} {cost.unit}"
             )
         elif not target.is_near:
-            console.print(
+            say(
                 f"note: no network of the space lies within {BAND:.0%} below target"
                 f" {target.cost:.4g} {cost.unit}, the choice will be the nearest from below with"
                 f" {target.least:.4g} {cost.unit}"

@@ -42,7 +42,7 @@ COSTS = {
     "macs": (1e6, "multiply-adds", "M"),
     "params": (1e6, "parameters", "M"),
 }
-"""Of each unit: how many of it are one on an axis, what it is, and the axis's unit."""
+"""Units on axes: how many of each are one on an axis, what it is, and the axis's unit."""
 _LINE = "#2F5D92"
 _DECISION_COLORS = {
     "op": "#2F5D92",

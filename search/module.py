@@ -171,6 +171,7 @@ class SearchModule(pl.LightningModule):
         return self._plan
 
     def _uniform_path(self) -> Path:
+        # Each rank has a path of its own, so that a step trains as many as there are ranks.
         rng = random.Random(step_seed(self.seed, self.steps_done, self.global_rank))
         probability = self.schedule.warmup_probability(self.progress)
         return warmup_path(self.space.sample(rng), self.space, probability, rng)

@@ -36,9 +36,11 @@ class Schedule:
     stream: float = 0.7
     """Share of the steps over which the shared shortcuts fade to nothing."""
     uniform: float = 0.8
-    """Share of the steps before the controller learns and chooses the paths."""
+    """Share of the steps before the controller learns and chooses the paths. Rewards of younger
+    weights rank networks by luck, and a policy that follows them trains only what it prefers."""
     floor: float = 0.05
-    """Learning rate of the weights under the policy, as a share of the largest."""
+    """Learning rate of the weights under the policy, as a share of the largest: above 0, as what
+    the policy comes to prefer is to be trained on, and low, as rewards of moving weights blur."""
     ramp: float = 0.03
     """Share of the steps over which that learning rate rises from 0 at the start."""
 

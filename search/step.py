@@ -50,6 +50,8 @@ def slice_scores(
         labels: (B,).
         score: what is averaged over the images.
     """
+    # Batch statistics, as in training: recalibrating a slice takes longer than scoring it. How far
+    # the two lie apart is what BatchNormProbe logs.
     canonical = [supernet.space.canonical(arch) for arch in archs]
     scores = {
         arch: mean_score(supernet(images, arch), labels, score) for arch in dict.fromkeys(canonical)

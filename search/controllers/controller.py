@@ -20,7 +20,7 @@ from supernet.space.arch import DECISIONS
 
 @dataclass(frozen=True)
 class Proposals:
-    """Architectures to score."""
+    """M architectures to score."""
 
     indices: Tensor
     """(M, D) int64; a row is what ``MnasSpace.decode`` reads."""
@@ -30,14 +30,14 @@ class Proposals:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the architectures of this rank scored, each (M,)."""
+    """What the M architectures of this rank scored."""
 
     accuracy: Tensor
-    """In [0, 1], as ``sampling.score`` measures it."""
+    """(M,) in [0, 1], as ``sampling.score`` measures it."""
     cost: Tensor
-    """In the target's unit."""
+    """(M,) in the target's unit."""
     reward: Tensor
-    """Each under its own target."""
+    """(M,), each under its own target."""
     excess: Tensor | float = 0.0
     """By how much each breaks the constraints, as ``search.objective.constraints.excess`` says."""
 
@@ -46,7 +46,7 @@ class UpdateStep(NamedTuple):
     """One of the controller's updates, each of which learns from one reward batch."""
 
     number: int
-    """From 0."""
+    """Updates before it."""
     total: int
     """Updates of the whole search, all of them after the warm-up."""
 

@@ -41,6 +41,7 @@ class Policy(nn.Module, ABC):
     """
 
     exists: Tensor
+    """(D, V) bool: whether a decision has a value."""
 
     def __init__(self, decision_sizes: Sequence[int]) -> None:
         super().__init__()
@@ -122,6 +123,7 @@ class LstmPolicy(Policy):
     """
 
     first_token: Tensor
+    """(D,) int64: where the embeddings of each decision's values begin."""
 
     def __init__(self, decision_sizes: Sequence[int], hidden: int = 100, targets: int = 1) -> None:
         super().__init__(decision_sizes)
@@ -136,7 +138,7 @@ class LstmPolicy(Policy):
             nn.init.uniform_(parameter, -0.1, 0.1)
 
     def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
-        """As ``Policy.log_softmax``, in one pass (teacher forcing)."""
+        """Log-probabilities (M, D, V), see ``Policy``, in one pass (teacher forcing)."""
         with self._full_precision():
             tokens = functional.pad(indices[:, :-1] + self.first_token[:-1], (1, 0))
             inputs = self._inputs(tokens, self._numbers(len(indices), targets))
@@ -191,7 +193,7 @@ class IndependentPolicy(Policy):
         return self.logits.masked_fill(~self.exists, NEVER).log_softmax(-1)
 
     def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
-        """As ``Policy.log_softmax``; the same whatever the indices."""
+        """Log-probabilities (M, D, V), see ``Policy``, which depend on no index."""
         return self.log_probabilities[self._numbers(len(indices), targets)]
 
     def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:

@@ -34,7 +34,9 @@ class Baseline(nn.Module):
     """
 
     total: Tensor
+    """(K,) weighed sums of the means."""
     weight: Tensor
+    """(K,) weights gathered so far, in [0, 1)."""
 
     def __init__(self, decay: float, targets: int = 1) -> None:
         super().__init__()

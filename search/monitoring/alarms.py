@@ -20,12 +20,14 @@ MISSED_USES = 20.0
 
 
 class Alarm(NamedTuple):
-    """One thing that is wrong."""
+    """Thing that is wrong with a search."""
 
     cause: str
-    """Its name; each is reported once in a run."""
+    """Name of the thing; each is reported once in a run."""
     seen: str
+    """What is wrong, with its figures."""
     advice: str
+    """What to do about it."""
 
 
 class Alarms:
@@ -95,11 +97,8 @@ class Alarms:
         rows = update.proposals.indices
         alike = len(rows) > 1 and bool((rows == rows[0]).all())
         alarms = []
-        if (
-            update.update_step.progress < EARLY
-            and largest
-            and (alike or entropy < DECIDED * largest)
-        ):
+        has_settled = largest > 0 and (alike or entropy < DECIDED * largest)
+        if has_settled and update.update_step.progress < EARLY:
             alarms.append(self._collapse(update, alike, entropy / largest))
         # Equal architectures have equal rewards: that is the collapse's doing.
         if not alike and self._is_constant(update):
