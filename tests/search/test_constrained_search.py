@@ -56,7 +56,7 @@ def test_where_constraints_bind_the_best_network_below_the_target_is_chosen(
 def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path):
     space = read_space_of(search, tiny_search, tmp_path)
     phone = {**NOWHERE, "device": "a phone"}
-    random_table(space, 1, phone).save(tmp_path / "phone.json")
+    random_table(space, 1, phone).write(tmp_path / "phone.json")
     constraint = {"cost": "ms", "limit": "p30", "table": str(tmp_path / "phone.json")}
     search(*tiny_search, "--model.constraints", json.dumps([constraint]), "--run", tmp_path / "two")
     (kept,) = read_arch(tmp_path / "two" / "arch.json").constraints
@@ -67,7 +67,7 @@ def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path
 
 def test_a_search_on_the_table_of_another_device_names_both(search, tiny_search, tmp_path, capsys):
     space = read_space_of(search, tiny_search, tmp_path)
-    random_table(space, 1, {**NOWHERE, "device": "a phone"}).save(tmp_path / "phone.json")
+    random_table(space, 1, {**NOWHERE, "device": "a phone"}).write(tmp_path / "phone.json")
     options = ["--model.cost", "ms", "--model.table", tmp_path / "phone.json"]
     search(*tiny_search, *options, "--run", tmp_path / "ms")
     (line,) = [
@@ -140,7 +140,7 @@ def test_the_constraints_of_the_docs_are_understood(search, refused, tiny_search
     asked = yaml.safe_load(block)["model"]["constraints"]
     assert {one["cost"] for one in asked} == {"ms", "params", "macs", "memory", "size"}
     space = read_space_of(search, tiny_search, tmp_path)
-    random_table(space, 1).save(tmp_path / "phone.json")
+    random_table(space, 1).write(tmp_path / "phone.json")
     asked[0] |= {"table": str(tmp_path / "phone.json")}
     search(*tiny_search, "--model.constraints", json.dumps(asked), "--run", tmp_path / "docs")
     kept = read_arch(tmp_path / "docs" / "arch.json").constraints

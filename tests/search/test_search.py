@@ -230,7 +230,7 @@ def test_another_latency_table_does_not_continue_a_search(search, tiny_search, t
     space = read_arch(tmp_path / "run" / "arch.json").space
     tables = [tmp_path / name for name in ("a.json", "b.json")]
     for number, path in enumerate(tables):
-        random_table(space, number).save(path)
+        random_table(space, number).write(path)
     run = tmp_path / "timed"
     timed = [*tiny_search, "--run", run, "--model.cost", "ms", "--model.table"]
     search(*timed, tables[0])

@@ -93,7 +93,7 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
     search(*tiny_search)
     run, space = tmp_path / "run", read_arch(tmp_path / "run" / "arch.json").space
     for name, machine in (("here", OnnxRuntime().description()), ("elsewhere", None)):
-        random_table(space, 0, machine).save(tmp_path / f"{name}.json")
+        random_table(space, 0, machine).write(tmp_path / f"{name}.json")
     monkeypatch.setattr(
         "search.selection.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
     )
