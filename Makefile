@@ -31,11 +31,14 @@ demo: $(VENV)/.installed
 	@$(BIN)/python -m retrain.export --run $(DEMO)/retrain --formats onnx pt2
 	@$(BIN)/python -m retrain.summary --run $(DEMO)/retrain
 
+# A process for each core, up to eight: each holds about a gigabyte.
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -8,57 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from docs.rooms import PACKAGES, folder, imports, in_circles, modules
+
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("supernet", "search", "retrain")
 APART = {("search", "retrain"), ("retrain", "search"), ("supernet", "search")}
 APART |= {("supernet", "retrain")}
 LARGEST_ROOM = 13
 SHORTEST_FILE = 60
 SHORT = {}
 """Files under that many lines, each with its reason."""
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("**/*.py"))]
+FILES = sorted(modules().values())
 MODULES = [path for path in FILES if path.name != "__init__.py"]
-
-
-def module_name(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-NAMES = {module_name(path): path for path in FILES}
-
-
-def first_party_imports(path):
-    """Modules of the project that a file imports anywhere, also within functions."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            nested = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= (nested & NAMES.keys()) or {node.module}
-    return {name for name in found if name.split(".")[0] in PACKAGES} - {module_name(path)}
-
-
-IMPORTS = {name: first_party_imports(path) for name, path in NAMES.items()}
+LIGHT = ("supernet.space.", "supernet.cost.", "supernet.files.")
 
 
 def room(name):
     """The folder of a module; what lies in a package itself stands for itself."""
-    folder = NAMES[name].parent.relative_to(ROOT)
-    return name if len(folder.parts) == 1 else str(folder)
-
-
-def in_circles(arrows):
-    """Nodes that are left once all have gone that stand on nothing but what has gone."""
-    done = set()
-    while ready := {node for node in arrows if node not in done and arrows[node] <= done}:
-        done |= ready
-    # Those that merely stand on a circle go from the other side.
-    left = {node: arrows[node] - done for node in arrows if node not in done}
-    while tops := {node for node in left if not any(node in below for below in left.values())}:
-        left = {node: below for node, below in left.items() if node not in tops}
-    return sorted(left)
+    return name if folder(name) in PACKAGES else folder(name)
 
 
 def test_circles_are_seen():
@@ -68,23 +34,23 @@ def test_circles_are_seen():
 
 
 def test_every_import_of_the_project_is_of_a_module_that_exists():
-    assert {name for names in IMPORTS.values() for name in names} <= NAMES.keys()
+    assert {name for names in imports().values() for name in names} <= modules().keys()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path):
-    own = path.relative_to(ROOT).parts[0]
-    others = {name.split(".")[0] for name in IMPORTS[module_name(path)]}
+@pytest.mark.parametrize("name", modules())
+def test_imports_point_one_way(name):
+    own = name.split(".")[0]
+    others = {other.split(".")[0] for other in imports()[name]}
     assert not {(own, other) for other in others} & APART
 
 
 def test_files_form_no_circle():
-    assert in_circles(IMPORTS) == []
+    assert in_circles(imports()) == []
 
 
 def test_rooms_form_no_loop():
     arrows = defaultdict(set)
-    for name, imported in IMPORTS.items():
+    for name, imported in imports().items():
         arrows[room(name)] |= {room(other) for other in imported} - {room(name)}
     assert in_circles(arrows) == []
 
@@ -105,8 +71,7 @@ def test_short_files_say_why():
 
 
 def test_the_space_its_costs_and_files_load_no_torch():
-    rooms = ("supernet.space.", "supernet.cost.", "supernet.files.")
-    light = [name for name in NAMES if name.startswith(rooms) and "__main__" not in name]
+    light = [name for name in modules() if name.startswith(LIGHT) and "__main__" not in name]
     light += ["supernet.arch_file", "supernet.display.commands"]
     code = f"import sys, {', '.join(light)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
