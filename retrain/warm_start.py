@@ -11,7 +11,7 @@ from torch import nn
 
 from supernet.arch_file import is_file_name, read_arch
 from supernet.command.output import say
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.network.functional import Weights
 from supernet.network.network import load_network
 from supernet.network.supernet import load_supernet
@@ -124,7 +124,7 @@ def fetch_from_timm(name: str) -> Weights:
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # noqa: BLE001 - every layer of a download raises its own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        reason = one_line(f"{type(error).__name__}: {error}")[:160]
         raise UserError(
             f"timm's weights {name} cannot be fetched ({reason}): start once where there is a"
             " network connection and keep the cache (HF_HOME names its folder), or give init"

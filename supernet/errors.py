@@ -31,7 +31,7 @@ def check_range(
 
     Args:
         place: in front of a setting's name in the error: ``recipe.``, ``--`` or nothing.
-        settings: has the numbers, or tuples of them, as attributes.
+        settings: has the numbers, or lists of them, as attributes.
         names: of these attributes.
         least: the smallest number that is allowed.
         above: the largest number that is too small.
@@ -45,7 +45,7 @@ def check_range(
     words = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
     for name in names:
         held = getattr(settings, name)
-        for value in held if isinstance(held, tuple) else (held,):
+        for value in held if isinstance(held, (tuple, list)) else (held,):
             if value is None or (least <= value <= most and above < value < below):
                 continue
             finite = [] if math.isfinite(value) else ["a finite number"]

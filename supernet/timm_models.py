@@ -31,7 +31,7 @@ from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 
 from supernet.arch_file import load_spec
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.network.functional import submodule_weights
 from supernet.network.network import ACTIVATIONS, initialise, make_stages
 from supernet.space.spec import NetSpec
@@ -146,7 +146,7 @@ class _Weights(nn.Module):
         try:
             return super().load_state_dict(weights, strict, assign)
         except RuntimeError as error:
-            reason = " ".join(str(error).split()).partition(": ")[2][:200]
+            reason = one_line(error).partition(": ")[2][:200]
             raise UserError(
                 f"the weights are of another network ({reason}...): give the arch and the"
                 " num_classes that they were trained with"

@@ -27,7 +27,7 @@ from retrain.export.formats import FORMATS, Format
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
@@ -215,7 +215,7 @@ def _datamodule(path: Path) -> pl.LightningDataModule:
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): name a run's folder") from None
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UserError(f"{path} does not describe data: {reason}") from None
     return make_data(settings, str(path))
 

@@ -117,10 +117,8 @@ def _check(options: argparse.Namespace) -> None:
             f"--policy is {options.policy}, it must be at least 4, and needs a --supernet, whose"
             " controller proposes them"
         )
-    if any(steps < 1 for steps in options.tuning):
-        raise UserError(f"--tuning is {min(options.tuning)}, it must be at least 1 step")
-    if any(number < 3 for number in options.ridge):
-        raise UserError(f"--ridge is {min(options.ridge)}, it must be at least 3 trainings")
+    check_range("--", options, "tuning", least=1)
+    check_range("--", options, "ridge", least=3)
     if bool(options.supernet) == bool(options.space):
         raise UserError("give the --supernet to judge, or the --space to draw from, and not both")
 

@@ -8,11 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
-
 from supernet.command.arguments import Parser, positive_float, positive_int
-from supernet.command.output import print_table
+from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError, check_range
 from supernet.latency.build import build_table, fingerprint_of, models_path
@@ -142,9 +139,8 @@ def _print_origin(table: LatencyTable, path: Path) -> None:
 
 def _print_validation(table: LatencyTable, validation: Validation) -> None:
     """Predictions against networks that calibrated nothing, beside the noise of these."""
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("model", "mean error", "within 5 %", "within 10 %", "Kendall's tau", "bias"):
-        grid.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    headers = ("model", "mean error", "within 5 %", "within 10 %", "Kendall's tau", "bias")
+    grid = new_table(*headers, left=("model",))
     noise, own = validation.noise, f"this table ({table.correction.form})"
     rows: dict[str, Accuracy | Noise] = {own: validation.predicted, **validation.baselines}
     if validation.sessions > 1:

@@ -16,7 +16,7 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn import functional
 
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.network.functional import shortcut, submodule_weights
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
@@ -164,7 +164,7 @@ def load_network(path: Path) -> Network:
         # Where weights are averaged, state_dict is the average (Lightning's WeightAveraging).
         network.load_state_dict(submodule_weights(checkpoint["state_dict"], "network."))
     except Exception as error:  # noqa: BLE001 - torch.load raises whatever a broken file causes
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error)[:120]
         raise UserError(
             f"{path} is not a whole checkpoint of a retraining ({type(error).__name__}: {reason}):"
             " give another checkpoint"

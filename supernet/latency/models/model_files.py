@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from supernet.cost.timed_layers import TimedLayer
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.latency.models.subject import OnnxFile, Subject, refuse_file, subject_key
 from supernet.space.spec import NetSpec
@@ -52,7 +52,7 @@ class ModelFiles:
         try:
             return pte_program(subject) if self.kind == "pte" else tflite_program(subject)
         except Exception as error:  # noqa: BLE001 - the exporters' errors share no base class
-            reason = " ".join(str(error).split())[:150]
+            reason = one_line(error)[:150]
             raise UserError(
                 f"the exporter cannot make a {self.kind} file of {file_stem(subject)}"
                 f" ({type(error).__name__}: {reason})"

@@ -14,7 +14,7 @@ from typing import Any
 
 from supernet.arch_records import TableError
 from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, timed_layers_of_space
-from supernet.errors import UserError
+from supernet.errors import UserError, check_choice
 from supernet.files.reading import read_as, typed, typed_object
 from supernet.files.writing import canonical_json, write_atomic
 from supernet.latency.devices.device import DESCRIPTION, device_name
@@ -50,8 +50,7 @@ class MeasuredNetwork:
         self.spec.checked()
         if not self.log_ms:
             raise UserError("networks.log_ms is empty, it must hold a number for each session")
-        if self.role not in ROLES:
-            raise UserError(f"networks.role is {self.role!r}, allowed are {', '.join(ROLES)}")
+        check_choice("networks.role", self.role, ROLES)
 
     @property
     def ms(self) -> float:
