@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from supernet.errors import UserError
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.run.cli import CLI
 
 
@@ -69,7 +68,7 @@ class TestReport(pl.Callback):
             "arch": pl_module.arch,
         }
         if trainer.is_global_zero:
-            write_atomic(self.path, (json.dumps(report, indent=2) + "\n").encode())
+            write_json(self.path, report, indent=2)
 
 
 class BestCheckpoint(ModelCheckpoint):

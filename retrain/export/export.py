@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.errors import UserError, one_line
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.network import Network, load_network
@@ -75,7 +74,7 @@ def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[
         "formats": entries,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
     }
-    write_atomic(run / "export.json", (json.dumps(report, indent=2) + "\n").encode())
+    write_json(run / "export.json", report, indent=2)
     return [
         f"{name}: {entry['failure']}; the file is kept for inspection, do not ship it"
         for name, entry in entries.items()

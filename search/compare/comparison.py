@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
@@ -37,7 +36,7 @@ from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.training.config import read_training
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -219,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "contests": trials,
         "retrained": [one.plain() for one in results],
     }
-    write_atomic(options.run / "compare.json", (json.dumps(content, indent=1) + "\n").encode())
+    write_json(options.run / "compare.json", content)
     figure = draw_comparison(list(trials.values()), results)
     save_figure(figure, options.run / "compare.png")
     report.print()

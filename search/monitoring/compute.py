@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 
 from supernet.cost.counts import count, count_layer
 from supernet.errors import UserError
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.network.elastic import variant
 from supernet.space.arch import MIXED, Arch, Path
 from supernet.space.mnasnet import MnasSpace
@@ -95,7 +95,7 @@ class Spent:
 
     def write(self, path: FilePath) -> None:
         """Write cost.json."""
-        write_atomic(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        write_json(path, asdict(self))
 
     def plus_scoring(self, image_macs: float, seconds: float) -> Spent:
         """Compute with that of images that were only run, in one process, on top."""

@@ -9,7 +9,6 @@ training ranks as the mean of the other seeds does.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +51,7 @@ from supernet.command.output import say
 from supernet.cost.model import CostModel
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.training.config import read_training
 
 
@@ -257,5 +256,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     report = ranking.report()
     content = {"options": {k: str(v) for k, v in vars(options).items()}, **report.plain()}
-    write_atomic(options.run / "rank.json", (json.dumps(content, indent=2) + "\n").encode())
+    write_json(options.run / "rank.json", content, indent=2)
     report.print()

@@ -10,7 +10,7 @@ from pathlib import Path
 from search.module import SearchModule
 from search.selection.selection import Candidate, Code
 from supernet.arch_records import Measured
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.bench import NETWORKS
@@ -59,7 +59,7 @@ class DeviceTimes:
                 for one in candidates
             ],
         }
-        write_atomic(self.path, (json.dumps(content, indent=1) + "\n").encode())
+        write_json(self.path, content)
 
     def of(self, candidate: Candidate) -> Measured | None:
         """For arch.json: None unless it was timed, and its prediction is of this machine."""

@@ -31,7 +31,7 @@ from search.selection.selection import (
 )
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import Kept
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.latency.table.table import LatencyTable
 from supernet.run.metrics import MetricsCsv, log_metrics
 
@@ -55,8 +55,7 @@ class Results(pl.Callback):
         times = DeviceTimes(module, self.folder / "measured.json")
         # Before anything is measured: whoever stops the search now still has its choices.
         files = self._write_archs(module, choices, times)
-        content = json.dumps(pareto(module, judged, choices), indent=1) + "\n"
-        write_atomic(self.folder / "pareto.json", content.encode())
+        write_json(self.folder / "pareto.json", pareto(module, judged, choices))
         figures = draw_run(self.folder)
         self.spending.spent.write(self.folder / "cost.json")
         times.measure(_to_measure(module, judged))

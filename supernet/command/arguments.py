@@ -28,20 +28,35 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see {self.prog} --help)")
 
     def run_command(self, arguments: Sequence[str] | None) -> None:
-        """Call ``run(options)`` of the command that the arguments name, the process's if None."""
+        """Run the command that the arguments name, which its parser has set as ``run``.
+
+        Args:
+            arguments: of the command line; the process's if None.
+
+        Raises:
+            UserError: when they are wrong, or the command refuses them.
+        """
         options = self.parse_args(arguments)
         options.run(options)
 
 
 def positive_int(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
+    """A whole number of at least 1, for argparse.
+
+    Raises:
+        ArgumentTypeError: for other text, which the parser says with the option's name.
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def positive_float(text: str) -> float:
-    """A finite number above 0, for argparse."""
+    """A finite number above 0, for argparse.
+
+    Raises:
+        ArgumentTypeError: for other text, which the parser says with the option's name.
+    """
     try:
         value = float(text)
     except ValueError:

@@ -13,6 +13,10 @@ from supernet.errors import UserError
 def write_atomic(path: str | Path, data: bytes) -> None:
     """Replace a file as a whole: an interruption or a full disk leaves the earlier one as it was.
 
+    Args:
+        path: of the file.
+        data: its content.
+
     Raises:
         UserError: when the disk is full or the folder cannot be written.
     """
@@ -34,6 +38,24 @@ def write_atomic(path: str | Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_json(path: str | Path, value: object, indent: int = 1) -> None:
+    """Replace a file by a value as JSON, which a person may look into.
+
+    Args:
+        path: of the file.
+        value: of JSON's types.
+        indent: spaces of each level.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    write_atomic(path, (json.dumps(value, indent=indent) + "\n").encode())
+
+
 def canonical_json(value: object) -> str:
-    """One spelling of a value: sorted keys, no spaces, exact floats."""
+    """One spelling of a value: sorted keys, no spaces, exact floats.
+
+    Raises:
+        ValueError: for a number that is not finite.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

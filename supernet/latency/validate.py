@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import random
 import shutil
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from supernet.command.output import ProgressLines
 from supernet.errors import UserError
-from supernet.files.writing import write_atomic
+from supernet.files.writing import write_json
 from supernet.latency.build import models_path
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device, device_name
@@ -124,7 +123,7 @@ def _write_report(
     ]
     validation = dataclasses.asdict(outcome.validation)
     fields = {"table": table.hash, "validation": validation, "drift": outcome.drift}
-    write_atomic(path, (json.dumps({**fields, "networks": rows}, indent=1) + "\n").encode())
+    write_json(path, {**fields, "networks": rows})
 
 
 def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
