@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from supernet.cost.timed_layers import TimedLayer
-from supernet.latency.models.onnx_graph import network_model, part_model
+from supernet.latency.models.onnx_graph import layer_model, network_model
 from supernet.space.spec import NetSpec
 
-MADE = "ConstantOfShape"
-"""What weights are made by."""
+WEIGHT_OP = "ConstantOfShape"
+"""The op that makes up weights."""
 WEIGHTED = ("Conv", "Gemm")
 _INDEX_INPUTS = {"ReduceMean": 1, "Reshape": 1, "Pad": 1, "Slice": 1}
 """Place of the first input that is no feature map."""
 _ACTIVATIONS = ("Relu", "Clip")
-_SCALE, _WEIGHT_SCALE = 0.05, 0.01
+_FEATURE_SCALE, _WEIGHT_SCALE = 0.05, 0.01
 
 
 def model_of(subject: TimedLayer | NetSpec, precision: str = "fp32") -> onnx.ModelProto:
-    """The graph of a part alone or of a whole network, with made-up weights, for batch 1.
+    """The graph of a layer alone or of a whole network, with made-up weights, for batch 1.
 
     Args:
         subject: what to compute.
         precision: ``fp32`` or ``int8``.
     """
-    model = network_model(subject) if isinstance(subject, NetSpec) else part_model(subject)
+    model = network_model(subject) if isinstance(subject, NetSpec) else layer_model(subject)
     return quantised(model) if precision == "int8" else model
 
 
@@ -53,7 +53,7 @@ class _Int8:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.shapes = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-        self.made = {node.output[0]: node for node in graph.node if node.op_type == MADE}
+        self.made = {node.output[0]: node for node in graph.node if node.op_type == WEIGHT_OP}
         self.names = {graph.input[0].name: ""}
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
@@ -63,7 +63,7 @@ class _Int8:
         start = self.graph.input[0].name
         self.names[start] = self._pair(start)
         for node in self.graph.node:
-            if node.op_type == MADE:
+            if node.op_type == WEIGHT_OP:
                 continue
             if node.op_type == "Clip":  # the range of the integers clips, as quantisers have it
                 self.names[node.output[0]] = self._pair(node.input[0])
@@ -74,7 +74,7 @@ class _Int8:
             self.nodes.append(node)
             name = node.output[0]
             self.names[name] = name if self._stays_float(node) else self._pair(name)
-        # A part ends in integers as it would within a network.
+        # A layer ends in integers as it would within a network.
         self.graph.output[0].name = self.names[self.graph.output[0].name]
 
     def _input(self, node: onnx.NodeProto, place: int) -> str:
@@ -103,7 +103,7 @@ class _Int8:
         return name
 
     def _pair(self, name: str) -> str:
-        scale, zero = np.array(_SCALE, np.float32), np.array(0, np.uint8)
+        scale, zero = np.array(_FEATURE_SCALE, np.float32), np.array(0, np.uint8)
         settings = (self._constant(scale), self._constant(zero))
         return self._add(
             "DequantizeLinear", self._add("QuantizeLinear", name, *settings), *settings
@@ -116,8 +116,8 @@ class _Int8:
         kind = np.int32 if is_bias else np.int8
         # A value of its own for each tensor, lest alike ones are merged.
         value = numpy_helper.from_array(np.array([1 + len(self.nodes) % 100], kind))
-        made = self._add(MADE, maker.input[0], value=value)
-        scale = _SCALE * _WEIGHT_SCALE if is_bias else _WEIGHT_SCALE
+        made = self._add(WEIGHT_OP, maker.input[0], value=value)
+        scale = _FEATURE_SCALE * _WEIGHT_SCALE if is_bias else _WEIGHT_SCALE
         scales = self._constant(np.full(channels, scale, np.float32))
         zeros = self._constant(np.zeros(channels, kind))
         return self._add("DequantizeLinear", made, scales, zeros, axis=0)

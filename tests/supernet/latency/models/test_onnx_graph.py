@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from supernet.cost.timed_layers import StageLayer, timed_layers
-from supernet.latency.models.onnx_graph import layer_model, network_model, part_model
+from supernet.latency.models.onnx_graph import layer_model, network_model
+from supernet.latency.models.onnx_int8 import WEIGHT_OP
 from supernet.network.functional import pool_shortcut
 from supernet.network.network import Network
 from supernet.space.mnasnet import MnasSpace
@@ -55,17 +56,43 @@ def trained_network(spec):
     return net
 
 
-def arrays(module):
-    return {name: value.numpy() for name, value in module.state_dict().items()}
+def weights_in_order(module, x):
+    """Weights and biases in the order of computation, batch norms folded into convolutions."""
+    ran, kinds = [], (torch.nn.Conv2d, torch.nn.Linear, torch.nn.BatchNorm2d)
+    hooks = [
+        one.register_forward_hook(lambda one, *_: ran.append(one))
+        for one in module.modules()
+        if isinstance(one, kinds)
+    ]
+    expected = module(x).numpy()
+    for hook in hooks:
+        hook.remove()
+    found = []
+    for one in ran:
+        if isinstance(one, torch.nn.BatchNorm2d):
+            scale = one.weight / torch.sqrt(one.running_var + one.eps)
+            found[-1] = one.bias - one.running_mean * scale
+            found[-2] = found[-2] * scale.reshape(-1, 1, 1, 1)
+        else:
+            found += [one.weight, one.bias]
+    return [tensor.numpy() for tensor in found], expected
+
+
+def with_weights(model, arrays):
+    """A graph with arrays in place of the weights that it makes up."""
+    made = [node for node in model.graph.node if node.op_type == WEIGHT_OP]
+    for node, array in zip(made, arrays, strict=True):
+        model.graph.node.remove(node)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, node.output[0]))
+    return model
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @torch.inference_mode()
 def test_graph_with_a_networks_weights_gives_its_logits(spec):
-    net = trained_network(spec)
     x = torch.randn(1, 3, spec.resolution, spec.resolution)
-    expected = net(x).numpy()
-    found = run(network_model(spec, arrays(net)), x)
+    arrays, expected = weights_in_order(trained_network(spec), x)
+    found = run(with_weights(network_model(spec), arrays), x)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
@@ -78,33 +105,28 @@ def test_layer_graph_gives_its_blocks_features(seed):
         (block for stage in net.blocks for block in stage), spec.layers(), strict=True
     ):
         x = torch.randn(1, layer.inputs, layer.size, layer.size)
-        found = run(layer_model(layer, spec.activation, arrays(block), spec.bn_eps), x)
-        np.testing.assert_allclose(found, block(x).numpy(), rtol=1e-3, atol=1e-3)
+        arrays, expected = weights_in_order(block, x)
+        found = run(with_weights(layer_model(StageLayer(layer, spec.activation)), arrays), x)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("outputs", [8, 16, 24])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_pool_shortcut_is_all_that_remains_when_the_convolutions_are_zero(outputs, stride):
     layer = Layer("sepconv", 3, 1, 0.0, "pool", 16, outputs, stride, 7)
-    zeros = {
-        f"{conv}.weight": np.zeros(shape, np.float32)
-        for conv, shape in (("conv_dw", (16, 1, 3, 3)), ("conv_pw", (outputs, 16, 1, 1)))
-    }
-    for norm, channels in (("bn1", 16), ("bn2", outputs)):
-        zeros |= {
-            f"{norm}.{name}": np.full(channels, value, np.float32)
-            for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1))
-        }
+    shapes = ((16, 1, 3, 3), (16,), (outputs, 16, 1, 1), (outputs,))
+    zeros = [np.zeros(shape, np.float32) for shape in shapes]
     x = torch.randn(1, 16, 7, 7)
     expected = pool_shortcut(x, outputs, stride).numpy()
-    np.testing.assert_allclose(run(layer_model(layer, state=zeros), x), expected, atol=1e-6)
+    model = with_weights(layer_model(StageLayer(layer, "relu")), zeros)
+    np.testing.assert_allclose(run(model, x), expected, atol=1e-6)
 
 
-def test_made_up_weights_of_every_part_give_finite_nonzero_outputs_of_a_small_file():
+def test_made_up_weights_of_every_layer_give_finite_nonzero_outputs_of_a_small_file():
     spec = SPECS["mnasnet_a1"]
-    for part in timed_layers(spec):
-        model = part_model(part)
-        y = run(model, torch.rand(1, part.inputs, part.size, part.size))
+    for layer in timed_layers(spec):
+        model = layer_model(layer)
+        y = run(model, torch.rand(1, layer.inputs, layer.size, layer.size))
         assert np.isfinite(y).all()
         assert np.abs(y).max() > 1e-6
         assert len(model.SerializeToString()) < 10_000
@@ -120,10 +142,10 @@ def test_alike_layers_of_a_network_keep_weights_of_their_own():
     assert len(set(fills)) == len(fills)
 
 
-def test_parts_of_another_activation_are_other_parts():
+def test_layers_of_another_activation_are_other_layers():
     layer = next(iter(published_spec("mobilenet_v2").layers()))
     assert StageLayer(layer, "relu").key != StageLayer(layer, "relu6").key
-    assert "Clip" in {node.op_type for node in part_model(StageLayer(layer, "relu6")).graph.node}
+    assert "Clip" in {node.op_type for node in layer_model(StageLayer(layer, "relu6")).graph.node}
 
 
 @pytest.mark.slow
