@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import machine, record
-from supernet.cost.timed_layers import timed_layers
 from supernet.latency.build import raw_path
 from supernet.latency.table.correction import LayerSums, fit_correction
 from supernet.latency.table.table import LatencyTable
@@ -44,7 +43,7 @@ def fresh(path: Path) -> tuple[dict[str, Any], list[NetSpec], np.ndarray]:
 def by_number(table: LatencyTable, specs: Sequence[NetSpec], ms: np.ndarray) -> dict[int, Accuracy]:
     """Mean figures of corrections that are fitted to so many networks."""
     known, rng = table.measured("calibration"), random.Random(0)
-    judged = LayerSums(table.entries, [timed_layers(spec) for spec in specs])
+    judged = LayerSums(table.entries, specs)
     found = {}
     for number in NUMBERS:
         if number > len(known):
@@ -52,7 +51,7 @@ def by_number(table: LatencyTable, specs: Sequence[NetSpec], ms: np.ndarray) -> 
         rows = []
         for _ in range(DRAWS if number < len(known) else 1):
             drawn = rng.sample(known, number)
-            sums = LayerSums(table.entries, [timed_layers(one.spec) for one in drawn])
+            sums = LayerSums(table.entries, [one.spec for one in drawn])
             correction = fit_correction(sums, np.array([one.ms for one in drawn]))
             predicted = judged.predict(correction.weights)
             rows.append(dataclasses.astuple(accuracy(predicted, ms)))

@@ -56,12 +56,12 @@ def run_build(options: argparse.Namespace) -> None:
     effort = EFFORTS["quick" if options.quick else "full"]
     plan = plan_measurements(space, reference_specs(space), effort)
     with backend.open(models_path(out)) as device:
-        fingerprint = fingerprint_of(device, space, plan, effort, backend)
+        fingerprint = fingerprint_of(device, plan, backend)
         if out.exists():
             _check_finished(out, fingerprint)
             table = LatencyTable.read(out)
         else:
-            table = build_table(device, space, plan, effort, fingerprint, out)
+            table = build_table(device, plan, fingerprint, out)
     _print_validation(table, table.validation)
 
 

@@ -1,4 +1,4 @@
-"""Building a LatencyTable: measure every part alone and some networks whole, then fit."""
+"""Building a LatencyTable: measure every layer alone and some networks whole, then fit."""
 
 from __future__ import annotations
 
@@ -7,54 +7,34 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from supernet.command.output import ProgressLines
-from supernet.cost.timed_layers import timed_layers
 from supernet.files.writing import canonical_json
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
-from supernet.latency.models.subject import Subject
 from supernet.latency.table.baselines import baselines
-from supernet.latency.table.bench import (
-    LAYERS,
-    NETWORKS,
-    Bench,
-    Estimates,
-    Group,
-    Limits,
-    SubjectKind,
-)
-from supernet.latency.table.correction import LayerSums, Times, fit_correction
-from supernet.latency.table.plan import Effort, Plan, middle_network
+from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, Estimates, Group, SubjectKind
+from supernet.latency.table.correction import LayerSums, fit_correction
+from supernet.latency.table.plan import Plan, middle_network
 from supernet.latency.table.rounds import Rounds, RoundsFile
 from supernet.latency.table.table import VERSION, LatencyTable, MeasuredNetwork
 from supernet.latency.table.validation import mean_ms, validation_of
-from supernet.space.mnasnet import MnasSpace
-from supernet.space.spec import NetSpec
 
 
 def build_table(
-    device: Device,
-    space: MnasSpace,
-    plan: Plan,
-    effort: Effort,
-    fingerprint: dict[str, Any],
-    path: Path,
-    progress: bool = True,
+    device: Device, plan: Plan, fingerprint: dict[str, Any], path: Path, progress: bool = True
 ) -> LatencyTable:
     """Measure a table, going on where an earlier build was stopped, and save it.
 
     Args:
         device: what measures.
-        space: whose layers are measured.
-        plan: parts and networks.
-        effort: how long.
+        plan: what it measures.
         fingerprint: of the table; raw times of another one are refused.
         path: of the table; raw times lie beside it (``raw_path``).
         progress: show a progress bar.
@@ -65,17 +45,16 @@ def build_table(
     with RoundsFile(raw_path(path), fingerprint) as rounds, ProgressLines(shown=progress) as bar:
         task = bar.add_task(
             "measure",
-            total=effort.seconds,
+            total=plan.effort.seconds,
             completed=round(rounds.seconds),
             status="seconds, timing " + device.description()["device"],
         )
 
         def advance(_: float) -> None:
-            total = forecast_seconds(rounds, plan, effort)
-            bar.update(task, completed=rounds.seconds, total=total)
+            bar.update(task, completed=rounds.seconds, total=forecast_seconds(rounds, plan))
 
-        bench = Bench(device, middle_network(space), rounds, advance)
-        table = _measure_and_fit(bench, plan, effort, fingerprint)
+        bench = Bench(device, middle_network(plan.space), rounds, advance)
+        table = _fit(plan, _measure(bench, plan), bench.quiet_ms(NETWORKS), fingerprint)
     command = shlex.join(["python", *sys.orig_argv[1:]])
     made = {"date": datetime.now(UTC).date().isoformat(), "command": command}
     table = dataclasses.replace(table, fingerprint={**fingerprint, **made})
@@ -84,20 +63,32 @@ def build_table(
     return table
 
 
-def _measure_and_fit(
-    bench: Bench, plan: Plan, effort: Effort, fingerprint: Mapping[str, Any]
+def _measure(bench: Bench, plan: Plan) -> dict[SubjectKind, Estimates]:
+    """Sessions over networks and layers in turns, lest a machine that drifts does so for one."""
+    measured: dict[SubjectKind, list[list[Group]]] = {NETWORKS: [], LAYERS: []}
+    for number in range(max(sessions.number for sessions in plan.sessions)):
+        for kind, subjects, num_sessions, seconds in plan.sessions:
+            if number < num_sessions:
+                groups = bench.measure(kind, number, subjects, plan.effort.rounds, seconds)
+                measured[kind].append(groups)
+    return {kind: bench.estimates(kind, sessions) for kind, sessions in measured.items()}
+
+
+def _fit(
+    plan: Plan,
+    estimates: Mapping[SubjectKind, Estimates],
+    reference_ms: float,
+    fingerprint: Mapping[str, Any],
 ) -> LatencyTable:
-    """Measure what the bench does not know yet, and fit."""
-    estimates = _measure(bench, plan, effort)
-    entries = {part.key: estimates[LAYERS].mean(part) for part in plan.parts}
+    entries = {layer.key: estimates[LAYERS].mean(layer) for layer in plan.layers}
     roles = {"calibration": plan.calibration, "held out": plan.held_out}
     roles["reference"] = plan.references
     log_ms = {role: estimates[NETWORKS].log_ms(specs) for role, specs in roles.items()}
     ms = mean_ms(log_ms["calibration"])
-    correction = fit_correction(_sums(entries, plan.calibration), ms)
+    correction = fit_correction(LayerSums(entries, plan.calibration), ms)
     models = baselines(entries, plan.calibration, ms)
     validation = validation_of(
-        _sums(entries, plan.held_out).predict(correction.weights),
+        LayerSums(entries, plan.held_out).predict(correction.weights),
         log_ms["held out"],
         {name: model(plan.held_out) for name, model in models.items()},
     )
@@ -106,43 +97,13 @@ def _measure_and_fit(
         for role, specs in roles.items()
         for spec, logs in zip(specs, log_ms[role].T, strict=True)
     )
-    quiet_ms = bench.quiet_ms(NETWORKS)
-    return LatencyTable(fingerprint, entries, correction, validation, quiet_ms, networks)
+    return LatencyTable(fingerprint, entries, correction, validation, reference_ms, networks)
 
 
-def _measure(bench: Bench, plan: Plan, effort: Effort) -> dict[SubjectKind, Estimates]:
-    """Sessions over the parts and over the networks, in turns: the machine drifts for both."""
-    kinds = _kinds(plan, effort)
-    sessions: dict[SubjectKind, list[list[Group]]] = {one.kind: [] for one in kinds}
-    for number in range(effort.network_sessions):
-        for kind, subjects, num_sessions, seconds in kinds:
-            if number < num_sessions:
-                limits = Limits(seconds, effort.rounds)
-                sessions[kind].append(bench.measure(kind, number, subjects, limits))
-    return {kind: bench.estimates(kind, groups) for kind, groups in sessions.items()}
-
-
-class _Sessions(NamedTuple):
-    """What is measured of one kind."""
-
-    kind: SubjectKind
-    subjects: Sequence[Subject]
-    num_sessions: int
-    seconds: float
-    """To aim at in one session."""
-
-
-def _kinds(plan: Plan, effort: Effort) -> tuple[_Sessions, _Sessions]:
-    return (
-        _Sessions(NETWORKS, plan.networks, effort.network_sessions, effort.network_seconds),
-        _Sessions(LAYERS, plan.parts, effort.part_sessions, effort.part_seconds),
-    )
-
-
-def forecast_seconds(rounds: Rounds, plan: Plan, effort: Effort) -> float:
+def forecast_seconds(rounds: Rounds, plan: Plan) -> float:
     """Seconds that a whole build will take, going by the groups that are finished."""
     total = 0.0
-    for kind, subjects, num_sessions, seconds in _kinds(plan, effort):
+    for kind, subjects, num_sessions, seconds in plan.sessions:
         num_groups = -(-len(subjects) // kind.group_size)
         known = [rounds.of(name) for name in rounds.finished if name.startswith(kind.name)]
         mean = seconds / num_groups
@@ -151,10 +112,6 @@ def forecast_seconds(rounds: Rounds, plan: Plan, effort: Effort) -> float:
             mean = spent / len(known)
         total += mean * num_groups * num_sessions
     return max(total, rounds.seconds)
-
-
-def _sums(entries: Mapping[str, Times], specs: Sequence[NetSpec]) -> LayerSums:
-    return LayerSums(entries, [timed_layers(spec) for spec in specs])
 
 
 def raw_path(path: Path) -> Path:
@@ -167,16 +124,14 @@ def models_path(path: Path) -> Path:
     return path.with_suffix(".models")
 
 
-def fingerprint_of(
-    device: Device, space: MnasSpace, plan: Plan, effort: Effort, backend: Backend
-) -> dict[str, Any]:
+def fingerprint_of(device: Device, plan: Plan, backend: Backend) -> dict[str, Any]:
     """What is measured on what, as a file gives it back."""
     fields = {
         **device.description(),
         "settings": backend.plain(),
-        "space": dataclasses.asdict(space),
+        "space": dataclasses.asdict(plan.space),
         "subjects": plan.digest,
-        "effort": dataclasses.asdict(effort),
+        "effort": dataclasses.asdict(plan.effort),
         "version": VERSION,
     }
     return dict(json.loads(canonical_json(fields)))

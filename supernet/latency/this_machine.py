@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.models.subject import OnnxFile, Subject
-from supernet.latency.table.bench import NETWORKS, Bench, Limits
-from supernet.latency.table.plan import FULL, QUICK, plan_measurements
+from supernet.latency.table.bench import NETWORKS, Bench
+from supernet.latency.table.plan import QUICK, plan_measurements
 from supernet.latency.table.table import LatencyTable
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -60,8 +59,7 @@ def _measure(subjects: Sequence[Subject], sessions: int, rounds: int) -> list[fl
     distinct = list(dict.fromkeys(subjects))
     with OnnxRuntime() as device:
         bench = Bench(device, distinct[0])
-        limits = Limits(math.inf, rounds)
-        measured = [bench.measure(NETWORKS, n, distinct, limits) for n in range(sessions)]
+        measured = [bench.measure(NETWORKS, n, distinct, rounds) for n in range(sessions)]
     estimates = bench.estimates(NETWORKS, measured)
     return [estimates.mean(subject).later for subject in subjects]
 
@@ -70,34 +68,29 @@ def table_for(
     space: MnasSpace,
     references: Sequence[NetSpec],
     cache_dir: str | Path,
-    quick: bool = True,
     progress: bool = True,
     machine: Callable[[], Device] = OnnxRuntime,
 ) -> LatencyTable:
-    """This machine's table of a space: from the cache, or measured now.
+    """This machine's table of a space: from the cache, or measured now, which takes a minute.
 
     Args:
         space: whose layers to measure.
         references: further networks that the table must predict.
         cache_dir: a folder for tables; a table is found again by device, runtime, space,
             references and effort. Raw times lie beside it; a build that was stopped goes on.
-        quick: spend about a minute; otherwise a quarter of an hour. A full table also serves
-            quick calls.
         progress: show a progress bar while measuring.
         machine: what measures.
 
     Raises:
         UserError: when the cached file is broken, the space too small or the disk full.
     """
-    efforts = [FULL, QUICK] if quick else [FULL]
+    plan = plan_measurements(space, references, QUICK)
     with machine() as device:
-        for effort in efforts:
-            plan = plan_measurements(space, references, effort)
-            fingerprint = fingerprint_of(device, space, plan, effort, Backend())
-            path = _path(Path(cache_dir), fingerprint)
-            if path.exists():
-                return LatencyTable.read(path)
-        return build_table(device, space, plan, effort, fingerprint, path, progress)
+        fingerprint = fingerprint_of(device, plan, Backend())
+        path = _path(Path(cache_dir), fingerprint)
+        if path.exists():
+            return LatencyTable.read(path)
+        return build_table(device, plan, fingerprint, path, progress)
 
 
 def _path(folder: Path, fingerprint: dict[str, Any]) -> Path:

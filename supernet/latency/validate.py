@@ -22,7 +22,7 @@ from supernet.latency.build import models_path
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device, device_name
 from supernet.latency.table.baselines import baselines
-from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Group, Limits
+from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Group
 from supernet.latency.table.plan import middle_network, random_networks
 from supernet.latency.table.rounds import RoundsFile
 from supernet.latency.table.table import LatencyTable
@@ -173,8 +173,7 @@ def _measure(
         while len(sessions) < amount.sessions or (
             counted < enough and len(sessions) < 2 * amount.sessions
         ):
-            limits = Limits(math.inf, amount.rounds)
-            sessions.append(bench.measure(NETWORKS, len(sessions), specs, limits))
+            sessions.append(bench.measure(NETWORKS, len(sessions), specs, amount.rounds))
             estimates = bench.estimates(NETWORKS, sessions)
             counted = (~np.isnan(estimates.log_ms(specs))).sum(0).min()
         if rounds.seconds == known:

@@ -24,12 +24,12 @@ def baselines(
 ) -> dict[str, Model]:
     """The other models, by name.
 
-    * ``isolated sum``: the plain sum of all parts' times alone.
+    * ``isolated sum``: the plain sum of all layers' times alone.
     * ``macs``: a line through the multiply-accumulates.
     * ``linear one-hot``: a weight for each value of each decision (TuNAS, Bender et al. 2020).
 
     Args:
-        entries: times of parts alone.
+        entries: times of layers alone.
         specs: networks to fit to.
         ms: their latencies (networks,).
     """
@@ -38,9 +38,8 @@ def baselines(
     encoder = DictVectorizer(sparse=False).fit(map(_choices, specs))
 
     def isolated(many: Sequence[NetSpec]) -> NDArray[np.float64]:
-        return np.array(
-            [sum(entries[part.key].later for part in timed_layers(one)) for one in many]
-        )
+        times = ([entries[layer.key].later for layer in timed_layers(spec)] for spec in many)
+        return np.array([sum(later) for later in times])
 
     def macs(many: Sequence[NetSpec]) -> NDArray[np.float64]:
         return np.array([[1.0, count(spec).macs] for spec in many])

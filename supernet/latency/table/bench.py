@@ -15,11 +15,12 @@ runs of the reference, 2 * 5 % and 2 * 4 % unscaled.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,15 +143,6 @@ class Estimates:
         return Times(*np.exp(np.nanmean(logs, axis=0)).tolist())
 
 
-class Limits(NamedTuple):
-    """How long one session over subjects may take."""
-
-    seconds: float
-    """To aim at; each group still gets ``MIN_ROUNDS``."""
-    rounds: int
-    """At most, however many seconds are left."""
-
-
 @dataclass
 class Bench:
     """A device, the reference network that runs on it in between, and what was measured."""
@@ -165,7 +157,12 @@ class Bench:
     """Seconds."""
 
     def measure(
-        self, kind: SubjectKind, number: int, subjects: Sequence[Subject], limits: Limits
+        self,
+        kind: SubjectKind,
+        number: int,
+        subjects: Sequence[Subject],
+        rounds: int,
+        seconds: float = math.inf,
     ) -> list[Group]:
         """One session: visit all subjects in random groups, which follow from its number.
 
@@ -173,29 +170,37 @@ class Bench:
             kind: of the subjects.
             number: of the session; each has other groups and another order.
             subjects: what to time.
-            limits: on the time.
+            rounds: at most, however many seconds are left, but for waiting for quiet.
+            seconds: to aim at; each group still gets ``MIN_ROUNDS``.
         """
         name = f"{kind.name} {number}"
         rng, spent = random.Random(name), 0.0
         measured: list[Group] = []
         groups = list(_groups(rng.sample(subjects, len(subjects)), kind.group_size))
         for place, group in enumerate(groups):
-            share = (limits.seconds - spent) / (len(groups) - place)
-            rounds = self._group(f"{name}.{place}", kind, group, Limits(share, limits.rounds))
+            share = (seconds - spent) / (len(groups) - place)
+            found = self._group(f"{name}.{place}", kind, group, rounds, share)
             # Waiting for quiet is not charged to the groups that come after.
-            spent += min(max(share, 0.0), sum(one.seconds for one in rounds))
+            spent += min(max(share, 0.0), sum(one.seconds for one in found))
             keys = tuple(map(subject_key, group))
-            times, reference = (np.array([one[field] for one in rounds]) for field in (0, 1))
+            times, reference = (np.array([one[field] for one in found]) for field in (0, 1))
             measured.append(Group(keys, times, reference))
         return measured
 
     def _group(
-        self, name: str, kind: SubjectKind, group: Sequence[Subject], limits: Limits
+        self,
+        name: str,
+        kind: SubjectKind,
+        group: Sequence[Subject],
+        most_rounds: int,
+        seconds: float,
     ) -> list[Round]:
         """All rounds of one group, of which some may have been measured before."""
         known, keys = self.rounds.of(name), list(map(subject_key, group))
         rng, loading = random.Random(f"{name} {len(known)}"), -1.0
-        while name not in self.rounds.finished and not self._is_over(kind, known, limits):
+        while not (
+            name in self.rounds.finished or self._is_over(kind, known, most_rounds, seconds)
+        ):
             if loading < 0:
                 start = self.clock()
                 self.device.load([self.reference, *group])
@@ -210,11 +215,13 @@ class Bench:
         self.rounds.finish(name)
         return known
 
-    def _is_over(self, kind: SubjectKind, rounds: Sequence[Round], limits: Limits) -> bool:
+    def _is_over(
+        self, kind: SubjectKind, rounds: Sequence[Round], most_rounds: int, seconds: float
+    ) -> bool:
         spent = sum(one.seconds for one in rounds)
 
         def reached(times: float) -> bool:
-            return len(rounds) >= times * limits.rounds or spent >= times * limits.seconds
+            return len(rounds) >= times * most_rounds or spent >= times * seconds
 
         if len(rounds) < MIN_ROUNDS or not reached(1.0):
             return False

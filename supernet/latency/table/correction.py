@@ -1,15 +1,16 @@
-"""Correction: from the times of a network's parts alone to their shares of its latency. No torch.
+"""Correction: from the times of a network's layers alone to their shares of its latency. No torch.
 
-A part that runs alone converts the layout of its input and output and pays a call, which a network
+A layer that runs alone converts the layout of its input and output and pays a call, which a network
 pays once; and its weights lie in a cache where a network's may not. What remains differs between
 kinds of layers: a pool shortcut or a squeeze-and-excitation breaks up what a runtime would keep in
-its own layout. So a part's share is a weighted sum of a few ``terms``, the weights are fitted to
+its own layout. So a layer's share is a weighted sum of a few ``terms``, the weights are fitted to
 whole networks by least squares of the relative error, and which terms are worth having is decided
 by cross-validation on those networks.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,10 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.cost.timed_layers import StageLayer, TimedLayer
+from supernet.cost.timed_layers import StageLayer, TimedLayer, timed_layers
+from supernet.space.spec import NetSpec
+from supernet.space.stage import Layer
 
 MIN_SHARE = 0.05
-"""A share is at least this part of the time alone: no layer is free."""
+"""A share is at least this much of the time alone: no layer is free."""
 
 
 class Times(NamedTuple):
@@ -32,22 +35,21 @@ class Times(NamedTuple):
     """Straight after a run of the same."""
 
 
-def terms(part: TimedLayer, times: Times) -> dict[str, float]:
-    """What a part's share may be made of, by name."""
+def terms(layer: TimedLayer, times: Times) -> dict[str, float]:
+    """What a layer's share may be made of, by name."""
     found = {"first": times.first, "later": times.later, "part": 1.0}
-    if isinstance(part, StageLayer):
-        found[f"later at {part.size} px"] = times.later
-        layer = part.layer
-        inputs, outputs = layer.inputs * layer.size**2, layer.outputs * layer.output_size**2
-        for kind in _kinds(part):
+    if isinstance(layer, StageLayer):
+        found[f"later at {layer.size} px"] = times.later
+        inner = layer.layer
+        inputs, outputs = inner.inputs * inner.size**2, inner.outputs * inner.output_size**2
+        for kind in _kinds(inner):
             found[f"part {kind}"] = 1.0
             found[f"inputs {kind}"] = inputs * 1e-6
             found[f"outputs {kind}"] = outputs * 1e-6
     return found
 
 
-def _kinds(part: StageLayer) -> list[str]:
-    layer = part.layer
+def _kinds(layer: Layer) -> list[str]:
     op = f"mbconv{layer.expand}" if layer.op == "mbconv" else layer.op
     kinds = [f"of {op}", f"of kernel {layer.kernel}"]
     if layer.se:
@@ -92,10 +94,10 @@ class Correction:
     errors: Mapping[str, float]
     """Mean absolute relative error of each form in cross-validation."""
 
-    def share(self, part: TimedLayer, times: Times) -> float:
-        """Share in ms of a part that takes these times alone."""
+    def share(self, layer: TimedLayer, times: Times) -> float:
+        """Share in ms of a layer that takes these times alone."""
         weighted = sum(
-            self.weights.get(name, 0.0) * value for name, value in terms(part, times).items()
+            self.weights.get(name, 0.0) * value for name, value in terms(layer, times).items()
         )
         return max(MIN_SHARE * times.later, weighted)
 
@@ -110,26 +112,21 @@ SHUFFLES = 6
 
 
 class LayerSums:
-    """The parts of some networks as arrays, from which corrections are fitted.
+    """The layers of some networks as arrays, from which corrections are fitted.
 
     Args:
-        entries: times of every part that occurs, by its key.
-        networks: the parts of each network; alike ones as often as they occur.
+        entries: times of every layer that occurs, by its key.
+        specs: the networks.
     """
 
-    def __init__(
-        self, entries: Mapping[str, Times], networks: Sequence[Sequence[TimedLayer]]
-    ) -> None:
-        used = list(dict.fromkeys(part for parts in networks for part in parts))
-        places = {part: place for place, part in enumerate(used)}
-        found = [terms(part, entries[part.key]) for part in used]
+    def __init__(self, entries: Mapping[str, Times], specs: Sequence[NetSpec]) -> None:
+        networks = [Counter(timed_layers(spec)) for spec in specs]
+        used = list(dict.fromkeys(layer for network in networks for layer in network))
+        found = [terms(layer, entries[layer.key]) for layer in used]
         self.names = sorted({name for one in found for name in one})
         self.terms = np.array([[one.get(name, 0.0) for name in self.names] for one in found])
-        self.least = MIN_SHARE * np.array([entries[part.key].later for part in used])
-        self.counts = np.zeros((len(networks), len(used)))
-        for row, parts in zip(self.counts, networks, strict=True):
-            for part in parts:
-                row[places[part]] += 1
+        self.least = MIN_SHARE * np.array([entries[layer.key].later for layer in used])
+        self.counts = np.array([[network[layer] for layer in used] for network in networks], float)
 
     def fit(
         self, ms: NDArray[np.float64], rows: NDArray[np.intp], form: str, strength: float

@@ -1,4 +1,4 @@
-"""Plan: which parts and networks a table is measured from, and how much work it is worth."""
+"""Plan: which layers and networks a table is measured from, and how much work it is worth."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from supernet.cost.timed_layers import TimedLayer, timed_layers_of_space
 from supernet.errors import UserError
-from supernet.latency.models.subject import subject_key
+from supernet.latency.models.subject import Subject, subject_key
+from supernet.latency.table.bench import LAYERS, NETWORKS, SubjectKind
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 
@@ -24,7 +26,7 @@ class Effort:
 
     Attributes:
         seconds: to aim at; a slow device takes longer, for every subject is visited a few times.
-        part_sessions: over all parts, each with other neighbours.
+        part_sessions: over all layers, each with other neighbours.
         network_sessions: over all networks; at least as many.
         calibration: random networks that the correction is fitted to.
         held_out: further random networks that only judge it.
@@ -38,30 +40,30 @@ class Effort:
     held_out: int
     rounds: int
 
-    network_share = 0.5
-    """Of the time; the rest goes to the parts."""
-
-    @property
-    def network_seconds(self) -> float:
-        """For one session over the networks."""
-        return self.seconds * self.network_share / self.network_sessions
-
-    @property
-    def part_seconds(self) -> float:
-        """For one session over the parts."""
-        return self.seconds * (1 - self.network_share) / self.part_sessions
-
 
 QUICK = Effort(60, part_sessions=2, network_sessions=4, calibration=20, held_out=16, rounds=60)
 FULL = Effort(900, part_sessions=4, network_sessions=6, calibration=80, held_out=60, rounds=120)
 EFFORTS = {"quick": QUICK, "full": FULL}
 
 
+class Sessions(NamedTuple):
+    """What is measured of one kind of subjects."""
+
+    kind: SubjectKind
+    subjects: Sequence[Subject]
+    number: int
+    """Of the sessions; each goes over all subjects."""
+    seconds: float
+    """To aim at in one session."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a table is measured from."""
 
-    parts: list[TimedLayer]
+    space: MnasSpace
+    effort: Effort
+    layers: list[TimedLayer]
     calibration: list[NetSpec]
     held_out: list[NetSpec]
     """Disjoint from those that calibrate."""
@@ -74,14 +76,24 @@ class Plan:
         return [*self.calibration, *self.held_out, *self.references]
 
     @property
+    def sessions(self) -> tuple[Sessions, Sessions]:
+        """Those over the networks and those over the layers: each kind gets half of the time."""
+        whole, alone = self.effort.network_sessions, self.effort.part_sessions
+        half = self.effort.seconds / 2
+        return (
+            Sessions(NETWORKS, self.networks, whole, half / whole),
+            Sessions(LAYERS, self.layers, alone, half / alone),
+        )
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all subjects."""
-        subjects = [*self.parts, *self.networks]
+        subjects = [*self.layers, *self.networks]
         return hashlib.sha256("\n".join(map(subject_key, subjects)).encode()).hexdigest()
 
 
 def plan_measurements(space: MnasSpace, references: Sequence[NetSpec], effort: Effort) -> Plan:
-    """Choose the parts and networks to measure; the same every time.
+    """Choose the layers and networks to measure; the same every time.
 
     Raises:
         UserError: when the space has too few networks to judge a table by.
@@ -94,12 +106,8 @@ def plan_measurements(space: MnasSpace, references: Sequence[NetSpec], effort: E
             f" {MIN_NETWORKS}: allow more choices, or count macs"
         )
     held_out = round(len(networks) * effort.held_out / (effort.calibration + effort.held_out))
-    return Plan(
-        parts=timed_layers_of_space(space),
-        calibration=networks[held_out:],
-        held_out=networks[:held_out],
-        references=known,
-    )
+    calibration, layers = networks[held_out:], timed_layers_of_space(space)
+    return Plan(space, effort, layers, calibration, networks[:held_out], known)
 
 
 def random_networks(

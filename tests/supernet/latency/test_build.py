@@ -5,7 +5,6 @@ Nothing here asserts a wall-clock time.
 
 import dataclasses
 import itertools
-import math
 import random
 
 import numpy as np
@@ -19,7 +18,7 @@ from supernet.cost.timed_layers import (
     timed_layers_of_space,
 )
 from supernet.errors import UserError
-from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, Limits, SubjectKind
+from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, SubjectKind
 from supernet.latency.table.plan import QUICK, middle_network, plan_measurements
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
@@ -79,7 +78,7 @@ def test_subjects_take_turns_with_the_reference_in_between():
     subjects = timed_layers_of_space(TINY)[:20]
     bench = Bench(device, middle_network(TINY))
     kind = SubjectKind("parts", group_size=10, chunk=4)
-    session = bench.measure(kind, 0, subjects, Limits(math.inf, 5))
+    session = bench.measure(kind, 0, subjects, 5)
     assert [len(load) for load in device.loads] == [11, 11]
     assert len(device.orders) == 10
     for order in device.orders:
@@ -95,10 +94,10 @@ def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
     bench = Bench(
         SyntheticDevice(), middle_network(TINY), progress=told.append, clock=lambda: float(clock())
     )
-    session = bench.measure(LAYERS, 0, timed_layers_of_space(TINY)[:4], Limits(1.0, 100))
+    session = bench.measure(LAYERS, 0, timed_layers_of_space(TINY)[:4], 100, 1.0)
     assert session[0].times.shape == (3, 4, 2)
     assert sum(told) == pytest.approx(4.0), "three rounds and loading"
-    session = bench.measure(LAYERS, 1, timed_layers_of_space(TINY)[:4], Limits(40.0, 100))
+    session = bench.measure(LAYERS, 1, timed_layers_of_space(TINY)[:4], 100, 40.0)
     assert len(session[0].times) == 40
     assert sum(told) == pytest.approx(45.0)
 
@@ -106,7 +105,7 @@ def test_time_that_is_over_ends_the_visits_but_never_before_a_few():
 def test_a_loud_time_is_waited_out_and_does_not_count():
     device, clock = SyntheticDevice(), itertools.count().__next__
     bench = Bench(device, middle_network(TINY), clock=lambda: float(clock()))
-    bench.measure(LAYERS, 0, timed_layers_of_space(TINY)[:4], Limits(20.0, 100))
+    bench.measure(LAYERS, 0, timed_layers_of_space(TINY)[:4], 100, 20.0)
     device.slowness, visit = 1.5, device.visit
 
     def until_it_is_quiet(order):
@@ -114,7 +113,7 @@ def test_a_loud_time_is_waited_out_and_does_not_count():
         return visit(order)
 
     device.visit = until_it_is_quiet
-    session = bench.measure(LAYERS, 1, timed_layers_of_space(TINY)[:4], Limits(10.0, 100))
+    session = bench.measure(LAYERS, 1, timed_layers_of_space(TINY)[:4], 100, 10.0)
     assert len(session[0].times) == 15, "12 loud rounds, then 3 quiet ones"
     mean = bench.estimates(LAYERS, [session]).mean
     for part in timed_layers_of_space(TINY)[:4]:
@@ -124,11 +123,11 @@ def test_a_loud_time_is_waited_out_and_does_not_count():
 def test_waiting_for_quiet_also_goes_beyond_a_number_of_rounds_but_not_for_ever():
     device = SyntheticDevice()
     bench, subjects = Bench(device, middle_network(TINY)), timed_layers_of_space(TINY)[:4]
-    bench.measure(LAYERS, 0, subjects, Limits(math.inf, 10))
+    bench.measure(LAYERS, 0, subjects, 10)
     device.slowness = 1.5
-    session = bench.measure(LAYERS, 1, subjects, Limits(math.inf, 10))
+    session = bench.measure(LAYERS, 1, subjects, 10)
     assert len(session[0].times) == 30
-    networks = bench.measure(NETWORKS, 0, [middle_network(TINY)], Limits(math.inf, 10))
+    networks = bench.measure(NETWORKS, 0, [middle_network(TINY)], 10)
     assert len(networks[0].times) == 10, "which have a quiet level of their own"
 
 
@@ -136,7 +135,7 @@ def test_waiting_is_not_charged_to_the_groups_that_come_after():
     device, clock = SyntheticDevice(), itertools.count().__next__
     bench = Bench(device, middle_network(TINY), clock=lambda: float(clock()))
     kind = SubjectKind("parts", group_size=4, chunk=4)
-    bench.measure(kind, 0, timed_layers_of_space(TINY)[:4], Limits(40.0, 100))
+    bench.measure(kind, 0, timed_layers_of_space(TINY)[:4], 100, 40.0)
     visit, quiet_from = device.visit, len(device.orders) + 30
 
     def loud_at_first(order):
@@ -144,17 +143,17 @@ def test_waiting_is_not_charged_to_the_groups_that_come_after():
         return visit(order)
 
     device.visit = loud_at_first
-    session = bench.measure(kind, 1, timed_layers_of_space(TINY)[:8], Limits(20.0, 100))
+    session = bench.measure(kind, 1, timed_layers_of_space(TINY)[:8], 100, 20.0)
     assert [len(group.times) for group in session] == [30, 10]
 
 
 def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
     device = SyntheticDevice()
-    bench, limits = Bench(device, middle_network(TINY)), Limits(math.inf, 10)
+    bench, rounds = Bench(device, middle_network(TINY)), 10
     sessions = []
     for number, slowness in enumerate((1.0, 1.5)):
         device.slowness = slowness
-        sessions.append(bench.measure(LAYERS, number, timed_layers_of_space(TINY), limits))
+        sessions.append(bench.measure(LAYERS, number, timed_layers_of_space(TINY), rounds))
     mean = bench.estimates(LAYERS, sessions[1:]).mean
     for part in timed_layers_of_space(TINY):
         assert mean(part).later == pytest.approx(1.2 * true_ms(part) + 0.03)
@@ -163,7 +162,7 @@ def test_where_it_is_never_quiet_all_rounds_count_and_are_scaled():
 def test_interruptions_change_no_estimate_by_more_than_the_noise():
     device = SyntheticDevice(noise=0.02, spikes=0.3)
     bench = Bench(device, middle_network(TINY))
-    session = bench.measure(LAYERS, 0, timed_layers_of_space(TINY), Limits(math.inf, 40))
+    session = bench.measure(LAYERS, 0, timed_layers_of_space(TINY), 40)
     mean = bench.estimates(LAYERS, [session]).mean
     ratio = [mean(p).later / (1.2 * true_ms(p) + 0.03) for p in timed_layers_of_space(TINY)]
     assert np.ptp(np.log(ratio)) < 0.06

@@ -81,15 +81,15 @@ def test_a_table_says_what_was_measured_on_what(built):
 
 
 def test_what_a_build_will_take_follows_from_the_groups_that_are_finished():
-    plan, effort = plan_measurements(TINY, [], BRIEF), dataclasses.replace(BRIEF, seconds=100.0)
+    plan = plan_measurements(TINY, [], dataclasses.replace(BRIEF, seconds=100.0))
     rounds = Rounds()
-    assert forecast_seconds(rounds, plan, effort) == pytest.approx(100.0)
+    assert forecast_seconds(rounds, plan) == pytest.approx(100.0)
     one = Round([[1.0]], [[1.0]], 30.0, 10.0)
     rounds.add("parts 0.0", [], one)
-    assert forecast_seconds(rounds, plan, effort) == pytest.approx(100.0), "it is not finished"
+    assert forecast_seconds(rounds, plan) == pytest.approx(100.0), "it is not finished"
     rounds.finish("parts 0.0")
-    groups = -(-len(plan.parts) // LAYERS.group_size)
-    assert forecast_seconds(rounds, plan, effort) == pytest.approx(50.0 + 40.0 * groups)
+    groups = -(-len(plan.layers) // LAYERS.group_size)
+    assert forecast_seconds(rounds, plan) == pytest.approx(50.0 + 40.0 * groups)
 
 
 def test_options_replace_what_data_decide(built, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 
 from supernet.errors import UserError
 from supernet.latency.table.correction import Times
-from supernet.latency.table.plan import FULL, middle_network
+from supernet.latency.table.plan import middle_network
 from supernet.latency.table.rounds import RoundsFile
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import table_for
@@ -69,18 +69,11 @@ def test_a_table_is_measured_once_for_a_space_and_its_references(table, folder):
     for options in (
         {"space": dataclasses.replace(TINY, resolution=16)},
         {"references": [middle_network(dataclasses.replace(TINY, stem=8))]},
-        {"quick": False},
     ):
         device = SyntheticDevice()
         build(folder, device, **options)
         assert device.loads, options
-    assert len(list(folder.glob("*.json"))) == 4
-
-
-def test_a_full_table_also_serves_quick_calls(tmp_path):
-    table = build(tmp_path, quick=False)
-    assert table.fingerprint["effort"]["part_sessions"] == FULL.part_sessions
-    assert table_for(TINY, [], tmp_path, machine=Refusing) == table
+    assert len(list(folder.glob("*.json"))) == 3
 
 
 def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, cache):
