@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import machine, record
+from supernet.files.reading import read_as
 from supernet.latency.build import raw_path
 from supernet.latency.table.correction import LayerSums, fit_correction
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.table.validation import Accuracy, accuracy, mean_ms
+from supernet.latency.table.validation import Accuracy, Validation, accuracy, mean_ms
 from supernet.space.spec import NetSpec
 
 NUMBERS = (5, 10, 20, 40, 80)
@@ -80,56 +81,44 @@ def show(label: str, one: Accuracy) -> None:
 def report(path: Path) -> None:
     """Print and record one table and its validations."""
     table = LatencyTable.read(path)
-    print(f"\n# {path}: {table.device}, {len(table.entries)} parts, minutes {minutes(path)}")
+    print(f"\n# {path}: {table.device}, {len(table.entries)} layers, minutes {minutes(path)}")
     for file in sorted(path.parent.glob(f"{path.stem}.validation-*.json")):
         content, specs, log_ms = fresh(file)
         if content["table"] != table.hash:
             raise SystemExit(f"{file} is of another table than {path}: validate it again")
-        found, ms = content["validation"], mean_ms(log_ms)
-        noise = found["noise"]
+        found = read_as(Validation, content["validation"], "validation.")
+        predicted, noise = found.predicted, found.noise
         print(f"{'':<34}{'error':>8}{'<= 5 %':>9}{'<= 10 %':>9}{'tau':>8}{'bias':>8}")
-        show(f"table ({table.correction.form})", Accuracy(**found["predicted"]))
-        for name, values in found["baselines"].items():
-            show(name, Accuracy(**values))
+        show(f"table ({table.correction.form})", predicted)
+        for name, one in found.baselines.items():
+            show(name, one)
         print(
-            f"sessions {found['sessions']}, of which at least {found['least_sessions']} count;"
+            f"sessions {found.sessions}, of which at least {found.least_sessions} count;"
             f" the machine has slowed down by {content['drift']:+.1%}"
         )
-        show(
-            "noise",
-            Accuracy(
-                noise["floor"], noise["within_5"], noise["within_10"], noise["kendall_tau"], 0.0
-            ),
-        )
-        own = math.sqrt(max(0.0, found["predicted"]["mape"] ** 2 - noise["floor"] ** 2))
-        over = found["predicted"]["mape"] / noise["floor"]
-        tau = found["predicted"]["kendall_tau"] / noise["kendall_tau"]
+        show("noise", Accuracy(*dataclasses.astuple(noise), bias=0.0))
         print(
-            f"own error {own:.1%}, error over noise {over:.1f}, tau over that of two"
-            f" measurements {tau:.2f}"
+            f"own error {found.own_error:.1%}, error over noise {predicted.mape / noise.floor:.1f},"
+            " tau over that of two measurements"
+            f" {predicted.kendall_tau / noise.kendall_tau:.2f}"
         )
-        fewer = by_number(table, specs, ms)
+        fewer = by_number(table, specs, mean_ms(log_ms))
         for number, one in fewer.items():
             show(f"calibrated with {number} networks", one)
-        seed = int(file.stem.rpartition("-")[2])
         config = {
-            "resolution": table.fingerprint["space"]["resolution"],
+            "resolution": table.space.resolution,
             "device": table.device,
             "effort": table.fingerprint["effort"],
             "form": table.correction.form,
         }
-        record(
-            "latency_truth",
-            config,
-            seed,
-            {
-                **found,
-                "own_error": own,
-                "drift": content["drift"],
-                "minutes": minutes(path),
-                "calibration": {n: dataclasses.asdict(one) for n, one in fewer.items()},
-            },
-        )
+        results = {
+            **content["validation"],
+            "own_error": found.own_error,
+            "drift": content["drift"],
+            "minutes": minutes(path),
+            "calibration": {n: dataclasses.asdict(one) for n, one in fewer.items()},
+        }
+        record("latency_truth", config, int(file.stem.rpartition("-")[2]), results)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ BACKEND_OPTIONS = {
     "precision": "default fp32; also int8, or for torch bf16 and fp16",
     "device": "torch: cpu or cuda; adb: serial number of the phone",
     "runner": "adb: a program for the phone; command: a line that takes a model file and prints ms",
-    "files": f"adb and command: one of {', '.join(FILES['adb'])}",
+    "files": f"adb and command: one of {', '.join(FILES)}",
     "cores": "adb: hexadecimal mask, such as f0",
     "timeout": "adb and command: seconds of one run, default 120",
 }
@@ -125,7 +125,7 @@ def _print_origin(table: LatencyTable, path: Path) -> None:
         "device": table.device,
         "backend": f"{found['backend']}, {found['clock']} clock",
         "network": f"{space.get('resolution')} px, {space.get('classes')} classes, batch 1",
-        "measured": f"{found.get('date', '')}, {len(table.entries)} parts in"
+        "measured": f"{found.get('date', '')}, {len(table.entries)} layers in"
         f" {effort.get('part_sessions')} sessions, {len(table.networks)} networks in"
         f" {effort.get('network_sessions')}",
         "command": found.get("command", ""),

@@ -59,7 +59,7 @@ def _draw_layers(axes: Axes, table: LatencyTable) -> None:
     layers = [one for one in timed_layers_of_space(space) if isinstance(one, StageLayer)]
     for op, color in COLORS.items():
         points = [
-            (count_layer(one.layer).macs, table.part_ms(one))
+            (count_layer(one.layer).macs, table.share_ms(one))
             for one in layers
             if one.key.startswith(op)
         ]

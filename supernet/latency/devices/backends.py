@@ -27,12 +27,26 @@ PRECISIONS = {
     "command": ("fp32", "int8"),
 }
 """What each backend can compute in."""
-FILES = {"adb": ("onnx", "pte", "tflite"), "command": ("onnx", "pte", "tflite")}
-"""The model files that a backend can hand to a user's program."""
-PACKAGES = {"torch": "torch", "executorch": "executorch", "pte": "executorch"}
-_EXTRAS = {"tflite": ("litert_torch", "an environment with torch below 2.15 and litert-torch")}
-
-
+FILES = ("onnx", "pte", "tflite")
+"""The model files that a user's program may take."""
+SETTINGS = {
+    "torch": ("device",),
+    "adb": ("device", "runner", "files", "cores", "timeout"),
+    "command": ("runner", "files", "timeout"),
+}
+"""The settings that only some backends know, by backend."""
+RUNNERS = {
+    "adb": "the path of a program for the phone",
+    "command": "a program that takes a model file and prints milliseconds, such as"
+    " './time_on_board.sh {model}'",
+}
+_EXECUTORCH = ("executorch", "`pip install mnasnet-search[executorch]`")
+EXTRAS = {
+    "executorch": _EXECUTORCH,
+    "pte": _EXECUTORCH,
+    "tflite": ("litert_torch", "an environment with torch below 2.15 and litert-torch"),
+}
+"""Module that a backend or a kind of file needs, and how to get it."""
 MAX_TIMEOUT = 86_400
 """Seconds; a day."""
 
@@ -67,20 +81,15 @@ class Backend:
         check_range("--", self, "timeout", above=0, most=MAX_TIMEOUT)
         if not re.fullmatch("[0-9a-fA-F]*", self.cores):
             raise UserError(f"--cores is {self.cores!r}, it must be a hexadecimal mask such as f0")
-        if self.name in FILES:
-            check_choice(f"--files of {self.name}", self.files, FILES[self.name])
+        if self.name in RUNNERS:
+            check_choice(f"--files of {self.name}", self.files, FILES)
             if not self.runner:
-                raise UserError(f"backend {self.name} needs --runner: {_RUNNERS[self.name]}")
+                raise UserError(f"backend {self.name} needs --runner: {RUNNERS[self.name]}")
             if self.precision == "int8" and self.files != "onnx":
                 raise UserError(f"--precision int8 needs --files onnx, not {self.files}")
-        self._check_unused()
-
-    def _check_unused(self) -> None:
-        used = {"torch": ("device",), "adb": ("device", "runner", "files", "cores", "timeout")}
-        used["command"] = ("runner", "files", "timeout")
-        for name in ("device", "runner", "files", "cores", "timeout"):
-            default = getattr(Backend, name)
-            if name not in used.get(self.name, ()) and getattr(self, name) != default:
+        for name in SETTINGS["adb"]:
+            unknown = name not in SETTINGS.get(self.name, ())
+            if unknown and getattr(self, name) != getattr(Backend, name):
                 raise UserError(
                     f"--{name} is {getattr(self, name)!r}, but backend {self.name} has none: leave"
                     " it out"
@@ -95,9 +104,10 @@ class Backend:
         Raises:
             UserError: when a package, a program or the device is missing.
         """
+        for need in (self.name, self.files):
+            if need in EXTRAS and importlib.util.find_spec(EXTRAS[need][0]) is None:
+                raise UserError(f"{need} needs {EXTRAS[need][1]}")
         files = ModelFiles(models, self.files, self.precision)
-        for need in (self.name, self.files if self.name in FILES else ""):
-            _check_package(need)
         if self.name == "onnxruntime":
             return OnnxRuntime(self.threads, self.precision)
         if self.name == "torch":
@@ -122,7 +132,7 @@ class Backend:
         description names the program and the phone, and a table must not bring a command line.
         """
         default = {field.name: field.default for field in dataclasses.fields(Backend)}
-        left_out = {"runner", "timeout", "device" if self.name in FILES else ""}
+        left_out = {"runner", "timeout", "device" if self.name in RUNNERS else ""}
         return {
             name: value
             for name, value in dataclasses.asdict(self).items()
@@ -137,20 +147,3 @@ class Backend:
             UserError: naming what is wrong.
         """
         return read_as(Backend, dict(fields), "backend.", partial=True)
-
-
-_RUNNERS = {
-    "adb": "the path of a program for the phone",
-    "command": "a program that takes a model file and prints milliseconds, such as"
-    " './time_on_board.sh {model}'",
-}
-
-
-def _check_package(need: str) -> None:
-    if need in _EXTRAS:
-        package, way_out = _EXTRAS[need]
-    else:
-        package = PACKAGES.get(need, "")
-        way_out = f"`pip install mnasnet-search[{package}]`"
-    if package and importlib.util.find_spec(package) is None:
-        raise UserError(f"{need} needs {way_out}")

@@ -1,1 +1,1 @@
-"""What a device is given to time: parts and networks as graphs, modules and files."""
+"""What a device is given to time: layers and networks as graphs, modules and files."""

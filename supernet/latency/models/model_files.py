@@ -1,4 +1,4 @@
-"""ModelFiles: parts and networks as files for a runtime that reads files."""
+"""ModelFiles: layers and networks as files for a runtime that reads files."""
 
 from __future__ import annotations
 

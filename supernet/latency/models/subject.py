@@ -43,21 +43,17 @@ def input_shape(subject: Subject) -> tuple[int, int, int, int]:
     return (1, subject.inputs, subject.size, subject.size)
 
 
-_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Stem, StageLayer, Head)}
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (NetSpec, Stem, StageLayer, Head)}
 
 
 def to_plain(subject: TimedLayer | NetSpec) -> dict[str, Any]:
-    """A part or network as a JSON object, for another process."""
-    if isinstance(subject, NetSpec):
-        return {"network": subject.to_json()}
-    return {"part": type(subject).__name__, "fields": dataclasses.asdict(subject)}
+    """A layer or network as a JSON object, for another process."""
+    return {"kind": type(subject).__name__, "fields": dataclasses.asdict(subject)}
 
 
 def from_plain(fields: Mapping[str, Any]) -> TimedLayer | NetSpec:
     """The inverse of ``to_plain``."""
-    if "network" in fields:
-        return NetSpec.from_json(fields["network"])
-    return read_as(_KINDS[fields["part"]], fields["fields"])
+    return read_as(_KINDS[fields["kind"]], fields["fields"])
 
 
 def refuse_file(subject: Subject, backend: str) -> TimedLayer | NetSpec:

@@ -12,9 +12,9 @@ from supernet.space.spec import NetSpec
 
 
 def module_of(subject: TimedLayer | NetSpec) -> nn.Module:
-    """The module of a part alone or of a whole network, in evaluation mode.
+    """The module of a layer alone or of a whole network, in evaluation mode.
 
-    Takes images (1, 3, R, R), or for a part a feature map (1, inputs, size, size); the head and a
+    Takes images (1, 3, R, R), or for a layer a feature map (1, inputs, size, size); the head and a
     network give logits (1, classes).
     """
     if isinstance(subject, NetSpec):
@@ -27,19 +27,19 @@ def example(subject: TimedLayer | NetSpec) -> Tensor:
     return torch.randn(input_shape(subject), generator=torch.Generator().manual_seed(0))
 
 
-def _alone(part: TimedLayer) -> nn.Module:
-    if isinstance(part, StageLayer):
-        return Block(part.layer, NetSpec(8, 1, (), 8, 1, part.size, part.activation))
-    if isinstance(part, Stem):
-        conv = nn.Conv2d(3, part.outputs, 3, part.stride, 1, bias=False)
-        return nn.Sequential(conv, *_norm(part))
-    conv = nn.Conv2d(part.inputs, part.outputs, 1, bias=False)
-    linear = nn.Linear(part.outputs, part.classes)
-    return nn.Sequential(conv, *_norm(part), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+def _alone(layer: TimedLayer) -> nn.Module:
+    if isinstance(layer, StageLayer):
+        return Block(layer.layer, NetSpec(8, 1, (), 8, 1, layer.size, layer.activation))
+    if isinstance(layer, Stem):
+        conv = nn.Conv2d(3, layer.outputs, 3, layer.stride, 1, bias=False)
+        return nn.Sequential(conv, *_norm(layer))
+    conv = nn.Conv2d(layer.inputs, layer.outputs, 1, bias=False)
+    linear = nn.Linear(layer.outputs, layer.classes)
+    return nn.Sequential(conv, *_norm(layer), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
 
 
-def _norm(part: Stem | Head) -> tuple[nn.Module, nn.Module]:
-    return nn.BatchNorm2d(part.outputs), ACTIVATIONS[part.activation](True)
+def _norm(layer: Stem | Head) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm2d(layer.outputs), ACTIVATIONS[layer.activation](True)
 
 
 def pte_program(subject: TimedLayer | NetSpec) -> bytes:

@@ -7,9 +7,9 @@ about as fast as it ever is count. They are loaded in groups, for the memory doe
 groups are random, lest alike ones share what disturbs them. Loading anew moves a network's data in
 memory, which changes its time by some percent, so there are several sessions, of other groups.
 
-Measured at 32 px on a shared machine of two cores (280 networks and 1,982 parts, 7 sessions): the
+Measured at 32 px on a shared machine of two cores (280 networks and 1,982 layers, 7 sessions): the
 mean of half of the sessions differs from that of the other half by 2 * 0.9 % for networks and
-2 * 0.7 % for parts; 2 * 1.1 % and 2 * 3.6 % when all rounds of a group count and are scaled by its
+2 * 0.7 % for layers; 2 * 1.1 % and 2 * 3.6 % when all rounds of a group count and are scaled by its
 runs of the reference, 2 * 5 % and 2 * 4 % unscaled.
 """
 

@@ -22,23 +22,20 @@ GIVE_UP = 1000
 
 @dataclass(frozen=True)
 class Effort:
-    """How much measuring a table is worth.
-
-    Attributes:
-        seconds: to aim at; a slow device takes longer, for every subject is visited a few times.
-        part_sessions: over all layers, each with other neighbours.
-        network_sessions: over all networks; at least as many.
-        calibration: random networks that the correction is fitted to.
-        held_out: further random networks that only judge it.
-        rounds: over the subjects of each session, at most.
-    """
+    """How much measuring a table is worth."""
 
     seconds: float
+    """To aim at; a slow device takes longer, for every subject is visited a few times."""
     part_sessions: int
+    """Over all layers, each with other neighbours."""
     network_sessions: int
+    """Over all networks; at least as many."""
     calibration: int
+    """Random networks that the correction is fitted to."""
     held_out: int
+    """Further random networks that only judge it."""
     rounds: int
+    """Over the subjects of each session, at most."""
 
 
 QUICK = Effort(60, part_sessions=2, network_sessions=4, calibration=20, held_out=16, rounds=60)

@@ -44,11 +44,19 @@ class Rounds:
 
     def add(self, group: str, keys: Sequence[str], one: Round) -> None:
         """Keep a further round of a group of subjects."""
+        if not self.of(group):
+            self._write({"group": group, "keys": list(keys)})
+        self._write({"group": group, **one._asdict()})
         self.of(group).append(one)
 
     def finish(self, group: str) -> None:
         """Note that a group needs no further round."""
-        self.finished.add(group)
+        if group not in self.finished:
+            self._write({"finished": group})
+            self.finished.add(group)
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        """Keep a line where there is a file."""
 
     @property
     def seconds(self) -> float:
@@ -60,7 +68,8 @@ class RoundsFile(Rounds):
     """Rounds that are also lines of a file; opened again, it holds all that were finished.
 
     The file holds one JSON object a line: first what is measured on what, then for each group its
-    keys before its first round, the rounds, and when it is finished. Use it as a context manager.
+    keys before its first round, the rounds, and when it is finished. A round survives whatever
+    ends the process after it. Use it as a context manager.
 
     Args:
         path: of the file; its folder is made.
@@ -97,20 +106,9 @@ class RoundsFile(Rounds):
         self._file.close()
 
     def add(self, group: str, keys: Sequence[str], one: Round) -> None:
-        """Keep a further round; it survives whatever ends the process after this."""
-        if not self.of(group):
-            self._write({"group": group, "keys": list(keys)})
-        # As a later process will read it, so that both make the same table.
+        """Keep a further round, rounded: a later process reads it so, and makes the same table."""
         seconds = round(one.seconds, 3), round(one.loading, 3)
-        one = Round(_rounded(one.times), _rounded(one.reference), *seconds)
-        self._write({"group": group, **one._asdict()})
-        super().add(group, keys, one)
-
-    def finish(self, group: str) -> None:
-        """Note it in the file too."""
-        if group not in self.finished:
-            self._write({"finished": group})
-            super().finish(group)
+        super().add(group, keys, Round(_rounded(one.times), _rounded(one.reference), *seconds))
 
     def _lock(self) -> None:
         try:

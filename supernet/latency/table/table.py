@@ -27,10 +27,8 @@ from supernet.space.stage import Layer
 FORMAT = "mnasnet-latency-table"
 VERSION = 2
 BUILD = "python -m supernet.latency build --space YAML --out FILE"
-
-
-MADE = ("date", "command")
-"""Fields of a fingerprint that say how and when the same table was made."""
+MADE_BY = ("date", "command")
+"""Fields of a fingerprint that say when and how the same table was made."""
 ROLES = ("calibration", "held out", "reference")
 
 
@@ -60,7 +58,7 @@ class MeasuredNetwork:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Predicts the latency of a network as the sum of its parts' shares.
+    """Predicts the latency of a network as the sum of the shares of its layers, stem and head.
 
     Additivity is checked on whole networks each time a table is built (``validation``).
     """
@@ -68,7 +66,7 @@ class LatencyTable:
     fingerprint: Mapping[str, Any]
     """What was measured on what: device, runtime, space, effort, date and command."""
     entries: Mapping[str, Times]
-    """For each part that runs alone, ms of a first and of a later run."""
+    """For each layer that runs alone, ms of a first and of a later run."""
     correction: Correction
     validation: Validation
     reference_ms: float
@@ -107,7 +105,7 @@ class LatencyTable:
         names = ("fingerprint", "correction", "entries", "networks")
         fields = {name: self._fields[name] for name in names}
         told = fields["fingerprint"].items()
-        fields["fingerprint"] = {name: value for name, value in told if name not in MADE}
+        fields["fingerprint"] = {name: value for name, value in told if name not in MADE_BY}
         return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
 
     @cached_property
@@ -128,30 +126,30 @@ class LatencyTable:
         found = self.validation
         return TableError(found.predicted.mape, found.noise.floor, found.networks)
 
-    def part_ms(self, part: TimedLayer) -> float:
-        """A part's share of a network's latency, in ms.
+    def share_ms(self, layer: TimedLayer) -> float:
+        """A layer's share of a network's latency, in ms.
 
         Raises:
-            UserError: when the part was not measured.
+            UserError: when the layer was not measured.
         """
-        share = self._shares.get(part)
+        share = self._shares.get(layer)
         if share is None:
-            if part.key not in self.entries:
+            if layer.key not in self.entries:
                 raise UserError(
-                    f"the latency table holds no {part.key}: the network lies outside the space"
+                    f"the latency table holds no {layer.key}: the network lies outside the space"
                     f" that it was built for; `{BUILD}` measures a space and the published networks"
                 )
-            share = self.correction.share(part, self.entries[part.key])
-            self._shares[part] = share
+            share = self.correction.share(layer, self.entries[layer.key])
+            self._shares[layer] = share
         return share
 
     def layer_cost(self, layer: Layer, activation: str) -> float:
         """Share of one layer of a stage, in ms."""
-        return self.part_ms(StageLayer(layer, activation))
+        return self.share_ms(StageLayer(layer, activation))
 
     def stem_and_head_cost(self, spec: NetSpec) -> float:
         """Share of stem and head, in ms."""
-        return sum(self.part_ms(part) for part in stem_and_head(spec))
+        return sum(self.share_ms(layer) for layer in stem_and_head(spec))
 
     def predict(self, spec: NetSpec) -> float:
         """Latency of one image, in ms; of a reference, what was measured.
@@ -171,7 +169,7 @@ class LatencyTable:
             UserError: naming how many, the first of them, and the command that measures them.
         """
         needed = timed_layers_of_space(space)
-        missing = [part.key for part in needed if part.key not in self.entries]
+        missing = [layer.key for layer in needed if layer.key not in self.entries]
         if not missing:
             return
         built = self.fingerprint.get("space")
@@ -179,7 +177,7 @@ class LatencyTable:
         if isinstance(built, dict) and built.get("resolution") != space.resolution:
             other = f", for it was built at {built.get('resolution')} px, not {space.resolution}"
         raise UserError(
-            f"the latency table lacks {len(missing)} of the {len(needed)} parts of this space, the"
+            f"the latency table lacks {len(missing)} of the {len(needed)} layers of this space, the"
             f" first is {missing[0]}{other}: measure them with `{BUILD} --resolution"
             f" {space.resolution} --classes {space.classes} --stem-stride {space.stem_stride}`"
         )
