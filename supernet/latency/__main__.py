@@ -31,9 +31,9 @@ BACKEND_OPTIONS = {
     "cores": "adb: hexadecimal mask, such as f0",
     "timeout": "adb and command: seconds of one run, default 120",
 }
-"""Of ``build``, each for the field of ``Backend`` at the same place."""
+"""Options of ``build``, each for the field of ``Backend`` at its place, and what they say of it."""
 FORMATS = ("{:.1%}", "{:.0%}", "{:.0%}", "{:.3f}", "{:+.1%}")
-"""Of the fields of an Accuracy or of a Noise, which knows no bias."""
+"""Formats of the fields of an Accuracy, or of a Noise, which knows no bias."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

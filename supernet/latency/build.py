@@ -115,12 +115,12 @@ def forecast_seconds(rounds: Rounds, plan: Plan) -> float:
 
 
 def raw_path(path: Path) -> Path:
-    """Where the raw times of a table lie."""
+    """Path of the raw times of a table."""
     return path.with_suffix(".raw.jsonl")
 
 
 def models_path(path: Path) -> Path:
-    """Where model files lie while a table is measured, for backends that need them."""
+    """Folder of model files while a table is measured, for backends that need them."""
     return path.with_suffix(".models")
 
 

@@ -13,7 +13,7 @@ from supernet.display.figures import ACCENT, INK, MUTED, new_figure, style_axes
 from supernet.latency.table.table import LatencyTable, MeasuredNetwork
 
 COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", "mbconv3": "#8FB2DA", "mbconv6": "#3C6AA6"}
-"""Of the ops' points."""
+"""Colours of the ops' points."""
 
 
 def draw_table(table: LatencyTable) -> Figure:

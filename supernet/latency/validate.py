@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
     validation: Validation
     drift: float
-    """By what share the anchors take longer than when the table was built."""
+    """Share by which the anchors take longer than when the table was built."""
     objection: str
     """Why no claim can rest on it; empty if one can."""
 
@@ -50,10 +50,10 @@ class Amount(NamedTuple):
 
     networks: int
     sessions: int
-    """Over all networks; up to twice as many, until enough of them count."""
+    """Sessions over all networks; up to twice as many, until enough of them count."""
     rounds: int
     seed: int
-    """Of the networks."""
+    """Seed of the networks."""
 
 
 def validate_table(

@@ -23,17 +23,17 @@ from supernet.latency.models.model_files import ModelFiles
 from supernet.latency.models.subject import Subject
 
 FOLDER = "/data/local/tmp/mnasnet-search"
-"""On the phone; shell users may write and run programs there."""
-LEAVING = 10.0
+"""Folder on the phone; shell users may write and run programs there."""
+LEAVING_SECONDS = 10.0
 """Seconds for each step of tidying up."""
 RUNS = 50
-"""Of a model in one run of the program."""
+"""Runs of a model in one run of the program."""
 ARGUMENTS = {
     "tflite": "--graph={model} --num_threads={threads} --num_runs={runs} --warmup_runs=5",
     "onnx": "-e cpu -I -m times -r {runs} -x {threads} -y 1 {model}",
     "pte": "--model_path={model} --num_executions={runs} --cpu_threads={threads}",
 }
-"""Of the program, by the kind of file that it runs."""
+"""Arguments of the program, by the kind of file that it runs."""
 _WAY_ON = "then the same command goes on where it stopped"
 _STATES = {
     "unauthorized": "allow USB debugging on its screen",
@@ -76,10 +76,10 @@ class Phone(ProgramDevice):
         # A phone that hangs must not hide what went wrong before.
         if self._ready:
             with contextlib.suppress(UserError):
-                run(["adb", "-s", self.serial, "shell", f"rm -rf {FOLDER}"], LEAVING)
+                run(["adb", "-s", self.serial, "shell", f"rm -rf {FOLDER}"], LEAVING_SECONDS)
         if self._started_server:
             with contextlib.suppress(UserError):
-                run(["adb", "kill-server"], LEAVING)
+                run(["adb", "kill-server"], LEAVING_SECONDS)
 
     def description(self) -> Description:
         """What a time depends on besides the network."""

@@ -31,7 +31,7 @@ ALLOWED = (
     " executor_runner print"
 )
 MODEL = "{model}"
-"""Where the file's name goes in a command line; at its end without it."""
+"""Placeholder of the file's name in a command line; without it, it goes to the end."""
 
 
 def milliseconds(output: str) -> list[float]:

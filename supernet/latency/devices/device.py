@@ -18,12 +18,12 @@ class Description(TypedDict):
     device: str
     """The processor or phone."""
     runtime: str
-    """With its version."""
+    """The runtime with its version."""
     threads: int
-    """Zero on a GPU."""
+    """Threads that compute one network; zero on a GPU."""
     precision: str
     clock: str
-    """Whose times they are: ``cpu``, ``wall``, ``gpu`` or that of a user's program."""
+    """The clock of the times: ``cpu``, ``wall``, ``gpu`` or that of a user's program."""
 
 
 DESCRIPTION = tuple(Description.__annotations__)

@@ -16,7 +16,7 @@ from supernet.space.spec import NetSpec
 Model = Callable[[Sequence[NetSpec]], NDArray[np.float64]]
 """Predicts the latencies (networks,) of networks, in ms."""
 ONE_HOT_PENALTY, LINE_PENALTY = 1e-3, 1e-15
-"""Of the ridge, per network. The one-hot model has about as many weights as there are networks."""
+"""Ridge penalties per network; one-hot has about as many weights as there are networks."""
 
 
 def baselines(

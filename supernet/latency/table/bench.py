@@ -34,20 +34,21 @@ _Item = TypeVar("_Item")
 _Runs = list[list[float]]
 
 TIME_QUANTILE = 0.15
-"""Of the times of the rounds that count: noise only ever adds time, but the least is an outlier."""
+"""Quantile of the times of rounds that count: noise only adds time, but the least is an outlier."""
 QUIET_QUANTILE = 0.1
-"""Of the reference's times: how fast it is on a quiet machine."""
+"""Quantile of the reference's times that tells how fast it is on a quiet machine."""
 QUIET_TOLERANCE = 0.15
-"""By how much more than that the reference may take in a round that counts; loading it anew alone
-changes its time by 3 %."""
+"""Share by which the reference may be slower than that in a round that counts; loading it anew
+alone changes its time by 3 %."""
 SLOWNESS_EXPONENT = 0.6
-"""Of the reference's remaining slowness, by which times are scaled; some of it is its own noise.
+"""Exponent of the reference's remaining slowness by which times are scaled; some is its own noise.
 (Of 0, 0.3, 0.5, 0.6, 0.7, 0.8 and 1, those from 0.5 to 0.8 leave networks the least noise, at
 32 px and at 224.)"""
 MIN_ROUNDS = 3
-"""Of each group, however little time there is; a session of fewer quiet ones does not count."""
+"""Rounds of each group, however little time there is; a session of fewer quiet ones does not
+count."""
 PATIENCE = 3.0
-"""Times its limits that a group may wait for as many quiet rounds."""
+"""Multiple of its limits for which a group may wait for as many quiet rounds."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _of_rounds(reference: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _is_quiet(reference: NDArray[np.float64], quiet_ms: float) -> NDArray[np.bool_]:
-    """For each round whether the reference (rounds, chunks, runs) was about as fast as ever."""
+    """Mask (rounds,) of those in which the reference (rounds, chunks, runs) was as fast as ever."""
     return _of_rounds(reference) <= quiet_ms * (1 + QUIET_TOLERANCE)
 
 
@@ -150,9 +151,9 @@ class Bench:
     device: Device
     reference: Subject
     rounds: Rounds = field(default_factory=Rounds)
-    """Those found in it are not measured again."""
+    """Rounds that were measured before; they are not measured again."""
     progress: Callable[[float], object] | None = None
-    """Told after each round of how many more seconds were spent."""
+    """Listener that is told after each round how many more seconds were spent."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 

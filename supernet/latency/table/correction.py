@@ -27,12 +27,12 @@ MIN_SHARE = 0.05
 
 
 class Times(NamedTuple):
-    """Milliseconds of one run."""
+    """Times of a subject in the two runs of a visit."""
 
     first: float
-    """With other networks' data in the caches."""
+    """Milliseconds with other networks' data in the caches."""
     later: float
-    """Straight after a run of the same."""
+    """Milliseconds straight after a run of the same."""
 
 
 def terms(layer: TimedLayer, times: Times) -> dict[str, float]:
@@ -88,9 +88,9 @@ class Correction:
     form: str
     """A name in ``FORMS``."""
     strength: float
-    """Of the ridge penalty."""
+    """Strength of the ridge penalty."""
     weights: Mapping[str, float]
-    """By term; those it lacks weigh nothing."""
+    """Weights by term; those it lacks weigh nothing."""
     errors: Mapping[str, float]
     """Mean absolute relative error of each form in cross-validation."""
 
@@ -103,9 +103,9 @@ class Correction:
 
 
 STRENGTHS = (1e-1, 1e-2, 1e-3)
-"""Of the ridge penalty on all but the simple terms, for terms of unit mean square."""
+"""Strengths of the penalty on all but the simple terms, for terms of unit mean square."""
 SIMPLE_STRENGTH = 1e-9
-"""That of the simple terms: just enough that two which are proportional have a solution."""
+"""Strength for the simple terms: just enough that two which are proportional have a solution."""
 FOLDS = 5
 SHUFFLES = 6
 """Ways to form the folds; with one alone, chance often chooses."""

@@ -25,17 +25,17 @@ class Effort:
     """How much measuring a table is worth."""
 
     seconds: float
-    """To aim at; a slow device takes longer, for every subject is visited a few times."""
+    """Seconds to aim at; a slow device takes longer, for every subject is visited a few times."""
     part_sessions: int
-    """Over all layers, each with other neighbours."""
+    """Sessions over all layers, each with other neighbours."""
     network_sessions: int
-    """Over all networks; at least as many."""
+    """Sessions over all networks; at least as many."""
     calibration: int
     """Random networks that the correction is fitted to."""
     held_out: int
     """Further random networks that only judge it."""
     rounds: int
-    """Over the subjects of each session, at most."""
+    """Rounds over the subjects of each session, at most."""
 
 
 QUICK = Effort(60, part_sessions=2, network_sessions=4, calibration=20, held_out=16, rounds=60)
@@ -49,9 +49,9 @@ class Sessions(NamedTuple):
     kind: SubjectKind
     subjects: Sequence[Subject]
     number: int
-    """Of the sessions; each goes over all subjects."""
+    """Number of sessions; each goes over all subjects."""
     seconds: float
-    """To aim at in one session."""
+    """Seconds to aim at in one session."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Plan:
 
     @property
     def networks(self) -> list[NetSpec]:
-        """All of them."""
+        """All networks that are measured whole."""
         return [*self.calibration, *self.held_out, *self.references]
 
     @property
     def sessions(self) -> tuple[Sessions, Sessions]:
-        """Those over the networks and those over the layers: each kind gets half of the time."""
+        """Sessions over the networks and over the layers: each kind gets half of the time."""
         whole, alone = self.effort.network_sessions, self.effort.part_sessions
         half = self.effort.seconds / 2
         return (

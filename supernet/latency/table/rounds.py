@@ -13,7 +13,7 @@ from supernet.errors import UserError
 FORMAT = "mnasnet-latency-times"
 VERSION = 1
 DECIMALS = 5
-"""Of a time in ms: 10 ns, below what any clock here tells apart."""
+"""Decimals of a time in ms: 10 ns, below what any clock here tells apart."""
 
 
 class Round(NamedTuple):

@@ -66,7 +66,7 @@ class LatencyTable:
     fingerprint: Mapping[str, Any]
     """What was measured on what: device, runtime, space, effort, date and command."""
     entries: Mapping[str, Times]
-    """For each layer that runs alone, ms of a first and of a later run."""
+    """Times of each layer alone, in ms of a first and of a later run, by its key."""
     correction: Correction
     validation: Validation
     reference_ms: float
@@ -82,7 +82,7 @@ class LatencyTable:
 
     @cached_property
     def space(self) -> MnasSpace:
-        """That it was built for.
+        """The space that it was built for.
 
         Raises:
             UserError: when the file does not hold it.
@@ -92,7 +92,7 @@ class LatencyTable:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of the backend, as ``Backend.from_plain`` takes them.
+        """Settings of the backend, as ``Backend.from_plain`` takes them.
 
         Raises:
             UserError: when the file does not hold them.

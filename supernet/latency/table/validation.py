@@ -18,7 +18,7 @@ MIN_SESSIONS = 4
 MAX_NOISE_FLOOR = 0.06
 """A noise floor above this judges no prediction."""
 MAX_SPLITS = 35
-"""Of the sessions into two halves; eight sessions have as many."""
+"""Splits of the sessions into two halves; eight sessions have as many."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Noise:
     """Share of the networks that a perfect prediction would have within 5 %."""
     within_10: float
     kendall_tau: float
-    """Between the two."""
+    """Kendall's tau between the two."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Validation:
     networks: int
     sessions: int
     least_sessions: int
-    """That count, for the network that has the fewest: a loud session does not."""
+    """Sessions that count for the network that has the fewest: a loud one does not."""
     predicted: Accuracy
     noise: Noise
     baselines: Mapping[str, Accuracy] = field(default_factory=dict)
