@@ -72,7 +72,7 @@ def judge(runs: np.ndarray, doubled: np.ndarray | None, bands: np.ndarray) -> Le
     low, middle, high = np.quantile(yardstick.truth, [0.05, 0.5, 0.95])
     seeds, within = (
         float(statistic(yardstick.truth, yardstick.whole)[0])
-        for statistic in (yardstick.ceiling, yardstick.ceiling_within)
+        for statistic in (yardstick.ceiling, yardstick.within_bands(yardstick.ceiling))
     )
     return Length(gain, tau, most, float(middle), float(high - low), seeds, within)
 

@@ -29,6 +29,7 @@ from supernet.display.figures import (
     INK,
     MUTED,
     draw_network,
+    legend_above,
     new_figure,
     save_figure,
     style_axes,
@@ -112,7 +113,7 @@ def draw_progress(metrics: Columns, targets: Mapping[str, float], unit: str) -> 
         steps, values = _present(metrics, name)
         style_axes(axes, title, "", "")
         window = _draw_series(axes, steps, values / divisor)
-    _note(grid[0], f"thin: each update, thick: mean of {window} updates")
+    note_above(grid[0], f"thin: each update, thick: mean of {window} updates")
     grid[1].yaxis.set_major_formatter(percent)
     _mark_targets(grid[2], targets, unit, upright=False)
     grid[2].set_xlabel("weight steps", fontsize=9.5, color=MUTED)
@@ -156,9 +157,9 @@ def _write(
     axes.annotate(text, at, offset, xycoords=coordinates, textcoords="offset points", **style)
 
 
-def _note(axes: Axes, text: str) -> None:
-    """A remark at the right end of the title's line."""
-    _write(axes, text, (1, 1), (0, 10), "axes fraction", ha="right", color=MUTED)
+def note_above(axes: Axes, text: str, points: float = 10) -> None:
+    """A remark at the right end of the title's line, so many points above the axes."""
+    _write(axes, text, (1, 1), (0, points), "axes fraction", ha="right", color=MUTED)
 
 
 def _mark_targets(axes: Axes, targets: Mapping[str, float], unit: str, upright: bool) -> None:
@@ -188,7 +189,7 @@ def draw_entropy(metrics: Columns, space: MnasSpace) -> Figure:
     figure = new_figure(7.6, 4.2)
     axes = figure.add_axes((0.1, 0.14, 0.76, 0.74))
     style_axes(axes, "What the controller has decided", "weight steps", "entropy / log n")
-    _note(axes, "1: uniform over the n choices, 0: decided")
+    note_above(axes, "1: uniform over the n choices, 0: decided")
     ends = {}
     for name in DECISIONS:
         most = fmean(math.log(len(block[name])) for block in space.choices)
@@ -235,8 +236,7 @@ def draw_pareto(samples: Columns, front: Front) -> Figure:
     _draw_front(axes, front, scale, suffix)
     _mark_targets(axes, front.targets, front.unit, upright=True)
     _draw_step_key(figure, cloud)
-    text = {"fontsize": 9, "labelcolor": INK, "handletextpad": 0.5, "columnspacing": 1.6}
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.015, 1.0), ncols=3, frameon=False, **text)
+    legend_above(axes, 3, handletextpad=0.5, columnspacing=1.6)
     return figure
 
 

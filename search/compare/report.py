@@ -1,9 +1,10 @@
-"""What a comparison found, as tables."""
+"""What a comparison found, as figures and tables."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +16,15 @@ from search.controllers.settings import Kind
 from search.evaluation.estimates import Cell, Estimate, Mean
 from search.evaluation.jobs import Row
 from search.figures import COSTS, percent, smooth
-from supernet.display.figures import ACCENT, FAINT, INK, MUTED, new_figure, short_count, style_axes
+from supernet.display.figures import (
+    ACCENT,
+    FAINT,
+    MUTED,
+    legend_above,
+    new_figure,
+    short_count,
+    style_axes,
+)
 
 _COLORS: dict[Kind, str] = {
     "ppo": "#C2410C",
@@ -25,6 +34,7 @@ _COLORS: dict[Kind, str] = {
     "evolution": "#4B8B6F",
     "random": "#5F6B78",
 }
+BASELINE: Kind = "random"
 _WIDTH, _PANEL, _ROW, _ENDS = 10.0, 4.3, 0.42, 1.5
 """Inches: of the page, of the panels of a supernet, of a retrained choice, of titles and axes."""
 
@@ -49,16 +59,7 @@ def draw_comparison(trials: Sequence[TrialRows], results: Sequence[ChoiceResult]
         title = f", supernet {number + 1}" if len(trials) > 1 else ""
         draw_rewards(left, rows, title)
         draw_fronts(right, rows)
-        left.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.1),
-            ncols=6,
-            frameon=False,
-            fontsize=9,
-            labelcolor=INK,
-            handlelength=1.4,
-            columnspacing=1.4,
-        )
+        legend_above(left, 6, at=(-0.02, 1.1), handlelength=1.4, columnspacing=1.4)
     if results:
         axes = bands[-1].subplots()
         edge = 1 / heights[-1]
@@ -114,18 +115,19 @@ def _reached(front: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return np.where(place >= 0, front[np.maximum(place, 0), 1], np.nan)
 
 
+def _intervals(values: Iterable[Sequence[float]]) -> np.ndarray:
+    """Mean, lower and upper limit of each set of values, (P, 3)."""
+    return np.array([astuple(Mean.of(some).estimate) for some in values]).reshape(-1, 3)
+
+
 def _draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -> None:
     """Mean of curves (S, P) where all are known, with its interval if there are several."""
     known = ~np.isnan(curves).any(axis=0)
-    means = [Mean.of(values).estimate for values in curves[:, known].T]
-    lines = np.array([[mean.value, mean.low, mean.high] for mean in means]).reshape(-1, 3)
-    style = (0, (4, 2)) if kind == "random" else "-"
-    axes.plot(
-        places[known], lines[:, 0], color=_COLORS[kind], linewidth=1.8, linestyle=style, label=kind
-    )
-    axes.fill_between(
-        places[known], lines[:, 1], lines[:, 2], color=_COLORS[kind], alpha=0.14, linewidth=0
-    )
+    places, color = places[known], _COLORS[kind]
+    mean, low, high = _intervals(curves[:, known].T).T
+    style = (0, (4, 2)) if kind == BASELINE else "-"
+    axes.plot(places, mean, color=color, linewidth=1.8, linestyle=style, label=kind)
+    axes.fill_between(places, low, high, color=color, alpha=0.14, linewidth=0)
 
 
 def draw_retrained(axes: Axes, results: Sequence[ChoiceResult]) -> None:
@@ -134,47 +136,30 @@ def draw_retrained(axes: Axes, results: Sequence[ChoiceResult]) -> None:
     axes.xaxis.set_major_formatter(percent)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
-    for place, one in enumerate(results):
-        first = place == 0
-        axes.scatter(
-            one.random,
-            [place] * len(one.random),
-            s=22,
-            color="#B8C1CA",
-            linewidths=0,
-            label="random, same cost" if first else None,
+    places = np.arange(len(results))
+    accuracies = np.concatenate([one.random for one in results])
+    rows = places.repeat([len(one.random) for one in results])
+    axes.scatter(accuracies, rows, s=22, color="#B8C1CA", linewidths=0, label="random, same cost")
+    for shift, name, color, runs in (
+        (0.16, "best of them, fresh seeds", MUTED, [one.best for one in results]),
+        (-0.16, "choice, fresh seeds", ACCENT, [one.found for one in results]),
+    ):
+        mean, *limits = _intervals(runs).T
+        errors = np.nan_to_num(np.abs(limits - mean))
+        axes.errorbar(
+            mean,
+            places + shift,
+            xerr=errors,
+            fmt="o",
+            ms=6,
+            color=color,
+            elinewidth=1.6,
+            label=name,
         )
-        for shift, name, color, values in (
-            (0.16, "best of them, fresh seeds", MUTED, one.best),
-            (-0.16, "choice, fresh seeds", ACCENT, one.found),
-        ):
-            mean = Mean.of(values).estimate
-            errors = np.nan_to_num([[mean.value - mean.low], [mean.high - mean.value]])
-            axes.errorbar(
-                [mean.value],
-                [place + shift],
-                xerr=errors,
-                fmt="o",
-                markersize=6,
-                color=color,
-                elinewidth=1.6,
-                label=name if first else None,
-            )
-    axes.set_yticks(range(len(results)), [one.choice.name for one in results])
+    axes.set_yticks(places, [one.choice.name for one in results])
     axes.set_ylim(len(results) - 0.5, -0.5)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        handletextpad=0.3,
-        columnspacing=1.6,
-    )
+    legend_above(axes, 3, at=(-0.01, 1.0), handletextpad=0.3, columnspacing=1.6)
 
-
-BASELINE: Kind = "random"
 
 Table = dict[str, dict[str, Cell]]
 

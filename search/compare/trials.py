@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import fmean
 
 from search.compare.benchmark import Benchmark, Budget
 from search.controllers.controller import Controller, Scores, UpdateStep
 from search.controllers.settings import Kind
-from search.evaluation.jobs import Cache, CachedJobs, Row, commit
+from search.evaluation.jobs import CachedJobs, Row, commit
 from search.monitoring.compute import running_macs
 from search.objective.feasible import fastest, slowest
 from search.selection.selection import Candidate, Code, front, preference
@@ -96,13 +96,12 @@ def hypervolume(points: Iterable[tuple[float, float]], cost: float, accuracy: fl
         cost: of the reference point.
         accuracy: of the reference point.
     """
-    area, height = 0.0, accuracy
     inside = sorted(point for point in points if point[0] < cost and point[1] > accuracy)
-    for place, (left, best) in enumerate(inside):
-        height = max(height, best)
-        right = inside[place + 1][0] if place + 1 < len(inside) else cost
-        area += (right - left) * (height - accuracy)
-    return area
+    heights = accumulate((best for _, best in inside), max)
+    widths = (right - left for left, right in pairwise([*(left for left, _ in inside), cost]))
+    return sum(
+        (width * (height - accuracy) for width, height in zip(widths, heights, strict=True)), 0.0
+    )
 
 
 class TrialRunner:
@@ -246,7 +245,8 @@ class Trials(CachedJobs[Trial]):
         self.benchmark = Benchmark(budget, training, checkpoints)
         super().__init__(
             "trials",
-            Cache(path, ("supernet", "data", "contest", "controller", "seed")),
+            path,
+            ("supernet", "data", "contest", "controller", "seed"),
             lambda trial: (
                 self.benchmark.identity(trial.supernet, trial.kind) | {"seed": trial.seed}
             ),

@@ -31,65 +31,6 @@ Row = dict[str, Any]
 """A finished job: what identifies it, and its result."""
 
 
-class Cache:
-    """A file of finished jobs as JSON lines, each found by the fields that identify it.
-
-    Lines are appended whole, so that several commands may share the file; the rest of a line that
-    was cut short by a full disk is passed over.
-    """
-
-    def __init__(self, path: Path, keys: Sequence[str], strict: bool = True) -> None:
-        """Read the file, if there is one.
-
-        Args:
-            path: the file.
-            keys: names of the fields that identify a job.
-            strict: refuse a file of something else, instead of passing over its lines.
-
-        Raises:
-            UserError: when it cannot be read or holds something else.
-        """
-        self.path, self.keys = path, keys
-        self.rows: dict[tuple, Row] = {}
-        for number, line in enumerate(self._lines(), 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and all(key in row for key in keys):
-                self.rows[self.key(row)] = row
-            elif strict:
-                raise UserError(
-                    f"{path}, line {number} has no {', '.join(keys)}: name the cache of this"
-                    " command, or a new file"
-                )
-
-    def _lines(self) -> list[str]:
-        try:
-            return self.path.read_text().splitlines() if self.path.exists() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the cache {self.path}: {error}") from None
-
-    def key(self, row: Row) -> tuple:
-        """What identifies a job."""
-        values = [row[key] for key in self.keys]
-        return tuple(tuple(one) if isinstance(one, list) else one for one in values)
-
-    def append(self, row: Row) -> None:
-        """Keep a finished job, at once and whole."""
-        self.rows[self.key(row)] = row
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-            # A line that was cut short must not swallow this one.
-            cut = file.read(1) not in (b"", b"\n")
-            file.write(b"\n" * cut + json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
 def short_hash(value: Any) -> str:
     """A short name of a value of JSON types."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
@@ -109,46 +50,96 @@ def commit() -> str:
 
 
 class CachedJobs(Generic[J]):
-    """Jobs of one kind, done now or found in a cache.
+    """Jobs of one kind, done now or found in a file of JSON lines.
 
-    Args:
-        name: of the jobs, for the progress bar.
-        rows: the cache.
-        identity: the fields of a job by which the cache finds its row.
-        make_work: as for ``work_off``; its results are rows, with these fields among them.
-        processes: jobs at a time.
-        status: what the progress bar says of the last row.
-        shown: whether there is a progress bar.
+    Lines are appended whole, so that several commands may share the file; the rest of a line that
+    was cut short by a full disk is passed over.
     """
 
     def __init__(
         self,
         name: str,
-        cache: Cache,
+        path: Path,
+        keys: Sequence[str],
         identity: Callable[[J], Row],
         make_work: Callable[[], Work[J, Row]],
         processes: int = 1,
         status: Callable[[Row], str] = lambda _: "",
         shown: bool = True,
+        strict: bool = True,
     ) -> None:
-        self.name, self.cache, self.identity, self.make_work = name, cache, identity, make_work
-        self.processes, self.status, self.shown = processes, status, shown
+        """Read the file, if there is one.
+
+        Args:
+            name: of the jobs, for the progress bar.
+            path: the file.
+            keys: names of the fields that identify a job.
+            identity: these fields of a job.
+            make_work: as for ``work_off``; its results are rows, with these fields among them.
+            processes: jobs at a time.
+            status: what the progress bar says of the last row.
+            shown: whether there is a progress bar.
+            strict: refuse a file of something else, instead of passing over its lines.
+
+        Raises:
+            UserError: when the file cannot be read or holds something else.
+        """
+        self.name, self.path, self.keys = name, path, keys
+        self.identity, self.make_work, self.processes = identity, make_work, processes
+        self.status, self.shown = status, shown
+        self.known: dict[tuple, Row] = {}
+        for number, line in enumerate(self._lines(), 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and all(key in row for key in keys):
+                self.known[self._key(row)] = row
+            elif strict:
+                raise UserError(
+                    f"{path}, line {number} has no {', '.join(keys)}: name the cache of this"
+                    " command, or a new file"
+                )
+
+    def _lines(self) -> list[str]:
+        try:
+            return self.path.read_text().splitlines() if self.path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the cache {self.path}: {error}") from None
+
+    def _key(self, row: Row) -> tuple:
+        values = [row[key] for key in self.keys]
+        return tuple(tuple(one) if isinstance(one, list) else one for one in values)
 
     def rows(self, jobs: Iterable[J]) -> list[Row]:
         """The results of jobs, in their order; those that are missing are done now."""
-        keyed = [(self.cache.key(self.identity(job)), job) for job in jobs]
-        missing = {key: job for key, job in keyed if key not in self.cache.rows}
+        keyed = [(self._key(self.identity(job)), job) for job in jobs]
+        missing = {key: job for key, job in keyed if key not in self.known}
         if missing:
             self._do(list(missing.values()), len({key for key, _ in keyed}))
-        return [self.cache.rows[key] for key, _ in keyed]
+        return [self.known[key] for key, _ in keyed]
 
     def _do(self, missing: list[J], total: int) -> None:
         with ProgressLines(self.shown) as bar:
             done = total - len(missing)
             task = bar.add_task(self.name, total=total, completed=done, status="")
             for row in work_off(self.make_work, missing, self.processes):
-                self.cache.append(row)
+                self._append(row)
                 bar.update(task, advance=1, status=self.status(row))
+
+    def _append(self, row: Row) -> None:
+        """Keep a result, at once and whole."""
+        self.known[self._key(row)] = row
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            # A line that was cut short must not swallow this one.
+            cut = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * cut + json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def work_off(make_work: Callable[[], Work[J, R]], jobs: Iterable[J], processes: int) -> Iterator[R]:

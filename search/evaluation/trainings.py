@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from search.evaluation.jobs import Cache, CachedJobs, Row, commit, short_hash
+from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
 from supernet.cost.counts import count
 from supernet.data.resumable import StepBatchSampler, resumable
 from supernet.data.run_data import RunData, image_shape
@@ -24,9 +24,6 @@ from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec
 from supernet.training.config import RENAMED, TrainingConfig
 from supernet.training.standalone import evaluate, train_alone
-
-KEYS = ("config", "network", "seed")
-"""What identifies a training in the cache."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +174,8 @@ class Trainings(CachedJobs[Job]):
         """
         super().__init__(
             "trainings",
-            Cache(path, KEYS),
+            path,
+            ("config", "network", "seed"),
             partial(identity, training),
             partial(TrainingRunner, training),
             processes,

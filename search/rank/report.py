@@ -14,9 +14,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from search.evaluation.estimates import Estimate, Report
+from search.figures import note_above, percent
 from search.rank.networks import NetworkGroup
 from search.rank.statistics import Yardstick
-from supernet.display.figures import INK, MUTED, new_figure, short_count, style_axes
+from supernet.display.figures import legend_above, new_figure, short_count, style_axes
 
 _BANDS = LinearSegmentedColormap.from_list("bands", ["#D9963B", "#4B8B6F", "#2F5D92"])
 
@@ -36,8 +37,8 @@ def draw_ranking(
     figure = new_figure(7.6, 5.4)
     axes = figure.add_axes((0.1, 0.115, 0.87, 0.735))
     style_axes(axes, "Trained alone, against the score", name, "test accuracy", title_pad=34)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
-    seeds = yardstick.runs.shape[1]
+    axes.yaxis.set_major_formatter(percent)
+    seeds = yardstick.num_seeds
     errors = yardstick.runs.std(1, ddof=1) / np.sqrt(seeds) if seeds > 1 else None
     for number, label in enumerate(bands):
         chosen = yardstick.bands == number
@@ -53,26 +54,8 @@ def draw_ranking(
             markeredgewidth=0.6,
             label=label,
         )
-    axes.annotate(
-        note,
-        (1, 1),
-        (0, 34),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="right",
-        fontsize=8.5,
-        color=MUTED,
-    )
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.015, 1.0),
-        ncols=4,
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        handletextpad=0.3,
-        columnspacing=1.6,
-    )
+    note_above(axes, note, 34)
+    legend_above(axes, 4, handletextpad=0.3, columnspacing=1.6)
     return figure
 
 
@@ -121,7 +104,7 @@ def band_labels(group: NetworkGroup, unit: str) -> list[str]:
 def _agreement(yardstick: Yardstick, score: np.ndarray) -> Row:
     row = {
         "all": yardstick.estimate(yardstick.tau, score),
-        "within bands": yardstick.estimate(yardstick.tau_within, score),
+        "within bands": yardstick.estimate(yardstick.within_bands(yardstick.tau), score),
     }
     if yardstick.num_seeds > 1:
         row |= {
@@ -136,14 +119,15 @@ def _limits(yardstick: Yardstick) -> dict[str, Row]:
     """What noise allows: one training, and a scorer that knows the true accuracies."""
     if yardstick.num_seeds == 1:
         return {}
+    ceiling = yardstick.ceiling
     perfect = {
         "all": yardstick.perfect_tau(yardstick.num_seeds),
         "a seed left out": yardstick.perfect_tau(yardstick.num_seeds - 1),
     }
     return {
         CEILING: {
-            "within bands": yardstick.estimate(yardstick.ceiling_within, yardstick.truth),
-            "a seed left out": yardstick.estimate(yardstick.ceiling, yardstick.truth),
+            "within bands": yardstick.estimate(yardstick.within_bands(ceiling), yardstick.truth),
+            "a seed left out": yardstick.estimate(ceiling, yardstick.truth),
         },
         PERFECT: {name: Estimate(value, value, value) for name, value in perfect.items()},
     }
@@ -167,7 +151,7 @@ def _use(yardstick: Yardstick, score: np.ndarray) -> Row:
 def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> Row:
     return {
         "tau": yardstick.difference(yardstick.tau, score, other),
-        "within bands": yardstick.difference(yardstick.tau_within, score, other),
+        "within bands": yardstick.difference(yardstick.within_bands(yardstick.tau), score, other),
     }
 
 

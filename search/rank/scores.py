@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from search.evaluation.frozen_supernet import FrozenSupernet
-from search.evaluation.jobs import Cache, CachedJobs, Row, commit
+from search.evaluation.jobs import CachedJobs, Row, commit
 from search.evaluation.trainings import network_hash
 from search.rank.networks import BandNetwork
 from supernet.cost.counts import count
@@ -67,11 +67,9 @@ def _evaluations(
         found = supernet.evaluate(one.arch, tuning_steps)
         return {**identity(one), "commit": commit(), **found._asdict()}
 
-    cache = Cache(path, ("supernet", "data", "images", "network", "tuning"))
-    where = str(supernet.checkpoint)
-    return CachedJobs("scores", cache, identity, lambda: evaluate, status=lambda _: where).rows(
-        networks
-    )
+    keys, where = ("supernet", "data", "images", "network", "tuning"), str(supernet.checkpoint)
+    jobs = CachedJobs("scores", path, keys, identity, lambda: evaluate, status=lambda _: where)
+    return jobs.rows(networks)
 
 
 def synflow(spec: NetSpec, seed: int = 0) -> float:
@@ -117,9 +115,9 @@ def synflow_scores(networks: Sequence[BandNetwork], path: Path, seed: int = 0) -
     def score(one: BandNetwork, _: object) -> Row:
         return {**identity(one), "commit": commit(), "value": synflow(one.spec, seed)}
 
-    cache = Cache(path, ("score", "seed", "network"))
-    rows = CachedJobs("synflow", cache, identity, lambda: score, shown=False).rows(networks)
-    return np.array([row["value"] for row in rows])
+    keys = ("score", "seed", "network")
+    jobs = CachedJobs("synflow", path, keys, identity, lambda: score, shown=False)
+    return np.array([row["value"] for row in jobs.rows(networks)])
 
 
 def free_scores(networks: Sequence[BandNetwork], unit: str) -> dict[str, np.ndarray]:

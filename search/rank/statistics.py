@@ -119,8 +119,8 @@ class Yardstick:
 
     def ratio_to_ceiling(self, score: Array, within: bool = False) -> Estimate:
         """Tau of a score over that of one training, both against the mean of the other seeds."""
-        statistic = self.left_out_within if within else self.left_out
-        ceiling = self.ceiling_within if within else self.ceiling
+        both: list[Statistic] = [self.left_out, self.ceiling]
+        statistic, ceiling = map(self.within_bands, both) if within else both
         value, draws = self._draws(statistic, score)
         one = _ratio(np.array([value]), ceiling(self.truth, self.whole))[0]
         return _interval(one, _ratio(draws, ceiling(self.truth, self.counts)))
@@ -148,9 +148,10 @@ class Yardstick:
         """Tau among the networks of one band."""
         return lambda score, counts: self.tau(score, counts * (self.bands == band))
 
-    def tau_within(self, score: Array, counts: Array) -> Array:
-        """Mean over the bands of the tau within each."""
-        return self._within(self.tau, score, counts)
+    def within_bands(self, statistic: Statistic) -> Statistic:
+        """Mean over the bands of a statistic of the networks of each."""
+        members = [self.bands == band for band in range(self.num_bands)]
+        return lambda score, counts: np.mean([statistic(score, counts * one) for one in members], 0)
 
     def tau_of_top_half(self, score: Array, counts: Array) -> Array:
         """Tau among the more accurate half of the networks."""
@@ -169,17 +170,9 @@ class Yardstick:
         """Tau with the mean of all seeds but one, mean over which one is left out."""
         return np.mean([kendall(score, y, counts) for _, y in self._splits], axis=0)
 
-    def left_out_within(self, score: Array, counts: Array) -> Array:
-        """The same within bands, mean over the bands."""
-        return self._within(self.left_out, score, counts)
-
     def ceiling(self, _: Array, counts: Array) -> Array:
         """The noise ceiling: tau of one training with the mean of the other seeds."""
         return np.mean([kendall(x, y, counts) for x, y in self._splits], axis=0)
-
-    def ceiling_within(self, score: Array, counts: Array) -> Array:
-        """The same within bands, mean over the bands."""
-        return self._within(self.ceiling, score, counts)
 
     def regret(self, top: int) -> Statistic:
         """Accuracy of the best network less that of the best among a score's ``top`` highest."""
@@ -191,10 +184,6 @@ class Yardstick:
             return math.nan
         chosen = present[np.argsort(-score[present], kind="stable")][:top]
         return float(self.truth[present].max() - self.truth[chosen].max())
-
-    def _within(self, statistic: Statistic, score: Array, counts: Array) -> Array:
-        parts = [statistic(score, counts * (self.bands == b)) for b in range(self.num_bands)]
-        return np.mean(parts, axis=0)
 
     @cached_property
     def _splits(self) -> list[tuple[Array, Array]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import fmean
 
 from search.callbacks import SearchCallback
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES
-from search.selection.selection import Candidate, evaluate_recalibrated
+from search.selection.selection import evaluate_recalibrated
 from search.step import StepRecord, StepResult
 from supernet.run.metrics import log_metrics
 
@@ -61,18 +60,4 @@ def _probe(module: SearchModule, step: int, update: StepResult, images: int) -> 
             getattr(evaluate_recalibrated(module, arch, images, [batch]), module.sampling.score)
             for arch in archs
         ),
-    }
-
-
-def final_accuracies(drafted: Sequence[Candidate], judged: Sequence[Candidate]) -> dict[str, float]:
-    """What the final candidates are worth on one reward batch, and on the validation split.
-
-    Args:
-        drafted: with scores on batch statistics.
-        judged: some of them, with accuracies of their recalibrated networks.
-    """
-    draft = {one.code: one.accuracy for one in drafted}
-    return {
-        "final/batch_accuracy": fmean(draft[one.code] for one in judged),
-        "final/recalibrated_accuracy": fmean(one.accuracy for one in judged),
     }

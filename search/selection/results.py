@@ -1,12 +1,14 @@
-"""After a search's last step: its choices, their files, the front, the figures and the summary."""
+"""After a search's last step: its choices, their times, files and figures, and the summary."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,10 +20,9 @@ from search.figures import draw_run
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES, Spending
 from search.objective.targets import Target, file_names
-from search.selection.bn_probe import final_accuracies
-from search.selection.device_times import DeviceTimes
 from search.selection.selection import (
     Candidate,
+    Code,
     best_hits,
     draft,
     final_codes,
@@ -30,14 +31,19 @@ from search.selection.selection import (
     shortlist,
 )
 from supernet.arch_file import ArchFile, read_arch, write_arch
-from supernet.arch_records import Kept
+from supernet.arch_records import Kept, Measured
 from supernet.files.writing import write_json
+from supernet.latency.devices.device import device_name
+from supernet.latency.devices.runtimes import OnnxRuntime
+from supernet.latency.table.bench import NETWORKS
+from supernet.latency.table.plan import random_networks
 from supernet.latency.table.table import LatencyTable
+from supernet.latency.this_machine import measure_specs
 from supernet.run.metrics import MetricsCsv, log_metrics
 
 
 class Results(pl.Callback):
-    """Chooses a network for each target, and writes, measures and tells what was found."""
+    """Chooses a network for each target, and writes, measures and reports what was found."""
 
     def __init__(self, folder: Path, spending: Spending) -> None:
         """``folder`` is the run folder; ``spending`` is told what the end costs."""
@@ -51,19 +57,18 @@ class Results(pl.Callback):
         module.cpu()
         if not trainer.is_global_zero:
             return
-        choices = [best_hits(judged, target, 1)[0] for target in module.objective.targets]
-        times = DeviceTimes(module, self.folder / "measured.json")
+        found = Findings(module, judged, self.folder)
         # Before anything is measured: whoever stops the search now still has its choices.
-        files = self._write_archs(module, choices, times)
-        write_json(self.folder / "pareto.json", pareto(module, judged, choices))
+        found.write_archs()
+        found.write_pareto()
         figures = draw_run(self.folder)
         self.spending.spent.write(self.folder / "cost.json")
-        times.measure(_to_measure(module, judged))
-        self._write_archs(module, choices, times)
+        found.measure()
+        found.write_archs()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                self._log_to_wandb(logger.experiment, figures, files)
-        self._summary(module, choices, files, times)
+                found.log_to_wandb(logger.experiment, figures)
+        found.print_summary()
 
     def _judge(self, module: SearchModule) -> list[Candidate]:
         final = module.final
@@ -86,16 +91,150 @@ class Results(pl.Callback):
                 logger.experiment.cut(module.steps_done - 1)  # what this stage wrote before
         log_metrics(module.trainer, values, module.steps_done)
 
-    def _write_archs(
-        self, module: SearchModule, choices: Sequence[Candidate], times: DeviceTimes
-    ) -> list[Path]:
-        names = file_names([target.name for target in module.objective.targets], "arch", ".json")
-        paths = [self.folder / name for name in names]
-        for path, choice, target in zip(paths, choices, module.objective.targets, strict=True):
-            write_arch(path, arch_file(module, choice, target, times))
-        return paths
 
-    def _log_to_wandb(self, run: Any, figures: Sequence[Path], files: Sequence[Path]) -> None:
+def final_accuracies(drafted: Sequence[Candidate], judged: Sequence[Candidate]) -> dict[str, float]:
+    """Mean accuracies of the judged candidates on one reward batch, and on the validation split.
+
+    Args:
+        drafted: with scores on batch statistics.
+        judged: some of them, with accuracies of their recalibrated networks.
+    """
+    before = {one.code: one.accuracy for one in drafted}
+    return {
+        "final/batch_accuracy": fmean(before[one.code] for one in judged),
+        "final/recalibrated_accuracy": fmean(one.accuracy for one in judged),
+    }
+
+
+class DeviceTimes:
+    """measured.json: networks timed on this machine, each once.
+
+    Timing is not repeatable to the last digit, so what a run has measured on a machine stands: a
+    final stage that is repeated writes the same files.
+
+    Args:
+        module: a search with its target's unit and its latency table, if it has one.
+        path: of the file.
+    """
+
+    def __init__(self, module: SearchModule, path: Path) -> None:
+        self.module, self.path = module, path
+        self.device = device_name(OnnxRuntime().description())
+        self.times: dict[Code, float] = self._load()
+
+    def _load(self) -> dict[Code, float]:
+        # Whatever is wrong with the file, measuring again mends it.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            content = json.loads(self.path.read_bytes())
+            if content["device"] == self.device:
+                rows = content["networks"]
+                return {tuple(row["arch"]): float(row["measured_ms"]) for row in rows}
+        return {}
+
+    def measure(self, candidates: Sequence[Candidate]) -> None:
+        """Time the candidates that have not been timed, and write the file."""
+        space = self.module.space
+        new = [one.code for one in candidates if one.code not in self.times]
+        specs = [space.spec(space.decode(code)) for code in new]
+        if specs:
+            among = random_networks(space, specs, NETWORKS.group_size - 1, seed=0)
+            self.times |= zip(new, measure_specs(specs, among), strict=True)
+        content = {
+            "unit": self.module.objective.cost_model.unit,
+            "device": self.device,
+            "networks": [
+                {"arch": one.code, "predicted": one.cost, "measured_ms": self.times[one.code]}
+                for one in candidates
+            ],
+        }
+        write_json(self.path, content)
+
+    def of(self, candidate: Candidate) -> Measured | None:
+        """For arch.json: None unless it was timed, and its prediction is of this machine."""
+        ms = self.times.get(candidate.code)
+        if ms is None or self.module.objective.cost_model.device != self.device:
+            return None
+        return Measured.beside(candidate.cost, ms)
+
+
+class Findings:
+    """What a search found: the candidates that were judged, and a choice for each target."""
+
+    def __init__(self, module: SearchModule, judged: list[Candidate], folder: Path) -> None:
+        """Choose; ``folder`` is the run folder."""
+        self.module, self.judged, self.folder = module, judged, folder
+        self.objective, targets = module.objective, module.objective.targets
+        self.choices = [best_hits(judged, target, 1)[0] for target in targets]
+        self.times = DeviceTimes(module, folder / "measured.json")
+        names = file_names([target.name for target in targets], "arch", ".json")
+        self.files = [folder / name for name in names]
+
+    def measure(self) -> None:
+        """Time the best few that hit each target."""
+        num, targets = self.module.final.measured, self.objective.targets
+        hits = [best_hits(self.judged, target, num) for target in targets]
+        self.times.measure(list(dict.fromkeys(one for best in hits for one in best)))
+
+    def write_archs(self) -> None:
+        """Write the arch.json of each target."""
+        rows = zip(self.files, self.choices, self.objective.targets, strict=True)
+        for path, choice, target in rows:
+            write_arch(path, self._arch_file(choice, target))
+
+    def _arch_file(self, choice: Candidate, target: Target) -> ArchFile:
+        module, model = self.module, self.objective.cost_model
+        return ArchFile(
+            space=module.space,
+            arch=module.space.decode(choice.code),
+            predicted=choice.cost,
+            unit=model.unit,
+            table=model.hash,
+            device=model.device,
+            accuracy=choice.accuracy,
+            reward=self.objective.reward(choice.accuracy, choice.cost, target.cost),
+            target=target.cost,
+            seed=module.seed,
+            step=module.steps_done,
+            measured=self.times.of(choice),
+            constraints=tuple(self._kept(choice)),
+            table_error=model.error if isinstance(model, LatencyTable) else None,
+        )
+
+    def _kept(self, candidate: Candidate) -> list[Kept]:
+        """What a network uses of each constraint."""
+        spec = self.module.space.spec(self.module.space.decode(candidate.code))
+        limits = [(one.value, one.model) for one in self.objective.constraints]
+        return [
+            Kept(model.unit, value, model.predict(spec), model.hash, model.device)
+            for value, model in limits
+        ]
+
+    def write_pareto(self) -> None:
+        """Write pareto.json: the judged networks that no other one beats, and the choices.
+
+        Each point names the targets for which it was chosen.
+        """
+        targets, limited = self.objective.targets, bool(self.objective.constraints)
+        chosen_for: dict[Candidate, list[str]] = {}
+        for choice, target in zip(self.choices, targets, strict=True):
+            chosen_for.setdefault(choice, []).append(target.name)
+        best = sorted({*front(self.judged), *self.choices}, key=lambda c: (c.cost, c.code))
+        points = [
+            {
+                "cost": one.cost,
+                "accuracy": one.accuracy,
+                "arch": list(one.code),
+                "chosen": chosen_for.get(one, []),
+                **({"constraints": list(map(asdict, self._kept(one)))} if limited else {}),
+            }
+            for one in best
+        ]
+        costs = {target.name: target.cost for target in targets}
+        content = {"unit": self.objective.cost_model.unit, "targets": costs, "points": points}
+        write_json(self.folder / "pareto.json", content)
+
+    def log_to_wandb(self, run: Any, figures: Sequence[Path]) -> None:
+        """Add figures, the front and the architectures to a run of W&B."""
         import wandb
 
         run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
@@ -106,31 +245,25 @@ class Results(pl.Callback):
             table.add_data(point["cost"], point["accuracy"], " ".join(point["chosen"]), code)
         run.log({"pareto": table})
         artifact = wandb.Artifact(f"arch-{run.id}", type="architecture")
-        for path in files:
+        for path in self.files:
             artifact.add_file(str(path))
         run.log_artifact(artifact)
 
-    def _summary(
-        self,
-        module: SearchModule,
-        choices: Sequence[Candidate],
-        files: Sequence[Path],
-        times: DeviceTimes,
-    ) -> None:
+    def print_summary(self) -> None:
+        """Print the choices, and where their files are."""
         console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
-        for choice, path in zip(choices, files, strict=True):
+        steps, times = self.module.final.tuning_steps, self.times.times
+        tuned = f", tuned for {steps} steps" * (steps > 0)
+        for choice, path in zip(self.choices, self.files, strict=True):
             found = read_arch(path)
             below = f"{1 - found.predicted / found.target:.1%} below"
             console.print(
                 f"\nchosen: {found.predicted:.4g} {found.unit} predicted, {below} target"
                 f" {found.target:.4g} {found.unit}"
             )
-            if choice.code in times.times:
+            if choice.code in times:
                 beside = f", {found.measured.comparison}" if found.measured else ""
-                ms = times.times[choice.code]
-                console.print(f"measured on this machine: {ms:.4g} ms{beside}")
-            steps = module.final.tuning_steps
-            tuned = f", tuned for {steps} steps" * (steps > 0)
+                console.print(f"measured on this machine: {times[choice.code]:.4g} ms{beside}")
             for kept in found.constraints:
                 device = f" on {kept.device}" if kept.device else ""
                 console.print(
@@ -139,68 +272,3 @@ class Results(pl.Callback):
             console.print(f"supernet accuracy on validation images{tuned}: {found.accuracy:.3f}")
             console.print(f"architecture: {path}")
         console.print(f"figures: {self.folder / 'figures'}")
-
-
-def _to_measure(module: SearchModule, judged: list[Candidate]) -> list[Candidate]:
-    """The best few that hit each target."""
-    hits = [best_hits(judged, target, module.final.measured) for target in module.objective.targets]
-    return list(dict.fromkeys(one for best in hits for one in best))
-
-
-def arch_file(
-    module: SearchModule, choice: Candidate, target: Target, times: DeviceTimes
-) -> ArchFile:
-    """What arch.json holds of the choice for a target."""
-    model = module.objective.cost_model
-    return ArchFile(
-        space=module.space,
-        arch=module.space.decode(choice.code),
-        predicted=choice.cost,
-        unit=model.unit,
-        table=model.hash,
-        device=model.device,
-        accuracy=choice.accuracy,
-        reward=module.objective.reward(choice.accuracy, choice.cost, target.cost),
-        target=target.cost,
-        seed=module.seed,
-        step=module.steps_done,
-        measured=times.of(choice),
-        constraints=tuple(_kept(module, choice)),
-        table_error=model.error if isinstance(model, LatencyTable) else None,
-    )
-
-
-def _kept(module: SearchModule, candidate: Candidate) -> Iterator[Kept]:
-    """What a network uses of each constraint."""
-    spec = module.space.spec(module.space.decode(candidate.code))
-    for one in module.objective.constraints:
-        model = one.model
-        yield Kept(model.unit, one.value, model.predict(spec), model.hash, model.device)
-
-
-def pareto(
-    module: SearchModule, judged: list[Candidate], choices: Sequence[Candidate]
-) -> dict[str, Any]:
-    """What pareto.json holds: the judged networks that no other one beats, and the choices.
-
-    Each point names the targets for which it was chosen.
-    """
-    chosen_for: dict[Candidate, list[str]] = {}
-    for choice, target in zip(choices, module.objective.targets, strict=True):
-        chosen_for.setdefault(choice, []).append(target.name)
-    points = sorted({*front(judged), *choices}, key=lambda c: (c.cost, c.code))
-    limited = bool(module.objective.constraints)
-    return {
-        "unit": module.objective.cost_model.unit,
-        "targets": {target.name: target.cost for target in module.objective.targets},
-        "points": [
-            {
-                "cost": one.cost,
-                "accuracy": one.accuracy,
-                "arch": list(one.code),
-                "chosen": chosen_for.get(one, []),
-                **({"constraints": list(map(asdict, _kept(module, one)))} if limited else {}),
-            }
-            for one in points
-        ],
-    }

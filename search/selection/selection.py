@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, distributed
 
 from search.evaluation.frozen_supernet import evaluate_extracted
-from search.evaluation.jobs import Cache, CachedJobs, Row
+from search.evaluation.jobs import CachedJobs, Row
 from search.module import SearchModule
 from search.objective.block_costs import BlockCosts, BlockExcess
 from search.objective.targets import Target, nearest_within
@@ -144,10 +144,15 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
         found = evaluate_recalibrated(module, arch, images, batches, final.tuning_steps)
         return {**identity(code), **found._asdict()}
 
-    cache = Cache(folder / f"judged-rank{rank}.jsonl", (*conditions, "code"), strict=False)
-    shown, status = module.trainer.is_global_zero, "on validation images"
     jobs = CachedJobs(
-        "judge", cache, identity, lambda: evaluate, status=lambda _: status, shown=shown
+        "judge",
+        folder / f"judged-rank{rank}.jsonl",
+        (*conditions, "code"),
+        identity,
+        lambda: evaluate,
+        status=lambda _: "on validation images",
+        shown=module.trainer.is_global_zero,
+        strict=False,
     )
     mine = candidates[rank::world]
     judged = [

@@ -84,6 +84,14 @@ def style_axes(axes: Axes, title: str, x_label: str, y_label: str, title_pad: fl
     axes.spines["bottom"].set_color("#B8C1CA")
 
 
+def legend_above(
+    axes: Axes, num_columns: int, at: tuple[float, float] = (-0.015, 1.0), **style: Any
+) -> None:
+    """A legend between axes and title; ``at`` its lower left corner, as shares of the axes."""
+    style = {"frameon": False, "fontsize": 9, "labelcolor": INK, **style}
+    axes.legend(loc="lower left", bbox_to_anchor=at, ncols=num_columns, **style)
+
+
 def short_count(value: float) -> str:
     """A count in three digits and a unit, such as 312 M."""
     if value < 999.5:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.evaluation.jobs import Cache, CachedJobs, work_off
+from search.evaluation.jobs import CachedJobs, work_off
 from supernet.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -14,52 +14,40 @@ ROOT = Path(__file__).parents[3]
 # The cache
 
 
-def test_a_line_that_was_cut_short_costs_that_line_only(tmp_path):
-    path = tmp_path / "deep" / "cache.jsonl"
-    cache = Cache(path, ("name",))
-    cache.append({"name": "a", "value": 1})
-    path.write_bytes(path.read_bytes() + b'{"name": "b", "va')
-    Cache(path, ("name",)).append({"name": "c", "value": 3})
-    assert Cache(path, ("name",)).rows == {
-        ("a",): {"name": "a", "value": 1},
-        ("c",): {"name": "c", "value": 3},
-    }
-
-
-def test_a_tolerant_cache_passes_over_lines_of_something_else(tmp_path):
-    path = tmp_path / "cache.jsonl"
-    path.write_text('{"other": 1}\n3\n{"name": [1, 2]}\n')
-    assert Cache(path, ("name",), strict=False).rows == {((1, 2),): {"name": [1, 2]}}
-
-
-@pytest.mark.parametrize("content", ['{"other": 1}\n', "[1]\n", "3\n"])
-def test_a_cache_of_something_else_is_refused(tmp_path, content):
-    (tmp_path / "cache.jsonl").write_text(content)
-    with pytest.raises(UserError, match=r"cache\.jsonl, line 1 has no name: name the cache"):
-        Cache(tmp_path / "cache.jsonl", ("name",))
-
-
-# Jobs
-
-
-def test_each_job_is_done_once_and_answered_as_often_as_asked(tmp_path, capsys):
-    done = []
-
+def squares(path, done=(), **options):
     def square(number, _):
         done.append(number)
         return {"of": [number], "is": number**2}
 
-    def jobs():
-        cache = Cache(tmp_path / "cache.jsonl", ("of",))
-        return CachedJobs("squares", cache, lambda number: {"of": [number]}, lambda: square)
+    return CachedJobs(
+        "squares", path, ("of",), lambda number: {"of": [number]}, lambda: square, **options
+    )
 
-    squares = jobs()
-    assert [row["is"] for row in squares.rows([3, 1, 3])] == [9, 1, 9]
+
+def test_each_job_is_done_once_and_answered_as_often_as_asked(tmp_path, capsys):
+    path, done = tmp_path / "deep" / "cache.jsonl", []
+    assert [row["is"] for row in squares(path, done).rows([3, 1, 3])] == [9, 1, 9]
     assert "squares 2/2" in capsys.readouterr().out
-    assert [row["is"] for row in jobs().rows([2, 3])] == [4, 9]
+    assert [row["is"] for row in squares(path, done, shown=False).rows([2, 3])] == [4, 9]
     assert done == [3, 1, 2]
-    squares.rows([1])
-    assert "squares 2/2" in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
+
+
+def test_a_line_that_was_cut_short_costs_that_line_only(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    squares(path, []).rows([1])
+    path.write_bytes(path.read_bytes() + b'{"of": [2], "i')
+    squares(path, []).rows([3])
+    assert squares(path).known == {((n,),): {"of": [n], "is": n**2} for n in (1, 3)}
+
+
+@pytest.mark.parametrize("content", ['{"other": 1}\n', "[1]\n", "3\n"])
+def test_a_cache_of_something_else_is_refused_or_passed_over(tmp_path, content):
+    path = tmp_path / "cache.jsonl"
+    path.write_text(content + '{"of": [5]}\n')
+    with pytest.raises(UserError, match=r"cache\.jsonl, line 1 has no of: name the cache"):
+        squares(path)
+    assert squares(path, strict=False).known == {((5,),): {"of": [5]}}
 
 
 # Workers

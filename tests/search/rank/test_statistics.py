@@ -141,7 +141,7 @@ def test_a_score_that_only_knows_the_band_ranks_overall_but_not_within():
     yardstick = Yardstick(bands[:, None] + 0.5 * rng.random((90, 1)), bands, bands + 0.0)
     score = bands + 0.5 * rng.random(90)
     assert yardstick.estimate(yardstick.tau, score).value > 0.6
-    within = yardstick.estimate(yardstick.tau_within, score)
+    within = yardstick.estimate(yardstick.within_bands(yardstick.tau), score)
     assert within.low < 0 < within.high
     parts = [yardstick.estimate(yardstick.tau_in_band(band), score).value for band in range(3)]
     assert within.value == pytest.approx(np.mean(parts))
