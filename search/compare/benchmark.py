@@ -135,12 +135,7 @@ class Benchmark:
     def __init__(
         self, budget: Budget, training: TrainingConfig, checkpoints: Sequence[Path]
     ) -> None:
-        """Load everything.
-
-        Args:
-            budget: of each trial.
-            training: whose data to score on.
-            checkpoints: of searches, at least one.
+        """Load searches' checkpoints, at least one, to score on the data of a training.
 
         Raises:
             UserError: when a checkpoint, the data or the target are refused.

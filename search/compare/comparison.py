@@ -212,12 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = comparison.retrain(comparison.choices(trials))
     report = comparison.report(trials, results)
     options.run.mkdir(parents=True, exist_ok=True)
-    content = {
-        "options": {name: str(value) for name, value in vars(options).items()},
-        **report.plain(),
-        "contests": trials,
-        "retrained": [one.plain() for one in results],
-    }
+    content = report.plain(options, contests=trials, retrained=[one.plain() for one in results])
     write_json(options.run / "compare.json", content)
     figure = draw_comparison(list(trials.values()), results)
     save_figure(figure, options.run / "compare.png")

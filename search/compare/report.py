@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from search.compare.retrained import COST_DISTANCE, ChoiceResult
 from search.controllers.settings import Kind
-from search.evaluation.estimates import Cell, Estimate, Mean
+from search.evaluation.estimates import Cell, Estimate, Mean, TextTable
 from search.evaluation.jobs import Row
 from search.figures import COSTS, percent, smooth
 from supernet.display.figures import (
@@ -43,12 +43,7 @@ TrialRows = Mapping[Kind, Sequence[Row]]
 
 
 def draw_comparison(trials: Sequence[TrialRows], results: Sequence[ChoiceResult]) -> Figure:
-    """Rewards and fronts on each supernet, and the accuracies of retrained networks.
-
-    Args:
-        trials: of each supernet, by controller, one row for each seed.
-        results: of retrained choices with random networks.
-    """
+    """Rewards and fronts on each supernet, and the accuracies of retrained networks."""
     heights = [_PANEL] * len(trials)
     heights += [_ENDS + _ROW * len(results)] * bool(results)
     figure = new_figure(_WIDTH, sum(heights))
@@ -161,15 +156,8 @@ def draw_retrained(axes: Axes, results: Sequence[ChoiceResult]) -> None:
     legend_above(axes, 3, at=(-0.01, 1.0), handletextpad=0.3, columnspacing=1.6)
 
 
-Table = dict[str, dict[str, Cell]]
-
-
-def trial_table(rows: TrialRows) -> Table:
-    """Controllers on one supernet.
-
-    Args:
-        rows: trials of each controller, one for each seed, with the same seeds in turn.
-    """
+def trial_table(rows: TrialRows) -> TextTable:
+    """Controllers on one supernet."""
     return {kind: _trial_row(kind, rows) for kind in rows}
 
 
@@ -211,7 +199,7 @@ def trial_facts(rows: Sequence[Row], top: int) -> list[str]:
     ]
 
 
-def retrained_tables(results: Sequence[ChoiceResult]) -> dict[str, Table]:
+def retrained_tables(results: Sequence[ChoiceResult]) -> dict[str, TextTable]:
     """Choices against random networks, each alone, pooled, and what they cost."""
     groups = defaultdict(list)
     for one in results:

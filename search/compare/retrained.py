@@ -45,7 +45,7 @@ class Choice:
     """Canonical."""
     model: CostModel
     spent: Spent | None
-    """By its search; None if that did not tell."""
+    """Compute of its search; None if that does not say."""
 
     @property
     def spec(self) -> NetSpec:

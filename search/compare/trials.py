@@ -233,15 +233,7 @@ class Trials(CachedJobs[Trial]):
         path: Path,
         processes: int,
     ) -> None:
-        """Load the benchmark and read the cache.
-
-        Args:
-            budget: of each trial.
-            training: whose data to score on.
-            checkpoints: of searches, at least one.
-            path: the cache, made when the first trial ends.
-            processes: trials at a time.
-        """
+        """Load the benchmark and read the cache ``path``; ``processes`` trials at a time."""
         self.benchmark = Benchmark(budget, training, checkpoints)
         super().__init__(
             "trials",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
@@ -97,9 +98,10 @@ class Report:
             say("")
             print_table(table)
 
-    def plain(self) -> dict[str, Any]:
-        """The report for JSON, in which unknown and infinite values are null."""
-        return {"facts": self.facts, "tables": _plain(self.tables)}
+    def plain(self, options: Namespace, **more: Any) -> dict[str, Any]:
+        """The report of a command for JSON, in which unknown and infinite values are null."""
+        given = {name: str(value) for name, value in vars(options).items()}
+        return {"options": given, "facts": self.facts, "tables": _plain(self.tables), **more}
 
 
 def _plain(value: Any) -> Any:

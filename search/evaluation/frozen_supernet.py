@@ -91,12 +91,9 @@ class FrozenSupernet:
     """The supernet of a checkpoint, as a judge of networks that are not trained alone."""
 
     def __init__(self, checkpoint: Path, runner: TrainingRunner, num_images: int) -> None:
-        """Load it.
+        """Load it, to judge on the data of ``runner``.
 
-        Args:
-            checkpoint: of a search.
-            runner: whose data to judge on.
-            num_images: training images that give the batch norms their statistics.
+        ``num_images`` training images give the batch norms their statistics.
 
         Raises:
             UserError: when it is none, or was searched on images of another shape.
@@ -104,7 +101,7 @@ class FrozenSupernet:
         self.checkpoint, self.runner, self.num_images = checkpoint, runner, num_images
         held = read_checkpoint(checkpoint)
         self.seed: int = held["search"]["seed"]
-        """Of the search, which says what images it held out."""
+        """Seed of the search, which says what images it held out."""
         self.spent = Spent.of(held)
         """What its search has spent so far; None if the checkpoint does not say."""
         self.supernet: SuperNet = rebuild_supernet(held, checkpoint)
@@ -126,9 +123,7 @@ class FrozenSupernet:
     def evaluate(self, arch: Arch, tuning_steps: int = 0) -> Evaluation:
         """What an extracted network is worth on all validation images.
 
-        Args:
-            arch: what to extract.
-            tuning_steps: how long it is trained before, by a search's default optimizer.
+        It is trained for ``tuning_steps`` before, by a search's default optimizer.
         """
         network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
         data, batches = self.runner.data, self.runner.data.val_dataloader()

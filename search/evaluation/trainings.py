@@ -112,15 +112,10 @@ def ready(data: pl.LightningDataModule) -> Any:
 
 
 def check_shape(what: str, shape: MnasSpace | NetSpec, data: pl.LightningDataModule) -> None:
-    """Refuse networks for other images than the data's.
-
-    Args:
-        what: begins the message.
-        shape: of the networks.
-        data: which give classes, resolution and stem stride.
+    """Refuse networks for images of another shape than the data's.
 
     Raises:
-        UserError: naming both shapes.
+        UserError: ``what`` and both shapes.
     """
     theirs = shape.classes, shape.resolution, shape.stem_stride
     if theirs != (ours := image_shape(data)):
@@ -165,13 +160,7 @@ class Trainings(CachedJobs[Job]):
     """Trainings by one config, done or found in the cache."""
 
     def __init__(self, training: TrainingConfig, path: Path, processes: int) -> None:
-        """Read the cache.
-
-        Args:
-            training: settings.
-            path: the cache, made when the first training ends.
-            processes: trainings at a time.
-        """
+        """Read the cache ``path``; do as many trainings at a time as there are ``processes``."""
         super().__init__(
             "trainings",
             path,

@@ -59,14 +59,8 @@ def uniform_group(
     """Distinct networks, uniform but for the cost: as many from each band.
 
     The bands are equally wide and lie between the 5 % and the 95 % quantile of the costs of uniform
-    architectures. A larger group begins with the networks of a smaller one: the bands take turns.
-
-    Args:
-        space: of the networks.
-        model: what prices a network.
-        num: how many networks.
-        num_bands: how many bands.
-        seed: of the architectures; it does not move the bands.
+    architectures, whatever the seed. A larger group begins with the networks of a smaller one: the
+    bands take turns.
 
     Raises:
         UserError: when a band has too few networks.
@@ -91,14 +85,10 @@ def uniform_group(
 
 
 def load_controller(checkpoint: Path, space: MnasSpace) -> Controller:
-    """The controller of a search, as far as it had learnt.
-
-    Args:
-        checkpoint: of the search.
-        space: of the search.
+    """The controller of a search on a space, as far as it had learnt.
 
     Raises:
-        UserError: when the file holds none.
+        UserError: when the checkpoint holds none.
     """
     held = torch.load(checkpoint, map_location="cpu", weights_only=True)
     own = {
@@ -118,7 +108,7 @@ def load_controller(checkpoint: Path, space: MnasSpace) -> Controller:
 
 
 def _fresh(search: dict[str, Any], space: MnasSpace, state: dict[str, Any]) -> Controller:
-    """One of the same shape as ``state``, for as many targets.
+    """A controller of the shape of ``state``, for as many targets.
 
     What else it is set to plays a part in learning only, but for the size of tournaments, which is
     the default.
@@ -134,13 +124,6 @@ def policy_group(
     controller: Controller, space: MnasSpace, model: CostModel, num: int, seed: int
 ) -> NetworkGroup:
     """Distinct networks in the order in which a controller proposes them, all in one band.
-
-    Args:
-        controller: what proposes.
-        space: what it proposes from.
-        model: what prices a network.
-        num: how many networks.
-        seed: of the proposals.
 
     Raises:
         UserError: when it proposes too few that differ.

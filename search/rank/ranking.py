@@ -255,6 +255,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f" {ranking.num_steps} steps, kept in {options.cache}"
     )
     report = ranking.report()
-    content = {"options": {k: str(v) for k, v in vars(options).items()}, **report.plain()}
-    write_json(options.run / "rank.json", content, indent=2)
+    write_json(options.run / "rank.json", report.plain(options), indent=2)
     report.print()

@@ -69,14 +69,7 @@ Row = dict[str, Estimate]
 def make_report(
     yardstick: Yardstick, scores: Mapping[str, np.ndarray], group: NetworkGroup, unit: str
 ) -> Report:
-    """Compare scores with trainings.
-
-    Args:
-        yardstick: the networks' trainings.
-        scores: by name, (N,) or repetitions (R, N).
-        group: the networks.
-        unit: of their costs.
-    """
+    """Compare scores, by name (N,) or repetitions (R, N), with trainings of a group's networks."""
     bands = {label: yardstick.tau_in_band(b) for b, label in enumerate(band_labels(group, unit))}
 
     def in_bands(score: np.ndarray) -> Row:
@@ -190,7 +183,7 @@ def ridge_sizes(
     Args:
         wanted: by the user.
         costs: images x multiply-accumulates of each search, None where unknown.
-        training: the same of a mean training.
+        training: images x multiply-accumulates of a mean training.
     """
     known = [cost for cost in costs.values() if cost]
     own = [max(3, round(sum(known) / len(known) / training))] if known else []

@@ -35,13 +35,8 @@ def supernet_scores(
 ) -> dict[str, np.ndarray]:
     """Scores (N,) of each supernet: accuracy, the loss with its sign changed, what searches use.
 
-    The last is the probability of the right class after some steps of training.
-
-    Args:
-        supernets: of searches.
-        networks: N networks.
-        path: where scores are kept.
-        tunings: steps of such training.
+    The last is the probability of the right class after some steps of training, as many as each of
+    ``tunings`` says. The file ``path`` keeps what was evaluated.
     """
     scores = {}
     for name, supernet in named(supernets).items():
@@ -57,7 +52,6 @@ def supernet_scores(
 def _evaluations(
     supernet: FrozenSupernet, networks: Sequence[BandNetwork], path: Path, tuning_steps: int
 ) -> list[Row]:
-    """Evaluations of the networks on the validation split; kept in the file ``path``."""
     known = {**supernet.identity, "tuning": tuning_steps}
 
     def identity(one: BandNetwork) -> Row:
@@ -78,11 +72,7 @@ def synflow(spec: NetSpec, seed: int = 0) -> float:
     The sum over convolutions and classifier of weight times gradient, for weights made positive, an
     image of ones and the sum of the logits as loss (Tanaka et al. 2020, sec. 5; as a score of
     architectures Abdelfattah et al. 2021, sec. 3.1.2). Batch norms are passed by: on an image of
-    ones they would subtract the signal itself.
-
-    Args:
-        spec: the network.
-        seed: of its weights; torch's global generator is as it was afterwards.
+    ones they would subtract the signal itself. Torch's global generator is as it was afterwards.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

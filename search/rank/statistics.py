@@ -17,7 +17,7 @@ from search.evaluation.estimates import UNKNOWN, Estimate
 
 Array = np.ndarray
 Statistic = Callable[[Array, Array], Array]
-"""From a score (N,) and counts (B, N) to values (B,)."""
+"""Values (B,) of a score (N,) in resamples, which are counts (B, N)."""
 
 
 def kendall(x: Array, y: Array, counts: Array) -> Array:
@@ -205,7 +205,7 @@ class Yardstick:
         return float(max(0.0, (between - within) / (between + (seeds - 1) * within)))
 
     def reliability_of_mean(self, trainings: float) -> float:
-        """The same of the mean of several trainings (Spearman and Brown 1910)."""
+        """Reliability of the mean of several trainings (Spearman and Brown 1910)."""
         return trainings * self.reliability / (1 + (trainings - 1) * self.reliability)
 
     def perfect_tau(self, trainings: int) -> float:

@@ -16,7 +16,7 @@ ARCHS = 2
 IMAGES = 512
 """Training images that give them their statistics, at most."""
 SHARE = 0.01
-"""Of the search's work, for all probes together, but never less than one probe."""
+"""Share of the search's work for all probes together, but never less than one probe."""
 MOST = 10
 """Probes of a search, at most."""
 

@@ -150,7 +150,7 @@ class DeviceTimes:
         write_json(self.path, content)
 
     def of(self, candidate: Candidate) -> Measured | None:
-        """For arch.json: None unless it was timed, and its prediction is of this machine."""
+        """The time for arch.json: None unless it was taken, and predicted for this machine."""
         ms = self.times.get(candidate.code)
         if ms is None or self.module.objective.cost_model.device != self.device:
             return None

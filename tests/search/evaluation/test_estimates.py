@@ -1,6 +1,7 @@
 """Means with their intervals, and tables of them."""
 
 import math
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_tables_hold_words_beside_estimates(capsys):
         "of        n              x",
         "a   9 of 10  .50 [.40 .60]",
     ]
-    assert report.plain()["tables"]["of"]["a"]["n"] == "9 of 10"
+    assert report.plain(Namespace())["tables"]["of"]["a"]["n"] == "9 of 10"
 
 
 def test_cells_drop_leading_zeros_and_keep_signs():
