@@ -193,10 +193,8 @@ class ClutteredImages(_SeededImages):
 def _cut(shapes: Tensor, direction: Tensor, place: Tensor) -> Tensor:
     """Pieces beyond a line of shapes (B, F, H, H): a sixth to half of each one's square.
 
-    Args:
-        shapes: digits.
-        direction: (B, F) in [0, 1), of a whole turn.
-        place: (B, F) in [0, 1): how far from the centre the line lies.
+    The line has a direction (B, F) in [0, 1), of a whole turn, and a place (B, F) in [0, 1), how
+    far from the centre it lies.
     """
     centres = (2 * torch.arange(shapes.shape[-1]) + 1) / shapes.shape[-1] - 1
     turn = 2 * math.pi * direction[..., None, None]
@@ -217,9 +215,8 @@ def _placed(shapes: Tensor, angle: Tensor, side: Tensor, centre: Tensor, size: i
     cos, sin = angle.cos() / side, angle.sin() / side
     inverse = torch.stack([cos, sin, -sin, cos], -1).view(-1, 2, 2)
     offset = -inverse @ centre.reshape(-1, 2, 1)
-    grid = F.affine_grid(
-        torch.cat([inverse, offset], 2), [len(inverse), 1, size, size], align_corners=False
-    )
+    to, shape = torch.cat([inverse, offset], 2), [len(inverse), 1, size, size]
+    grid = F.affine_grid(to, shape, align_corners=False)
     images = F.grid_sample(shapes.flatten(0, 1)[:, None], grid, align_corners=False)
     return images.view(*shapes.shape[:2], size, size)
 
@@ -314,9 +311,8 @@ class ClutteredDigits(_EmbeddedDigits):
         num_workers: int = 0,
     ) -> None:
         super().__init__(10, resolution, batch_size, num_workers)
-        self.difficulty = difficulty
+        self.difficulty, self.split_seed = difficulty, split_seed
         self.copies, self.train_copies = copies, train_copies
-        self.split_seed = split_seed
         check_range("", self, "resolution", least=8, most=64)
         check_range("", self, "copies", least=1)
         check_range("", self, "train_copies", least=0)

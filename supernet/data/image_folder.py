@@ -121,17 +121,11 @@ class CorruptImageError(UserError):
 
 
 class ImageFiles(Dataset[LabelledImage]):
-    """Image files, opened when asked for.
-
-    Args:
-        files: paths and classes.
-        transform: from an RGB image to a normalised tensor (3, R, R).
-    """
+    """Files with their classes, opened when asked for, normalised to (3, R, R) by ``transform``."""
 
     def __init__(self, files: list[tuple[str, int]], transform: v2.Compose) -> None:
-        self.files = files
+        self.files, self.transform = files, transform
         self.targets = [target for _, target in files]
-        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.files)

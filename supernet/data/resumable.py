@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ SeededIndex = tuple[int, int]
 """Index of a sample and the seed of its augmentation."""
 
 
+@dataclass(eq=False)
 class StepBatchSampler(Sampler[list[SeededIndex]]):
     """The batches of one rank, each a pure function of (seed, epoch, step, rank).
 
@@ -39,48 +41,37 @@ class StepBatchSampler(Sampler[list[SeededIndex]]):
     images left over are dropped. A sample's seed depends on (seed, epoch, index) alone, so 2 ranks
     of 32 images see the same global batches as one of 64.
 
-    Args:
-        num_samples: size of the data set.
-        batch_size: images per batch and rank.
-        seed: not negative.
-        rank: of this process.
-        world_size: number of processes.
-        start_step: batches that this rank has consumed; iterating yields the rest of that epoch.
-        limit: Lightning's ``limit_train_batches``: batches per epoch (int) or share of them.
-
     Raises:
         UserError: if there are fewer samples than one global batch.
     """
 
-    def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        start_step: int = 0,
-        limit: float = 1.0,
-    ) -> None:
-        self.global_batch_size = batch_size * world_size
-        self.num_batches = num_samples // self.global_batch_size
+    num_samples: int
+    batch_size: int
+    """Images per batch and rank."""
+    seed: int
+    """Not negative."""
+    rank: int = 0
+    world_size: int = 1
+    start_step: int = 0
+    """Batches that this rank has consumed; iterating yields the rest of that epoch."""
+    limit: float = 1.0
+    """Lightning's ``limit_train_batches``: batches per epoch (int) or share of them."""
+
+    def __post_init__(self) -> None:
+        self.global_batch_size = self.batch_size * self.world_size
+        self.num_batches = self.num_samples // self.global_batch_size
         if self.num_batches == 0:
             raise UserError(
-                f"{num_samples} images are fewer than one batch of {self.global_batch_size}"
-                f" ({batch_size} x {world_size} processes): lower batch_size or add images"
+                f"{self.num_samples} images are fewer than one batch of {self.global_batch_size}"
+                f" ({self.batch_size} x {self.world_size} processes): lower batch_size or add"
+                " images"
             )
-        self.num_samples = num_samples
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.start_step = start_step
-        self._limit = limit
 
     def __len__(self) -> int:
         """Batches per epoch of one rank, within the limit."""
-        if isinstance(self._limit, int):
-            return min(self.num_batches, self._limit)
-        return int(self.num_batches * self._limit)
+        if isinstance(self.limit, int):
+            return min(self.num_batches, self.limit)
+        return int(self.num_batches * self.limit)
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         """The batches from ``start_step`` to the end of its epoch."""
@@ -191,16 +182,10 @@ def resumable(
     batch_size: int | None = None,
     limit: float = 1.0,
 ) -> StepLoader:
-    """Rebuilds a training loader so that every batch is a function of (seed, step, rank).
+    """A training loader rebuilt so that every batch is a function of (seed, step, rank).
 
-    Args:
-        loader: with a map-style data set; its order is replaced, the rest is kept.
-        seed: not negative.
-        rank: of this process.
-        world_size: number of processes.
-        start_step: batches that this rank has consumed.
-        batch_size: images per batch and rank; the loader's by default.
-        limit: Lightning's ``limit_train_batches``.
+    Its order is replaced by that of a ``StepBatchSampler``, of which the arguments are; its own
+    ``batch_size`` and all else is kept.
 
     Raises:
         UserError: if the loader cannot be rebuilt or is smaller than one global batch.
@@ -284,19 +269,10 @@ def _batch_size_of(loader: DataLoader[Any]) -> int:
     return loader.batch_size
 
 
-def _rebuilt(
-    loader: DataLoader[Any],
-    dataset: Dataset[Any],
-    batch_size: int = 1,
-    sampler: Sampler[int] | None = None,
-    batch_sampler: StepBatchSampler | None = None,
-) -> DataLoader[Any]:
-    """The loader with another data set and order."""
+def _rebuilt(loader: DataLoader[Any], dataset: Dataset[Any], **order: Any) -> DataLoader[Any]:
+    """The loader with another data set and order: batch_sampler, or batch_size and sampler."""
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        batch_sampler=batch_sampler,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
@@ -308,4 +284,5 @@ def _rebuilt(
         generator=torch.Generator(),
         prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers,
+        **order,
     )

@@ -49,11 +49,8 @@ class RunData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         _require_loaders(inner, role)
-        self.inner = inner
-        self.role = role
-        self.seed = seed
-        self.reward_batch_size = reward_batch_size
-        self.reward_share = reward_share
+        self.inner, self.role, self.seed = inner, role, seed
+        self.reward_batch_size, self.reward_share = reward_batch_size, reward_share
         self.num_classes, self.resolution, self.stem_stride = image_shape(inner)
         self.prepare_data_per_node = inner.prepare_data_per_node
         self._resumed_order: dict[str, int] | None = None
@@ -61,11 +58,8 @@ class RunData(pl.LightningDataModule):
         self._rewards: Iterator[Any] = iter(())
         self._next_reward: tuple[int, int] | None = None
         # Lightning ignores the LightningModule's own hooks where the datamodule has them.
-        for hook in (
-            "on_before_batch_transfer",
-            "transfer_batch_to_device",
-            "on_after_batch_transfer",
-        ):
+        hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+        for hook in hooks:
             if is_overridden(hook, inner):
                 setattr(self, hook, getattr(inner, hook))
 
@@ -125,17 +119,11 @@ class RunData(pl.LightningDataModule):
         return self._train_loader
 
     def reward_batch(self, step: int, rank: int) -> Any:
-        """The batch of held-out images on which this rank scores the candidates of a step.
+        """The held-out images, with labels, on which this rank scores the candidates of a step.
 
-        A function of (seed, step, rank). Steps that follow each other are read ahead by the
-        loader's worker processes; any other step starts them anew.
-
-        Args:
-            step: number of reward batches that each rank has drawn before this one.
-            rank: of this process.
-
-        Returns:
-            What the reward loader yields, (images, labels), in host memory.
+        They are a function of (seed, step, rank), in host memory; ``step`` reward batches have been
+        drawn before. Steps that follow each other are read ahead by the loader's worker processes;
+        any other step starts them anew.
 
         Raises:
             UserError: if the reward split is smaller than one batch of all processes.
@@ -151,8 +139,7 @@ class RunData(pl.LightningDataModule):
     def weights_batches(self, images: int) -> Iterator[Any]:
         """The first batches of a search's training images, the same on every rank.
 
-        Args:
-            images: how many to give at least; fewer where the data have fewer.
+        They hold at least ``images``, fewer where the data have fewer.
         """
         return islice(self._weights(), math.ceil(images / self.weights_batch_size))
 
@@ -194,8 +181,7 @@ class RunData(pl.LightningDataModule):
 
     def _sharded(self, loader: DataLoader[Any]) -> DataLoader[Any]:
         trainer = self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return sharded(loader, rank, world_size)
+        return sharded(loader, *((trainer.global_rank, trainer.world_size) if trainer else (0, 1)))
 
     @cached_property
     def _splits(self) -> tuple[DataLoader[Any], DataLoader[Any]]:

@@ -92,27 +92,19 @@ def split_loader(
 
 
 class ImageSplits(pl.LightningDataModule):
-    """Four splits of one data set, and the loaders over them.
-
-    Args:
-        num_classes: number of classes.
-        resolution: width and height of the images, in px.
-        batch_size: images per batch and process.
-        num_workers: worker processes of each loader.
+    """Four splits of one data set of square images, and the loaders over them.
 
     Raises:
-        UserError: if one of the last two is out of range.
+        UserError: if ``batch_size`` (per process) or ``num_workers`` (per loader) is out of range.
     """
 
     def __init__(
         self, num_classes: int, resolution: int, batch_size: int, num_workers: int
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.resolution = resolution
+        self.num_classes, self.resolution = num_classes, resolution
         self.stem_stride = default_stem_stride(resolution)
-        self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.batch_size, self.num_workers = batch_size, num_workers
         check_range("", self, "batch_size", least=1)
         check_range("", self, "num_workers", least=0)
 
