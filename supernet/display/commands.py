@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supernet.arch_file import ArchFile, is_file_name, read_arch
@@ -46,15 +45,18 @@ def show_network(options: argparse.Namespace) -> None:
         _refuse_scale(scale, options.network)
     network = _read_network(options.network, scale)
     if options.plot:
-        _plot(network, options.plot)
+        # Loaded on demand: matplotlib takes longer than everything else in this command.
+        from supernet.display.figures import draw_network, save_figure
+
+        save_figure(draw_network(network.spec, network.name), options.plot)
     if options.json:
         print_json(network_object(network))
         return
-    spec, found = network.spec, network.found
+    spec = network.spec
     print_table(network_table(spec))
     sys.stdout.write(f"{network.name}: {spec.resolution} px, {spec.classes} classes\n")
-    if found:
-        sys.stdout.write(_found_line(found))
+    if network.found:
+        sys.stdout.write(_found_line(network.found))
 
 
 def compare_networks(options: argparse.Namespace) -> None:
@@ -92,11 +94,7 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 
 def _refuse_scale(scale: dict[str, Any], name: str) -> None:
-    """Refuse to scale what a search has found at one scale.
-
-    Raises:
-        UserError: naming the option, when ``scale`` holds any.
-    """
+    """Refuse to scale what a search has found at one scale, naming the option."""
     if scale:
         option = next(iter(scale)).replace("_", "-")
         raise UserError(
@@ -157,13 +155,6 @@ def _read_table(path: str) -> LatencyTable:
     from supernet.latency.table.table import LatencyTable
 
     return LatencyTable.read(path)
-
-
-def _plot(network: ShownNetwork, path: Path) -> None:
-    # Loaded on demand: matplotlib takes longer than everything else in this command.
-    from supernet.display.figures import draw_network, save_figure
-
-    save_figure(draw_network(network.spec, network.name), path)
 
 
 def _found_line(found: ArchFile) -> str:

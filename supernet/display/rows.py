@@ -36,35 +36,34 @@ class NetworkRow:
 
 def network_rows(spec: NetSpec) -> list[NetworkRow]:
     """The parts of a network from stem to classifier; their costs add up to ``count(spec)``."""
+    side, size, last = spec.resolution, spec.final_size, spec.stages[-1].filters
+    stem_side = output_size(side, spec.stem_stride)
+    stem, head = conv_bn(3, spec.stem, 3, stem_side), conv_bn(last, spec.head, 1, size)
+    linear = Cost((spec.head + 1) * spec.classes, spec.head * spec.classes)
+    stem_map, head_map = (stem_side, stem_side, spec.stem), (size, size, spec.head)
     stages = zip(spec.stages, spec.stage_layers(), spec.block_strings(), strict=True)
     return [
-        _stem_row(spec),
+        _row("stem", "conv", (side, side, 3), stem_map, stem, kernel=3, stride=spec.stem_stride),
         *(_stage_row(f"stage {number}", *stage) for number, stage in enumerate(stages, 1)),
-        _head_row(spec),
-        _classifier_row(spec),
+        _row("head", "conv", (size, size, last), head_map, head, kernel=1, stride=1),
+        _row("classifier", "pool, linear", head_map, (1, 1, spec.classes), linear),
     ]
 
 
-def _row(part: str, op: str, shapes: tuple[Shape, Shape], cost: Cost, **fields: Any) -> NetworkRow:
-    return NetworkRow(part, op, *shapes, cost.params, cost.macs, **fields)
-
-
-def _stem_row(spec: NetSpec) -> NetworkRow:
-    size = output_size(spec.resolution, spec.stem_stride)
-    shapes = (spec.resolution, spec.resolution, 3), (size, size, spec.stem)
-    cost = conv_bn(3, spec.stem, 3, size)
-    return _row("stem", "conv", shapes, cost, kernel=3, stride=spec.stem_stride)
+def _row(
+    part: str, op: str, inputs: Shape, outputs: Shape, cost: Cost, **fields: Any
+) -> NetworkRow:
+    return NetworkRow(part, op, inputs, outputs, cost.params, cost.macs, **fields)
 
 
 def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> NetworkRow:
     first, last = layers[0], layers[-1]
-    inputs = first.size, first.size, first.inputs
-    outputs = last.output_size, last.output_size, last.outputs
     acting = {layer.skip for layer in layers} - {"none"}
     return _row(
         part,
         stage.op,
-        (inputs, outputs),
+        (first.size, first.size, first.inputs),
+        (last.output_size, last.output_size, last.outputs),
         sum(map(count_layer, layers), Cost(0, 0)),
         repeats=stage.repeats,
         kernel=stage.kernel,
@@ -74,15 +73,3 @@ def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> Netw
         skip=next(iter(acting), "none"),
         block=block,
     )
-
-
-def _head_row(spec: NetSpec) -> NetworkRow:
-    size, inputs = spec.final_size, spec.stages[-1].filters
-    shapes = (size, size, inputs), (size, size, spec.head)
-    return _row("head", "conv", shapes, conv_bn(inputs, spec.head, 1, size), kernel=1, stride=1)
-
-
-def _classifier_row(spec: NetSpec) -> NetworkRow:
-    shapes = (spec.final_size, spec.final_size, spec.head), (1, 1, spec.classes)
-    cost = Cost((spec.head + 1) * spec.classes, spec.head * spec.classes)
-    return _row("classifier", "pool, linear", shapes, cost)

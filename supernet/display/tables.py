@@ -122,9 +122,8 @@ def totals_table(networks: Sequence[ShownNetwork]) -> Table:
     table = new_table(*headers, left=("network",))
     for network in networks:
         spec, cost = network.spec, network.cost
-        scale = (spec.resolution, spec.classes, spec.stem_stride, network.layers)
-        cells = [*map(str, scale)]
-        cells += [f"{cost.params:,}", _ratio(cost.params, first.cost.params)]
+        cells = [f"{spec.resolution}", f"{spec.classes}", f"{spec.stem_stride}"]
+        cells += [f"{network.layers}", f"{cost.params:,}", _ratio(cost.params, first.cost.params)]
         cells += [f"{cost.macs:,}", _ratio(cost.macs, first.cost.macs)]
         if network.predicted_ms is not None and first.predicted_ms is not None:
             ratio = _ratio(network.predicted_ms, first.predicted_ms)
