@@ -48,11 +48,7 @@ def timm_arch_def(spec: NetSpec) -> list[list[str]]:
 
 
 def timm_network(spec: NetSpec) -> EfficientNet:
-    """``spec`` built by timm alone; it takes the state dict of ``Network(spec)``.
-
-    Raises:
-        UserError: naming what timm cannot build, as ``timm_arch_def``.
-    """
+    """``spec`` built by timm alone, where ``timm_arch_def`` allows; it takes our state dict."""
     return EfficientNet(
         decode_arch_def(timm_arch_def(spec)),
         num_classes=spec.classes,

@@ -84,11 +84,8 @@ def mnasnet_searched(
     spec = dataclasses.replace(load_spec(str(arch)), **norms).checked()
     _check_numbers(kwargs)
     side = {"input_size": (3, *[spec.resolution] * 2), "pool_size": (spec.final_size,) * 2}
-    overlay = {
-        **side,
-        "num_classes": spec.classes,
-        **(kwargs.pop("pretrained_cfg_overlay", {}) or {}),
-    }
+    own = kwargs.pop("pretrained_cfg_overlay", {}) or {}
+    overlay = {**side, "num_classes": spec.classes, **own}
     features_only = kwargs.pop("features_only", False)
     unused: Any = ("num_classes", "global_pool") if features_only else None
     model: Any = build_model_with_cfg(
@@ -133,16 +130,13 @@ class _Weights(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """``nn.Module``'s, with one line where the weights are of another network.
+        """``nn.Module``'s.
 
         Raises:
-            UserError: naming the first tensors that do not fit.
+            UserError: naming the first tensors that do not fit, those of another network.
         """
-        weights = {
-            name: value
-            for name, value in plain_names(state_dict).items()
-            if name.partition(".")[0] not in self.absent
-        }
+        named = plain_names(state_dict).items()
+        weights = {name: w for name, w in named if name.partition(".")[0] not in self.absent}
         try:
             return super().load_state_dict(weights, strict, assign)
         except RuntimeError as error:
@@ -166,7 +160,6 @@ class SearchedNetwork(_Weights, EfficientNet):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Build ``spec`` with fresh weights; the other arguments are timm's."""
         # Not EfficientNet's, which builds the blocks of its own grammar behind a stem of stride 2.
         nn.Module.__init__(self)
         _add_trunk(self, spec, in_chans, drop_rate)
@@ -206,9 +199,8 @@ class SearchedFeatures(_Weights, EfficientNetFeatures):
         _add_trunk(self, spec, in_chans, drop_rate)
         levels = feature_levels(spec)
         self.feature_info = FeatureInfo(levels, _level_indices(out_indices, len(levels)))
-        self._stage_out_idx = {
-            level["stage"]: level["index"] for level in self.feature_info.get_dicts()
-        }
+        chosen = self.feature_info.get_dicts()
+        self._stage_out_idx = {level["stage"]: level["index"] for level in chosen}
         self.feature_hooks = None
         self.apply(initialise)
         self.to(device=device, dtype=dtype)

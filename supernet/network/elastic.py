@@ -36,7 +36,6 @@ class ElasticNorm(nn.Module):
     """Scale and shift of one batch norm, sliced by channel or by (expansion, channel)."""
 
     def __init__(self, *shape: int) -> None:
-        """Start as the identity."""
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape))
         self.bias = nn.Parameter(torch.zeros(shape))

@@ -72,9 +72,8 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 def pool_shortcut(x: Tensor, outputs: int, stride: int) -> Tensor:
     """Features (B, C, H, W) as (B, outputs, H / stride, W / stride), without parameters.
 
-    It is a 3x3 average pool, channels zero-padded or cut at the end.
-
-    The paper names "pooling" only; this form, as in PyramidNet, works for any stride and width.
+    It is a 3x3 average pool, channels zero-padded or cut at the end: the paper names "pooling"
+    only, this form, as in PyramidNet, works for any stride and width.
     """
     x = functional.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
     missing = outputs - x.shape[1]

@@ -28,7 +28,6 @@ class Block(nn.Module):
     """One layer of a stage: conv, sepconv or mbconv with its shortcut (MnasNet, figure 4)."""
 
     def __init__(self, layer: Layer, spec: NetSpec) -> None:
-        """Build the convolutions that the op needs, in the order in which they run."""
         super().__init__()
         self.layer = layer
         self.act = ACTIVATIONS[spec.activation](inplace=True)
@@ -48,9 +47,8 @@ class Block(nn.Module):
             self.bn1 = norm(hidden)
             self.conv_dw = padded_conv(hidden, hidden, kernel, stride, groups=hidden)
             self.bn2 = norm(hidden)
-        self.se = (
-            SqueezeExcite(hidden, rd_channels=layer.se_hidden) if layer.se_hidden else nn.Identity()
-        )
+        squeeze = layer.se_hidden
+        self.se = SqueezeExcite(hidden, rd_channels=squeeze) if squeeze else nn.Identity()
         if layer.op == "sepconv":
             self.conv_pw = padded_conv(hidden, layer.outputs, 1)
             self.bn2 = norm(layer.outputs)

@@ -32,15 +32,13 @@ class SuperNet(nn.Module):
     EPS = 1e-3
 
     def __init__(self, space: MnasSpace) -> None:
-        """Allocate the largest network of ``space``."""
         super().__init__()
         self.space = space
         stem = space.stem_filters
         self.conv_stem = padded_conv(3, stem, 3, space.stem_stride)
         self.stem_norm = ElasticNorm(stem)
         widths = [
-            max(space.block_filters(block, choice) for choice in choices["filters"])
-            for block, choices in enumerate(space.choices)
+            space.block_filters(n, max(one["filters"])) for n, one in enumerate(space.choices)
         ]
         # Lists, whose types are known; the modules under the public name hold the same ones.
         self._stages = [
@@ -58,7 +56,7 @@ class SuperNet(nn.Module):
 
     def _stage(self, block: int, inputs: int, outputs: int) -> list[ElasticLayer]:
         choices = self.space.choices[block]
-        depth = max(self.space.block_layers(block, choice) for choice in choices["layers"])
+        depth = self.space.block_layers(block, max(choices["layers"]))
         kernel, se = max(choices["kernel"]), max(choices["se"])
         return [
             ElasticLayer(choices["op"], inputs if index == 0 else outputs, outputs, kernel, se)

@@ -88,12 +88,9 @@ def read_block_strings(strings: Sequence[str], stem: int = 0) -> tuple[int, tupl
     of one layer: there the official code uses it only to decide on the shortcut, which then does
     not act (its mnasnet_small tells i16 behind 8 channels).
 
-    Args:
-        strings: one for each stage.
-        stem: channels that enter the first stage; 0 takes them from its string.
-
     Returns:
-        The stem's channels, 0 where neither the caller nor the string tells them; the stages.
+        The stem's channels, from the first string unless ``stem`` gives them, 0 where neither
+        does; the stages.
 
     Raises:
         UserError: naming the string, and the token and its position where it is malformed.
