@@ -20,18 +20,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        """Raise it.
-
-        Raises:
-            UserError: always.
-        """
+        """Raise a UserError."""
         raise UserError(f"{message} (see {self.prog} --help)")
 
     def run_command(self, arguments: Sequence[str] | None) -> None:
-        """Run the command that the arguments name, which its parser has set as ``run``.
-
-        Args:
-            arguments: of the command line; the process's if None.
+        """Run the command, its parser's ``run``, that the arguments name; None: the process's.
 
         Raises:
             UserError: when they are wrong, or the command refuses them.
@@ -41,22 +34,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive_int(text: str) -> int:
-    """A whole number of at least 1, for argparse.
-
-    Raises:
-        ArgumentTypeError: for other text, which the parser says with the option's name.
-    """
+    """A whole number of at least 1; argparse says the error with the option's name."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def positive_float(text: str) -> float:
-    """A finite number above 0, for argparse.
-
-    Raises:
-        ArgumentTypeError: for other text, which the parser says with the option's name.
-    """
+    """A finite number above 0; argparse says the error with the option's name."""
     try:
         value = float(text)
     except ValueError:

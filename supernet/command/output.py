@@ -27,11 +27,11 @@ LINE_EVERY_S = 20.0
 class ProgressLines(Progress):
     """Progress of a long part: its name, how far it is, the time left, and what it measures.
 
-    A bar on a terminal. A log file gets a line every ``LINE_EVERY_S`` seconds and a last one.
+    A bar on a terminal; a log file gets a line every ``LINE_EVERY_S`` seconds and a last one. It is
+    ``shown`` on the first rank alone.
     """
 
     def __init__(self, shown: bool = True) -> None:
-        """``shown`` is False on all ranks but the first."""
         super().__init__(
             TextColumn("{task.description:<10}"),
             BarColumn(bar_width=28),
@@ -84,10 +84,7 @@ def print_json(values: dict[str, Any]) -> None:
 def new_table(*headers: str, left: Collection[str], footers: Mapping[str, str] = {}) -> Table:
     """A table of numbers; columns of words, those in ``left``, stand at the left.
 
-    Args:
-        headers: of the columns.
-        left: those of words.
-        footers: totals under some columns.
+    ``footers`` are the totals under some columns, by header.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=bool(footers))
     for header in headers:

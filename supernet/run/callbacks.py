@@ -28,7 +28,6 @@ class RunProgress(pl.Callback):
     """
 
     def __init__(self, description: str) -> None:
-        """``description`` names the run's stage."""
         self.description = description
         self._bar = ProgressLines(shown=False)
         self._shown: dict[str, float] = {}
@@ -70,7 +69,6 @@ class RunFiles(pl.Callback):
     """
 
     def __init__(self, folder: Path, config: str) -> None:
-        """``folder`` is the run folder, ``config`` the content in YAML."""
         self.path, self.config = folder / "config.yaml", config
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -93,9 +91,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, folder: Path, interval_s: float = 30.0) -> None:
-        """``folder`` is the run folder."""
-        self.path = last_checkpoint(folder)
-        self.interval_s = interval_s
+        self.path, self.interval_s = last_checkpoint(folder), interval_s
         self._saved_at = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -152,7 +148,6 @@ class StopBetweenSteps(pl.Callback):
     """
 
     def __init__(self) -> None:
-        """Nobody has pressed it yet."""
         self.asked = False
 
     def on_train_start(self, *_: Any) -> None:
@@ -180,7 +175,6 @@ class SeedEachStep(pl.Callback):
     """Makes dropout and the like a function of (seed, step, rank): a resumed run repeats it."""
 
     def __init__(self, seed: int) -> None:
-        """``seed`` is the run's."""
         self.seed = seed
 
     def on_train_batch_start(

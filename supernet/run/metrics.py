@@ -25,7 +25,6 @@ class CsvRows:
     """A csv file that grows row by row, gains columns, and can be cut back to a step."""
 
     def __init__(self, path: Path) -> None:
-        """Take over the rows that ``path`` holds."""
         self.path = path
         self.rows: list[dict[str, str]] = []
         self.columns: list[str] = ["step"]
@@ -67,7 +66,6 @@ class MetricsCsv(Logger):
     """Lightning logger of ``metrics.csv``; unlike CSVLogger it continues a file."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is the run folder."""
         super().__init__()
         self.folder = folder
         self._rows: CsvRows | None = None

@@ -33,16 +33,11 @@ class TrainingConfig:
     """``class_path`` and ``init_args`` of the datamodule, defaults filled in."""
     recipe: Recipe
     max_steps: int
-    """Optimizer steps; -1 where ``max_epochs`` gives the length."""
+    """Optimizer steps; this or ``max_epochs`` is -1 where the other gives the length."""
     max_epochs: int
-    """Epochs; -1 where ``max_steps`` gives the length."""
 
     def make_data(self) -> pl.LightningDataModule:
-        """The datamodule.
-
-        Raises:
-            UserError: when it refuses its arguments.
-        """
+        """The datamodule; raises UserError when it refuses its arguments."""
         return make_data(self.data, "data")
 
     def num_steps(self, steps_per_epoch: int) -> int:
@@ -67,11 +62,7 @@ def read_training(path: str | Path) -> TrainingConfig:
 
 
 def check_class_path(config: Any, path: str | Path) -> None:
-    """Refuse a data class that is known by another name today.
-
-    Args:
-        config: content of a yaml file.
-        path: of that file.
+    """Refuse a yaml file whose data class is known by another name today.
 
     Raises:
         UserError: naming both names.
@@ -95,11 +86,7 @@ def _lengths(trainer: dict[str, Any], path: str | Path) -> tuple[int, int]:
 
 
 def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
-    """The datamodule of ``class_path`` and ``init_args``.
-
-    Args:
-        settings: the section ``data`` of a config.
-        place: names the config in an error.
+    """The datamodule of a config's ``class_path`` and ``init_args``; ``place`` names the config.
 
     Raises:
         UserError: when there is no such class or it refuses its arguments.
@@ -137,11 +124,7 @@ def read_section(kind: type[_T], name: str, settings: dict[str, Any], place: str
 
 
 def _parse(parser: ArgumentParser, name: str, settings: dict[str, Any], place: str) -> Namespace:
-    """A section that a parser has checked, defaults filled in.
-
-    Raises:
-        UserError: one line.
-    """
+    """A section that a parser has checked, defaults filled in."""
     try:
         return parser.parse_object({name: settings})[name]
     except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError

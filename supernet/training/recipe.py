@@ -98,11 +98,9 @@ class Recipe:
         return network.to(memory_format=torch.channels_last)
 
     def make_optimizer(self, network: nn.Module, images_per_step: int) -> torch.optim.Optimizer:
-        """The optimizer at its peak learning rate.
+        """The optimizer of ``network`` at its peak learning rate.
 
-        Args:
-            network: what it updates.
-            images_per_step: images of one step, over all processes and accumulated batches.
+        ``images_per_step`` counts those of all processes and accumulated batches.
 
         Raises:
             UserError: when timm has no such optimizer.
@@ -119,19 +117,15 @@ class Recipe:
             )
         except ValueError:
             known = ", ".join(map(str, list_optimizers()))
-            raise UserError(
-                f"recipe.optimizer is {self.optimizer!r}, allowed are {known}"
-            ) from None
+            message = f"recipe.optimizer is {self.optimizer!r}, allowed are {known}"
+            raise UserError(message) from None
 
     def make_schedule(
         self, optimizer: torch.optim.Optimizer, num_steps: int, steps_per_epoch: float
     ) -> Scheduler:
         """The learning rate as a function of the step: call ``step_update(step)`` before each.
 
-        Args:
-            optimizer: at its peak learning rate.
-            num_steps: optimizer steps of the whole training.
-            steps_per_epoch: optimizer steps of one epoch.
+        Steps are the optimizer's, which stands at its peak learning rate.
         """
         schedule, _ = create_scheduler_v2(
             optimizer,
@@ -166,7 +160,6 @@ class WeightEma(WeightAveraging):
     """
 
     def __init__(self, decay: float, device: torch.device) -> None:
-        """Average with ``decay`` per step, on ``device``."""
         super().__init__(device=device, multi_avg_fn=functools.partial(update_average, decay))
 
     def on_load_checkpoint(
@@ -181,13 +174,9 @@ class WeightEma(WeightAveraging):
 def update_average(
     decay: float, averages: list[Tensor], values: list[Tensor], num_averaged: Tensor
 ) -> None:
-    """Move ``averages`` towards ``values``, in place.
+    """Move ``averages`` towards ``values`` of the same shapes and one type, in place.
 
-    Args:
-        decay: share of the average that stays, once ``num_averaged`` is large.
-        averages: tensors of one type.
-        values: tensors of the same shapes and type.
-        num_averaged: updates before this one.
+    After ``num_averaged`` updates; once these are many, the share ``decay`` of an average stays.
     """
     if not averages[0].is_floating_point():
         for average, value in zip(averages, values, strict=True):
