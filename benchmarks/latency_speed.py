@@ -1,7 +1,9 @@
-"""How fast latencies are had once a table is there: ``python -m benchmarks.latency_speed TABLE``.
+"""How fast costs are had, and how near a target: ``python -m benchmarks.latency_speed TABLE|UNIT``.
 
-Prints the time of predicting many architectures at once, of the fastest, slowest and nearest
-network, and of building a graph by hand beside exporting it. One run; compare within it.
+Prints the time of predicting many architectures at once, of building a graph by hand beside
+exporting it, and what the questions to the integer program (``search.objective.feasible``) take
+and reach without, with one and with two constraints; ``--keep`` appends these to
+benchmarks/results/feasible.jsonl. One run; compare within it.
 """
 
 from __future__ import annotations
@@ -12,60 +14,92 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
-from benchmarks.record import machine
+from benchmarks.record import machine, record
 from retrain.export.formats import write_onnx
-from search.objective.block_costs import BlockCosts
-from search.objective.constraints import Constraint, resolve_constraints
-from search.objective.costs import quantile
-from search.objective.feasible import dearest_feasible, fastest, fastest_within, slowest
-from search.objective.reach import dearest_within
+from search.objective.constraints import Constraint, Limit, resolve_constraints, violation
+from search.objective.costs import BlockCosts, quantile
+from search.objective.feasible import cheapest, costliest, nearest_below
+from supernet.cost.model import CLOSED_FORMS, CostModel
 from supernet.latency.models.onnx_graph import network_model
 from supernet.latency.table.table import LatencyTable
 from supernet.network.network import Network
+from supernet.space.mnasnet import MnasSpace, read_space
 
 NUMBER = 100_000
 """Architectures to predict at once."""
+SHARES = (0.05, 0.2, 0.4, 0.8, 0.95)
+"""Quantiles of the space that are the targets."""
+
+Answer = TypeVar("Answer")
 
 
-def timed(label: str, work: Callable[[], object]) -> None:
-    """Print how long something takes."""
-    start = time.perf_counter()
-    work()
-    print(f"{label:<64}{time.perf_counter() - start:>9.3f} s")
+def timed(label: str, work: Callable[[], Answer]) -> tuple[Answer, float]:
+    """What work gives, and the seconds of CPU that it takes, which are printed."""
+    start = time.process_time()
+    answer = work()
+    seconds = time.process_time() - start
+    print(f"{label:<64}{seconds:>9.3f} s")
+    return answer, seconds
 
 
-def main() -> None:
-    """Time everything once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", type=Path)
-    table = LatencyTable.read(parser.parse_args().table)
-    space = table.space
-    generator = torch.Generator().manual_seed(0)
-    columns = [torch.randint(n, (NUMBER,), generator=generator) for n in space.decision_sizes]
-    codes = torch.stack(columns, dim=1)
-    print(f"# {machine()}\n# {table.device}, {space.resolution} px")
-    costs = []
-    timed("tabulate all blocks", lambda: costs.append(BlockCosts(space, table)))
-    timed(f"predict {NUMBER:,} architectures", lambda: costs[0].of(codes))
-    timed("fastest network", lambda: fastest(space, table))
-    timed("slowest network", lambda: slowest(space, table))
-    target = quantile(table, space, 0.4)
-    timed("nearest network below p40", lambda: dearest_within(space, table, target))
-    limits = resolve_constraints(
-        [Constraint("params", "p40"), Constraint("memory", "p40")], space, ""
-    )
-    timed("fastest network of 2 constraints", lambda: fastest_within(space, table, limits))
-    timed(
-        "nearest below p40 of 2 constraints", lambda: dearest_feasible(space, table, target, limits)
-    )
+def questions(costs: BlockCosts, limits: tuple[Limit, ...]) -> dict[str, Any]:
+    """What the cheapest and the nearest network cost under limits, and what finding them takes."""
+    model, space = costs.model, costs.space
+    label = f"under {len(limits)} constraints"
+    (_, least), seconds = timed(f"cheapest network {label}", lambda: cheapest(costs, limits))
+    result: dict[str, Any] = {"cheapest": least, "cheapest_seconds": seconds, "nearest": []}
+    for share in SHARES:
+        target = quantile(model, space, share)
+        if target < least:
+            continue
+        (arch, cost), seconds = timed(
+            f"nearest network below p{share:.0%} {label}".replace("%", ""),
+            lambda target=target: nearest_below(costs, target, limits),
+        )
+        assert cost <= target
+        assert not violation(limits, space.spec(arch))
+        print(f"{'':>8}reaches {cost / target:.6f} of the target")
+        result["nearest"].append([share, cost / target, seconds])
+    return result
+
+
+def graphs(space: MnasSpace) -> None:
+    """Time building a network's graph by hand and exporting it."""
     spec = space.spec(space.sample(random.Random(0)))
     timed("build a network's graph by hand", lambda: network_model(spec).SerializeToString())
     with tempfile.TemporaryDirectory() as folder:
         network = Network(spec).eval()
         timed("export the same network", lambda: write_onnx(network, Path(folder) / "n.onnx"))
+
+
+def main() -> None:
+    """Time everything once."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="a latency table; or macs or params, of --space")
+    parser.add_argument("--space", default="configs/spaces/paper.yaml")
+    parser.add_argument("--keep", action="store_true", help="append what was found to the results")
+    options = parser.parse_args()
+    model: CostModel = CLOSED_FORMS.get(options.model) or LatencyTable.read(options.model)
+    space = model.space if isinstance(model, LatencyTable) else read_space(options.space)
+    generator = torch.Generator().manual_seed(0)
+    columns = [torch.randint(n, (NUMBER,), generator=generator) for n in space.decision_sizes]
+    codes = torch.stack(columns, dim=1)
+    print(f"# {machine()}\n# {model.device or model.unit}, {space.resolution} px")
+    costs, _ = timed("tabulate all blocks", lambda: BlockCosts(space, model))
+    timed(f"predict {NUMBER:,} architectures", lambda: costs.of(codes))
+    timed("costliest network", lambda: costliest(costs))
+    other = "macs" if model.unit == "params" else "params"
+    for asked in ((), (other,), (other, "memory"), (other, "size")):
+        limits = resolve_constraints([Constraint(one, "p40") for one in asked], space, "")
+        found = questions(costs, limits)
+        if options.keep:
+            config = {"model": options.model, "device": model.device, "px": space.resolution}
+            record("feasible", {**config, "constraints": [f"{one} p40" for one in asked]}, 0, found)
+    graphs(space)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search.objective.feasible import slowest
+from search.objective.feasible import costliest
 from search.objective.objective import Objective
 from search.objective.targets import BAND
 from search.settings import Sampling, Schedule
@@ -61,7 +61,7 @@ def note_costs(objective: Objective) -> None:
         here = device_name(OnnxRuntime().description())
         other = "" if cost.device == here else f", while this machine is {here}"
         say(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
-    _, most = slowest(objective.space, cost)
+    _, most = costliest(objective.costs)
     for target in objective.targets:
         if not target.least and target.cost < most:
             say(
@@ -70,7 +70,7 @@ def note_costs(objective: Objective) -> None:
             )
         elif not target.least:
             say(
-                f"note: target {target.cost:.4g} {cost.unit} constrains nothing, as the dearest"
+                f"note: target {target.cost:.4g} {cost.unit} constrains nothing, as the costliest"
                 f" network of the space has {most:.4g} {cost.unit}"
             )
         elif not target.is_near:

@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from search.objective.targets import file_names
-from supernet.arch_file import UNITS, read_arch
+from supernet.arch_file import read_arch
+from supernet.cost.model import TARGET_UNITS
 from supernet.display.figures import (
     ACCENT,
     INK,
@@ -352,5 +353,5 @@ def read_front(path: Path) -> Front:
             f"{path} is broken: it must hold targets, unit and points with cost, accuracy and one"
             " chosen for each target; run the search's final stage again"
         ) from None
-    check_choice(f"{path}: unit", front.unit, UNITS)
+    check_choice(f"{path}: unit", front.unit, TARGET_UNITS)
     return front

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from search.controllers.controller import Controller, Proposals, Scores, UpdateStep
-from search.objective.constraints import excess
+from search.objective.constraints import violation
 from search.settings import Score
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import mean_over_ranks, step_seed
@@ -143,7 +143,7 @@ def controller_step(
     accuracy = accuracies(archs)
     specs = [objective.space.spec(arch) for arch in archs]
     cost = torch.tensor([objective.cost_model.predict(spec) for spec in specs])
-    missed = torch.tensor([excess(objective.constraints, spec) for spec in specs])
+    missed = torch.tensor([violation(objective.constraints, spec) for spec in specs])
     limits = objective.limits(proposals.targets.cpu())
     reward = objective.rewards(accuracy, cost, limits, missed)
     device = proposals.indices.device
@@ -154,7 +154,7 @@ def controller_step(
     limits = limits.to(scores.cost)
     logs = {**_mean_logs(scores, limits), **logs}
     if objective.constraints:
-        broken = (torch.as_tensor(scores.excess) > 0).float().mean()
+        broken = (torch.as_tensor(scores.violation) > 0).float().mean()
         logs["constraints/broken"] = float(mean_over_ranks(broken))
     return StepResult(update_step, proposals, scores, limits, logs, seconds)
 

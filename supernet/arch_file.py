@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
-from supernet.arch_records import Kept, Measured, TableError
+from supernet.arch_records import ConstraintUse, Measured, TableError, check_follows
 from supernet.cost.counts import count
+from supernet.cost.model import TARGET_UNITS
 from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import check_names, read_as, short, typed, typed_object
 from supernet.files.writing import write_atomic
@@ -28,7 +30,6 @@ from supernet.space.spec import NetSpec
 
 FORMAT = "mnasnet-arch"
 VERSION = 1
-UNITS = ("ms", "macs", "params")
 DERIVED = ("block_strings", "resolution", "classes", "params", "macs")
 """Fields that follow from space and architecture: written for the reader, checked on reading."""
 
@@ -64,22 +65,22 @@ class ArchFile:
     """Weight steps that the supernet had taken."""
     measured: Measured | None = None
     """Its time on the device, where predictions are of this device."""
-    constraints: tuple[Kept, ...] = ()
+    constraints: tuple[ConstraintUse, ...] = ()
     """What the search also limited."""
     table_error: TableError | None = None
     """Of the latency table that predicted."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
-        check_choice("unit", self.unit, UNITS)
+        check_choice("unit", self.unit, TARGET_UNITS)
         check_range("", self, "predicted", "accuracy", "reward", "target")
         if self.measured:
             self.measured.check(self.predicted, self.unit)
         # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
         inside = self.space.decode(self.space.encode(self.arch))
         object.__setattr__(self, "arch", self.space.canonical(inside))
-        for kept in self.constraints:
-            kept.check(self.spec)
+        for use in self.constraints:
+            use.check(self.spec)
 
     @cached_property
     def spec(self) -> NetSpec:
@@ -112,12 +113,13 @@ class ArchFile:
         return count(self.spec).macs
 
 
-_OPTIONAL = {"table_error": TableError, "constraints": tuple[Kept, ...], "measured": Measured}
-_RECORDED = {
-    name: kind
+_KINDS = {
+    name: get_args(kind)[0] if isinstance(kind, UnionType) else kind
     for name, kind in get_type_hints(ArchFile).items()
-    if name not in ("space", "arch", *_OPTIONAL)
 }
+"""Of what kind a field is where it is there."""
+_OPTIONAL = ("table_error", "constraints", "measured")
+_RECORDED = tuple(name for name in _KINDS if name not in ("space", "arch", *_OPTIONAL))
 _FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL)
 
 
@@ -127,19 +129,16 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
     Raises:
         UserError: when the disk is full or the folder cannot be written.
     """
+    plain = dataclasses.asdict(archfile)
     fields = {
         "format": FORMAT,
         "version": VERSION,
-        "space": dataclasses.asdict(archfile.space),
-        "arch": [dataclasses.asdict(block) for block in archfile.arch.blocks],
-        **{name: getattr(archfile, name) for name in (*DERIVED, *_RECORDED)},
+        "space": plain["space"],
+        "arch": plain["arch"]["blocks"],
+        **{name: getattr(archfile, name) for name in DERIVED},
+        **{name: plain[name] for name in _RECORDED},
+        **{name: plain[name] for name in _OPTIONAL if plain[name]},
     }
-    if archfile.table_error:
-        fields["table_error"] = dataclasses.asdict(archfile.table_error)
-    if archfile.constraints:
-        fields["constraints"] = [dataclasses.asdict(kept) for kept in archfile.constraints]
-    if archfile.measured:
-        fields["measured"] = dataclasses.asdict(archfile.measured)
     write_atomic(path, (_layout(fields) + "\n").encode())
 
 
@@ -167,15 +166,13 @@ def read_arch(path: str | Path) -> ArchFile:
     try:
         fields = _read_object(Path(path))
         _check_header(fields)
-        check_names("", fields, _FIELDS, optional=tuple(_OPTIONAL))
+        check_names("", fields, _FIELDS, optional=_OPTIONAL)
         archfile = ArchFile(
-            space=read_as(MnasSpace, fields["space"], "space.", partial=True),
             arch=_read_blocks(fields["arch"]),
-            **{name: typed(name, fields[name], kind) for name, kind in _RECORDED.items()},
             **{
                 name: typed(name, fields[name], kind)
-                for name, kind in _OPTIONAL.items()
-                if name in fields
+                for name, kind in _KINDS.items()
+                if name in fields and name != "arch"
             },
         )
         _check_derived(fields, archfile)
@@ -239,11 +236,7 @@ def _read_blocks(value: object) -> Arch:
 def _check_derived(fields: dict[str, Any], archfile: ArchFile) -> None:
     true = {name: getattr(archfile, name) for name in DERIVED}
     for name, told, follows in _flat(fields, true):
-        if told != follows:
-            raise UserError(
-                f"{name} is {short(told)}, but its architecture has {short(follows)}: the file"
-                " was changed after the search wrote it, restore it or search again"
-            )
+        check_follows(name, told, follows, "but its architecture has")
 
 
 def _flat(fields: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, object, object]]:

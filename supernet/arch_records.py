@@ -1,24 +1,36 @@
-"""Kept: a constraint that a found network keeps, and what it uses of it. No torch."""
+"""What arch.json also records: uses of constraints, a measured time, a table's error. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supernet.cost.counts import count, exported_bytes, peak_memory
+from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS
 from supernet.errors import UserError, check_choice, check_range
+from supernet.files.reading import short
 from supernet.space.spec import NetSpec
 
-CLOSED = {
-    "macs": lambda spec: count(spec).macs,
-    "params": lambda spec: count(spec).params,
-    "memory": peak_memory,
-    "size": exported_bytes,
-}
-"""Costs that follow from the network."""
+
+def check_follows(name: str, told: object, follows: object, why: str) -> None:
+    """Refuse a value of a file that does not follow from the others.
+
+    Args:
+        name: of the value.
+        told: what the file says.
+        follows: what it must be.
+        why: stands before it in the error: ``but its architecture has``.
+
+    Raises:
+        UserError: naming the value and what it must be.
+    """
+    if told != follows:
+        raise UserError(
+            f"{name} is {short(told)}, {why} {short(follows)}: the file was changed after the"
+            " search wrote it, restore it or search again"
+        )
 
 
 @dataclass(frozen=True)
-class Kept:
+class ConstraintUse:
     """A constraint of a search and what its choice uses of it."""
 
     cost: str
@@ -37,18 +49,15 @@ class Kept:
         Raises:
             UserError: naming the field, its value and what it must be.
         """
-        check_choice("constraints: cost", self.cost, ("ms", *CLOSED))
+        check_choice("constraints: cost", self.cost, LIMIT_UNITS)
         check_range(f"constraints: {self.cost} ", self, "limit", "predicted", above=0)
         if self.predicted > self.limit:
             raise UserError(
                 f"constraints: {self.cost} is {self.predicted}, above its limit {self.limit}"
             )
-        if self.cost in CLOSED and self.predicted != CLOSED[self.cost](spec):
-            raise UserError(
-                f"constraints: {self.cost} is {self.predicted}, but the network has"
-                f" {CLOSED[self.cost](spec)}: the file was changed after the search wrote it,"
-                " restore it or search again"
-            )
+        if closed := CLOSED_FORMS.get(self.cost):
+            name, follows = f"constraints: {self.cost}", closed.predict(spec)
+            check_follows(name, self.predicted, follows, "but the network has")
 
 
 @dataclass(frozen=True)
@@ -91,13 +100,12 @@ class Measured:
         """
         if unit != "ms":
             raise UserError(f"measured is in ms, but unit is {unit}: leave it out")
-        follows = Measured.beside(predicted, self.ms).difference_percent
-        if self.difference_percent != follows:
-            raise UserError(
-                f"measured.difference_percent is {self.difference_percent}, but between"
-                f" {predicted} and {self.ms} ms lie {follows}: the file was changed after the"
-                " search wrote it, restore it or search again"
-            )
+        check_follows(
+            "measured.difference_percent",
+            self.difference_percent,
+            Measured.beside(predicted, self.ms).difference_percent,
+            f"but between {predicted} and {self.ms} ms lie",
+        )
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ def trial_facts(rows: Sequence[Row], top: int) -> list[str]:
     unit, number = first["unit"], first["evaluations"]
     held = f"target {_cost(first['target'], unit)}; {number} evaluations a trial"
     scored = f"{top} networks by a controller's own knowledge, half its favourites, half those"
-    point = f"reference point {_cost(cost, unit)} (the dearest network), accuracy {accuracy:.3g}"
+    point = f"reference point {_cost(cost, unit)} (the costliest network), accuracy {accuracy:.3g}"
     return [
         f"{held}: one architecture on one reward batch, on batch statistics",
         f"re-scored: {scored} of best mean reward; recalibrated, on all validation images",

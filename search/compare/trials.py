@@ -19,7 +19,7 @@ from search.controllers.controller import Controller, Scores, UpdateStep
 from search.controllers.settings import Kind
 from search.evaluation.jobs import CachedJobs, Row, commit
 from search.monitoring.compute import running_macs
-from search.objective.feasible import fastest, slowest
+from search.objective.feasible import cheapest, costliest
 from search.selection.selection import Candidate, Code, front, preference
 from search.step import StepResult, controller_step, make_generator
 from supernet.training.config import TrainingConfig
@@ -161,8 +161,8 @@ class TrialRunner:
         """The front of all that was evaluated, and what it dominates."""
         points = [(one.cost, one.accuracy) for one in front(history.candidates())]
         cost, accuracy = self.reference
-        _, cheapest = fastest(self.benchmark.space, self.benchmark.objective.cost_model)
-        most = (cost - cheapest) * (1 - accuracy)
+        _, least = cheapest(self.benchmark.objective.costs)
+        most = (cost - least) * (1 - accuracy)
         return {
             "networks": len(history.records),
             "front": points,
@@ -172,20 +172,18 @@ class TrialRunner:
 
     @property
     def reference(self) -> tuple[float, float]:
-        """The reference point of the hypervolume: the dearest network's cost, and chance."""
+        """The reference point of the hypervolume: the costliest network's cost, and chance."""
         space = self.benchmark.space
-        return slowest(space, self.benchmark.objective.cost_model)[1], 1 / space.classes
+        return costliest(self.benchmark.objective.costs)[1], 1 / space.classes
 
     def _judged(self, trial: Trial, favourites: list[Code], history: History) -> Row:
         """The best by what the controller has met, scored again, and the choice among them."""
         benchmark, target, top = self.benchmark, self.benchmark.target, self.budget.top
-        cheapest = benchmark.space.encode(
-            fastest(benchmark.space, benchmark.objective.cost_model)[0]
-        )
+        frugal = benchmark.space.encode(cheapest(benchmark.objective.costs)[0])
         affordable = [c for c in favourites if benchmark.cost(benchmark.space.decode(c)) <= target]
         listed = history.best(favourites, top)
         # The cheapest makes sure that something may be chosen, as at the end of a search.
-        within = [*history.within(target).best(affordable, top), cheapest]
+        within = [*history.within(target).best(affordable, top), frugal]
         judged = [benchmark.rescored(trial.supernet, code) for code in listed]
         eligible = [benchmark.rescored(trial.supernet, code) for code in within]
         rewards = [self._reward(one) for one in judged]

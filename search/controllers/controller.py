@@ -38,8 +38,8 @@ class Scores:
     """(M,) in the target's unit."""
     reward: Tensor
     """(M,), each under its own target."""
-    excess: Tensor | float = 0.0
-    """By how much each breaks the constraints, as ``search.objective.constraints.excess`` says."""
+    violation: Tensor | float = 0.0
+    """By how much each breaks the constraints, see ``search.objective.constraints.violation``."""
 
 
 class UpdateStep(NamedTuple):
@@ -135,7 +135,7 @@ class Controller(nn.Module, ABC):
         if self.num_targets == 1:
             return [scores.reward]
         return [
-            self.objective.rewards(scores.accuracy, scores.cost, target.cost, scores.excess)
+            self.objective.rewards(scores.accuracy, scores.cost, target.cost, scores.violation)
             for target in self.objective.targets
         ]
 

@@ -13,7 +13,7 @@ from search.controllers.controller import Scores
 from search.controllers.policy import IndependentPolicy, Samples
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
 from search.controllers.reinforce import Tunas, descend, reinforce_loss
-from search.objective.block_costs import ExpectedCost
+from search.objective.constraints import Limit
 from search.objective.objective import Objective
 from supernet.errors import UserError
 
@@ -29,7 +29,8 @@ class CostGradient(PolicyGradient):
     """Climbs the reward of the expected accuracy and the expected cost of independent decisions.
 
     The cost is additive, so that its expectation and the gradient of it are exact
-    (``ExpectedCost``; ProxylessNAS, sec. 3.2, and FBNet, sec. 3.3, differentiate expected latency).
+    (``BlockCosts.expected``; ProxylessNAS, sec. 3.2, and FBNet, sec. 3.3, differentiate
+    expected latency).
     The accuracy's gradient is **estimated** by the score function, as TuNAS's is: straight-through
     gates on the factorised decisions would need the largest kernel, width and depth computed at
     every step, and batch norm cancels the scale of a gated kernel.
@@ -51,21 +52,22 @@ class CostGradient(PolicyGradient):
     ) -> None:
         super().__init__(IndependentPolicy(decision_sizes, targets), settings, targets)
         self.reward_baseline = Baseline(settings.baseline_decay, targets)
-        self.expected_uses: list[tuple[ExpectedCost, float]] = []
+        self.limits: tuple[Limit, ...] = ()
 
     def prepare(self, objective: Objective) -> None:
-        """Tabulate the costs of all blocks."""
+        """Refuse a constraint on what has no gradient.
+
+        Raises:
+            UserError: for peak memory.
+        """
         super().prepare(objective)
-        self.expected_cost = ExpectedCost(objective.space, objective.cost_model)
-        if any(limit.is_peak for limit in objective.constraints):
+        self.expected_cost = objective.costs.expected
+        if any(limit.costs.is_peak for limit in objective.constraints):
             raise UserError(
                 "controller.kind is cost_gradient, which has no gradient of peak memory: drop the"
                 " constraint on memory or take another controller, such as ppo"
             )
-        self.expected_uses = [
-            (ExpectedCost(objective.space, limit.model), limit.value)
-            for limit in objective.constraints
-        ]
+        self.limits = objective.constraints
 
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
@@ -80,7 +82,7 @@ class CostGradient(PolicyGradient):
         accuracy, _ = gather_mean_std(scores.accuracy, numbers, self.num_targets)
         accuracy = accuracy.nan_to_num(0.0).requires_grad_()
         limits = self.objective.limits(torch.arange(self.num_targets)).to(cost)
-        reward = self.objective.rewards(accuracy, cost, limits, self._expected_excess())
+        reward = self.objective.rewards(accuracy, cost, limits, self._expected_violation())
         (slope,) = torch.autograd.grad(reward.sum(), accuracy, retain_graph=True)
         # reinforce_loss stands for -accuracy: its gradient is the estimate of that of accuracy.
         loss = reinforce_loss(log_prob, gain * slope[numbers] / scale)
@@ -94,10 +96,11 @@ class CostGradient(PolicyGradient):
             "reward/accuracy_baseline": float(self.baseline.value.nanmean()),
         }
 
-    def _expected_excess(self) -> Tensor | float:
-        """(K,): excess of the expected use of each constraint, for each target."""
+    def _expected_violation(self) -> Tensor | float:
+        """(K,): violation by the expected use of each constraint, for each target."""
+        probabilities = [one.exp() for one in self.policy.log_probabilities]
         shares = [
-            torch.stack([expected(one.exp()) for one in self.policy.log_probabilities]) / limit - 1
-            for expected, limit in self.expected_uses
+            torch.stack([limit.costs.expected(one) for one in probabilities]) / limit.value - 1
+            for limit in self.limits
         ]
         return torch.stack([share.clamp(min=0) for share in shares]).sum(0) if shares else 0.0

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from search.objective.costs import cost_model, resolve_target
-from supernet.cost.counts import ExportedSize, PeakMemory
-from supernet.cost.model import CostModel
+import torch
+from torch import Tensor
+
+from search.objective.costs import BlockCosts, cost_model, resolve_target
+from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS
 from supernet.errors import UserError, check_choice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
-
-COSTS = ("ms", "macs", "params", "memory", "size")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Constraint:
         Raises:
             UserError: naming the key, its value and what is allowed.
         """
-        check_choice("constraints: cost", self.cost, COSTS)
+        check_choice("constraints: cost", self.cost, LIMIT_UNITS)
         if self.table and self.cost != "ms":
             raise UserError(
                 f"constraints: the latency table {self.table} prices ms, not {self.cost}: drop one"
@@ -51,29 +51,21 @@ class Constraint:
 class Limit:
     """A constraint as a number."""
 
-    model: CostModel
-    """Prices networks; the price of ``memory`` is the largest of its layers', else their sum."""
+    costs: BlockCosts
+    """Prices networks."""
     value: float
-    """The most that is allowed, in the model's unit."""
-
-    @property
-    def is_peak(self) -> bool:
-        """Whether the price of a network is the largest of its parts'."""
-        return isinstance(self.model, PeakMemory)
+    """The most that is allowed, in the unit of the costs."""
 
     @property
     def name(self) -> str:
         """What is limited, in words."""
-        return f"{self.model.unit} on {self.model.device}" if self.model.device else self.model.unit
+        model = self.costs.model
+        return f"{model.unit} on {model.device}" if model.device else model.unit
 
     @property
     def identity(self) -> list[str | float]:
         """What tells it apart from other limits."""
-        return [self.name, self.model.hash, self.value]
-
-    def excess(self, spec: NetSpec) -> float:
-        """By what share of the limit a network lies above it; 0 where it does not."""
-        return max(0.0, self.model.predict(spec) / self.value - 1)
+        return [self.name, self.costs.model.hash, self.value]
 
 
 def resolve_constraints(
@@ -90,17 +82,27 @@ def resolve_constraints(
         UserError: for a limit that means nothing, and for a table that cannot be had or lacks parts
             of the space.
     """
-    models: dict[str, CostModel] = {"memory": PeakMemory(), "size": ExportedSize()}
     limits = []
     for one in constraints:
-        model = models.get(one.cost) or cost_model(one.cost, space, one.table, cache_dir)
+        closed = CLOSED_FORMS.get(one.cost)
+        model = closed or cost_model(one.cost, space, one.table, cache_dir)
         try:
-            limits.append(Limit(model, resolve_target(one.limit, model, space)))
+            value = resolve_target(one.limit, model, space)
         except UserError as error:
             raise UserError(f"constraint on {one.cost}: {error}") from None
+        limits.append(Limit(BlockCosts(space, model), value))
     return tuple(limits)
 
 
-def excess(limits: Sequence[Limit], spec: NetSpec) -> float:
-    """By how much a network misses all limits: the sum of their shares; 0 where it keeps them."""
-    return math.fsum(limit.excess(spec) for limit in limits)
+def violation(limits: Sequence[Limit], spec: NetSpec) -> float:
+    """Sum of the shares by which a network lies above its limits; 0 where it keeps them."""
+    uses = [one.costs.model.predict(spec) / one.value for one in limits]
+    return math.fsum(max(0.0, use - 1) for use in uses)
+
+
+def violations(limits: Sequence[Limit], indices: Tensor) -> Tensor:
+    """Violation (M,) of architectures (M, D), which are on the CPU."""
+    total = torch.zeros(len(indices), dtype=torch.float64)
+    for one in limits:
+        total += (one.costs.of(indices) / one.value - 1).clamp(min=0)
+    return total

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from search.objective.constraints import Constraint, Limit, resolve_constraints
-from search.objective.costs import cost_model
+from search.objective.costs import BlockCosts, cost_model
 from search.objective.reward import Reward
 from search.objective.targets import Requested, Target, resolve_targets
 from supernet.cost.model import CostModel
@@ -21,8 +21,7 @@ from supernet.space.mnasnet import MnasSpace
 class Objective:
     """What a search is after, known when the device has been measured."""
 
-    space: MnasSpace
-    cost_model: CostModel
+    costs: BlockCosts
     """Prices networks in the unit of the targets."""
     reward: Reward
     targets: tuple[Target, ...]
@@ -45,10 +44,19 @@ class Objective:
             UserError: for a table that does not fit, and for a target or limit that no network
                 meets.
         """
-        model = cost_model(cost, space, table, table_cache)
+        costs = BlockCosts(space, cost_model(cost, space, table, table_cache))
         limits = resolve_constraints(constraints, space, table_cache)
-        targets = resolve_targets(target, model, space, limits)
-        return Objective(space, model, reward, targets, limits)
+        return Objective(costs, reward, resolve_targets(target, costs, limits), limits)
+
+    @property
+    def space(self) -> MnasSpace:
+        """Where to search."""
+        return self.costs.space
+
+    @property
+    def cost_model(self) -> CostModel:
+        """What predicts the cost of a network."""
+        return self.costs.model
 
     def limits(self, numbers: Tensor) -> Tensor:
         """(M,) targets in the cost's unit by their numbers (M,), on the same device."""
@@ -56,10 +64,10 @@ class Objective:
         return torch.tensor(costs, device=numbers.device)[numbers]
 
     def rewards(
-        self, accuracy: Tensor, cost: Tensor, target: float | Tensor, excess: Tensor | float
+        self, accuracy: Tensor, cost: Tensor, target: float | Tensor, violation: Tensor | float
     ) -> Tensor:
         """Rewards of networks under one target, or each under its own; constraints included."""
         reward = self.reward(accuracy, cost, target)
         if not self.constraints:
             return reward
-        return self.reward.constrained(reward, torch.as_tensor(excess).to(reward))
+        return self.reward.constrained(reward, torch.as_tensor(violation).to(reward))

@@ -83,17 +83,17 @@ class Reward:
         exponent = beta + (alpha - beta) * (ratio <= 1)
         return accuracy * ratio**exponent
 
-    def constrained(self, reward: Number, excess: Number) -> Number:
+    def constrained(self, reward: Number, violation: Number) -> Number:
         """Rewards of networks that may break constraints; those that keep them lose nothing.
 
-        The price of a broken constraint is that of a broken target: beta times the excess in
-        ``absolute``, else the factor (1 + excess) ** beta.
+        The price of a broken constraint is that of a broken target: beta times the violation in
+        ``absolute``, else the factor (1 + violation) ** beta.
 
         Args:
             reward: Without constraints.
-            excess: Sum of the shares by which a network lies above its limits; 0 if above none.
+            violation: Sum of the shares by which a network lies above its limits; 0 if above none.
         """
         _, beta = self.coefficients
         if self.kind == "absolute":
-            return reward + beta * excess
-        return reward * (1 + excess) ** beta
+            return reward + beta * violation
+        return reward * (1 + violation) ** beta

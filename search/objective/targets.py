@@ -7,28 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.objective.constraints import Limit
-from search.objective.costs import resolve_target
-from search.objective.feasible import dearest_feasible, fastest, fastest_within, slowest
-from search.objective.reach import dearest_within
-from supernet.cost.model import CostModel
+from search.objective.costs import BlockCosts, resolve_target
+from search.objective.feasible import cheapest, costliest, nearest_below
 from supernet.errors import UserError
-from supernet.space.arch import Arch
-from supernet.space.mnasnet import MnasSpace
-
-
-def check_target(target: float, table: CostModel, space: MnasSpace) -> None:
-    """Refuse a target that no network of a space can meet.
-
-    Raises:
-        UserError: naming the target and the cheapest network's cost.
-    """
-    _, least = fastest(space, table)
-    if target < least:
-        raise UserError(
-            f"target {target:.4g} {table.unit} lies below the cheapest network of the space,"
-            f" {least:.4g} {table.unit}: raise the target, or lower the resolution or the width"
-        )
-
 
 BAND = 0.01
 """How far below its target a choice may lie, as a share of it."""
@@ -83,7 +64,7 @@ def one_target(requested: Requested) -> float | str:
 
 
 def resolve_targets(
-    requested: Requested, cost_model: CostModel, space: MnasSpace, constraints: Sequence[Limit] = ()
+    requested: Requested, costs: BlockCosts, limits: Sequence[Limit] = ()
 ) -> tuple[Target, ...]:
     """The targets of a search, in the order in which they were asked for.
 
@@ -91,34 +72,29 @@ def resolve_targets(
         UserError: for one that means nothing or that no network meets under the constraints, and
             two that are the same.
     """
-    texts = requested if isinstance(requested, list) else [requested]
-    costs: dict[float, float | str] = {}
-    for text in texts:
-        cost = resolve_target(text, cost_model, space)
-        check_target(cost, cost_model, space)
-        if constraints:
-            _check_constrained(cost, cost_model, space, constraints)
-        if cost in costs:
+    texts: dict[float, float | str] = {}
+    for text in requested if isinstance(requested, list) else [requested]:
+        cost = resolve_target(text, costs.model, costs.space)
+        _check_reachable(cost, costs, limits)
+        if cost in texts:
             raise UserError(
-                f"targets {costs[cost]} and {text} are the same, {cost:.4g} {cost_model.unit}:"
+                f"targets {texts[cost]} and {text} are the same, {cost:.4g} {costs.model.unit}:"
                 " leave one out"
             )
-        costs[cost] = text
-    _, most = slowest(space, cost_model)
+        texts[cost] = text
     return tuple(
-        Target(
-            _name(text), cost, 0.0 if cost >= most else _least(cost, cost_model, space, constraints)
-        )
-        for cost, text in costs.items()
+        Target(_name(text), cost, _least(cost, costs, limits)) for cost, text in texts.items()
     )
 
 
-def _check_constrained(
-    cost: float, cost_model: CostModel, space: MnasSpace, constraints: Sequence[Limit]
-) -> None:
-    _, least = fastest_within(space, cost_model, constraints)
+def _check_reachable(cost: float, costs: BlockCosts, limits: Sequence[Limit]) -> None:
+    unit, (_, least) = costs.model.unit, cheapest(costs)
     if cost < least:
-        unit = cost_model.unit
+        raise UserError(
+            f"target {cost:.4g} {unit} lies below the cheapest network of the space,"
+            f" {least:.4g} {unit}: raise the target, or lower the resolution or the width"
+        )
+    if limits and cost < (least := cheapest(costs, limits)[1]):
         raise UserError(
             f"target {cost:.4g} {unit} lies below the cheapest network that keeps the constraints,"
             f" {least:.4g} {unit}: raise the target or a limit"
@@ -130,27 +106,17 @@ def _name(text: float | str) -> str:
     return re.sub(r"[^0-9A-Za-z.+-]+", "_", whole)
 
 
-def _least(
-    cost: float, cost_model: CostModel, space: MnasSpace, constraints: Sequence[Limit]
-) -> float:
-    """The lower end of the band below ``cost``; none where constraints keep networks out of it."""
-    _, nearest = nearest_within(space, cost_model, cost, constraints)
-    if constraints and nearest < (1 - BAND) * cost:
+def _least(cost: float, costs: BlockCosts, limits: Sequence[Limit]) -> float:
+    """The lower end of the band below ``cost``.
+
+    None where that constrains nothing, or where constraints keep networks out of the band.
+    """
+    if cost >= costliest(costs)[1]:
+        return 0.0
+    _, nearest = nearest_below(costs, cost, limits)
+    if limits and nearest < (1 - BAND) * cost:
         return 0.0
     return min((1 - BAND) * cost, nearest)
-
-
-def nearest_within(
-    space: MnasSpace, cost_model: CostModel, cost: float, constraints: Sequence[Limit]
-) -> tuple[Arch, float]:
-    """The dearest architecture that costs at most ``cost`` and keeps the constraints.
-
-    Without constraints it is found exactly, else as ``search.objective.feasible`` does.
-    """
-    if not constraints:
-        return dearest_within(space, cost_model, cost)
-    found = dearest_feasible(space, cost_model, cost, constraints)
-    return found or fastest_within(space, cost_model, constraints)
 
 
 def file_names(names: Sequence[str], stem: str, suffix: str) -> list[str]:

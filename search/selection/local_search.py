@@ -1,13 +1,14 @@
-"""NearTarget: architectures that hit a target, few changes away from those that are preferred."""
+"""LocalSearch: architectures that hit a target, few changes away from those that are preferred."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from search.objective.block_costs import BlockCosts, BlockExcess
+from search.objective.constraints import Limit, violations
+from search.objective.costs import BlockCosts
 from search.objective.targets import Target
 
 ROUNDS = 4
@@ -20,7 +21,7 @@ Preferences = Callable[[Tensor], Tensor]
 """From (M, D) indices to the log-probability of every value of every decision, (M, D, V)."""
 
 
-class NearTarget:
+class LocalSearch:
     """Leads architectures into the band below a target, one decision at a time.
 
     A step changes one decision so that the cost comes nearer to the band. Among such changes it
@@ -31,7 +32,7 @@ class NearTarget:
         costs: Prices architectures.
         target: Whose band they shall hit.
         preferences: Of the controller.
-        constraints: By how much architectures break them; all shall be kept.
+        constraints: To be kept.
     """
 
     def __init__(
@@ -39,10 +40,10 @@ class NearTarget:
         costs: BlockCosts,
         target: Target,
         preferences: Preferences,
-        constraints: BlockExcess | None = None,
+        constraints: Sequence[Limit] = (),
     ) -> None:
         self.costs, self.target, self.preferences = costs, target, preferences
-        self.constraints = constraints or BlockExcess(costs.space, ())
+        self.constraints = constraints
         sizes = costs.space.decision_sizes
         self.decisions = torch.tensor([d for d, size in enumerate(sizes) for _ in range(size)])
         self.values = torch.tensor([value for size in sizes for value in range(size)])
@@ -87,7 +88,7 @@ class NearTarget:
         """How far architectures (M, D) lie outside the band and the constraints."""
         costs = self.costs.of(rows)
         outside = (costs - self.target.cost).clamp(min=0) + (self.target.least - costs).clamp(min=0)
-        return outside + self.target.cost * self.constraints.of(rows)
+        return outside + self.target.cost * violations(self.constraints, rows)
 
     def _after(self, rows: Tensor) -> Tensor:
         """(M, N): distances after each of the N changes; some of them change nothing."""

@@ -31,7 +31,7 @@ from search.selection.selection import (
     shortlist,
 )
 from supernet.arch_file import ArchFile, read_arch, write_arch
-from supernet.arch_records import Kept, Measured
+from supernet.arch_records import ConstraintUse, Measured
 from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
@@ -196,16 +196,16 @@ class Findings:
             seed=module.seed,
             step=module.steps_done,
             measured=self.times.of(choice),
-            constraints=tuple(self._kept(choice)),
+            constraints=tuple(self._constraint_uses(choice)),
             table_error=model.error if isinstance(model, LatencyTable) else None,
         )
 
-    def _kept(self, candidate: Candidate) -> list[Kept]:
+    def _constraint_uses(self, candidate: Candidate) -> list[ConstraintUse]:
         """What a network uses of each constraint."""
         spec = self.module.space.spec(self.module.space.decode(candidate.code))
-        limits = [(one.value, one.model) for one in self.objective.constraints]
+        limits = [(one.value, one.costs.model) for one in self.objective.constraints]
         return [
-            Kept(model.unit, value, model.predict(spec), model.hash, model.device)
+            ConstraintUse(model.unit, value, model.predict(spec), model.hash, model.device)
             for value, model in limits
         ]
 
@@ -225,7 +225,11 @@ class Findings:
                 "accuracy": one.accuracy,
                 "arch": list(one.code),
                 "chosen": chosen_for.get(one, []),
-                **({"constraints": list(map(asdict, self._kept(one)))} if limited else {}),
+                **(
+                    {"constraints": list(map(asdict, self._constraint_uses(one)))}
+                    if limited
+                    else {}
+                ),
             }
             for one in best
         ]

@@ -19,9 +19,10 @@ from torch import Tensor, distributed
 from search.evaluation.frozen_supernet import evaluate_extracted
 from search.evaluation.jobs import CachedJobs, Row
 from search.module import SearchModule
-from search.objective.block_costs import BlockCosts, BlockExcess
-from search.objective.targets import Target, nearest_within
-from search.selection.local_search import NearTarget
+from search.objective.constraints import violations
+from search.objective.feasible import nearest_below
+from search.objective.targets import Target
+from search.selection.local_search import LocalSearch
 from search.step import make_generator
 from supernet.data.splits import Batch
 from supernet.space.arch import Arch
@@ -51,16 +52,15 @@ def final_codes(module: SearchModule, num: int) -> list[Code]:
     All keep the constraints. The nearest one below a target makes sure that something hits it.
     """
     space, codes, objective = module.space, dict[Code, None](), module.objective
-    costs, limits = BlockCosts(space, objective.cost_model), objective.constraints
-    missed = BlockExcess(space, limits)
+    costs, limits = objective.costs, objective.constraints
     for number, target in enumerate(objective.targets):
         generator = make_generator("final", module.seed, number)
         finalists = module.controller.finalists(num, generator, number).cpu()
-        near = NearTarget(costs, target, _preferences(module, number), missed)
-        hits = near.find(finalists, num, generator)[:num]
-        nearest, _ = nearest_within(space, objective.cost_model, target.cost, limits)
+        local_search = LocalSearch(costs, target, _preferences(module, number), limits)
+        hits = local_search.find(finalists, num, generator)[:num]
+        nearest, _ = nearest_below(costs, target.cost, limits)
         rows = torch.cat([finalists, hits])
-        archs = [space.decode(row) for row in rows[missed.of(rows) == 0].tolist()]
+        archs = [space.decode(row) for row in rows[violations(limits, rows) == 0].tolist()]
         codes |= dict.fromkeys(space.encode(space.canonical(one)) for one in [*archs, nearest])
     return list(codes)
 

@@ -46,21 +46,24 @@ def count_layer(layer: Layer) -> Cost:
     return cost + conv_bn(hidden, layer.outputs, 1, layer.output_size)
 
 
+def count_stem_and_head(spec: NetSpec) -> Cost:
+    """Cost of what is in no stage, the classifier included."""
+    stem = conv_bn(3, spec.stem, 3, output_size(spec.resolution, spec.stem_stride))
+    head = conv_bn(spec.stages[-1].filters, spec.head, 1, spec.final_size)
+    return stem + head + Cost((spec.head + 1) * spec.classes, spec.head * spec.classes)
+
+
 def count(spec: NetSpec) -> Cost:
     """Parameters and multiply-accumulates of the whole network for one image."""
-    cost = conv_bn(3, spec.stem, 3, output_size(spec.resolution, spec.stem_stride))
-    for layer in spec.layers():
-        cost += count_layer(layer)
-    cost += conv_bn(spec.stages[-1].filters, spec.head, 1, spec.final_size)
-    return cost + Cost((spec.head + 1) * spec.classes, spec.head * spec.classes)
+    return sum(map(count_layer, spec.layers()), count_stem_and_head(spec))
 
 
 BYTES = 4
-"""Of a float32."""
+"""Bytes of a float32."""
 NODE_BYTES = 2000
-"""Of a node with its name and origin, as torch's exporter writes it; measured on 8 networks of 68
-to 250 nodes: 1,960 to 2,080."""
-_SQUEEZE_NODES, _ENDS_NODES = 6, 7
+"""Bytes of a node with its name and origin, as torch's exporter writes it; measured on 8 networks
+of 68 to 250 nodes: 1,960 to 2,080."""
+_SQUEEZE_NODES, _STEM_AND_HEAD_NODES = 6, 7
 
 
 def layer_memory(layer: Layer) -> int:
@@ -88,16 +91,11 @@ def layer_memory(layer: Layer) -> int:
 
 
 def stem_and_head_memory(spec: NetSpec) -> int:
-    """The same for stem and head."""
+    """Bytes of feature maps that live at once while one image passes stem or head."""
     side = output_size(spec.resolution, spec.stem_stride)
     stem = 3 * spec.resolution**2 + spec.stem * side**2
     head = (spec.stages[-1].filters + spec.head) * spec.final_size**2
     return BYTES * max(stem, head)
-
-
-def peak_memory(spec: NetSpec) -> int:
-    """Bytes of feature maps that live at once, at most, for one image."""
-    return max(stem_and_head_memory(spec), *map(layer_memory, spec.layers()))
 
 
 def layer_bytes(layer: Layer) -> int:
@@ -110,54 +108,7 @@ def layer_bytes(layer: Layer) -> int:
     return BYTES * (count_layer(layer).params - norms - layer.outputs) + NODE_BYTES * nodes
 
 
-def exported_bytes(spec: NetSpec) -> int:
-    """Bytes of the ONNX file that ``python -m retrain.export`` writes.
-
-    Of five trained networks of 1.3 to 1.6 MB it was wrong by 0.0 to 0.6 %.
-    """
-    layers = list(spec.layers())
-    ends = count(spec).params - sum(count_layer(layer).params for layer in layers)
-    ends_bytes = BYTES * (ends - spec.stem - spec.head) + NODE_BYTES * _ENDS_NODES
-    return ends_bytes + sum(map(layer_bytes, layers))
-
-
-@dataclass(frozen=True)
-class ExportedSize:
-    """Size of the exported file as a price."""
-
-    unit = "size"
-    hash = ""
-    device = ""
-
-    def predict(self, spec: NetSpec) -> float:
-        """Bytes of a network."""
-        return float(exported_bytes(spec))
-
-    def layer_cost(self, layer: Layer, activation: str) -> float:
-        """Bytes of a layer; no activation changes it."""
-        return float(layer_bytes(layer))
-
-    def stem_and_head_cost(self, spec: NetSpec) -> float:
-        """Bytes of stem and head."""
-        return float(exported_bytes(spec) - sum(map(layer_bytes, spec.layers())))
-
-
-@dataclass(frozen=True)
-class PeakMemory:
-    """Peak memory as a price: the largest of its layers', where other prices are sums."""
-
-    unit = "memory"
-    hash = ""
-    device = ""
-
-    def predict(self, spec: NetSpec) -> float:
-        """Bytes of a network."""
-        return float(peak_memory(spec))
-
-    def layer_cost(self, layer: Layer, activation: str) -> float:
-        """Bytes of a layer; no activation changes it."""
-        return float(layer_memory(layer))
-
-    def stem_and_head_cost(self, spec: NetSpec) -> float:
-        """Bytes of stem and head."""
-        return float(stem_and_head_memory(spec))
+def stem_and_head_bytes(spec: NetSpec) -> int:
+    """Bytes of an exported ONNX file that are no layer's."""
+    params = count_stem_and_head(spec).params - spec.stem - spec.head
+    return BYTES * params + NODE_BYTES * _STEM_AND_HEAD_NODES

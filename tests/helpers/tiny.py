@@ -4,11 +4,11 @@ import dataclasses
 
 import torch
 
-from supernet.cost.model import CostTable
+from supernet.cost.model import CLOSED_FORMS
 from supernet.network.supernet import SuperNet
 from supernet.space.mnasnet import MnasSpace
 
-MACS = CostTable("macs")
+MACS = CLOSED_FORMS["macs"]
 SPACE = MnasSpace(
     base_filters=(8, 16),
     base_layers=(1, 1),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from search.controllers.controller import Scores, UpdateStep
 from search.controllers.cost_gradient import CostGradient
+from search.objective.costs import BlockCosts
 from search.objective.objective import Objective
 from search.objective.targets import Target
 from supernet.run.distributed import step_seed
@@ -21,7 +22,8 @@ def generator(seed: int) -> torch.Generator:
 def toy_objective(reward, *targets, space=None, cost_model=None, constraints=()):
     """An objective with targets by their costs."""
     named = tuple(Target(str(cost), cost) for cost in targets)
-    return Objective(space, cost_model, reward, named, constraints)
+    costs = BlockCosts(space, cost_model) if space else None
+    return Objective(costs, reward, named, constraints)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
     assert read_arch(run / "arch.json").measured is None
 
 
-def test_a_target_above_the_dearest_network_is_noted(search, tiny_search, capsys):
+def test_a_target_above_the_costliest_network_is_noted(search, tiny_search, capsys):
     search(*tiny_search, "--model.target", "1e9")
     (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert note.startswith("note: target 1e+09 macs constrains nothing, as the dearest network ")
+    assert note.startswith("note: target 1e+09 macs constrains nothing, as the costliest network ")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.arch_records import TableError
+from supernet.cost.model import Combine
 from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, timed_layers_of_space
 from supernet.errors import UserError, check_choice
 from supernet.files.reading import read_as, typed, typed_object
@@ -142,6 +143,11 @@ class LatencyTable:
             share = self.correction.share(layer, self.entries[layer.key])
             self._shares[layer] = share
         return share
+
+    @property
+    def combine(self) -> Combine:
+        """Layers take their time one after another."""
+        return sum
 
     def layer_cost(self, layer: Layer, activation: str) -> float:
         """Share of one layer of a stage, in ms."""

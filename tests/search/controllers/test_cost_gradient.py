@@ -8,9 +8,9 @@ from torch.autograd import gradcheck
 
 from search.controllers.controller import Scores, UpdateStep
 from search.controllers.cost_gradient import CostGradient, DifferentiableCost
-from search.objective.block_costs import ExpectedCost
+from search.objective.costs import BlockCosts
 from search.objective.reward import Reward
-from supernet.cost.model import CostTable
+from supernet.cost.model import CLOSED_FORMS
 from supernet.space.mnasnet import MnasSpace, Restriction
 from tests.helpers.tables import random_table
 from tests.helpers.toys import generator, toy_objective
@@ -34,7 +34,7 @@ SPACE = MnasSpace(
 )
 
 
-COSTS = {"params": CostTable("params"), "ms": random_table(SPACE, 0)}
+COSTS = {"params": CLOSED_FORMS["params"], "ms": random_table(SPACE, 0)}
 EVERY = torch.tensor(list(itertools.product(*map(range, SPACE.decision_sizes))))
 
 
@@ -55,7 +55,7 @@ def costs(cost_model):
 @pytest.mark.parametrize("cost_model", COSTS.values(), ids=COSTS)
 def test_the_expected_cost_and_its_gradient_are_those_of_all_architectures(cost_model):
     policy = settled(cost_model).policy
-    expected = ExpectedCost(SPACE, cost_model)(policy.log_probabilities[0].exp())
+    expected = BlockCosts(SPACE, cost_model).expected(policy.log_probabilities[0].exp())
     summed = (policy.evaluate(EVERY)[0].sum(dim=1).exp() * costs(cost_model)).sum()
     torch.testing.assert_close(expected, summed, rtol=1e-6, atol=0)
     ours, theirs = (
@@ -66,7 +66,7 @@ def test_the_expected_cost_and_its_gradient_are_those_of_all_architectures(cost_
 
 
 def test_the_gradient_agrees_with_finite_differences():
-    expected_cost = ExpectedCost(SPACE, COSTS["ms"])
+    expected_cost = BlockCosts(SPACE, COSTS["ms"]).expected
     policy = settled(COSTS["ms"]).policy
 
     def cost(logits):
@@ -101,7 +101,7 @@ def test_the_update_is_the_gradient_of_the_reward_of_the_expectations(kind):
 
 
 def test_with_equal_accuracies_the_policy_settles_at_the_target():
-    cost_model = CostTable("macs")
+    cost_model = CLOSED_FORMS["macs"]
     space = MnasSpace(resolution=32, stem_stride=1, width=0.35)
     target = 1.2e7
     torch.manual_seed(0)

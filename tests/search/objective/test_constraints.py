@@ -3,30 +3,30 @@
 import itertools
 import math
 import random
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from search.controllers.settings import ControllerSettings
-from search.objective.block_costs import BlockExcess
-from search.objective.constraints import Constraint, Limit, excess, resolve_constraints
-from search.objective.costs import quantile
-from search.objective.feasible import CELLS, _places_to_keep, dearest_feasible, fastest_within
+from search.objective.constraints import (
+    Constraint,
+    Limit,
+    resolve_constraints,
+    violation,
+    violations,
+)
+from search.objective.costs import BlockCosts
+from search.objective.feasible import cheapest
+from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import resolve_targets
-from search.selection.local_search import NearTarget
+from search.selection.local_search import LocalSearch
+from search.selection.selection import final_codes
 from search.step import make_generator
-from supernet.arch_records import Kept
-from supernet.cost.counts import (
-    ExportedSize,
-    PeakMemory,
-    count,
-    exported_bytes,
-    layer_memory,
-    peak_memory,
-)
-from supernet.cost.model import CostTable
+from supernet.arch_records import ConstraintUse
+from supernet.cost.counts import count, layer_memory
+from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.space.arch import Arch
 from supernet.space.published import published_spec
@@ -39,19 +39,14 @@ ARCHS = [
 ]
 SPECS = [TINY.spec(arch) for arch in ARCHS]
 TABLE = random_table(TINY, 0)
-MODELS = {
-    "params": CostTable("params"),
-    "macs": CostTable("macs"),
-    "ms": random_table(TINY, 1),
-    "memory": PeakMemory(),
-    "size": ExportedSize(),
-}
+COSTS = BlockCosts(TINY, TABLE)
+MODELS = {**CLOSED_FORMS, "ms": random_table(TINY, 1)}
 
 
 def limit(cost, share):
     """The value that a share of all networks of TINY keeps."""
     values = sorted(MODELS[cost].predict(spec) for spec in SPECS)
-    return Limit(MODELS[cost], values[int(share * (len(values) - 1))])
+    return Limit(BlockCosts(TINY, MODELS[cost]), values[int(share * (len(values) - 1))])
 
 
 # --- closed forms -----------------------------------------------------------------------------
@@ -73,13 +68,13 @@ def test_memory_of_a_layer_is_that_of_its_widest_moment():
 def test_memory_of_a_network_is_that_of_its_widest_layer():
     spec = published_spec("mobilenet_v2")
     # In its second stage 96 channels of 112 px become as many of 56 px.
-    assert peak_memory(spec) == 4 * 96 * (112**2 + 56**2)
+    assert CLOSED_FORMS["memory"].predict(spec) == 4 * 96 * (112**2 + 56**2)
 
 
 def test_an_exported_file_holds_the_weights_and_little_else():
     spec = published_spec("mnasnet_a1")
     weights = 4 * count(spec).params
-    assert 0.99 * weights < exported_bytes(spec) < 1.02 * weights
+    assert 0.99 * weights < CLOSED_FORMS["size"].predict(spec) < 1.02 * weights
 
 
 @pytest.mark.parametrize("cost", ["memory", "size"])
@@ -91,101 +86,25 @@ def test_prices_of_parts_make_the_price_of_a_network(cost):
         assert combine([model.stem_and_head_cost(spec), *layers]) == model.predict(spec)
 
 
-def test_the_excess_of_many_codes_at_once_is_that_of_each():
+def test_the_violation_of_many_codes_at_once_is_that_of_each():
     limits = [limit(cost, 0.3) for cost in MODELS]
     rng = random.Random(0)
     archs = [TINY.sample(rng) for _ in range(100)]
     codes = torch.tensor([TINY.encode(arch) for arch in archs])
-    expected = torch.tensor([excess(limits, TINY.spec(arch)) for arch in archs]).double()
-    torch.testing.assert_close(BlockExcess(TINY, limits).of(codes), expected)
+    expected = torch.tensor([violation(limits, TINY.spec(arch)) for arch in archs]).double()
+    torch.testing.assert_close(violations(limits, codes), expected)
     assert 0 < (expected > 0).double().mean() < 1
 
 
-# --- what can be reached ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cost", MODELS)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
-def test_the_fastest_network_under_a_constraint_is_that_of_trying_every_network(cost, share):
-    limits = [limit(cost, share)]
-    kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]
-    arch, found = fastest_within(TINY, TABLE, limits)
-    assert not excess(limits, TINY.spec(arch))
-    assert found == TABLE.predict(TINY.spec(arch))
-    # Of ways that differ by less than a cell one stays.
-    strict = [Limit(limits[0].model, limits[0].value * 0.998)]
-    inside = [TABLE.predict(spec) for spec in SPECS if not excess(strict, spec)]
-    assert min(kept) <= found <= min(inside, default=math.inf)
-
-
-@pytest.mark.parametrize(
-    "shares",
-    [
-        {"params": 0.2, "macs": 0.3},
-        {"params": 0.3, "memory": 0.2, "ms": 0.4},
-        {"params": 0.4, "macs": 0.4, "ms": 0.4, "memory": 0.5, "size": 0.4},
-    ],
-    ids=len,
-)
-def test_the_fastest_network_under_several_constraints_is_nearly_the_best(shares):
-    limits = [limit(*pair) for pair in shares.items()]
-    kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]
-    arch, found = fastest_within(TINY, TABLE, limits)
-    assert not excess(limits, TINY.spec(arch))
-    assert min(kept) <= found <= 1.02 * min(kept)
-
-
-def test_five_constraints_on_the_whole_space_leave_few_labels():
-    costs = ("params", "macs", "memory", "size")
-    limits = resolve_constraints([Constraint(cost, "p40") for cost in costs], DIGITS, "")
-    phone = random_table(DIGITS, 4)
-    limits = (*limits, Limit(phone, quantile(phone, DIGITS, 0.4)))
-    arch, found = fastest_within(DIGITS, random_table(DIGITS, 5), limits)
-    assert not excess(limits, DIGITS.spec(arch))
-    rng = random.Random(0)
-    drawn = [DIGITS.spec(DIGITS.sample(rng)) for _ in range(300)]
-    table = random_table(DIGITS, 5)
-    assert found < min(table.predict(spec) for spec in drawn if not excess(limits, spec))
-    assert len(_places_to_keep(*_many_labels())) <= 2 * CELLS
-
-
-def _many_labels():
-    rng = np.random.default_rng(0)
-    return rng.random(50_000), rng.random((50_000, 4))
-
-
-@pytest.mark.parametrize("cost", MODELS)
-def test_the_nearest_network_to_a_target_keeps_the_constraint(cost):
-    limits = [limit(cost, 0.3)]
-    kept = sorted(TABLE.predict(spec) for spec in SPECS if not excess(limits, spec))
-    for target in (kept[len(kept) // 4], kept[len(kept) // 2], kept[-1]):
-        arch, found = dearest_feasible(TINY, TABLE, target, limits)
-        assert not excess(limits, TINY.spec(arch))
-        assert max(one for one in kept if one <= 0.995 * target) <= found <= target
-
-
-def test_several_constraints_at_once_leave_something_near_the_target():
-    limits = [limit("params", 0.5), limit("macs", 0.5), limit("memory", 0.6)]
-    kept = [TABLE.predict(spec) for spec in SPECS if not excess(limits, spec)]
-    target = sorted(kept)[len(kept) // 2]
-    arch, found = dearest_feasible(TINY, TABLE, target, limits)
-    assert not excess(limits, TINY.spec(arch))
-    assert 0.97 * target <= found <= target
-
-
-def test_limits_that_no_network_keeps_are_refused():
-    none = [Limit(CostTable("params"), 10.0)]
-    assert dearest_feasible(TINY, TABLE, 1e9, none) is None
-    with pytest.raises(UserError, match="was found that keeps params at most 10: raise a limit"):
-        fastest_within(TINY, TABLE, none)
+# --- targets and walks ------------------------------------------------------------------------
 
 
 def test_a_target_below_what_constraints_leave_is_refused():
     tight = limit("ms", 0.01)
-    _, least = fastest_within(TINY, TABLE, [tight])
+    _, least = cheapest(COSTS, [tight])
     with pytest.raises(UserError, match="below the cheapest network that keeps the constraints"):
-        resolve_targets(0.999 * least, TABLE, TINY, [tight])
-    (target,) = resolve_targets(1.001 * least, TABLE, TINY, [tight])
+        resolve_targets(0.999 * least, COSTS, [tight])
+    (target,) = resolve_targets(1.001 * least, COSTS, [tight])
     assert target.least <= least
 
 
@@ -193,19 +112,36 @@ def test_walks_to_a_target_keep_the_constraints():
     limits = resolve_constraints(
         [Constraint("params", "p30"), Constraint("memory", "p40")], DIGITS, ""
     )
-    table = random_table(DIGITS, 3)
-    (target,) = resolve_targets("p50", table, DIGITS, limits)
-    missed = BlockExcess(DIGITS, limits)
-    from search.objective.block_costs import BlockCosts
-
-    costs = BlockCosts(DIGITS, table)
+    costs = BlockCosts(DIGITS, random_table(DIGITS, 3))
+    (target,) = resolve_targets("p50", costs, limits)
     rng = random.Random(0)
     starts = torch.tensor([DIGITS.encode(DIGITS.sample(rng)) for _ in range(40)])
-    walks = NearTarget(costs, target, lambda rows: torch.zeros(len(rows), 42, 4), missed)
+    walks = LocalSearch(costs, target, lambda rows: torch.zeros(len(rows), 42, 4), limits)
     found = walks.find(starts, 40, make_generator("final", 0))
     assert len(found) >= 40
-    assert not missed.of(found).any()
+    assert not violations(limits, found).any()
     assert all(target.is_hit_by(cost) for cost in costs.of(found).tolist())
+
+
+def test_block_costs_are_tabulated_once_for_each_model(monkeypatch):
+    built, tabulate = [], BlockCosts.__init__
+
+    def counted(self, space, model):
+        built.append(model.unit)
+        tabulate(self, space, model)
+
+    monkeypatch.setattr(BlockCosts, "__init__", counted)
+    objective = Objective.resolve(
+        *(TINY, Reward(), ["p50", "p80", "p95"], "macs", None, ""),
+        [Constraint("params", "p70"), Constraint("memory", "p70")],
+    )
+    controller = ControllerSettings("ppo").build(TINY.decision_sizes, samples=4, keep=4, targets=3)
+    controller.prepare(objective)
+    final = SimpleNamespace(
+        space=TINY, objective=objective, controller=controller, seed=0, device="cpu"
+    )
+    assert final_codes(final, 8)
+    assert sorted(built) == ["macs", "memory", "params"]
 
 
 # --- rewards ----------------------------------------------------------------------------------
@@ -234,9 +170,9 @@ def test_a_gradient_of_the_cost_heeds_constraints_but_knows_no_peak_memory():
         controller.prepare(objective)
         return controller
 
-    assert prepared()._expected_excess() == 0.0
-    (over,) = prepared(params)._expected_excess().tolist()
-    mean = sum(CostTable("params").predict(spec) for spec in SPECS) / len(SPECS)
+    assert prepared()._expected_violation() == 0.0
+    (over,) = prepared(params)._expected_violation().tolist()
+    mean = sum(CLOSED_FORMS["params"].predict(spec) for spec in SPECS) / len(SPECS)
     assert over == pytest.approx(mean / params.value - 1, rel=1e-4)
     with pytest.raises(UserError, match="no gradient of peak memory"):
         prepared(memory)
@@ -275,6 +211,8 @@ def test_limits_that_mean_nothing_are_refused(value):
 def test_a_changed_constraint_in_a_file_is_refused(change, reason):
     spec = SPECS[0]
     params = float(count(spec).params)
-    Kept("params", 2 * params, params).check(spec)
+    ConstraintUse("params", 2 * params, params).check(spec)
     with pytest.raises(UserError, match=reason):
-        Kept(**({"cost": "params", "limit": 2 * params, "predicted": params} | change)).check(spec)
+        ConstraintUse(
+            **({"cost": "params", "limit": 2 * params, "predicted": params} | change)
+        ).check(spec)

@@ -9,7 +9,7 @@ import torch
 
 from search.rank.networks import uniform_group
 from search.rank.scores import synflow, synflow_scores
-from supernet.cost.model import CostTable
+from supernet.cost.model import CLOSED_FORMS
 from supernet.network.network import Network
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
@@ -65,7 +65,7 @@ def test_it_follows_from_the_seed_and_grows_with_the_width():
 
 
 def test_scores_are_kept_by_network(tmp_path):
-    networks = uniform_group(SPACE, CostTable("macs"), 4, 2, seed=0).networks
+    networks = uniform_group(SPACE, CLOSED_FORMS["macs"], 4, 2, seed=0).networks
     path = tmp_path / "zero-cost.jsonl"
     scores = synflow_scores(networks[:3], path)
     assert scores.tolist() == [synflow(one.spec) for one in networks[:3]]

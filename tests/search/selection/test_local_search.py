@@ -5,12 +5,11 @@ import random
 import pytest
 import torch
 
-from search.objective.block_costs import BlockCosts
-from search.objective.feasible import fastest, slowest
-from search.objective.reach import dearest_within
+from search.objective.costs import BlockCosts
+from search.objective.feasible import cheapest, costliest, nearest_below
 from search.objective.targets import Target, file_names, num_targets, resolve_targets
-from search.selection.local_search import NearTarget
-from supernet.cost.model import CostTable
+from search.selection.local_search import LocalSearch
+from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace, Restriction
 from tests.helpers.tables import DIGITS, TINY, random_table
@@ -29,7 +28,7 @@ RESTRICTED = MnasSpace(
 @pytest.mark.parametrize("space", [DIGITS, RESTRICTED, TINY], ids=["digits", "restricted", "tiny"])
 @pytest.mark.parametrize("unit", ["macs", "ms"])
 def test_the_cost_of_many_codes_at_once_is_that_of_each(space, unit):
-    table = CostTable("macs") if unit == "macs" else random_table(space, 2)
+    table = CLOSED_FORMS["macs"] if unit == "macs" else random_table(space, 2)
     rng = random.Random(0)
     archs = [space.sample(rng) for _ in range(100)]
     codes = torch.tensor([space.encode(arch) for arch in archs])
@@ -40,7 +39,7 @@ def test_the_cost_of_many_codes_at_once_is_that_of_each(space, unit):
 # --- walks ----------------------------------------------------------------------------------------
 
 COSTS = {
-    "macs": BlockCosts(DIGITS, CostTable("macs")),
+    "macs": BlockCosts(DIGITS, CLOSED_FORMS["macs"]),
     "ms": BlockCosts(DIGITS, random_table(DIGITS, 3)),
 }
 
@@ -50,7 +49,7 @@ def uniform(rows):
 
 
 def band(costs, share):
-    """Of a target at a share of the way from the cheapest to the dearest of some networks."""
+    """Of a target at a share of the way from the cheapest to the costliest of some networks."""
     rng = random.Random(1)
     codes = torch.tensor([DIGITS.encode(DIGITS.sample(rng)) for _ in range(500)])
     cost = float(costs.of(codes).quantile(share))
@@ -59,7 +58,7 @@ def band(costs, share):
 
 @pytest.mark.parametrize("unit", COSTS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
-@pytest.mark.parametrize("start", ["random", "cheapest", "dearest"])
+@pytest.mark.parametrize("start", ["random", "cheapest", "costliest"])
 def test_wherever_walks_start_they_find_many_networks_in_the_band(unit, share, start):
     costs, rng = COSTS[unit], random.Random(2)
     target = band(costs, share)
@@ -67,7 +66,7 @@ def test_wherever_walks_start_they_find_many_networks_in_the_band(unit, share, s
     if start != "random":
         ends = costs.of(codes).argsort()
         codes = codes[ends[:1] if start == "cheapest" else ends[-1:]]
-    found = NearTarget(costs, target, uniform).find(codes, 64, generator(0))
+    found = LocalSearch(costs, target, uniform).find(codes, 64, generator(0))
     assert len({tuple(row) for row in found.tolist()}) == len(found) >= 64
     assert all(target.is_hit_by(float(cost)) for cost in costs.of(found))
 
@@ -75,8 +74,8 @@ def test_wherever_walks_start_they_find_many_networks_in_the_band(unit, share, s
 def test_what_hits_already_comes_first_and_unchanged():
     costs = COSTS["macs"]
     target = band(costs, 0.5)
-    hits = NearTarget(costs, target, uniform).find(torch.zeros(1, 42).long(), 8, generator(0))
-    again = NearTarget(costs, target, uniform).find(hits, 8, generator(1))
+    hits = LocalSearch(costs, target, uniform).find(torch.zeros(1, 42).long(), 8, generator(0))
+    again = LocalSearch(costs, target, uniform).find(hits, 8, generator(1))
     assert torch.equal(again[: len(hits)], hits)
 
 
@@ -92,15 +91,15 @@ def test_walks_change_what_the_controller_is_least_sure_of():
         log_prob[:, -6:] = 0.0
         return log_prob
 
-    found = NearTarget(costs, target, sure).find(start, 6, generator(0))
-    free = NearTarget(costs, target, uniform).find(start, 6, generator(0))
+    found = LocalSearch(costs, target, sure).find(start, 6, generator(0))
+    free = LocalSearch(costs, target, uniform).find(start, 6, generator(0))
     others, freely = ((rows != start)[:, :-6].sum() / len(rows) for rows in (found, free))
     assert len(found) >= 2
     assert others < 0.5 * freely
 
 
 def test_the_generator_alone_decides_where_walks_lead():
-    walks = NearTarget(COSTS["ms"], band(COSTS["ms"], 0.3), uniform)
+    walks = LocalSearch(COSTS["ms"], band(COSTS["ms"], 0.3), uniform)
     start = torch.zeros(3, 42).long()
     first, again, other = (walks.find(start, 20, generator(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
@@ -109,7 +108,7 @@ def test_the_generator_alone_decides_where_walks_lead():
 
 def test_where_nothing_can_be_hit_nothing_is_found():
     target = Target("t", 10.0, 9.9)
-    found = NearTarget(COSTS["macs"], target, uniform).find(
+    found = LocalSearch(COSTS["macs"], target, uniform).find(
         torch.zeros(2, 42).long(), 8, generator(0)
     )
     assert found.shape == (0, 42)
@@ -120,7 +119,7 @@ def test_where_nothing_can_be_hit_nothing_is_found():
 
 def test_targets_keep_their_order_and_have_names_for_files():
     requested = ["p80", 30000, " 0.025x  mnasnet_a1", "p2.5"]
-    targets = resolve_targets(requested, CostTable("params"), TINY)
+    targets = resolve_targets(requested, BlockCosts(TINY, CLOSED_FORMS["params"]))
     assert [one.name for one in targets] == ["p80", "30000", "0.025x_mnasnet_a1", "p2.5"]
     assert targets[1].cost == 30000
     assert all(0 < one.least <= 0.99 * one.cost for one in targets)
@@ -133,25 +132,24 @@ def test_targets_keep_their_order_and_have_names_for_files():
 
 
 def test_one_target_in_a_list_is_that_target():
-    table = CostTable("macs")
-    assert resolve_targets(["p40"], table, TINY) == resolve_targets("p40", table, TINY)
+    costs = BlockCosts(TINY, CLOSED_FORMS["macs"])
+    assert resolve_targets(["p40"], costs) == resolve_targets("p40", costs)
 
 
 def test_two_targets_that_mean_the_same_are_refused():
     with pytest.raises(UserError, match=r"targets p40 and p40\.0 are the same, .* leave one out"):
-        resolve_targets(["p40", "p20", "p40.0"], CostTable("macs"), TINY)
+        resolve_targets(["p40", "p20", "p40.0"], BlockCosts(TINY, CLOSED_FORMS["macs"]))
 
 
 def test_a_target_that_constrains_nothing_lets_every_network_be_chosen():
-    table = CostTable("macs")
-    _, most = slowest(TINY, table)
-    (target,) = resolve_targets(most, table, TINY)
+    costs = BlockCosts(TINY, CLOSED_FORMS["macs"])
+    _, most = costliest(costs)
+    (target,) = resolve_targets(most, costs)
     assert target.least == 0
-    assert target.is_hit_by(fastest(TINY, table)[1])
+    assert target.is_hit_by(cheapest(costs)[1])
 
 
 def test_where_no_network_is_near_the_nearest_from_below_is_what_hits():
-    table = CostTable("macs")
     few = MnasSpace(
         ops=("conv",),
         kernels=(3,),
@@ -164,8 +162,9 @@ def test_where_no_network_is_near_the_nearest_from_below_is_what_hits():
         strides=(1, 2),
         resolution=16,
     )
-    low, high = fastest(few, table)[1], slowest(few, table)[1]
-    (target,) = resolve_targets(0.999 * high, table, few)
+    costs = BlockCosts(few, CLOSED_FORMS["macs"])
+    low, high = cheapest(costs)[1], costliest(costs)[1]
+    (target,) = resolve_targets(0.999 * high, costs)
     assert low < target.least < 0.99 * target.cost
     assert not target.is_near
-    assert target.is_hit_by(dearest_within(few, table, target.cost)[1])
+    assert target.is_hit_by(nearest_below(costs, target.cost)[1])

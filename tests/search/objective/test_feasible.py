@@ -1,0 +1,144 @@
+"""What a space can reach: the integer program against every network of a small space."""
+
+import itertools
+import random
+
+import pytest
+
+from search.objective.constraints import Constraint, Limit, resolve_constraints, violation
+from search.objective.costs import BlockCosts, quantile
+from search.objective.feasible import GAP, cheapest, costliest, nearest_below
+from supernet.cost.model import CLOSED_FORMS
+from supernet.errors import UserError
+from supernet.space.arch import Arch
+from tests.helpers.tables import DIGITS, TINY, random_table
+
+SPECS = [TINY.spec(Arch(a)) for a in itertools.product(*map(TINY.block_choices, range(2)))]
+MODELS = {**CLOSED_FORMS, "ms": random_table(TINY, 1)}
+ALL_COSTS = {name: BlockCosts(TINY, model) for name, model in MODELS.items()}
+TABLE = random_table(TINY, 0)
+COSTS = BlockCosts(TINY, TABLE)
+WIDE = BlockCosts(DIGITS, CLOSED_FORMS["macs"])
+
+
+def limit(cost, share):
+    """The value that a share of all networks of TINY keeps."""
+    values = sorted(MODELS[cost].predict(spec) for spec in SPECS)
+    return Limit(ALL_COSTS[cost], values[int(share * (len(values) - 1))])
+
+
+def kept_costs(limits):
+    return sorted(TABLE.predict(spec) for spec in SPECS if not violation(limits, spec))
+
+
+def assert_keeps(arch, cost, limits=(), costs=COSTS):
+    spec = costs.space.spec(arch)
+    assert not violation(limits, spec)
+    assert costs.model.predict(spec) == cost
+    assert costs.space.canonical(arch) == arch
+
+
+@pytest.mark.parametrize("name", ["macs", "params", "ms"])
+def test_the_extremes_are_those_of_trying_every_network(name):
+    costs = [MODELS[name].predict(spec) for spec in SPECS]
+    for extreme, expected in ((cheapest, min(costs)), (costliest, max(costs))):
+        arch, cost = extreme(ALL_COSTS[name])
+        assert cost == pytest.approx(expected, rel=1e-12)
+        assert_keeps(arch, cost, costs=ALL_COSTS[name])
+
+
+@pytest.mark.parametrize("name", ["macs", "params", "ms"])
+def test_the_nearest_network_below_a_target_is_that_of_trying_every_network(name):
+    costs = [MODELS[name].predict(spec) for spec in SPECS]
+    drawn = (random.Random(0).uniform(min(costs), max(costs)) for _ in range(20))
+    for target in [min(costs), *drawn, 2 * max(costs)]:
+        arch, cost = nearest_below(ALL_COSTS[name], target)
+        nearest = max(one for one in costs if one <= target)
+        assert nearest - 2 * GAP * target <= cost <= nearest
+        assert_keeps(arch, cost, costs=ALL_COSTS[name])
+
+
+def test_in_the_whole_space_something_lies_right_below_every_target():
+    least, most = cheapest(WIDE)[1], costliest(WIDE)[1]
+    for share in (0.1, 0.5, 0.9):
+        target = least + share * (most - least)
+        _, cost = nearest_below(WIDE, target)
+        assert 0.9999 * target <= cost <= target
+
+
+@pytest.mark.parametrize("cost", MODELS)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
+def test_the_cheapest_network_under_a_constraint_is_that_of_trying_every_network(cost, share):
+    limits = [limit(cost, share)]
+    arch, found = cheapest(COSTS, limits)
+    assert_keeps(arch, found, limits)
+    assert found == pytest.approx(kept_costs(limits)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"params": 0.2, "macs": 0.3},
+        {"params": 0.3, "memory": 0.2, "ms": 0.4},
+        {"params": 0.4, "macs": 0.4, "ms": 0.4, "memory": 0.5, "size": 0.4},
+    ],
+    ids=len,
+)
+def test_the_cheapest_network_under_several_constraints_is_that_of_trying_every_network(shares):
+    limits = [limit(*pair) for pair in shares.items()]
+    arch, found = cheapest(COSTS, limits)
+    assert_keeps(arch, found, limits)
+    assert found == pytest.approx(kept_costs(limits)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("cost", MODELS)
+def test_the_nearest_network_to_a_target_keeps_the_constraint(cost):
+    limits = [limit(cost, 0.3)]
+    kept = kept_costs(limits)
+    for target in (kept[len(kept) // 4], kept[len(kept) // 2], kept[-1]):
+        arch, found = nearest_below(COSTS, target, limits)
+        assert_keeps(arch, found, limits)
+        assert (1 - 2 * GAP) * target <= found <= target
+
+
+def test_several_constraints_at_once_leave_the_nearest_to_the_target():
+    limits = [limit("params", 0.5), limit("macs", 0.5), limit("memory", 0.6)]
+    kept = kept_costs(limits)
+    target = kept[len(kept) // 2]
+    arch, found = nearest_below(COSTS, target, limits)
+    assert_keeps(arch, found, limits)
+    assert (1 - 2 * GAP) * target <= found <= target
+
+
+def test_five_constraints_on_the_whole_space_leave_something_right_below_a_target():
+    closed = [Constraint(cost, "p40") for cost in ("params", "macs", "memory", "size")]
+    limits, phone = resolve_constraints(closed, DIGITS, ""), random_table(DIGITS, 4)
+    limits = (*limits, Limit(BlockCosts(DIGITS, phone), quantile(phone, DIGITS, 0.4)))
+    table = random_table(DIGITS, 5)
+    costs, rng = BlockCosts(DIGITS, table), random.Random(0)
+    arch, least = cheapest(costs, limits)
+    assert_keeps(arch, least, limits, costs)
+    drawn = [DIGITS.spec(DIGITS.sample(rng)) for _ in range(300)]
+    assert least < min(table.predict(spec) for spec in drawn if not violation(limits, spec))
+    arch, found = nearest_below(costs, 1.2 * least, limits)
+    assert_keeps(arch, found, limits, costs)
+    assert 0.9998 * 1.2 * least <= found <= 1.2 * least
+
+
+def test_a_network_that_a_table_timed_above_the_sum_of_its_layers_is_no_answer(monkeypatch):
+    """A latency table prices its references as it measured them."""
+    target = kept_costs([])[len(SPECS) // 2]
+    arch, cost = nearest_below(COSTS, target)
+    assert cost == target
+    monkeypatch.setitem(TABLE.__dict__, "_references", {TINY.spec(arch): 1.1 * target})
+    another, cost = nearest_below(COSTS, target)
+    assert another != arch
+    assert 0.98 * target <= cost <= target
+
+
+@pytest.mark.parametrize("cost", ["params", "memory"])
+def test_limits_that_no_network_keeps_are_refused(cost):
+    none = [limit("size", 0.5), Limit(ALL_COSTS[cost], 10.0)]
+    for question in (cheapest, lambda costs, limits: nearest_below(costs, 1e9, limits)):
+        with pytest.raises(UserError, match=f"found that keeps {cost} at most 10: raise a limit"):
+            question(COSTS, none)
