@@ -97,7 +97,7 @@ def main() -> None:
         limits = resolve_constraints([Constraint(one, "p40") for one in asked], space, "")
         found = questions(costs, limits)
         if options.keep:
-            config = {"model": options.model, "device": model.device, "px": space.resolution}
+            config = {"unit": model.unit, "device": model.device, "px": space.resolution}
             record("feasible", {**config, "constraints": [f"{one} p40" for one in asked]}, 0, found)
     graphs(space)
 
