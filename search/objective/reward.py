@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
@@ -62,7 +62,7 @@ class Reward:
             beta if self.beta is None else self.beta,
         )
 
-    def __call__(self, accuracy: Number, cost: Number, target: float | Tensor) -> Number:
+    def __call__(self, accuracy: Number, cost: Number, target: float | Number) -> Number:
         """Rewards of networks, element by element.
 
         Args:
@@ -77,7 +77,7 @@ class Reward:
         if not least > 0:
             raise UserError(f"target is {least}, it must be above 0, in the unit of the cost")
         alpha, beta = self.coefficients
-        ratio = cast(Number, cost / target)
+        ratio = cost / target
         if self.kind == "absolute":
             return accuracy + beta * abs(ratio - 1)
         exponent = beta + (alpha - beta) * (ratio <= 1)

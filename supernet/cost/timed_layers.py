@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supernet.space.arch import BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
-from supernet.space.stage import Layer, Stage, output_size
+from supernet.space.stage import Layer, output_size
 
 
 @dataclass(frozen=True)
@@ -97,15 +95,6 @@ def timed_layers(spec: NetSpec) -> list[TimedLayer]:
     return [*stem_and_head(spec), *(StageLayer(layer, spec.activation) for layer in spec.layers())]
 
 
-def block_stages(space: MnasSpace) -> list[dict[Stage, BlockChoice]]:
-    """For each block its distinct stages, each with the first choice that stands for it."""
-    stages: list[dict[Stage, BlockChoice]] = [{} for _ in range(space.num_blocks)]
-    for number, known in enumerate(stages):
-        for choice in space.block_choices(number):
-            known.setdefault(space.stage(number, choice), choice)
-    return stages
-
-
 def block_sizes(space: MnasSpace) -> list[int]:
     """Side of the feature map that enters each block, and last the one that enters the head."""
     sizes = [output_size(space.resolution, space.stem_stride)]
@@ -116,20 +105,14 @@ def block_sizes(space: MnasSpace) -> list[int]:
 
 def timed_layers_of_space(space: MnasSpace) -> list[TimedLayer]:
     """Every distinct timed layer of every network of the space, in a fixed order."""
-    return list(dict.fromkeys(_timed_layers_of_space(space)))
-
-
-def _timed_layers_of_space(space: MnasSpace) -> Iterator[TimedLayer]:
+    found: dict[TimedLayer, None] = {}
     inputs, sizes = {space.stem_filters}, block_sizes(space)
-    for stages, size in zip(block_stages(space), sizes, strict=False):
+    for block in range(space.num_blocks):
+        stages = dict.fromkeys(space.stage(block, one) for one in space.block_choices(block))
         for stage, width in itertools.product(stages, sorted(inputs)):
-            yield from (StageLayer(layer, "relu") for layer in stage.layers(width, size))
+            layers = stage.layers(width, sizes[block])
+            found |= dict.fromkeys(StageLayer(layer, "relu") for layer in layers)
         inputs = {stage.filters for stage in stages}
-    yield Stem(space.stem_filters, space.stem_stride, space.resolution, "relu")
-    for width in sorted(inputs):
-        yield Head(width, space.head, space.classes, sizes[-1], "relu")
-
-
-def layers_of_space(space: MnasSpace) -> list[Layer]:
-    """Every distinct layer of every network of the space, in a fixed order."""
-    return [one.layer for one in timed_layers_of_space(space) if isinstance(one, StageLayer)]
+    found[Stem(space.stem_filters, space.stem_stride, space.resolution, "relu")] = None
+    heads = [Head(one, space.head, space.classes, sizes[-1], "relu") for one in sorted(inputs)]
+    return [*found, *heads]
