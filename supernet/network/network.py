@@ -15,6 +15,7 @@ import torch
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import update_bn
 
 from supernet.errors import UserError, one_line
 from supernet.network.functional import shortcut, submodule_weights
@@ -134,19 +135,9 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-@torch.no_grad()
 def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     """Give the batch norms the mean statistics of ``batches`` of images; leaves eval mode on."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # None: the cumulative average over all batches seen
-    network.train()
-    for images in batches:
-        network(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    update_bn(batches, network)
     network.eval()
 
 
