@@ -35,6 +35,7 @@ from supernet.errors import UserError, one_line
 from supernet.network.functional import submodule_weights
 from supernet.network.network import ACTIVATIONS, initialise, make_stages
 from supernet.space.spec import NetSpec
+from supernet.space.stage import check_count
 
 default_cfgs = generate_default_cfgs(
     {
@@ -106,9 +107,7 @@ def mnasnet_searched(
 
 def _check_numbers(kwargs: dict[str, Any]) -> None:
     for name, least in (("num_classes", 0), ("in_chans", 1)):
-        value = kwargs.get(name, least)
-        if type(value) is not int or value < least:
-            raise UserError(f"{name} is {value!r}, it must be a whole number of at least {least}")
+        check_count(name, kwargs.get(name, least), least)
     if rate := kwargs.pop("drop_path_rate", 0.0):
         raise UserError(
             f"drop_path_rate is {rate}, but these blocks have no stochastic depth: leave it at 0"

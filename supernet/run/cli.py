@@ -202,13 +202,10 @@ class CLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             if not isinstance(error, UserError):
-                self._repeat_user_error()
+                # Made again, since jsonargparse buries its UserError in a page of its own.
+                make_data(self.settings.data.as_dict(), "data")
             raise
         self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
-
-    def _repeat_user_error(self) -> None:
-        """Make the data module again: jsonargparse buries its UserError in a page of its own."""
-        make_data(self.settings.data.as_dict(), "data")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the run's loggers and callbacks to those of the config."""

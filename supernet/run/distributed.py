@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -19,17 +19,10 @@ def is_first_process() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in names)
 
 
-@runtime_checkable
-class Stepping(Protocol):
-    """A module that counts the training batches that each rank has consumed."""
-
-    steps_done: int
-
-
-def steps_done(module: pl.LightningModule) -> int:
-    """The place of a run in its data: what a search or a retraining counts."""
-    assert isinstance(module, Stepping)
-    return module.steps_done
+def steps_done(module: Any) -> int:
+    """Training batches that each rank has consumed, which a search or a retraining counts."""
+    steps: int = module.steps_done
+    return steps
 
 
 def first_on_rank_zero(trainer: pl.Trainer, build: Callable[[], Built]) -> Built:

@@ -19,33 +19,26 @@ def last_checkpoint(folder: Path) -> Path:
 
 
 def starting_point(folder: Path, ckpt_path: str | None) -> str | None:
-    """Decide from where ``fit`` starts in a run folder.
+    """The checkpoint from which ``fit`` starts in a run folder, None for step 0.
 
-    Args:
-        folder: the run folder.
-        ckpt_path: what the user asked for: nothing, ``last`` or a file.
-
-    Returns:
-        The checkpoint to load, or None to start at step 0. That is also the answer to ``last`` in
-        a run that was stopped before its first checkpoint.
+    The user asks for nothing, ``last`` or a file; None is also the answer to ``last`` in a run that
+    was stopped before its first checkpoint.
 
     Raises:
         UserError: on starting anew where a run lies, or continuing where none does.
     """
     last = last_checkpoint(folder)
-    if ckpt_path is None:
-        if last.exists():
-            raise UserError(
-                f"{folder} already holds a run: continue it with {CONTINUE}, or name another --run"
-            )
-        return None
+    if ckpt_path is None and last.exists():
+        raise UserError(
+            f"{folder} already holds a run: continue it with {CONTINUE}, or name another --run"
+        )
     if ckpt_path == "last":
         if last.exists():
             return str(last)
         if (folder / "config.yaml").exists():
             return None
         raise UserError(f"nothing to continue in {folder}: start without {CONTINUE}")
-    if not Path(ckpt_path).is_file():
+    if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise UserError(f"no checkpoint at {ckpt_path}: give a file, or {CONTINUE}")
     return ckpt_path
 

@@ -108,11 +108,11 @@ class Stage:
         check_range(f"{place}: ", self, "se", least=0)
 
 
-def check_count(name: str, value: object) -> None:
-    """Refuse all but whole numbers of at least 1.
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse all but whole numbers of at least ``least``.
 
     Raises:
         UserError: with the name and the value.
     """
-    if type(value) is not int or value < 1:
-        raise UserError(f"{name} is {value!r}, it must be a whole number of at least 1")
+    if type(value) is not int or value < least:
+        raise UserError(f"{name} is {value!r}, it must be a whole number of at least {least}")

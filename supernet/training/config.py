@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +92,9 @@ def make_data(settings: dict[str, Any], place: str) -> pl.LightningDataModule:
         UserError: when there is no such class or it refuses its arguments.
     """
     known = _parse_data(settings, place)
-    module, _, name = known.class_path.rpartition(".")
-    kind = getattr(importlib.import_module(module), name)
     arguments = known.init_args.as_dict() if "init_args" in known else {}
     # A parser that offers subclasses would bury what this class says in a page of its own.
-    return read_section(kind, "data", arguments, place)
+    return read_section(pkgutil.resolve_name(known.class_path), "data", arguments, place)
 
 
 def _parse_data(settings: dict[str, Any], place: str) -> Namespace:
@@ -108,11 +106,8 @@ def _parse_data(settings: dict[str, Any], place: str) -> Namespace:
 def read_section(kind: type[_T], name: str, settings: dict[str, Any], place: str) -> _T:
     """An object of ``kind`` from a section of a config, of which parts may describe dataclasses.
 
-    Args:
-        kind: its class.
-        name: of the section.
-        settings: arguments of its constructor; others keep their defaults.
-        place: names the config in an error.
+    The section has a ``name`` and holds arguments of the constructor, of which the others keep
+    their defaults; ``place`` names the config in an error.
 
     Raises:
         UserError: one line, or what the constructor says of its arguments.
