@@ -61,13 +61,9 @@ _METRICS = ("step", "reward/mean", "reward/accuracy", "cost/mean")
 
 
 def draw_run(folder: str | Path) -> list[Path]:
-    """Draw a finished search into its ``figures`` folder.
+    """The files drawn of a finished search, in its folder ``figures``.
 
-    Args:
-        folder: a run with metrics.csv, samples.csv, pareto.json and each target's arch.json.
-
-    Returns:
-        The files written.
+    The run has metrics.csv, samples.csv, pareto.json and each target's arch.json.
 
     Raises:
         UserError: naming the file that is missing or broken.
@@ -87,11 +83,11 @@ def draw_run(folder: str | Path) -> list[Path]:
     }
     for name, title, one in zip(file_names(names, "network", ".png"), titles, found, strict=True):
         figures[name] = draw_network(one.spec, title)
-    paths = {folder / "figures" / name: figure for name, figure in figures.items()}
     (folder / "figures").mkdir(exist_ok=True)
-    for path, figure in paths.items():
+    paths = [folder / "figures" / name for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
         save_figure(figure, path)
-    return list(paths)
+    return paths
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -183,9 +179,7 @@ def _mark_targets(axes: Axes, targets: Mapping[str, float], unit: str, upright: 
 def draw_entropy(metrics: Columns, space: MnasSpace) -> Figure:
     """How sure the controller is of each decision: 1 is uniform, 0 is decided.
 
-    Args:
-        metrics: ``entropy/NAME`` in nats, the mean over the blocks.
-        space: gives the number of values of each decision.
+    ``metrics`` holds ``entropy/NAME`` in nats, the mean over the blocks of ``space``.
     """
     figure = new_figure(7.6, 4.2)
     axes = figure.add_axes((0.1, 0.14, 0.76, 0.74))

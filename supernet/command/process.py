@@ -23,10 +23,10 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 def run_command(
     main: Callable[[], object], way_on: str = "the same command", trains: bool = False
 ) -> None:
-    """Run a command so that bad input and Ctrl-C end in one line, not in a traceback.
+    """Run a command so that bad input and Ctrl-C end in one line, with status 2 and 130.
 
     Args:
-        main: the command; bad input ends it with status 2, Ctrl-C with 130.
+        main: the command.
         way_on: how a user goes on after Ctrl-C or a full disk.
         trains: whether it trains networks. Other processes stay as they are: what measures a
             network must not change how it is computed.

@@ -203,14 +203,10 @@ def _cut(shapes: Tensor, direction: Tensor, place: Tensor) -> Tensor:
 
 
 def _placed(shapes: Tensor, angle: Tensor, side: Tensor, centre: Tensor, size: int) -> Tensor:
-    """Turned, scaled and moved shapes (B, K, H, H) on images (B, K, size, size).
+    """Turned, scaled and moved shapes (B, K, H, H) on images (B, K, size, size), background 0.
 
-    Args:
-        shapes: between 0 (background) and 1.
-        angle: (B, K), in radians.
-        side: (B, K), over the side of the image.
-        centre: (B, K, 2), x and y in [-1, 1].
-        size: of the images, in px.
+    Angles (B, K) are in radians, sides (B, K) over the side of the image, and centres (B, K, 2)
+    hold x and y in [-1, 1].
     """
     cos, sin = angle.cos() / side, angle.sin() / side
     inverse = torch.stack([cos, sin, -sin, cos], -1).view(-1, 2, 2)

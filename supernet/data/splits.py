@@ -39,12 +39,8 @@ def stratified_split(
 ) -> dict[str, list[int]]:
     """Indices of every class, dealt to disjoint splits.
 
-    Args:
-        labels: the class of each image.
-        shares: share of each class in each split but ``weights``, which gets the rest; a split gets
-            at least one image of every class.
-        seed: the only source of randomness.
-        names: class names, for the error message.
+    A split gets its share of every class, at least one image; ``weights``, which has none, gets
+    the rest. ``seed`` is the only source of randomness, ``names`` those of the classes in an error.
 
     Returns:
         Sorted indices into ``labels``, by split.

@@ -196,16 +196,9 @@ class ElasticLayer(nn.Module):
         return torch.addcmul(own, pointwise, depthwise).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor, layer: Layer, eps: float, stream: float) -> Tensor:
-        """Run one variant, or the mean of all ops when ``layer.op`` is ``MIXED``.
+        """Run one variant as ``run_layer`` does, or the mean of all ops if its op is ``MIXED``.
 
-        Args:
-            x: features (B, layer.inputs, H, W).
-            layer: the variant.
-            eps: of the batch norms.
-            stream: weight of the shared shortcut in [0, 1].
-
-        Returns:
-            Features (B, layer.outputs, H / stride, W / stride).
+        ``stream`` in [0, 1] is the weight of the shared shortcut.
         """
         if layer.op == MIXED:
             bare = dataclasses.replace(layer, skip="none")

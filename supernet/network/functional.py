@@ -27,10 +27,7 @@ def submodule_weights(weights: Mapping[str, Tensor], prefix: str) -> Weights:
 def prefix(tensor: Tensor, *sizes: int, kernel: int | None = None) -> Tensor:
     """The first ``sizes`` entries of the leading dimensions and the ``kernel`` at the centre.
 
-    Args:
-        tensor: the shared weights; its last two dimensions are spatial when ``kernel`` is given.
-        sizes: entries to keep of each leading dimension.
-        kernel: odd side of the kernel to keep.
+    With a kernel, whose side is odd, the last two dimensions of the tensor are spatial.
 
     Raises:
         ValueError: when the tensor holds less than what is to be kept.
@@ -99,14 +96,8 @@ def squeeze_excite(x: Tensor, weights: Weights) -> Tensor:
 def run_layer(x: Tensor, layer: Layer, weights: Weights, eps: float) -> Tensor:
     """One layer of a stage on batch statistics, shortcut included.
 
-    Args:
-        x: features (B, layer.inputs, H, W).
-        layer: what to compute.
-        weights: its tensors under the names of ``network.Block``.
-        eps: of the batch norms.
-
-    Returns:
-        Features (B, layer.outputs, H / stride, W / stride).
+    It maps features (B, layer.inputs, H, W) to (B, layer.outputs, H / stride, W / stride); ``eps``
+    is that of the batch norms.
     """
 
     def conv_bn(x: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:

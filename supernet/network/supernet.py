@@ -73,16 +73,10 @@ class SuperNet(nn.Module):
                 yield f"blocks.{number}.{index}", elastic, layer
 
     def forward(self, x: Tensor, path: Path, stream: float = 0.0) -> Tensor:
-        """Run one path.
+        """Logits (B, classes) of images (B, 3, H, W) on one path.
 
-        Args:
-            x: images (B, 3, H, W).
-            path: an Arch, or a warm-up path in which the op of a block is ``MIXED``.
-            stream: weight in [0, 1] of the shortcuts that all ops share; at 0 an Arch computes
-                exactly what its extracted Network computes.
-
-        Returns:
-            Logits (B, classes).
+        ``stream`` in [0, 1] is the weight of the shortcuts that all ops share; at 0 an Arch
+        computes exactly what its extracted Network computes.
         """
         x = self._norm_relu(self.conv_stem(x), self.stem_norm)
         for _, elastic, layer in self._path(path):

@@ -319,11 +319,7 @@ def read_space(path: str | Path) -> MnasSpace:
 
 
 def reference_spec(name: str, space: MnasSpace) -> NetSpec:
-    """A published network at a space's resolution, classes and stem stride.
-
-    Raises:
-        UserError: for an unknown name.
-    """
+    """A published network at a space's resolution, classes and stem stride."""
     return published_spec(name).scaled(
         resolution=space.resolution, classes=space.classes, stem_stride=space.stem_stride
     )

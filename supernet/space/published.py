@@ -74,12 +74,10 @@ _DEPTHS = {"mobilenet_v2_110d": 1.2, "mobilenet_v2_120d": 1.4}
 
 
 def published_spec(name: str) -> NetSpec:
-    """Look a published network up.
+    """A published network by its name, alone or with a width multiplier as timm spells it.
 
-    Args:
-        name: a published name, alone or with a width multiplier as timm spells it: ``mnasnet_a1``,
-            ``mnasnet_a1_075`` (0.75 times as wide), and timm's ``mobilenet_v2_110d`` and
-            ``mobilenet_v2_120d``, which are deeper too.
+    Such are ``mnasnet_a1``, ``mnasnet_a1_075`` (0.75 times as wide), and timm's
+    ``mobilenet_v2_110d`` and ``mobilenet_v2_120d``, which are deeper too.
 
     Raises:
         UserError: with the known names, when there is none of this name.

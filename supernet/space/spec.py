@@ -71,8 +71,7 @@ class NetSpec:
     def block_strings(self, grammar: Literal["official", "timm"] = "official") -> list[str]:
         """One string per stage, such as ``r3_k5_s22_e3_i24_o40_se0.25``.
 
-        Args:
-            grammar: ``official`` with our two words, which spells every network; or ``timm``.
+        The official grammar, with our two words, spells every network.
 
         Raises:
             UserError: naming the stage, when timm's grammar cannot spell it.
@@ -101,15 +100,9 @@ class NetSpec:
     ) -> NetSpec:
         """The network of strings in the official grammar with our two words, or in timm's.
 
-        Args:
-            strings: one per stage; ``supernet.space.block_strings`` documents both grammars.
-            stem: channels of the stem; 0 takes them from the first string, and 32 where that
-                is timm's, which does not tell them.
-            stem_stride: of the stem.
-            head: channels of the head.
-            classes: width of the classifier.
-            resolution: side of the input, px.
-            others: fields of the NetSpec that have a default; timm's ``bn_eps`` is 1e-5.
+        ``supernet.space.block_strings`` documents both. The rest are fields of the NetSpec; a stem
+        of 0 channels takes those of the first string, and 32 where that is timm's, which does not
+        tell them. timm's ``bn_eps`` is 1e-5.
 
         Raises:
             UserError: naming the string, and the token and its position where it is malformed.

@@ -26,10 +26,7 @@ from supernet.space.spec import NetSpec
 def make_optimizer(module: nn.Module, name: str, **settings: Any) -> Optimizer:
     """Timm's ``create_optimizer_v2``, fused where torch offers that for CPUs.
 
-    Args:
-        module: what it updates, on the device of its training.
-        name: of an optimizer of timm.
-        settings: See ``create_optimizer_v2``.
+    ``module`` lies on the device of its training.
 
     Raises:
         ValueError: when timm has no such optimizer, or it refuses its settings.

@@ -35,13 +35,9 @@ def train_alone(
     A function of the arguments: neither earlier draws nor this process's state change the result,
     and torch's global generator is as it was afterwards.
 
-    Args:
-        spec: what to train, at the data's resolution and classes.
-        recipe: how.
-        loader: of the training images; its order is replaced by one of ``seed``.
-        seed: of weights, order, augmentation and dropout; not negative.
-        num_steps: optimizer steps.
-        advance: called after each step.
+    ``spec`` has the data's resolution and classes. ``seed``, not negative, is that of weights,
+    augmentation, dropout and the order of the images, which replaces the loader's. ``advance`` is
+    called after each of ``num_steps`` optimizer steps.
 
     Returns:
         The network in eval mode; its weights are the recipe's average, if it has one.
