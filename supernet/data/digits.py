@@ -71,13 +71,10 @@ class _SeededImages(Dataset[LabelledImage]):
 
 
 class DigitImages(_SeededImages):
-    """Digits, in training moved a little.
+    """Digits (N, 1, R, R) in float32 between 0 (background) and 1, in training moved a little.
 
-    Args:
-        images: float32 (N, 1, R, R) between 0 (background) and 1.
-        targets: N classes.
-        augment: rotate by up to 12 degrees, scale by up to 10 % and shift by up to 12.5 % of the
-            width, all uniform; what enters from outside is background.
+    That is to rotate by up to 12 degrees, scale by up to 10 % and shift by up to 12.5 % of the
+    width, all uniform; what enters from outside is background.
     """
 
     MEAN, STD = 0.3053, 0.3760
@@ -121,40 +118,33 @@ class Difficulty:
     """Standard deviation of the noise of each pixel, where background is 0 and a stroke 1."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
         check_range("difficulty.", self, "rotation", least=0, most=180)
         check_range("difficulty.", self, "smallest", above=0, most=1)
         check_range("difficulty.", self, "largest", least=self.smallest, most=1)
         check_range("difficulty.", self, "fragments", "noise", least=0)
 
 
+@dataclass(eq=False)
 class ClutteredImages(_SeededImages):
-    """Images of cluttered digits, each a function of its seed.
-
-    Args:
-        digits: float32 (N, 1, 8, 8) between 0 (background) and 1: the sources, of fragments too.
-        targets: N classes.
-        resolution: side R of the images, px.
-        difficulty: how they are cluttered.
-        seeds: of images that never change, a multiple of N: image ``i`` shows digit ``i % N``.
-            Without them there are N images, drawn anew each time.
-    """
+    """Images of cluttered digits, each a function of its seed."""
 
     MEAN, STD = 0.22, 0.31
     """Mean and deviation of the pixels at the default difficulty and 16 px."""
+    digits: Tensor
+    """Sources, of fragments too: float32 (N, 1, 8, 8) between 0 (background) and 1."""
+    classes: Sequence[int]
+    """Classes of the N sources."""
+    resolution: int
+    """Side R of the images, px."""
+    difficulty: Difficulty
+    seeds: Sequence[int] | None = None
+    """Those of images that never change: image ``i`` shows digit ``i % N``. Without them there are
+    N images, drawn anew each time."""
 
-    def __init__(
-        self,
-        digits: Tensor,
-        targets: Sequence[int],
-        resolution: int,
-        difficulty: Difficulty,
-        seeds: Sequence[int] | None = None,
-    ) -> None:
-        self.digits, self.resolution, self.difficulty = digits, resolution, difficulty
-        self.seeds, self.changing = seeds, seeds is None
-        number = len(targets) if seeds is None else len(seeds)
-        self.targets = [targets[index % len(targets)] for index in range(number)]
+    def __post_init__(self) -> None:
+        self.changing = self.seeds is None
+        number = len(self.classes) if self.seeds is None else len(self.seeds)
+        self.targets = [self.classes[index % len(self.classes)] for index in range(number)]
 
     def _draw(self, indices: list[int], seeds: list[int]) -> Tensor:
         if self.seeds is not None:
