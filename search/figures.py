@@ -55,8 +55,6 @@ _DECISION_COLORS = {
     "layers": "#5F6B78",
 }
 _STEPS = LinearSegmentedColormap.from_list("steps", ["#D9DEE4", "#86A8CC", "#2F5D92", "#142B4A"])
-
-
 _METRICS = ("step", "reward/mean", "reward/accuracy", "cost/mean")
 
 

@@ -66,7 +66,12 @@ def compare_networks(options: argparse.Namespace) -> None:
         UserError: for a network that is neither a file nor a name, for an unusable latency table,
             and for a network whose parts the table lacks.
     """
-    table = _read_table(options.table) if options.table is not None else None
+    table = None
+    if options.table is not None:
+        # Loaded on demand: only a latency needs it.
+        from supernet.latency.table.table import LatencyTable
+
+        table = LatencyTable.read(options.table)
     networks, note = _read_networks(options, table)
     if options.json:
         used = (
@@ -148,13 +153,6 @@ def _lent_scale(
         return {}, ""
     values = {key: space.get(key) for key in DATA_FIELDS}
     return {key: n for key, n in values.items() if type(n) is int and n > 0}, path
-
-
-def _read_table(path: str) -> LatencyTable:
-    # Loaded on demand: only a latency needs it.
-    from supernet.latency.table.table import LatencyTable
-
-    return LatencyTable.read(path)
 
 
 def _found_line(found: ArchFile) -> str:

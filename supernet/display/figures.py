@@ -183,10 +183,6 @@ def _color(row: NetworkRow) -> str:
     return to_hex(_EXPAND_3 + share * (_EXPAND_6 - _EXPAND_3))
 
 
-def _ink(row: NetworkRow) -> str:
-    return "white" if (row.expand or 0) > 4 else INK
-
-
 def _cards_behind(row: NetworkRow) -> int:
     """More than five would cover the arrow; the number at the side tells the rest."""
     return min(row.repeats - 1, 5)
@@ -211,7 +207,7 @@ def _draw_box(axes: Axes, y: float, row: NetworkRow) -> None:
 
 def _draw_words(axes: Axes, y: float, row: NetworkRow) -> None:
     """Op and expansion, kernel, stride and SE, each in its column."""
-    ink = _ink(row)
+    ink = "white" if (row.expand or 0) > 4 else INK
     _write(axes, _LEFT + 0.16, y, _label(row), 10.5, ink, fontweight="bold")
     if row.kernel is None:
         _write(axes, _LEFT + _STRIDE, y, f"{row.output[-1]} classes", 9, ink)

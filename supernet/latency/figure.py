@@ -9,8 +9,8 @@ from matplotlib.ticker import PercentFormatter
 
 from supernet.cost.counts import count_layer
 from supernet.cost.timed_layers import StageLayer, timed_layers_of_space
-from supernet.display.figures import ACCENT, INK, MUTED, new_figure, style_axes
-from supernet.latency.table.table import LatencyTable, MeasuredNetwork
+from supernet.display.figures import ACCENT, FAINT, INK, MUTED, new_figure, style_axes
+from supernet.latency.table.table import LatencyTable
 
 COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", "mbconv3": "#8FB2DA", "mbconv6": "#3C6AA6"}
 """Colours of the ops' points."""
@@ -28,18 +28,14 @@ def draw_table(table: LatencyTable) -> Figure:
         ("held out", ACCENT, table.measured("held out")),
     )
     for label, color, networks in groups:
-        measured, predicted = _times(table, networks)
+        measured = np.array([one.ms for one in networks])
+        predicted = np.array([table.predict(one.spec) for one in networks])
         points = {"s": 14, "color": color, "alpha": 0.8, "linewidth": 0}
         left.scatter(measured, predicted, label=label, **points)
         middle.scatter(measured, predicted / measured - 1, **points)
     _finish_networks(left, middle, table)
     _draw_layers(right, table)
     return figure
-
-
-def _times(table: LatencyTable, networks: list[MeasuredNetwork]) -> tuple[np.ndarray, np.ndarray]:
-    measured = np.array([one.ms for one in networks])
-    return measured, np.array([table.predict(one.spec) for one in networks])
 
 
 def _finish_networks(left: Axes, middle: Axes, table: LatencyTable) -> None:
@@ -49,14 +45,13 @@ def _finish_networks(left: Axes, middle: Axes, table: LatencyTable) -> None:
     style_axes(left, "Networks", "measured, ms", "predicted, ms")
     left.legend(frameon=False, fontsize=8.5, labelcolor=MUTED, loc="upper left")
     floor = table.validation.noise.floor
-    middle.axhspan(-floor, floor, color="#E4E8EC", zorder=0)
+    middle.axhspan(-floor, floor, color=FAINT, zorder=0)
     style_axes(middle, "Errors; grey: the noise of measuring", "measured, ms", "")
     middle.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def _draw_layers(axes: Axes, table: LatencyTable) -> None:
-    space = table.space
-    layers = [one for one in timed_layers_of_space(space) if isinstance(one, StageLayer)]
+    layers = [one for one in timed_layers_of_space(table.space) if isinstance(one, StageLayer)]
     for op, color in COLORS.items():
         points = [
             (count_layer(one.layer).macs, table.share_ms(one))

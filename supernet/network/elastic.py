@@ -209,14 +209,11 @@ class ElasticLayer(nn.Module):
         else:
             y = run_layer(x, layer, self.weights(layer), eps)
         if stream and layer.skip != "identity":
-            y = y + stream * self._run_stream(x, layer, eps)
+            weight = prefix(self.stream, layer.outputs, layer.inputs)[..., None, None]
+            norm = self.stream_norm.pick("norm", layer.outputs)
+            shared = convolve(x, weight, layer.stride)
+            y = y + stream * batch_norm(shared, norm["norm.weight"], norm["norm.bias"], eps)
         return y
-
-    def _run_stream(self, x: Tensor, layer: Layer, eps: float) -> Tensor:
-        weight = prefix(self.stream, layer.outputs, layer.inputs)
-        norm = self.stream_norm.pick("norm", layer.outputs)
-        y = convolve(x, weight[..., None, None], layer.stride)
-        return batch_norm(y, norm["norm.weight"], norm["norm.bias"], eps)
 
 
 def variant(layer: Layer, op: str) -> Layer:

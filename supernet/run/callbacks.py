@@ -147,8 +147,7 @@ class StopBetweenSteps(pl.Callback):
     destructor, or in a callback from C.
     """
 
-    def __init__(self) -> None:
-        self.asked = False
+    asked = False
 
     def on_train_start(self, *_: Any) -> None:
         """Listen, where a process may: Python takes signals in its main thread only."""

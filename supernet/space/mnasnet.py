@@ -80,7 +80,6 @@ class MnasSpace:
     classes: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse settings that describe no network, naming the key."""
         known = {"ops": tuple(EXPANSION), "kernels": (3, 5, 7), "skips": SKIPS}
         for name in VALUE_FIELDS.values():
             values = getattr(self, name)
@@ -171,10 +170,8 @@ class MnasSpace:
     ) -> Iterator[tuple[Arch, NetSpec]]:
         """Canonical architectures and their networks, each once, in the order of ``archs``.
 
-        Args:
-            archs: what to take them from; may be endless.
-            known: networks to leave out.
-            patience: architectures in a row without a new network, after which there are no more.
+        ``archs`` may be endless: after ``patience`` in a row without a new network there are no
+        more. ``known`` networks are left out.
         """
         seen, missed = set(known), 0
         for arch in map(self.canonical, archs):

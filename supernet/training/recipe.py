@@ -81,7 +81,6 @@ class Recipe:
     """Share of the target that is spread over all classes, in training only."""
 
     def __post_init__(self) -> None:
-        """Refuse what no training can mean."""
         shares = ("momentum", "warmup", "ema_decay", "bn_momentum", "dropout", "label_smoothing")
         check_range("recipe.", self, *shares, least=0, below=1)
         check_range("recipe.", self, "lr", "decay_epochs", "decay_rate", above=0)

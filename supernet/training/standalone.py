@@ -48,7 +48,10 @@ def train_alone(
         network = recipe.make_network(spec).train()
         optimizer = recipe.make_optimizer(network, batches.sampler.global_batch_size)
         schedule = recipe.make_schedule(optimizer, num_steps, len(batches))
-        average = _average(network, recipe.ema_decay)
+        average = None
+        if recipe.ema_decay:
+            step_average = functools.partial(update_average, recipe.ema_decay)
+            average = AveragedModel(network, multi_avg_fn=step_average, use_buffers=True)
         for step, (images, labels) in enumerate(itertools.islice(batches.endless(), num_steps)):
             schedule.step_update(step)
             logits = network(images.contiguous(memory_format=torch.channels_last))
@@ -61,13 +64,6 @@ def train_alone(
     trained = average.module if average else network
     assert isinstance(trained, Network)
     return trained.eval()
-
-
-def _average(network: Network, decay: float) -> AveragedModel | None:
-    if not decay:
-        return None
-    step = functools.partial(update_average, decay)
-    return AveragedModel(network, multi_avg_fn=step, use_buffers=True)
 
 
 class Evaluation(NamedTuple):
