@@ -29,14 +29,9 @@ def check_range(
 ) -> None:
     """Refuse numbers that lie outside a range, or are not finite; None stands for a default.
 
-    Args:
-        place: in front of a setting's name in the error: ``recipe.``, ``--`` or nothing.
-        settings: has the numbers, or lists of them, as attributes.
-        names: of these attributes.
-        least: the smallest number that is allowed.
-        above: the largest number that is too small.
-        most: the largest number that is allowed.
-        below: the smallest number that is too large.
+    The settings have the numbers, or lists of them, as attributes of these names; ``place`` stands
+    in front of a name in the error: ``recipe.``, ``--`` or nothing. ``least`` and ``most`` are
+    allowed themselves, ``above`` and ``below`` are not.
 
     Raises:
         UserError: naming the setting, its value and the range.

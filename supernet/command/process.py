@@ -25,11 +25,8 @@ def run_command(
 ) -> None:
     """Run a command so that bad input and Ctrl-C end in one line, with status 2 and 130.
 
-    Args:
-        main: the command.
-        way_on: how a user goes on after Ctrl-C or a full disk.
-        trains: whether it trains networks. Other processes stay as they are: what measures a
-            network must not change how it is computed.
+    ``way_on`` says how a user goes on after Ctrl-C or a full disk. A process that trains no network
+    stays as it is: what measures a network must not change how it is computed.
     """
     _quieten_lightning()
     if trains:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from supernet.arch_file import ArchFile, is_file_name, read_arch
 from supernet.command.output import print_json, print_table
+from supernet.cost.counts import count
 from supernet.display.rows import network_rows
 from supernet.display.tables import (
     SAME,
@@ -176,7 +177,7 @@ def _table_line(path: str, table: LatencyTable) -> str:
 
 def network_object(network: ShownNetwork) -> dict[str, Any]:
     """A network's table as plain values, and what a search knew of it."""
-    spec, found, total = network.spec, network.found, network.cost
+    spec, found, total = network.spec, network.found, count(network.spec)
     values: dict[str, Any] = {
         "resolution": spec.resolution,
         "classes": spec.classes,

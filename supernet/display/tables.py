@@ -11,7 +11,7 @@ from rich.table import Table
 
 from supernet.arch_file import ArchFile
 from supernet.command.output import new_table
-from supernet.cost.counts import Cost, count
+from supernet.cost.counts import count
 from supernet.display.rows import NetworkRow, network_rows
 from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec
@@ -37,11 +37,6 @@ class ShownNetwork:
     def layers(self) -> int:
         """Number of layers of all stages; stem, head and classifier are not among them."""
         return sum(stage.repeats for stage in self.spec.stages)
-
-    @property
-    def cost(self) -> Cost:
-        """Parameters and multiply-accumulates."""
-        return count(self.spec)
 
 
 def dash(value: object) -> str:
@@ -116,15 +111,15 @@ def totals_table(networks: Sequence[ShownNetwork]) -> Table:
     """A line per network: its scale and its costs, each with the ratio to the first network's."""
     headers = ["network", "resolution", "classes", "stem stride", "layers"]
     headers += ["params", "ratio", "MACs", "ratio"]
-    first = networks[0]
+    first, first_cost = networks[0], count(networks[0].spec)
     if first.predicted_ms is not None:
         headers += ["predicted ms", "ratio"]
     table = new_table(*headers, left=("network",))
     for network in networks:
-        spec, cost = network.spec, network.cost
+        spec, cost = network.spec, count(network.spec)
         cells = [f"{spec.resolution}", f"{spec.classes}", f"{spec.stem_stride}"]
-        cells += [f"{network.layers}", f"{cost.params:,}", _ratio(cost.params, first.cost.params)]
-        cells += [f"{cost.macs:,}", _ratio(cost.macs, first.cost.macs)]
+        cells += [f"{network.layers}", f"{cost.params:,}", _ratio(cost.params, first_cost.params)]
+        cells += [f"{cost.macs:,}", _ratio(cost.macs, first_cost.macs)]
         if network.predicted_ms is not None and first.predicted_ms is not None:
             ratio = _ratio(network.predicted_ms, first.predicted_ms)
             cells += [f"{network.predicted_ms:.4g}", ratio]

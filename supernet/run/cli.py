@@ -95,15 +95,11 @@ class CLI(LightningCLI):
         args: ArgsType = None,
         name: str = "",
     ) -> None:
-        """Parse and run.
+        """Parse and run the command line, by default the process's.
 
-        Args:
-            model_class: its parameters are the ``model`` section of a config.
-            role: which splits of the images the run trains on.
-            callbacks: the run's callbacks, made for its folder.
-            verbs: Trainer methods to offer.
-            args: command line, by default the process's.
-            name: what ``python -m`` runs, by default the role.
+        The parameters of the model are the section ``model`` of a config, the role says on which
+        splits it trains, ``callbacks`` makes the run's for its folder, ``verbs`` are methods of the
+        Trainer, and ``name`` is what ``python -m`` runs, by default the role.
 
         Raises:
             UserError: for what cannot be, in one line.
