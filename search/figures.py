@@ -46,14 +46,8 @@ COSTS = {
 }
 """Units on axes: how many of each are one on an axis, what it is, and the axis's unit."""
 _LINE = "#2F5D92"
-_DECISION_COLORS = {
-    "op": "#2F5D92",
-    "kernel": "#C2410C",
-    "se": "#4B8B6F",
-    "skip": "#B7862B",
-    "filters": "#7A5BA6",
-    "layers": "#5F6B78",
-}
+_COLORS = ("#2F5D92", "#C2410C", "#4B8B6F", "#B7862B", "#7A5BA6", "#5F6B78")
+_DECISION_COLORS = dict(zip(DECISIONS, _COLORS, strict=True))
 _STEPS = LinearSegmentedColormap.from_list("steps", ["#D9DEE4", "#86A8CC", "#2F5D92", "#142B4A"])
 _METRICS = ("step", "reward/mean", "reward/accuracy", "cost/mean")
 

@@ -76,13 +76,11 @@ class NetSpec:
         Raises:
             UserError: naming the stage, when timm's grammar cannot spell it.
         """
-        blocks = list(zip(self.stages, self.widths, strict=False))
-        if grammar == "official":
-            return [spell(*block) for block in blocks]
+        write = spell if grammar == "official" else spell_for_timm
         strings = []
-        for number, block in enumerate(blocks, 1):
+        for number, block in enumerate(zip(self.stages, self.widths, strict=False), 1):
             try:
-                strings.append(spell_for_timm(*block))
+                strings.append(write(*block))
             except UserError as error:
                 raise UserError(f"stage {number}, {spell(*block)}: {error}") from None
         return strings
