@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from supernet.latency.models.torch_modules import pte_program
 from supernet.latency.this_machine import measure_onnx
 from supernet.network.network import Network
 
@@ -36,11 +37,9 @@ class Format:
     """Time of one image in ms, from the file and the image's side in px."""
 
 
-def _program(network: Network, batch_dynamic: bool) -> ExportedProgram:
-    """The network as a graph, for any batch up to ``MAX_BATCH`` or for one image."""
+def _program(network: Network) -> ExportedProgram:
+    """The network as a graph, for any batch up to ``MAX_BATCH``."""
     side = network.spec.resolution
-    if not batch_dynamic:
-        return torch.export.export(network, (torch.zeros(1, 3, side, side),))
     shapes = ({0: Dim("batch", min=1, max=MAX_BATCH)},)
     return torch.export.export(network, (torch.zeros(2, 3, side, side),), dynamic_shapes=shapes)
 
@@ -48,7 +47,7 @@ def _program(network: Network, batch_dynamic: bool) -> ExportedProgram:
 def write_onnx(network: Network, path: Path) -> None:
     """One ONNX file, weights included, for any batch size."""
     torch.onnx.export(
-        _program(network, batch_dynamic=True),
+        _program(network),
         (),
         path,
         input_names=["images"],
@@ -72,7 +71,7 @@ def open_onnx(path: Path) -> Runner:
 
 def write_pt2(network: Network, path: Path) -> None:
     """A torch.export program for any batch size; it needs torch, but none of our code."""
-    torch.export.save(_program(network, batch_dynamic=True), path)
+    torch.export.save(_program(network), path)
 
 
 def open_pt2(path: Path) -> Runner:
@@ -82,12 +81,8 @@ def open_pt2(path: Path) -> Runner:
 
 def write_executorch(network: Network, path: Path) -> None:
     """An ExecuTorch program for one image, its layers delegated to XNNPACK."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    program = _program(network, batch_dynamic=False)
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    path.write_bytes(lowered.to_executorch().buffer)
+    side = network.spec.resolution
+    path.write_bytes(pte_program(network, torch.zeros(1, 3, side, side)))
 
 
 def open_executorch(path: Path) -> Runner:

@@ -47,10 +47,11 @@ class ModelFiles:
             from supernet.latency.models.onnx_int8 import model_of
 
             return model_of(subject, self.precision).SerializeToString()
-        from supernet.latency.models.torch_modules import pte_program, tflite_program
+        from supernet.latency.models import torch_modules
 
+        program = getattr(torch_modules, f"{self.kind}_program")
         try:
-            return pte_program(subject) if self.kind == "pte" else tflite_program(subject)
+            return program(torch_modules.module_of(subject), torch_modules.example(subject))
         except Exception as error:  # noqa: BLE001 - the exporters' errors share no base class
             reason = one_line(error)[:150]
             raise UserError(

@@ -34,7 +34,7 @@ class _Features:
     size: int
 
 
-class _Graph:
+class Graph:
     """Nodes and initializers, appended in the order of computation.
 
     Weights are made by ConstantOfShape nodes: the file stays small, and the runtime turns them into
@@ -178,7 +178,7 @@ class _Graph:
 
 def layer_model(layer: TimedLayer) -> onnx.ModelProto:
     """The graph of one layer alone: a feature map (1, inputs, size, size) to its output."""
-    graph, x = _Graph(layer.activation), _Features("x", layer.inputs, layer.size)
+    graph, x = Graph(layer.activation), _Features("x", layer.inputs, layer.size)
     if isinstance(layer, Head):
         return graph.model(x, graph.head(x, layer), layer.classes)
     y = graph.stem(x, layer) if isinstance(layer, Stem) else graph.layer(x, layer.layer)
@@ -187,7 +187,7 @@ def layer_model(layer: TimedLayer) -> onnx.ModelProto:
 
 def network_model(spec: NetSpec) -> onnx.ModelProto:
     """The graph of a whole network: images (1, 3, R, R) to logits (1, classes)."""
-    graph, images = _Graph(spec.activation), _Features("x", 3, spec.resolution)
+    graph, images = Graph(spec.activation), _Features("x", 3, spec.resolution)
     stem, head = stem_and_head(spec)
     x = graph.stem(images, stem)
     for layer in spec.layers():

@@ -6,15 +6,12 @@ integer kernels when it loads it. Scales are made up, as weights are: they chang
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from supernet.cost.timed_layers import TimedLayer
-from supernet.latency.models.onnx_graph import layer_model, network_model
+from supernet.latency.models.onnx_graph import Graph, layer_model, network_model
 from supernet.space.spec import NetSpec
 
 WEIGHT_OP = "ConstantOfShape"
@@ -27,12 +24,7 @@ _FEATURE_SCALE, _WEIGHT_SCALE = 0.05, 0.01
 
 
 def model_of(subject: TimedLayer | NetSpec, precision: str = "fp32") -> onnx.ModelProto:
-    """The graph of a layer alone or of a whole network, with made-up weights, for batch 1.
-
-    Args:
-        subject: what to compute.
-        precision: ``fp32`` or ``int8``.
-    """
+    """The graph of a layer alone or of a whole network, in fp32 or int8, for batch 1."""
     model = network_model(subject) if isinstance(subject, NetSpec) else layer_model(subject)
     return quantised(model) if precision == "int8" else model
 
@@ -43,20 +35,20 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.run()
     del model.graph.node[:]
     model.graph.node.extend(graph.nodes)
-    model.graph.initializer.extend(graph.initializers)
+    model.graph.initializer.extend(graph.initializers[len(model.graph.initializer) :])
     return model
 
 
-class _Int8:
+class _Int8(Graph):
     """Appends the nodes of a graph again, with a pair of QDQ nodes behind each."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
+        super().__init__(activation="")
         self.graph = graph
+        self.initializers = list(graph.initializer)
         self.shapes = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         self.made = {node.output[0]: node for node in graph.node if node.op_type == WEIGHT_OP}
         self.names = {graph.input[0].name: ""}
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
 
     def run(self) -> None:
         """Go through all nodes in the order of computation."""
@@ -92,22 +84,10 @@ class _Int8:
             return node.op_type == "Gemm"
         return all(one.op_type in _ACTIVATIONS for one in readers)
 
-    def _constant(self, values: NDArray) -> str:
-        name = f"int8_{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(values, name))
-        return name
-
-    def _add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{op}_{len(self.nodes)}_int8"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name, **attributes))
-        return name
-
     def _pair(self, name: str) -> str:
         scale, zero = np.array(_FEATURE_SCALE, np.float32), np.array(0, np.uint8)
-        settings = (self._constant(scale), self._constant(zero))
-        return self._add(
-            "DequantizeLinear", self._add("QuantizeLinear", name, *settings), *settings
-        )
+        settings = (self.constant(scale), self.constant(zero))
+        return self.add("DequantizeLinear", self.add("QuantizeLinear", name, *settings), *settings)
 
     def _weight(self, name: str, is_bias: bool) -> str:
         """An integer tensor of the same shape with a scale for each output channel."""
@@ -116,8 +96,8 @@ class _Int8:
         kind = np.int32 if is_bias else np.int8
         # A value of its own for each tensor, lest alike ones are merged.
         value = numpy_helper.from_array(np.array([1 + len(self.nodes) % 100], kind))
-        made = self._add(WEIGHT_OP, maker.input[0], value=value)
+        made = self.add(WEIGHT_OP, maker.input[0], value=value)
         scale = _FEATURE_SCALE * _WEIGHT_SCALE if is_bias else _WEIGHT_SCALE
-        scales = self._constant(np.full(channels, scale, np.float32))
-        zeros = self._constant(np.zeros(channels, kind))
-        return self._add("DequantizeLinear", made, scales, zeros, axis=0)
+        scales = self.constant(np.full(channels, scale, np.float32))
+        zeros = self.constant(np.zeros(channels, kind))
+        return self.add("DequantizeLinear", made, scales, zeros, axis=0)

@@ -57,11 +57,7 @@ def from_plain(fields: Mapping[str, Any]) -> TimedLayer | NetSpec:
 
 
 def refuse_file(subject: Subject, backend: str) -> TimedLayer | NetSpec:
-    """The subject, unless it is a file that only ONNX Runtime takes.
-
-    Raises:
-        UserError: naming file and backend.
-    """
+    """The subject; UserError for a file, which only ONNX Runtime takes."""
     if isinstance(subject, OnnxFile):
         raise UserError(f"{backend} cannot run {subject.path}: measure it with onnxruntime")
     return subject

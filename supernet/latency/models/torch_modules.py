@@ -42,21 +42,21 @@ def _norm(layer: Stem | Head) -> tuple[nn.Module, nn.Module]:
     return nn.BatchNorm2d(layer.outputs), ACTIVATIONS[layer.activation](True)
 
 
-def pte_program(subject: TimedLayer | NetSpec) -> bytes:
-    """A program for ExecuTorch, its operators XNNPACK's, for batch 1; takes seconds to make."""
+def pte_program(module: nn.Module, x: Tensor) -> bytes:
+    """A program for ExecuTorch and inputs like ``x``, its operators XNNPACK's; takes seconds."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    program = torch.export.export(module_of(subject), (example(subject),))
+    program = torch.export.export(module, (x,))
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     return bytes(lowered.to_executorch().buffer)
 
 
-def tflite_program(subject: TimedLayer | NetSpec) -> bytes:
-    """A program for LiteRT, for batch 1; takes seconds to make.
+def tflite_program(module: nn.Module, x: Tensor) -> bytes:
+    """A program for LiteRT and inputs like ``x``; takes seconds to make.
 
     litert-torch wants a torch older than ours: an environment of its own has it.
     """
     import litert_torch
 
-    return bytes(litert_torch.convert(module_of(subject), (example(subject),)).model_content())
+    return bytes(litert_torch.convert(module, (x,)).model_content())
