@@ -16,11 +16,7 @@ from supernet.run.cli import CLI
 
 
 def checkpoint_path(run: Path, checkpoint: str) -> Path:
-    """Find a checkpoint of a run.
-
-    Args:
-        run: folder of a retraining.
-        checkpoint: ``best``, ``last`` or a file.
+    """The file of a run's checkpoint ``best`` or ``last``, or the file that ``checkpoint`` names.
 
     Raises:
         UserError: when there is none.
@@ -51,7 +47,6 @@ class TestReport(pl.Callback):
     __test__ = False  # not a test, whatever pytest makes of its name
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is the run folder."""
         self.path = folder / "test.json"
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -78,7 +73,6 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: Path, figure: str) -> None:
-        """``folder`` is the run folder."""
         super().__init__(
             folder / "checkpoints",
             filename="best",

@@ -65,17 +65,8 @@ class RetrainModule(RecipeModule):
         images, labels = batch
         return self.recipe.loss(self(images), labels)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and accuracy of one validation batch."""
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and accuracy of one test batch."""
-        self._evaluate(batch, "test")
-        images = float(len(batch[1]))
-        self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
-
-    def _evaluate(self, batch: Batch, split: str) -> None:
+    def evaluate(self, batch: Batch, split: str) -> None:
+        """Loss and accuracy of one batch."""
         images, labels = batch
         logits = self(images)
         self.accuracy.update(logits, labels)

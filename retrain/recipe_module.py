@@ -36,11 +36,6 @@ class RecipeModule(pl.LightningModule):
     def __init__(
         self, arch: str, num_classes: int, resolution: int, stem_stride: int, recipe: Recipe
     ) -> None:
-        """Find the architecture; the arguments are those of ``RetrainModule``.
-
-        Raises:
-            UserError: when ``arch`` is neither a valid file nor a published name.
-        """
         super().__init__()
         self.arch = arch
         self.recipe = recipe
@@ -54,6 +49,10 @@ class RecipeModule(pl.LightningModule):
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
         """Loss of one batch, a scalar."""
+
+    @abstractmethod
+    def evaluate(self, batch: Any, split: str) -> None:
+        """Measure one batch of the split ``val`` or ``test``."""
 
     @abstractmethod
     def first_line(self) -> str:
@@ -82,8 +81,8 @@ class RecipeModule(pl.LightningModule):
         # Lightning knows only from here on whether it continues a run; by now the averages have
         # copied the network as it was, and take what they would take from a checkpoint.
         trainer: Any = self.trainer
-        weights = None if trainer.ckpt_path else self.warm_start.weights()
-        if weights is None:
+        weights = {} if trainer.ckpt_path else self.warm_start.weights()
+        if not weights:
             return
         load_by_name(weights, self.warm_part())
         state = self.state_dict()
@@ -138,6 +137,16 @@ class RecipeModule(pl.LightningModule):
         self.log("lr", self._schedule.optimizer.param_groups[0]["lr"])
         self.steps_done += 1
         return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate one validation batch."""
+        self.evaluate(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate one test batch and count its images."""
+        self.evaluate(batch, "test")
+        images = float(len(batch[0]))
+        self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         """Give all processes the mean of their batch-norm statistics."""

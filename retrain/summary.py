@@ -23,14 +23,7 @@ from supernet.space.spec import NetSpec
 
 
 def summarise(run: Path) -> None:
-    """Print the network of a retraining, its costs, its accuracies and its files.
-
-    Args:
-        run: folder of a retraining.
-
-    Raises:
-        UserError: when the folder holds no retraining.
-    """
+    """Print the network of a retraining in the folder ``run``, its costs, accuracies and files."""
     arch = _arch_of(run)
     found = read_arch(arch) if is_file_name(arch) else None
     export = _read(run / "export.json", f"python -m retrain.export --run {run}")

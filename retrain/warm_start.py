@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import timm
@@ -39,12 +41,29 @@ class WarmStart:
         Raises:
             UserError: when ``init`` is none of these, or ``arch`` has no such weights.
         """
-        self.init, self.arch, self.trained_as = init, arch, trained_as
+        self.init = init
         kind, _, file = init.partition(":")
         self.supernet = file if kind == "supernet" else ""
         """Checkpoint of the search whose weights these are; empty for others."""
-        known = init in ("scratch", "timm") or bool(self.supernet)
-        if not known and not (trained_as and init.endswith(".ckpt")):
+        self.origin = f"from {init}"
+        """Where the weights come from, in words that follow ``training ARCH``."""
+        self.weights: Callable[[], Weights] = dict
+        """Gives the first weights, under a Network's names; none leave the fresh ones."""
+        if init == "timm":
+            name = timm_name(arch)
+            self.origin = f"from timm's weights {name}"
+            self.weights = partial(fetch_from_timm, name)
+        elif self.supernet:
+            if not is_file_name(arch):
+                raise UserError(
+                    f"init is {init}, but {arch} is a published network, which no search shares"
+                    " weights for: give the arch.json that this search wrote, or init timm"
+                )
+            self.origin = f"from the shared weights of {file}"
+            self.weights = partial(supernet_weights, file, arch)
+        elif trained_as and init.endswith(".ckpt"):
+            self.weights = partial(retrained_weights, Path(init), trained_as)
+        elif init != "scratch":
             allowed = (
                 "scratch, timm, supernet:FILE and a retraining's checkpoint, such as"
                 " runs/NAME/checkpoints/best.ckpt"
@@ -53,36 +72,6 @@ class WarmStart:
                 " supernet:runs/SEARCH/checkpoints/last.ckpt"
             )
             raise UserError(f"init is {init!r}, allowed are {allowed}")
-        if init == "timm":
-            timm_name(arch)
-        if self.supernet and not is_file_name(arch):
-            raise UserError(
-                f"init is {init}, but {arch} is a published network, which no search shares weights"
-                " for: give the arch.json that this search wrote, or init timm"
-            )
-
-    @property
-    def origin(self) -> str:
-        """Where the weights come from, in words that follow ``training ARCH``."""
-        if self.init == "timm":
-            return f"from timm's weights {timm_name(self.arch)}"
-        if self.supernet:
-            return f"from the shared weights of {self.supernet}"
-        return "from scratch" if self.init == "scratch" else f"from {self.init}"
-
-    def weights(self) -> Weights | None:
-        """The first weights, under a Network's names; None leaves the fresh ones.
-
-        Raises:
-            UserError: when they cannot be fetched or read, or are not this architecture's.
-        """
-        if self.init == "scratch":
-            return None
-        if self.init == "timm":
-            return fetch_from_timm(timm_name(self.arch))
-        if self.supernet or self.trained_as is None:
-            return supernet_weights(self.supernet, self.arch)
-        return retrained_weights(Path(self.init), self.trained_as)
 
 
 def load_by_name(weights: Weights, module: nn.Module) -> None:
@@ -116,11 +105,7 @@ def timm_name(arch: str) -> str:
 
 
 def fetch_from_timm(name: str) -> Weights:
-    """The trained weights of one of timm's networks, from the cache or the network connection.
-
-    Raises:
-        UserError: when they are in neither.
-    """
+    """Trained weights from timm's cache or the network; UserError where neither has them."""
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # noqa: BLE001 - every layer of a download raises its own
@@ -135,9 +120,7 @@ def fetch_from_timm(name: str) -> Weights:
 def supernet_weights(checkpoint: str, arch: str) -> Weights:
     """The slice of a search's supernet that an architecture of its space uses.
 
-    Args:
-        checkpoint: of the search.
-        arch: an arch.json. Its space must be the supernet's, but for ``SHAPELESS`` settings.
+    The space of ``arch`` must be that of the ``checkpoint``, but for ``SHAPELESS`` settings.
 
     Raises:
         UserError: when a file cannot be read, or naming the setting in which the spaces differ.
@@ -154,11 +137,7 @@ def supernet_weights(checkpoint: str, arch: str) -> Weights:
 
 
 def retrained_weights(path: Path, spec: NetSpec) -> Weights:
-    """The weights of a retraining of the same layers.
-
-    Args:
-        path: its checkpoint.
-        spec: the network that gets them; ``SHAPELESS`` settings may differ.
+    """The weights of a retraining of the same layers as ``spec``, but for ``SHAPELESS`` settings.
 
     Raises:
         UserError: when the file holds no such network.

@@ -35,7 +35,6 @@ class BoxImages(Dataset[BoxedImage]):
     Image number i is a function of (seed, split, i) alone. It holds at least one digit; others are
     left out where they would cover another by more than ``MAX_OVERLAP``. A box is as tight as the
     digit's ink: to half its darkest value.
-
     """
 
     MEAN: ClassVar = 0.25
@@ -79,7 +78,8 @@ class BoxImages(Dataset[BoxedImage]):
         labels: list[int] = []
         for _ in range(rng.integers(1, self.max_digits + 1)):
             index = int(rng.integers(len(self.digits)))
-            digit = _resized(self.digits.images[index], self._side(rng))
+            side = max(8, round(rng.uniform(*self.SIDES) * self.resolution))
+            digit = _resized(self.digits.images[index], side)
             x, y = rng.integers(self.resolution - len(digit) + 1, size=2)
             left, top, right, bottom = _tight_box(digit)
             box = [float(v) for v in (x + left, y + top, x + right, y + bottom)]
@@ -89,9 +89,6 @@ class BoxImages(Dataset[BoxedImage]):
                 boxes.append(box)
                 labels.append(self.digits.targets[index] + 1)
         return ink, boxes, labels
-
-    def _side(self, rng: np.random.Generator) -> int:
-        return max(8, round(rng.uniform(*self.SIDES) * self.resolution))
 
 
 def _resized(digit: Tensor, side: int) -> Tensor:

@@ -138,28 +138,19 @@ class DetectionModule(RecipeModule):
         self.log("train/box_loss", losses["bbox_regression"])
         return losses["classification"] + losses["bbox_regression"]
 
-    def validation_step(self, batch: BoxBatch, batch_idx: int) -> None:
-        """Detect on one validation batch."""
-        self._detect(batch)
+    def evaluate(self, batch: BoxBatch, split: str) -> None:
+        """Detect on one batch."""
+        images, targets = batch
+        check_targets(targets, self.spec.classes)
+        self.average_precision.update(self(images), targets)
 
     def on_validation_epoch_end(self) -> None:
         """COCO's average precision of all validation images."""
         self._log_figures("val")
 
-    def test_step(self, batch: BoxBatch, batch_idx: int) -> None:
-        """Detect on one test batch."""
-        self._detect(batch)
-        images = float(len(batch[0]))
-        self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
-
     def on_test_epoch_end(self) -> None:
         """COCO's average precision of all test images."""
         self._log_figures("test")
-
-    def _detect(self, batch: BoxBatch) -> None:
-        images, targets = batch
-        check_targets(targets, self.spec.classes)
-        self.average_precision.update(self(images), targets)
 
     def _log_figures(self, split: str) -> None:
         for name, value in self.average_precision.compute().items():

@@ -7,7 +7,6 @@ where they are attached to a network.
 from __future__ import annotations
 
 import itertools
-import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,7 +54,6 @@ class SSDLite:
     """Sides of the default boxes of the finest and of the coarsest map over the image's."""
 
     def __post_init__(self) -> None:
-        """Refuse what no detector can mean."""
         if self.taps != "paper" and not _ascending((0, *self.taps)):
             raise UserError(
                 f"ssdlite.taps is {list(self.taps)}, it must be ascending strides such as"
@@ -74,11 +72,11 @@ class SSDLite:
 
 
 def _ascending(values: Sequence[float]) -> bool:
-    return all(itertools.starmap(operator.lt, itertools.pairwise(values)))
+    return all(one < other for one, other in itertools.pairwise(values))
 
 
 class Trunk(nn.Module):
-    """The first stages of a network, under the names that they have in ``Network``.
+    """The first stages of a network, under ``Network``'s names; they share its weights.
 
     Its feature maps are float32 also where the network computes in bf16: torchvision gives default
     boxes the type of the features, and bf16 places them a pixel wrong.
@@ -88,7 +86,6 @@ class Trunk(nn.Module):
     """Channels of every feature map."""
 
     def __init__(self, network: Network, num_stages: int) -> None:
-        """Take the layers themselves: ``network`` and the trunk share their weights."""
         super().__init__()
         self.spec = network.spec
         self.act, self.conv_stem, self.bn1 = network.act, network.conv_stem, network.bn1
@@ -102,34 +99,28 @@ class Trunk(nn.Module):
 
 
 class StrideFeatures(Trunk):
-    """The output of a network's last layer of each stride.
+    """The output of a network's last layer of each stride; strides ascend and count from the image.
 
     Layers beyond the last stride that is asked for are left out, and so are the head convolution
     and the classifier.
+
+    Raises:
+        UserError: naming a stride that no layer of the network has.
     """
 
     def __init__(self, network: Network, strides: Sequence[int] = STRIDES) -> None:
-        """Find the layers.
-
-        Args:
-            network: any, its weights are shared.
-            strides: ascending, relative to the image.
-
-        Raises:
-            UserError: naming a stride that no layer of the network has.
-        """
-        found = network.spec.strides
-        missing = [stride for stride in strides if stride not in found]
+        last = {stride: place for place, stride in enumerate(network.spec.strides)}
+        missing = [stride for stride in strides if stride not in last]
         if missing:
-            had = [str(stride) for stride in dict.fromkeys(found)]
+            had = list(map(str, last))
             raise UserError(
                 f"no features of stride {missing[0]}: with stem stride {network.spec.stem_stride}"
                 f" the network has those of {', '.join(had)}; ask for these, such as"
                 f" --model.ssdlite.taps [{','.join(had[-2:])}]"
             )
-        last = {_last(found, stride): str(stride) for stride in strides}
-        super().__init__(network, max(last))
-        self.names = last
+        names = {last[stride]: str(stride) for stride in strides}
+        super().__init__(network, max(names))
+        self.names = names
         """Names of the maps by the number of stages behind them."""
         self.out_channels = [network.spec.widths[index] for index in self.names]
 
@@ -143,24 +134,18 @@ class StrideFeatures(Trunk):
         return maps
 
 
-def _last(values: Sequence[int], value: int) -> int:
-    return len(values) - 1 - values[::-1].index(value)
-
-
 class PaperFeatures(Trunk):
     """The two maps that MobileNetV2 (sec. 6.2) and MnasNet (sec. 6.3) give to SSDLite.
 
     The first is what the depthwise convolution of the last striding layer sees, its expansion (the
     layer's input, where it has none): 576 channels at stride 16 in MobileNetV2, 672 in MnasNet-A1.
     The second is the head convolution, 1,280 channels at stride 32. The classifier is left out.
+
+    Raises:
+        UserError: when no stage of the network strides.
     """
 
     def __init__(self, network: Network) -> None:
-        """Find the layer.
-
-        Raises:
-            UserError: when no stage of the network strides.
-        """
         super().__init__(network, len(network.blocks))
         striding = [n for n, stage in enumerate(network.spec.stages) if stage.stride > 1]
         if not striding:
@@ -196,10 +181,9 @@ def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 class ExtraMaps(nn.Module):
-    """A network's feature maps and those of SSDLite's extra blocks (MobileNetV2, sec. 6.2)."""
+    """A network's maps and those of extra blocks, ``widths`` wide (MobileNetV2, sec. 6.2)."""
 
     def __init__(self, features: Trunk, widths: Sequence[int], norm: Norm) -> None:
-        """``widths`` are the channels of the extra maps."""
         super().__init__()
         self.features = features
         self.out_channels = [*features.out_channels, *widths]
@@ -229,11 +213,7 @@ def _extra_block(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
 
 
 def make_backbone(network: Network, settings: SSDLite, norm: Norm) -> ExtraMaps:
-    """All feature maps that a head is attached to.
-
-    Raises:
-        UserError: when the network lacks what ``settings`` tap.
-    """
+    """All feature maps that a head is attached to."""
     taps = settings.taps
     features = PaperFeatures(network) if taps == "paper" else StrideFeatures(network, taps)
     return ExtraMaps(features, settings.extras, norm)

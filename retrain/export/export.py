@@ -48,12 +48,7 @@ within the tolerance."""
 
 
 def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[str]:
-    """Write, check and time the files of a run's network.
-
-    Args:
-        run: folder of a retraining.
-        formats: names out of ``FORMATS``.
-        checkpoint: ``best``, ``last`` or a file.
+    """Write, check and time the files of a run's network, whose names are out of ``FORMATS``.
 
     Returns:
         One line for each file that failed its check; it is kept all the same.
@@ -67,9 +62,12 @@ def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[
     images = validation_images(run, network.spec)
     found = _timed_search(run, network.spec)
     entries = {name: _export_one(network, images, run, name, found) for name in formats}
-    report = {
-        "checkpoint": str(path),
-        **({"predicted": _prediction(found)} if found else {}),
+    report: dict[str, Any] = {"checkpoint": str(path)}
+    if found:
+        error = dataclasses.asdict(found.table_error) if found.table_error else None
+        predicted = {"ms": found.predicted, "device": found.device, "table": found.table}
+        report["predicted"] = {**predicted, "table_error": error}
+    report |= {
         "spec": dataclasses.asdict(network.spec),
         "formats": entries,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
@@ -93,12 +91,6 @@ def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
     error = f"; {found.table_error.words}" if found.table_error else ""
     say(f"predicted {found.predicted:.4g} ms on {found.device}{error}")
     return found
-
-
-def _prediction(found: ArchFile) -> dict[str, Any]:
-    error = dataclasses.asdict(found.table_error) if found.table_error else None
-    prediction = {"ms": found.predicted, "device": found.device, "table": found.table}
-    return {**prediction, "table_error": error}
 
 
 def _export_one(
