@@ -12,8 +12,9 @@ from supernet.command.arguments import Parser, positive_float, positive_int
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError, check_range
-from supernet.latency.build import build_table, fingerprint_of, models_path
-from supernet.latency.devices.backends import FILES, PRECISIONS, Backend
+from supernet.latency.build import build_table, fingerprint_of
+from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.opening import device_of_table
 from supernet.latency.table.plan import EFFORTS, plan_measurements
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.table.validation import Accuracy, Noise, Validation
@@ -21,17 +22,6 @@ from supernet.latency.validate import Amount, validate_table
 from supernet.space.mnasnet import read_space, reference_specs
 
 SPACE_OPTIONS = ("resolution", "classes", "stem_stride")
-BACKEND_OPTIONS = {
-    "backend": f"one of {', '.join(PRECISIONS)}",
-    "threads": "default 1",
-    "precision": "default fp32; also int8, or for torch bf16 and fp16",
-    "device": "torch: cpu or cuda; adb: serial number of the phone",
-    "runner": "adb: a program for the phone; command: a line that takes a model file and prints ms",
-    "files": f"adb and command: one of {', '.join(FILES)}",
-    "cores": "adb: hexadecimal mask, such as f0",
-    "timeout": "adb and command: seconds of one run, default 120",
-}
-"""Options of ``build``, each for the field of ``Backend`` at its place, and what they say of it."""
 FORMATS = ("{:.1%}", "{:.0%}", "{:.0%}", "{:.3f}", "{:+.1%}")
 """Formats of the fields of an Accuracy, or of a Noise, which knows no bias."""
 
@@ -42,11 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_build(options: argparse.Namespace) -> None:
-    """Measure a table and save it; a build that was stopped goes on.
-
-    Raises:
-        UserError: for bad settings, a missing device, and files of another build.
-    """
+    """Measure a table and save it; a build that was stopped goes on."""
     out = options.out
     if out.suffix != ".json":
         raise UserError(f"--out {out}: the name must end in .json")
@@ -55,7 +41,7 @@ def run_build(options: argparse.Namespace) -> None:
     space = dataclasses.replace(read_space(options.space), **given)
     effort = EFFORTS["quick" if options.quick else "full"]
     plan = plan_measurements(space, reference_specs(space), effort)
-    with backend.open(models_path(out)) as device:
+    with device_of_table(backend, out) as device:
         fingerprint = fingerprint_of(device, plan, backend)
         if out.exists():
             _check_finished(out, fingerprint)
@@ -66,11 +52,7 @@ def run_build(options: argparse.Namespace) -> None:
 
 
 def _check_finished(out: Path, fingerprint: dict) -> None:
-    """Refuse to replace a table of something else.
-
-    Raises:
-        UserError: naming what differs.
-    """
+    """Refuse to replace a table of something else, naming what differs."""
     found = LatencyTable.read(out).fingerprint
     for name, value in fingerprint.items():
         if found.get(name) != value:
@@ -80,21 +62,17 @@ def _check_finished(out: Path, fingerprint: dict) -> None:
 
 
 def run_validate(options: argparse.Namespace) -> None:
-    """Measure fresh random networks and compare them with what a table predicts.
-
-    Raises:
-        UserError: for a table of another device under ``--strict``, and for a claim not shown.
-    """
+    """Measure fresh random networks and compare them with what a table predicts."""
     check_range("--", options, "networks", least=2)
     check_range("--", options, "sessions", least=1)
     check_range("--", options, "rounds", least=3)
     table = LatencyTable.read(options.table)
     changed = {name: getattr(options, name) for name in ("device", "runner")}
-    backend = Backend.from_plain(
-        {**table.settings, **{name: value for name, value in changed.items() if value}}
-    )
+    given = {name: value for name, value in changed.items() if value}
+    backend = Backend.from_plain({**table.settings, **given})
     amount = Amount(options.networks, options.sessions, options.rounds, options.seed)
-    outcome = validate_table(table, options.table, backend, amount, options.strict)
+    with device_of_table(backend, options.table) as device:
+        outcome = validate_table(device, table, options.table, amount, options.strict)
     _print_validation(table, outcome.validation)
     _print_drift(outcome.drift, outcome.validation)
     if options.claim is not None:
@@ -172,12 +150,9 @@ def _print_drift(drift: float, validation: Validation) -> None:
 
 
 def backend_of(options: argparse.Namespace) -> Backend:
-    """The device that options of ``build`` describe.
-
-    Raises:
-        UserError: naming the setting, its value and what is allowed.
-    """
-    return Backend(*(getattr(options, option) for option in BACKEND_OPTIONS))
+    """The device that options of ``build`` describe."""
+    names = [field.name for field in dataclasses.fields(Backend)]
+    return Backend(**{name: getattr(options, name) for name in names})
 
 
 def latency_parser() -> Parser:
@@ -214,10 +189,16 @@ def _add_build_options(new: argparse.ArgumentParser) -> None:
         option = "--" + name.replace("_", "-")
         new.add_argument(option, type=positive_int, help="instead of the space's")
     new.add_argument("--quick", action="store_true", help="about a minute on a fast machine")
-    for field, told in zip(dataclasses.fields(Backend), BACKEND_OPTIONS.items(), strict=True):
-        option, description = told
-        kind = type(field.default)
-        new.add_argument(f"--{option}", type=kind, default=field.default, help=description)
+    for field in dataclasses.fields(Backend):
+        option = "backend" if field.name == "name" else field.name
+        new.add_argument(
+            f"--{option}",
+            dest=field.name,
+            metavar=option.upper(),
+            type=type(field.default),
+            default=field.default,
+            help=field.metadata["help"],
+        )
     new.set_defaults(run=run_build)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from supernet.errors import UserError
 from supernet.files.writing import canonical_json
@@ -26,12 +25,9 @@ def measure_specs(
 ) -> list[float]:
     """Latency of whole networks, each in ms of one image on one thread of this machine.
 
-    Args:
-        specs: networks; weights do not matter.
-        among: others that run in between, as in the sessions behind a table: what small networks
-            find in the caches depends on them.
-        sessions: times that everything is loaded anew.
-        rounds: of each network in each session.
+    Weights do not matter. ``among`` are others that run in between, as in the sessions behind a
+    table: what small networks find in the caches depends on them. Each session loads everything
+    anew and runs it ``rounds`` times.
     """
     return _measure([*specs, *among], sessions, rounds)[: len(specs)]
 
@@ -39,11 +35,7 @@ def measure_specs(
 def measure_onnx(path: str | Path, resolution: int, sessions: int = 4, rounds: int = 20) -> float:
     """Latency of an exported network, in ms of one image on one thread of this machine.
 
-    Args:
-        path: an ONNX file with images (batch, 3, R, R) as its one input.
-        resolution: side of the image, in pixels.
-        sessions: times that it is loaded anew.
-        rounds: in each session.
+    The file's one input are images (batch, 3, R, R), where R is ``resolution``.
 
     Raises:
         UserError: when the file is missing or ONNX Runtime cannot run it.
@@ -73,13 +65,9 @@ def table_for(
 ) -> LatencyTable:
     """This machine's table of a space: from the cache, or measured now, which takes a minute.
 
-    Args:
-        space: whose layers to measure.
-        references: further networks that the table must predict.
-        cache_dir: a folder for tables; a table is found again by device, runtime, space,
-            references and effort. Raw times lie beside it; a build that was stopped goes on.
-        progress: show a progress bar while measuring.
-        machine: what measures.
+    It also predicts the networks ``references``. In the folder ``cache_dir`` it is found again by
+    device, runtime, space, references and effort; raw times lie beside it, and a build that was
+    stopped goes on.
 
     Raises:
         UserError: when the cached file is broken, the space too small or the disk full.
@@ -87,12 +75,8 @@ def table_for(
     plan = plan_measurements(space, references, QUICK)
     with machine() as device:
         fingerprint = fingerprint_of(device, plan, Backend())
-        path = _path(Path(cache_dir), fingerprint)
+        digest = hashlib.sha256(canonical_json(fingerprint).encode()).hexdigest()
+        path = Path(cache_dir) / f"latency-{digest[:16]}.json"
         if path.exists():
             return LatencyTable.read(path)
         return build_table(device, plan, fingerprint, path, progress)
-
-
-def _path(folder: Path, fingerprint: dict[str, Any]) -> Path:
-    name = hashlib.sha256(canonical_json(fingerprint).encode()).hexdigest()[:16]
-    return folder / f"latency-{name}.json"

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from supernet.errors import UserError
+from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.benchmark_program import ProgramDevice, last_words, run
 from supernet.latency.devices.device import Description
 from supernet.latency.models.model_files import ModelFiles
@@ -46,30 +47,19 @@ _STATUS = "runner-status"
 class Phone(ProgramDevice):
     """One phone; a context manager that leaves nothing on it and no adb server behind.
 
-    Args:
-        files: where models lie on this machine.
-        runner: the program, built for the phone.
-        serial: of the phone; may be empty where one alone is plugged in.
-        threads: that compute one network.
-        cores: hexadecimal mask of the cores to run on; empty for any.
-        timeout: of one command, in seconds.
-
     Raises:
         UserError: when adb, the program or the phone is missing or not ready.
     """
 
-    def __init__(
-        self, files: ModelFiles, runner: Path, serial: str, threads: int, cores: str, timeout: float
-    ) -> None:
+    def __init__(self, settings: Backend, files: ModelFiles) -> None:
+        super().__init__(settings, files)
+        self.runner = Path(settings.runner)
         if not shutil.which("adb"):
             raise UserError("backend adb needs the program adb: install Android's platform tools")
-        if not runner.is_file():
-            raise UserError(f"--runner {runner} is no file: name the program for the phone")
-        super().__init__(files, threads, timeout)
-        self.runner, self.cores = runner, cores
-        self._started_server = False
-        self.serial = self._find(serial)
-        self._ready = False
+        if not self.runner.is_file():
+            raise UserError(f"--runner {self.runner} is no file: name the program for the phone")
+        self._started_server = self._ready = False
+        self.serial = self._find(settings.device)
 
     def __exit__(self, *_: object) -> None:
         """Remove what was pushed and stop the server that this program started."""
@@ -83,12 +73,13 @@ class Phone(ProgramDevice):
 
     def description(self) -> Description:
         """What a time depends on besides the network."""
-        pinned = f" on cores {self.cores}" if self.cores else ""
+        cores = self.settings.cores
+        pinned = f" on cores {cores}" if cores else ""
         return {
             "backend": "adb",
             "device": self._model + pinned,
             "runtime": f"{self.runner.name} {self._runner_hash} of {self.files.kind} files",
-            "threads": self.threads,
+            "threads": self.settings.threads,
             "precision": self.files.precision,
             "clock": "the program's",
         }
@@ -110,18 +101,18 @@ class Phone(ProgramDevice):
         if not self._ready:
             self._shell(f"rm -rf {FOLDER} && mkdir -p {FOLDER}")
             self._ready = True
-            self._push([self.runner], f"{FOLDER}/runner")
+            self._adb("push", str(self.runner), f"{FOLDER}/runner")
             self._shell(f"chmod 755 {FOLDER}/runner")
-        paths = [self.files.path(subject) for subject in subjects]
+        paths = [str(self.files.path(subject)) for subject in subjects]
         self._shell(f"rm -rf {FOLDER}/models && mkdir {FOLDER}/models")
-        self._push(list(dict.fromkeys(paths)), f"{FOLDER}/models/")
-        self._loaded = [f"{FOLDER}/models/{path.name}" for path in paths]
+        self._adb("push", *dict.fromkeys(paths), f"{FOLDER}/models/")
+        self._loaded = [f"{FOLDER}/models/{Path(path).name}" for path in paths]
 
     def _run(self, model: str) -> tuple[str, str]:
         arguments = ARGUMENTS[self.files.kind].format(
-            model=shlex.quote(model), threads=self.threads, runs=RUNS
+            model=shlex.quote(model), threads=self.settings.threads, runs=RUNS
         )
-        pin = f"taskset {self.cores} " if self.cores else ""
+        pin = f"taskset {self.settings.cores} " if self.settings.cores else ""
         output = self._shell(f"{pin}{FOLDER}/runner {arguments} 2>&1")
         return f"{self.runner.name} on the phone", output
 
@@ -131,10 +122,10 @@ class Phone(ProgramDevice):
         adb passes a status on only where the phone speaks a later protocol, so the phone prints
         it: an answer without it was cut short.
         """
-        done = self._adb(["shell", f"{line}; echo {_STATUS} $?"])
+        done = self._adb("shell", f"{line}; echo {_STATUS} $?")
         output, mark, status = done.stdout.rpartition(_STATUS)
-        if not mark or done.returncode:
-            raise UserError(self._gone(last_words(done)))
+        if not mark:
+            raise self._gone(done)
         if status.strip() != "0":
             words = (output.strip().splitlines() or ["it printed nothing"])[-1]
             raise UserError(
@@ -142,28 +133,27 @@ class Phone(ProgramDevice):
             )
         return output
 
-    def _push(self, paths: Sequence[Path], place: str) -> None:
-        done = self._adb(["push", *map(str, paths), place])
+    def _adb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        done = run(["adb", "-s", self.serial, *arguments], self.settings.timeout)
         if done.returncode:
-            raise UserError(self._gone(last_words(done)))
+            raise self._gone(done)
+        return done
 
-    def _adb(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        return run(["adb", "-s", self.serial, *arguments], self.timeout)
-
-    def _gone(self, words: str) -> str:
-        return (
-            f"adb lost the phone {self.serial} ({words}): plug it in again and unlock it, {_WAY_ON}"
+    def _gone(self, done: subprocess.CompletedProcess[str]) -> UserError:
+        return UserError(
+            f"adb lost the phone {self.serial} ({last_words(done)}): plug it in again and unlock"
+            f" it, {_WAY_ON}"
         )
 
     def _find(self, serial: str) -> str:
         """The serial number of the phone, if it is ready."""
-        done = run(["adb", "devices"], self.timeout)
+        done = run(["adb", "devices"], self.settings.timeout)
         self._started_server = "daemon not running" in done.stdout + done.stderr
         try:
             return _choose(_devices(done.stdout), serial)
         except UserError:
             if self._started_server:
-                run(["adb", "kill-server"], self.timeout)
+                run(["adb", "kill-server"], self.settings.timeout)
             raise
 
 

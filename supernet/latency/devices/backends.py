@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import read_as
-from supernet.latency.devices.android_phone import Phone
-from supernet.latency.devices.benchmark_program import CommandDevice
-from supernet.latency.devices.device import Device
-from supernet.latency.devices.runtimes import Executorch, OnnxRuntime, Torch
-from supernet.latency.models.model_files import ModelFiles
 
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),
@@ -40,15 +32,13 @@ RUNNERS = {
     "command": "a program that takes a model file and prints milliseconds, such as"
     " './time_on_board.sh {model}'",
 }
-_EXECUTORCH = ("executorch", "`pip install mnasnet-search[executorch]`")
-EXTRAS = {
-    "executorch": _EXECUTORCH,
-    "pte": _EXECUTORCH,
-    "tflite": ("litert_torch", "an environment with torch below 2.15 and litert-torch"),
-}
-"""Module that a backend or a kind of file needs, and how to get it."""
 MAX_TIMEOUT = 86_400
 """Seconds; a day."""
+
+
+def _setting(default: Any, told: str) -> Any:
+    """A setting with its default and what the command line says of it."""
+    return field(default=default, metadata={"help": told})
 
 
 @dataclass(frozen=True)
@@ -59,22 +49,18 @@ class Backend:
         UserError: naming the setting, its value and what is allowed.
     """
 
-    name: str = "onnxruntime"
-    threads: int = 1
-    precision: str = "fp32"
-    device: str = ""
-    """torch: cpu or cuda; adb: serial number of the phone, needed where several are plugged in."""
-    runner: str = ""
-    """adb: the phone's own program; command: the line to run. Both print milliseconds."""
-    files: str = "onnx"
-    """adb and command: the kind of model file."""
-    cores: str = ""
-    """adb: hexadecimal mask of the phone's cores, such as f0."""
-    timeout: float = 120.0
-    """adb and command: seconds after which a run that gave no answer has failed."""
+    name: str = _setting("onnxruntime", f"one of {', '.join(PRECISIONS)}")
+    threads: int = _setting(1, "default 1")
+    precision: str = _setting("fp32", "default fp32; also int8, or for torch bf16 and fp16")
+    device: str = _setting("", "torch: cpu or cuda; adb: serial number of the phone")
+    runner: str = _setting(
+        "", "adb: a program for the phone; command: a line that takes a model file and prints ms"
+    )
+    files: str = _setting("onnx", f"adb and command: one of {', '.join(FILES)}")
+    cores: str = _setting("", "adb: hexadecimal mask, such as f0")
+    timeout: float = _setting(120.0, "adb and command: seconds of one run, default 120")
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the device."""
         check_choice("backend", self.name, PRECISIONS)
         check_choice(f"--precision of {self.name}", self.precision, PRECISIONS[self.name])
         check_range("--", self, "threads", least=1)
@@ -95,55 +81,23 @@ class Backend:
                     " it out"
                 )
 
-    def open(self, models: Path) -> Device:
-        """The device; what it needs is checked now, and started when it is first asked.
-
-        Args:
-            models: a folder for model files, for backends that need them.
-
-        Raises:
-            UserError: when a package, a program or the device is missing.
-        """
-        for need in (self.name, self.files):
-            if need in EXTRAS and importlib.util.find_spec(EXTRAS[need][0]) is None:
-                raise UserError(f"{need} needs {EXTRAS[need][1]}")
-        files = ModelFiles(models, self.files, self.precision)
-        if self.name == "onnxruntime":
-            return OnnxRuntime(self.threads, self.precision)
-        if self.name == "torch":
-            return Torch(self.device or "cpu", self.threads, self.precision)
-        if self.name == "executorch":
-            return Executorch(ModelFiles(models, "pte"), self.threads)
-        if self.name == "adb":
-            runner = Path(self.runner)
-            return Phone(files, runner, self.device, self.threads, self.cores, self.timeout)
-        return CommandDevice(files, self._command(), self.threads, self.timeout)
-
-    def _command(self) -> list[str]:
-        try:
-            return shlex.split(self.runner)
-        except ValueError as error:
-            raise UserError(f"--runner {self.runner!r} is no command line: {error}") from None
-
     def plain(self) -> dict[str, Any]:
         """The settings that times depend on and that differ from the defaults, as JSON.
 
         A program, the serial number of a phone and the patience with both are not among them: a
         description names the program and the phone, and a table must not bring a command line.
         """
-        default = {field.name: field.default for field in dataclasses.fields(Backend)}
         left_out = {"runner", "timeout", "device" if self.name in RUNNERS else ""}
         return {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if name == "name" or (value != default[name] and name not in left_out)
+            field.name: value
+            for field in dataclasses.fields(self)
+            if (
+                (value := getattr(self, field.name)) != field.default and field.name not in left_out
+            )
+            or field.name == "name"
         }
 
     @staticmethod
     def from_plain(fields: Mapping[str, Any]) -> Backend:
-        """The inverse of ``plain``.
-
-        Raises:
-            UserError: naming what is wrong.
-        """
+        """The inverse of ``plain``; UserError names what is wrong."""
         return read_as(Backend, dict(fields), "backend.", partial=True)

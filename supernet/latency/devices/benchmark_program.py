@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import signal
 import statistics
 import subprocess
@@ -12,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from supernet.errors import UserError
+from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Description, Device
 from supernet.latency.models.model_files import ModelFiles
 from supernet.latency.models.subject import Subject
@@ -69,12 +71,8 @@ def _known(output: str) -> list[float]:
 def run(command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Run a program to its end.
 
-    Args:
-        command: program and arguments.
-        timeout: in seconds.
-
     Raises:
-        UserError: when it is missing or takes too long.
+        UserError: when it is missing or takes more than ``timeout`` seconds.
     """
     try:
         process = subprocess.Popen(
@@ -109,16 +107,10 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 
 
 class ProgramDevice(Device):
-    """A device on which a program runs once for each visit; the median of what it prints counts.
+    """A device on which a program runs once for each visit; the median of what it prints counts."""
 
-    Args:
-        files: where models lie on this machine.
-        threads: that compute one network.
-        timeout: of one run, in seconds.
-    """
-
-    def __init__(self, files: ModelFiles, threads: int, timeout: float) -> None:
-        self.files, self.threads, self.timeout = files, threads, timeout
+    def __init__(self, settings: Backend, files: ModelFiles) -> None:
+        self.settings, self.files = settings, files
         self._loaded: list[str] = []
 
     def visit(self, order: Sequence[int]) -> list[list[float]]:
@@ -144,18 +136,16 @@ class ProgramDevice(Device):
 class CommandDevice(ProgramDevice):
     """A command of the user's on this machine.
 
-    Args:
-        files: where models lie.
-        command: program and arguments.
-        threads: that the command uses, as the user says; part of the table's description.
-        timeout: of one run of the command, in seconds.
+    Raises:
+        UserError: when it is no command line.
     """
 
-    def __init__(
-        self, files: ModelFiles, command: Sequence[str], threads: int, timeout: float
-    ) -> None:
-        super().__init__(files, threads, timeout)
-        self.command = list(command)
+    def __init__(self, settings: Backend, files: ModelFiles) -> None:
+        super().__init__(settings, files)
+        try:
+            self.command = shlex.split(settings.runner)
+        except ValueError as error:
+            raise UserError(f"--runner {settings.runner!r} is no command line: {error}") from None
 
     def __exit__(self, *_: object) -> None:
         """Nothing is left running."""
@@ -166,7 +156,7 @@ class CommandDevice(ProgramDevice):
             "backend": "command",
             "device": " ".join(self.command),
             "runtime": f"{self.files.kind} files",
-            "threads": self.threads,
+            "threads": self.settings.threads,
             "precision": self.files.precision,
             "clock": "the command's",
         }
@@ -179,7 +169,7 @@ class CommandDevice(ProgramDevice):
         line = [word.replace(MODEL, model) for word in self.command]
         if line == self.command:
             line.append(model)
-        done, name = run(line, self.timeout), " ".join(line)[:200]
+        done, name = run(line, self.settings.timeout), " ".join(line)[:200]
         if done.returncode:
             raise UserError(
                 f"{name} ended with status {done.returncode}: {last_words(done)}; mend it, then"

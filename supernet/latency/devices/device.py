@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, TypedDict
 
 from supernet.latency.models.subject import Subject
 
@@ -26,15 +27,8 @@ class Description(TypedDict):
     """The clock of the times: ``cpu``, ``wall``, ``gpu`` or that of a user's program."""
 
 
-DESCRIPTION = tuple(Description.__annotations__)
-
-
-class Device(ABC):
+class Device(AbstractContextManager["Device"]):
     """Loads subjects and times single runs of them; leaving its context frees what it holds."""
-
-    def __enter__(self) -> Self:
-        """Return the device itself."""
-        return self
 
     @abstractmethod
     def __exit__(self, *_: object) -> None:

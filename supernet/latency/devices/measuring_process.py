@@ -2,7 +2,7 @@
 
 Requests arrive on stdin, answers leave on stdout, one JSON object a line:
 
-* ``{"load": [...]}`` followed by as many bytes as its entries say. Replaces what was loaded.
+* ``{"load": [...]}`` replaces what was loaded by what its entries describe.
 * ``{"visit": [i, j, ...], "runs": n}`` runs the subjects of these numbers in this order, each
   ``n`` times in a row, and answers with the milliseconds of every run.
 
@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,8 @@ Run = Callable[[], object]
 """One run of a loaded subject, to its end."""
 Timer = Callable[[Run], float]
 """Milliseconds of one run."""
-Open = Callable[[dict[str, Any], bytes], Run]
-"""From an entry of a load request and the bytes that belong to it, what can be run."""
+Open = Callable[[dict[str, Any]], Run]
+"""From an entry of a load request, what can be run."""
 
 WARM_UP_RUNS = 2
 """The first run allocates; the second is the first ordinary one."""
@@ -61,8 +62,7 @@ def serve(open_subject: Open, timer: Timer) -> None:
         if "load" in request:
             # The old ones go before the new ones come: both at once need twice the memory.
             loaded.clear()
-            contents = [sys.stdin.buffer.read(entry.get("bytes", 0)) for entry in request["load"]]
-            loaded.extend(map(open_subject, request["load"], contents))
+            loaded.extend(map(open_subject, request["load"]))
             for run in loaded:
                 for _ in range(WARM_UP_RUNS):
                     run()
@@ -88,7 +88,7 @@ def cpu_timer(threads: int) -> Timer:
 
 
 def serve_onnxruntime(threads: int) -> None:
-    """Serve ONNX Runtime on the CPU; an entry has ``bytes`` of a model or its ``path``."""
+    """Serve ONNX Runtime on the CPU; an entry has a ``model`` in base64 or its ``path``."""
     import numpy as np
     import onnxruntime
 
@@ -98,11 +98,10 @@ def serve_onnxruntime(threads: int) -> None:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
 
-    def open_model(entry: dict[str, Any], content: bytes) -> Run:
+    def open_model(entry: dict[str, Any]) -> Run:
         """A model of one input with that input bound, so that a run copies nothing."""
-        session = onnxruntime.InferenceSession(
-            entry.get("path", content), options, providers=["CPUExecutionProvider"]
-        )
+        model = entry["path"] if "path" in entry else b64decode(entry["model"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         (feed,) = session.get_inputs()
         images = np.random.default_rng(0).standard_normal(entry["shape"], np.float32)
         binding = session.io_binding()
@@ -123,7 +122,7 @@ def serve_executorch(threads: int) -> None:
     # All cores would take part otherwise; the runtime has no public name for it.
     portable_lib._unsafe_reset_threadpool(threads)
 
-    def open_program(entry: dict[str, Any], _: bytes) -> Run:
+    def open_program(entry: dict[str, Any]) -> Run:
         program = Runtime.get().load_program(entry["path"])
         method = program.load_method("forward")
         x = torch.randn(entry["shape"], generator=torch.Generator().manual_seed(0))
@@ -149,7 +148,7 @@ def serve_torch(threads: int, device: str, precision: str) -> None:
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     layout, on_gpu = torch.channels_last, device == "cuda"
 
-    def open_subject(entry: dict[str, Any], _: bytes) -> Run:
+    def open_subject(entry: dict[str, Any]) -> Run:
         subject = from_plain(entry)
         network = module_of(subject).to(device, dtype).to(memory_format=layout)
         x = example(subject).to(device, dtype, memory_format=layout)

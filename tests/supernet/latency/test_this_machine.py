@@ -73,8 +73,8 @@ def test_a_network_file_is_measured(tmp_path):
 
 def test_a_measuring_process_that_dies_is_reported():
     with OnnxRuntime() as device:
-        device.process.child.kill()
-        device.process.child.wait()
+        device.child.kill()
+        device.child.wait()
         with pytest.raises(UserError, match="ended with status -9: killed from outside"):
             device.load([middle_network(TINY)])
 

@@ -11,6 +11,7 @@ from supernet.errors import UserError
 from supernet.latency.__main__ import main
 from supernet.latency.devices.android_phone import FOLDER
 from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.opening import open_device
 from supernet.latency.table.plan import EFFORTS, Effort, middle_network
 from supernet.latency.table.table import LatencyTable
 from tests.helpers.tables import TINY as SPACE
@@ -78,7 +79,7 @@ def timed(device):
 
 def phone(tmp_path, **changes):
     settings = {"name": "adb", "runner": str(tmp_path / "runner"), "timeout": 20.0, **changes}
-    return Backend(**settings).open(tmp_path / "models")
+    return open_device(Backend(**settings), tmp_path / "models")
 
 
 def test_a_phone_says_what_it_is(fake, tmp_path):

@@ -16,6 +16,7 @@ from supernet.cost.timed_layers import timed_layers, timed_layers_of_space
 from supernet.errors import UserError
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.benchmark_program import milliseconds
+from supernet.latency.devices.opening import open_device
 from supernet.latency.models.onnx_int8 import model_of
 from supernet.latency.models.subject import OnnxFile, from_plain, input_shape, subject_key, to_plain
 from supernet.latency.models.torch_modules import example, module_of
@@ -30,7 +31,7 @@ V2 = published_spec("mobilenet_v2").scaled(resolution=32, classes=10)
 
 
 def opened(tmp_path, name, **settings):
-    return Backend(name, **settings).open(tmp_path / "models")
+    return open_device(Backend(name, **settings), tmp_path / "models")
 
 
 # --- what is measured -------------------------------------------------------------------------
