@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from supernet.latency.table.baselines import baselines
 from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, Estimates, Group, SubjectKind
 from supernet.latency.table.correction import LayerSums, fit_correction
 from supernet.latency.table.plan import Plan, middle_network
-from supernet.latency.table.rounds import Rounds, RoundsFile
+from supernet.latency.table.rounds import Rounds
 from supernet.latency.table.table import VERSION, LatencyTable, MeasuredNetwork
 from supernet.latency.table.validation import mean_ms, validation_of
 
@@ -32,17 +31,12 @@ def build_table(
 ) -> LatencyTable:
     """Measure a table, going on where an earlier build was stopped, and save it.
 
-    Args:
-        device: what measures.
-        plan: what it measures.
-        fingerprint: of the table; raw times of another one are refused.
-        path: of the table; raw times lie beside it (``raw_path``).
-        progress: show a progress bar.
+    Raw times lie beside the table (``raw_path``); those of another ``fingerprint`` are refused.
 
     Raises:
         UserError: when a file cannot be written, or belongs to another build.
     """
-    with RoundsFile(raw_path(path), fingerprint) as rounds, ProgressLines(shown=progress) as bar:
+    with Rounds(raw_path(path), fingerprint) as rounds, ProgressLines(shown=progress) as bar:
         task = bar.add_task(
             "measure",
             total=plan.effort.seconds,
@@ -54,12 +48,11 @@ def build_table(
             bar.update(task, completed=rounds.seconds, total=forecast_seconds(rounds, plan))
 
         bench = Bench(device, middle_network(plan.space), rounds, advance)
-        table = _fit(plan, _measure(bench, plan), bench.quiet_ms(NETWORKS), fingerprint)
-    command = shlex.join(["python", *sys.orig_argv[1:]])
-    made = {"date": datetime.now(UTC).date().isoformat(), "command": command}
-    table = dataclasses.replace(table, fingerprint={**fingerprint, **made})
+        estimates = _measure(bench, plan)
+        command = shlex.join(["python", *sys.orig_argv[1:]])
+        made = {"date": datetime.now(UTC).date().isoformat(), "command": command}
+        table = _fit(plan, estimates, bench.quiet_ms(NETWORKS), {**fingerprint, **made})
     table.write(path)
-    shutil.rmtree(models_path(path), ignore_errors=True)
     return table
 
 
@@ -86,11 +79,10 @@ def _fit(
     log_ms = {role: estimates[NETWORKS].log_ms(specs) for role, specs in roles.items()}
     ms = mean_ms(log_ms["calibration"])
     correction = fit_correction(LayerSums(entries, plan.calibration), ms)
-    models = baselines(entries, plan.calibration, ms)
     validation = validation_of(
         LayerSums(entries, plan.held_out).predict(correction.weights),
         log_ms["held out"],
-        {name: model(plan.held_out) for name, model in models.items()},
+        baselines(entries, plan.calibration, ms, plan.held_out),
     )
     networks = tuple(
         MeasuredNetwork(spec, tuple(logs[~np.isnan(logs)].tolist()), role)
@@ -106,10 +98,8 @@ def forecast_seconds(rounds: Rounds, plan: Plan) -> float:
     for kind, subjects, num_sessions, seconds in plan.sessions:
         num_groups = -(-len(subjects) // kind.group_size)
         known = [rounds.of(name) for name in rounds.finished if name.startswith(kind.name)]
-        mean = seconds / num_groups
-        if known:
-            spent = sum(one.seconds + one.loading for group in known for one in group)
-            mean = spent / len(known)
+        spent = sum(one.seconds + one.loading for group in known for one in group)
+        mean = spent / len(known) if known else seconds / num_groups
         total += mean * num_groups * num_sessions
     return max(total, rounds.seconds)
 
@@ -117,11 +107,6 @@ def forecast_seconds(rounds: Rounds, plan: Plan) -> float:
 def raw_path(path: Path) -> Path:
     """Path of the raw times of a table."""
     return path.with_suffix(".raw.jsonl")
-
-
-def models_path(path: Path) -> Path:
-    """Folder of model files while a table is measured, for backends that need them."""
-    return path.with_suffix(".models")
 
 
 def fingerprint_of(device: Device, plan: Plan, backend: Backend) -> dict[str, Any]:

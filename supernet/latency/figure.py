@@ -23,11 +23,9 @@ def draw_table(table: LatencyTable) -> Figure:
     figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.15)
     title = f"Latency table of {table.device}"
     figure.text(0.06, 0.93, title, fontsize=14, fontweight="bold", color=INK, parse_math=False)
-    groups = (
-        ("calibrated with", MUTED, table.measured("calibration")),
-        ("held out", ACCENT, table.measured("held out")),
-    )
-    for label, color, networks in groups:
+    groups = (("calibrated with", MUTED, "calibration"), ("held out", ACCENT, "held out"))
+    for label, color, role in groups:
+        networks = table.measured(role)
         measured = np.array([one.ms for one in networks])
         predicted = np.array([table.predict(one.spec) for one in networks])
         points = {"s": 14, "color": color, "alpha": 0.8, "linewidth": 0}

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import math
 import random
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +17,11 @@ from numpy.typing import NDArray
 from supernet.command.output import ProgressLines
 from supernet.errors import UserError
 from supernet.files.writing import write_json
-from supernet.latency.build import models_path
-from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device, device_name
 from supernet.latency.table.baselines import baselines
 from supernet.latency.table.bench import NETWORKS, Bench, Estimates, Group
 from supernet.latency.table.plan import middle_network, random_networks
-from supernet.latency.table.rounds import RoundsFile
+from supernet.latency.table.rounds import Rounds
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.table.validation import MIN_SESSIONS, Validation, validation_of
 from supernet.space.spec import NetSpec
@@ -57,23 +54,16 @@ class Amount(NamedTuple):
 
 
 def validate_table(
-    table: LatencyTable, path: Path, backend: Backend, amount: Amount, strict: bool
+    device: Device, table: LatencyTable, path: Path, amount: Amount, strict: bool
 ) -> Outcome:
-    """Measure networks that the table has not seen, and write what came out beside it.
+    """Measure networks that the table at ``path`` has not seen, and write what came out beside it.
 
     Raw times lie in ``NAME.validation-SEED.raw.jsonl``, so that a validation that was stopped goes
     on, and figures in ``NAME.validation-SEED.json``. Times are scaled to the machine's speed when
     the table was built, by networks that calibrated it.
 
-    Args:
-        table: to judge.
-        path: of its file.
-        backend: to measure with.
-        amount: how much.
-        strict: refuse a table of another device instead of warning.
-
     Raises:
-        UserError: when the device is missing or, if strict, another one.
+        UserError: when the device fails or, if ``strict``, is not the table's.
     """
     seen = [one.spec for one in table.networks]
     fresh = random_networks(table.space, seen, amount.networks, seed=amount.seed)
@@ -85,10 +75,9 @@ def validate_table(
     known = table.measured("calibration")
     anchors = random.Random(amount.seed).sample(known, min(ANCHORS, len(known)))
     report = path.with_suffix(f".validation-{amount.seed}.json")
-    with backend.open(models_path(path)) as device:
-        objection = check_device(table, device, strict)
-        specs = [*fresh, *(one.spec for one in anchors)]
-        estimates = _measure(device, table, specs, amount, report.with_suffix(".raw.jsonl"))
+    objection = check_device(table, device, strict)
+    specs = [*fresh, *(one.spec for one in anchors)]
+    estimates = _measure(device, table, specs, amount, report.with_suffix(".raw.jsonl"))
     now = np.nanmean(estimates.log_ms([one.spec for one in anchors]), axis=0)
     log_drift = float(np.mean(now - np.log([one.ms for one in anchors])))
     drift = math.expm1(log_drift)
@@ -98,11 +87,14 @@ def validate_table(
             " anew before claiming anything of it"
         )
     log_ms = estimates.log_ms(fresh) - log_drift
-    predicted = np.array([table.predict(spec) for spec in fresh])
-    validation = validation_of(predicted, log_ms, _baselines(table, fresh))
+    calibration, ms = [one.spec for one in known], np.array([one.ms for one in known])
+    validation = validation_of(
+        np.array([table.predict(spec) for spec in fresh]),
+        log_ms,
+        baselines(table.entries, calibration, ms, fresh),
+    )
     outcome = Outcome(validation, drift, objection)
     _write_report(report, table, outcome, fresh, log_ms)
-    shutil.rmtree(models_path(path), ignore_errors=True)
     return outcome
 
 
@@ -127,13 +119,10 @@ def _write_report(
 
 
 def check_device(table: LatencyTable, device: Device, strict: bool) -> str:
-    """Warn of, or refuse, a device that is not the table's.
-
-    Returns:
-        Why no claim on the table can rest on this device; empty for the table's own.
+    """Why no claim on the table can rest on this device, also warned of; empty for its own.
 
     Raises:
-        UserError: if strict, naming both.
+        UserError: if ``strict``, naming both.
     """
     here = device.description()
     differ = [name for name, value in here.items() if table.fingerprint[name] != value]
@@ -157,7 +146,7 @@ def _measure(
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
     plan = {**device.description(), "table": table.hash, "networks": [len(keys), digest]}
     num_groups = -(-len(specs) // NETWORKS.group_size)
-    with RoundsFile(raw, plan, "give another --seed") as rounds, ProgressLines() as bar:
+    with Rounds(raw, plan, "give another --seed") as rounds, ProgressLines() as bar:
         total, known = amount.sessions * amount.rounds, rounds.seconds
         task = bar.add_task("validate", total=total, status=f"rounds of {len(specs)} networks")
 
@@ -182,11 +171,3 @@ def _measure(
                 " networks\n"
             )
     return estimates
-
-
-def _baselines(table: LatencyTable, specs: Sequence[NetSpec]) -> dict[str, NDArray[np.float64]]:
-    """What other models predict that are fitted to the networks of the table."""
-    known = table.measured("calibration")
-    ms = np.array([one.ms for one in known])
-    models = baselines(table.entries, [one.spec for one in known], ms)
-    return {name: model(specs) for name, model in models.items()}

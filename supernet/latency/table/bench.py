@@ -84,8 +84,7 @@ class Group:
     def log_times(self, quiet_ms: float) -> tuple[NDArray[np.float64], bool]:
         """Logarithms (subjects, 2) of first and later times in ms, and whether it was quiet.
 
-        Args:
-            quiet_ms: what the reference takes on a quiet machine.
+        ``quiet_ms`` is what the reference takes on a quiet machine.
         """
         counts = _is_quiet(self.reference, quiet_ms)
         quiet = bool(counts.sum() >= MIN_ROUNDS)
@@ -114,11 +113,9 @@ def _is_quiet(reference: NDArray[np.float64], quiet_ms: float) -> NDArray[np.boo
 
 
 class Estimates:
-    """The times of some subjects in several sessions.
+    """The times of some subjects in several sessions, each the groups of all of them.
 
-    Args:
-        sessions: the groups of each, over the same subjects.
-        reference_ms: what the reference takes on the quiet machine.
+    ``reference_ms`` is what the reference takes on the quiet machine.
     """
 
     def __init__(self, sessions: Sequence[Sequence[Group]], reference_ms: float) -> None:
@@ -249,13 +246,9 @@ class Bench:
         for numbers in _groups(rng.sample(range(1, num_subjects + 1), num_subjects), chunk):
             order += [0, *numbers]
         answers = self.device.visit(order)
-        times: _Runs = [[] for _ in range(num_subjects)]
-        reference: _Runs = []
-        for number, runs in zip(order, answers, strict=True):
-            if number:
-                times[number - 1] = runs
-            else:
-                reference.append(runs)
+        runs = dict(zip(order, answers, strict=True))
+        times = [runs[number] for number in range(1, num_subjects + 1)]
+        reference = [answer for number, answer in zip(order, answers, strict=True) if not number]
         return times, reference
 
 

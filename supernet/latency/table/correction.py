@@ -112,12 +112,7 @@ SHUFFLES = 6
 
 
 class LayerSums:
-    """The layers of some networks as arrays, from which corrections are fitted.
-
-    Args:
-        entries: times of every layer that occurs, by its key.
-        specs: the networks.
-    """
+    """The layers of some networks as arrays, from which corrections are fitted."""
 
     def __init__(self, entries: Mapping[str, Times], specs: Sequence[NetSpec]) -> None:
         networks = [Counter(timed_layers(spec)) for spec in specs]
@@ -162,9 +157,7 @@ def relative_ridge(
 ) -> NDArray[np.float64]:
     """Weights (terms,) whose sums of relative terms (networks, terms) are nearest to 1.
 
-    Args:
-        design: terms of each network over its latency.
-        penalties: of the squares of the weights (terms,), for each network.
+    ``penalties`` (terms,) are those of the weights' squares, for each network.
     """
     from sklearn.linear_model import Ridge  # takes seconds to load; a search only reads tables
 
@@ -175,12 +168,7 @@ def relative_ridge(
 
 
 def fit_correction(sums: LayerSums, ms: NDArray[np.float64]) -> Correction:
-    """The correction whose form and strength err least in cross-validation.
-
-    Args:
-        sums: of the networks to calibrate with.
-        ms: their measured latencies (networks,).
-    """
+    """The correction that errs least in cross-validation on networks of ``ms`` (networks,)."""
     tried = {
         (form, strength): sums.error(ms, form, strength)
         for form in FORMS

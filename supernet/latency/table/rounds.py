@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,20 +31,61 @@ class Round(NamedTuple):
 
 
 class Rounds:
-    """Rounds by the name of their group, in memory."""
+    """Rounds by the name of their group; those of a file are there again when it is opened anew.
 
-    def __init__(self) -> None:
-        """Start with none."""
+    The file holds one JSON object a line: first what is measured on what, then for each group its
+    keys before its first round, the rounds, and when it is finished. A round survives whatever
+    ends the process after it. Use it as a context manager.
+
+    Args:
+        path: of the file, whose folder is made; None keeps nothing.
+        plan: what is measured on what, as JSON gives it back. A file of another plan is refused.
+        way_out: what the user can do then.
+
+    Raises:
+        UserError: when the file belongs to another build, is broken or is being written.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        plan: Mapping[str, Any] = {},
+        way_out: str = "name another --out",
+    ) -> None:
         self.groups: dict[str, list[Round]] = {}
         self.finished: set[str] = set()
         """Groups that need no further round, whatever is learned of the machine later."""
+        self.path, self.plan, self.way_out = path, dict(plan), way_out
+        self._file: FileIO | None = None
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            self._read(self._file)
+        except UserError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Rounds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
 
     def of(self, group: str) -> list[Round]:
         """The rounds of a group so far."""
         return self.groups.setdefault(group, [])
 
     def add(self, group: str, keys: Sequence[str], one: Round) -> None:
-        """Keep a further round of a group of subjects."""
+        """Keep a further round; one of a file is rounded, as a later process reads it."""
+        if self._file:
+            seconds = round(one.seconds, 3), round(one.loading, 3)
+            one = Round(_rounded(one.times), _rounded(one.reference), *seconds)
         if not self.of(group):
             self._write({"group": group, "keys": list(keys)})
         self._write({"group": group, **one._asdict()})
@@ -55,78 +97,26 @@ class Rounds:
             self._write({"finished": group})
             self.finished.add(group)
 
-    def _write(self, fields: dict[str, Any]) -> None:
-        """Keep a line where there is a file."""
-
     @property
     def seconds(self) -> float:
         """What all rounds took, with all loading."""
         return sum(one.seconds + one.loading for rounds in self.groups.values() for one in rounds)
 
-
-class RoundsFile(Rounds):
-    """Rounds that are also lines of a file; opened again, it holds all that were finished.
-
-    The file holds one JSON object a line: first what is measured on what, then for each group its
-    keys before its first round, the rounds, and when it is finished. A round survives whatever
-    ends the process after it. Use it as a context manager.
-
-    Args:
-        path: of the file; its folder is made.
-        plan: what is measured on what, as JSON gives it back. A file of another plan is refused.
-        way_out: what the user can do then.
-
-    Raises:
-        UserError: when the file belongs to another build, is broken or is being written.
-    """
-
-    def __init__(
-        self, path: Path, plan: Mapping[str, Any], way_out: str = "name another --out"
-    ) -> None:
-        super().__init__()
-        self.path, self.plan, self.way_out = path, dict(plan), way_out
+    def _read(self, file: FileIO) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from None
-        try:
-            self._lock()
-            self._read()
-        except UserError:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> RoundsFile:
-        """Return the rounds themselves."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file and release it."""
-        self._file.close()
-
-    def add(self, group: str, keys: Sequence[str], one: Round) -> None:
-        """Keep a further round, rounded: a later process reads it so, and makes the same table."""
-        seconds = round(one.seconds, 3), round(one.loading, 3)
-        super().add(group, keys, Round(_rounded(one.times), _rounded(one.reference), *seconds))
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
                 f"another process is measuring into {self.path}: wait for it, or {self.way_out}"
             ) from None
-
-    def _read(self) -> None:
-        self._file.seek(0)
+        file.seek(0)
         whole = 0
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):  # a kill cut it short: the round was not finished
                 break
             self._read_line(number, line)
             whole += len(line)
-        self._file.truncate(whole)
+        file.truncate(whole)
         if whole == 0:
             self._write({"format": FORMAT, "version": VERSION, "plan": self.plan})
 
@@ -158,6 +148,8 @@ class RoundsFile(Rounds):
                 )
 
     def _write(self, fields: dict[str, Any]) -> None:
+        if not self._file:
+            return
         line = json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
         try:
             self._file.write(line.encode())

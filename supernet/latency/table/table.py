@@ -18,7 +18,7 @@ from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, ti
 from supernet.errors import UserError, check_choice
 from supernet.files.reading import read_as, typed, typed_object
 from supernet.files.writing import canonical_json, write_atomic
-from supernet.latency.devices.device import DESCRIPTION, device_name
+from supernet.latency.devices.device import Description, device_name
 from supernet.latency.table.correction import Correction, Times
 from supernet.latency.table.validation import Validation
 from supernet.space.mnasnet import MnasSpace
@@ -45,7 +45,6 @@ class MeasuredNetwork:
     ``reference`` of another space."""
 
     def __post_init__(self) -> None:
-        """Check what a file may have spoilt."""
         self.spec.checked()
         if not self.log_ms:
             raise UserError("networks.log_ms is empty, it must hold a number for each session")
@@ -83,21 +82,13 @@ class LatencyTable:
 
     @cached_property
     def space(self) -> MnasSpace:
-        """The space that it was built for.
-
-        Raises:
-            UserError: when the file does not hold it.
-        """
+        """The space that it was built for; UserError where the file does not hold it."""
         fields = self.fingerprint.get("space")
         return read_as(MnasSpace, fields, "fingerprint.space.", partial=True)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of the backend, as ``Backend.from_plain`` takes them.
-
-        Raises:
-            UserError: when the file does not hold them.
-        """
+        """Settings of the backend, as ``Backend.from_plain`` takes them."""
         return dict(typed_object("fingerprint.settings", self.fingerprint.get("settings")))
 
     @cached_property
@@ -158,11 +149,7 @@ class LatencyTable:
         return sum(self.share_ms(layer) for layer in stem_and_head(spec))
 
     def predict(self, spec: NetSpec) -> float:
-        """Latency of one image, in ms; of a reference, what was measured.
-
-        Raises:
-            UserError: naming the layer that was not measured.
-        """
+        """Latency of one image, in ms; of a reference, what was measured."""
         if spec in self._references:
             return self._references[spec]
         layers = (self.layer_cost(layer, spec.activation) for layer in spec.layers())
@@ -194,20 +181,12 @@ class LatencyTable:
             "format": FORMAT,
             "version": VERSION,
             "unit": self.unit,
-            "fingerprint": dict(self.fingerprint),
-            "correction": dataclasses.asdict(self.correction),
-            "validation": dataclasses.asdict(self.validation),
-            "reference_ms": self.reference_ms,
-            "networks": [dataclasses.asdict(network) for network in self.networks],
-            "entries": {key: list(times) for key, times in sorted(self.entries.items())},
+            **dataclasses.asdict(self),
+            "entries": dict(sorted(self.entries.items())),
         }
 
     def write(self, path: str | Path) -> None:
-        """Write the table as JSON, as a whole or not at all.
-
-        Raises:
-            UserError: when the file cannot be written.
-        """
+        """Write the table as JSON, as a whole or not at all."""
         lists = ("networks", "entries")
         head = {name: value for name, value in self._fields.items() if name not in lists}
         text = json.dumps(head, indent=1, allow_nan=False)[:-2]
@@ -244,7 +223,7 @@ def _read_table(fields: dict[str, Any]) -> LatencyTable:
         if fields.get(name) != expected:
             raise UserError(f"{name} is {fields.get(name)!r}, expected {expected!r}")
     fingerprint = dict(fields["fingerprint"])
-    for name in DESCRIPTION:
+    for name in Description.__annotations__:
         if name not in fingerprint:
             raise UserError(f"fingerprint lacks {name}")
     reference_ms = typed("reference_ms", fields["reference_ms"], float)

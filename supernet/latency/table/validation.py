@@ -81,10 +81,7 @@ class Validation:
         return f"the table's own error is about {self.own_error:.1%}"
 
     def check_claim(self, claim: float) -> None:
-        """Refuse a claim on the mean error that was not shown.
-
-        Args:
-            claim: such as 0.03, that predictions err by at most 3 % on average.
+        """Refuse a claim on the mean error, such as 0.03 for 3 %, that was not shown.
 
         Raises:
             UserError: when it is finer than the noise, or not met.
@@ -139,20 +136,19 @@ def mean_ms(log_ms: NDArray[np.float64]) -> NDArray[np.float64]:
 def accuracy(predicted: NDArray[np.float64], ms: NDArray[np.float64]) -> Accuracy:
     """Accuracy of predictions (networks,) of measurements (networks,), both in ms."""
     error = predicted / ms - 1
-    return Accuracy(
-        mape=float(np.abs(error).mean()),
-        within_5=float((np.abs(error) <= 0.05).mean()),
-        within_10=float((np.abs(error) <= 0.1).mean()),
-        kendall_tau=_tau(predicted, ms),
-        bias=float(error.mean()),
-    )
+    figures = (*_figures(np.abs(error)), _tau(predicted, ms), error.mean())
+    return Accuracy(*map(float, figures))
+
+
+def _figures(errors: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The mean of absolute errors, and the shares of at most 5 % and 10 %."""
+    return errors.mean(), (errors <= 0.05).mean(), (errors <= 0.1).mean()
 
 
 def noise(log_ms: NDArray[np.float64]) -> Noise:
     """Noise of the mean of some sessions, over all ways to split them into halves.
 
-    Args:
-        log_ms: logarithms (sessions, networks) of ms; NaN where a session does not count.
+    ``log_ms`` are logarithms (sessions, networks) of ms; NaN where a session does not count.
     """
     sessions = len(log_ms)
     if sessions < 2:
@@ -166,8 +162,7 @@ def noise(log_ms: NDArray[np.float64]) -> Noise:
         # Of an odd number of sessions one is left out here, but not of their mean.
         share = math.sqrt(len(one) / (2 * sessions))
         error = np.abs(np.expm1((first - second) * share))
-        shares = (error <= 0.05).mean(), (error <= 0.1).mean()
-        found.append([error.mean(), *shares, _tau(first, second)])
+        found.append([*_figures(error), _tau(first, second)])
     if not found:
         raise UserError(
             "no network was measured twice while the machine was quiet: measure more sessions"

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -186,14 +185,13 @@ def test_a_machine_that_has_slowed_down_is_told_apart_from_a_wrong_table(tmp_pat
     table = synthetic(tmp_path, SyntheticDevice())
     device = SyntheticDevice()
     device.slowness = 1.1
-    backend = SimpleNamespace(open=lambda models: device)
     amount = Amount(networks=8, sessions=4, rounds=4, seed=1)
-    outcome = validate_table(table, tmp_path / "table.json", backend, amount, strict=False)
+    outcome = validate_table(device, table, tmp_path / "table.json", amount, strict=False)
     assert outcome.drift == pytest.approx(0.1, abs=1e-4)
     assert outcome.validation.predicted.bias == pytest.approx(0.0, abs=1e-4)
     assert outcome.objection == ""
     device.slowness = 1.3
-    outcome = validate_table(table, tmp_path / "other.json", backend, amount, strict=False)
+    outcome = validate_table(device, table, tmp_path / "other.json", amount, strict=False)
     assert "the machine's speed has changed by +30.0%" in outcome.objection
 
 

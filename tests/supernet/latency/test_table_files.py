@@ -13,7 +13,7 @@ import pytest
 from supernet.errors import UserError
 from supernet.latency.table.correction import Times
 from supernet.latency.table.plan import middle_network
-from supernet.latency.table.rounds import RoundsFile
+from supernet.latency.table.rounds import Rounds
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import table_for
 from tests.helpers.synthetic_device import TINY, Refusing, SyntheticDevice, build
@@ -191,19 +191,19 @@ def test_broken_raw_times_are_refused_in_one_line(folder):
 
 
 def test_raw_times_of_another_build_are_refused_by_name(tmp_path):
-    RoundsFile(tmp_path / "raw.jsonl", {"device": "one", "space": 1}).__exit__()
+    Rounds(tmp_path / "raw.jsonl", {"device": "one", "space": 1}).__exit__()
     with pytest.raises(UserError, match=r'build with another device: "one", not "two"'):
-        RoundsFile(tmp_path / "raw.jsonl", {"device": "two", "space": 1})
+        Rounds(tmp_path / "raw.jsonl", {"device": "two", "space": 1})
 
 
 def test_two_builds_never_write_into_one_file(tmp_path):
     path = tmp_path / "raw.jsonl"
     with (
-        RoundsFile(path, {}),
+        Rounds(path, {}),
         pytest.raises(UserError, match=r"another process is measuring into .*raw\.jsonl"),
     ):
-        RoundsFile(path, {})
-    with RoundsFile(path, {}):
+        Rounds(path, {})
+    with Rounds(path, {}):
         pass
 
 

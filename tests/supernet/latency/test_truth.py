@@ -107,14 +107,14 @@ def test_every_term_belongs_to_the_largest_form_and_simple_ones_to_most():
 
 def test_baselines_are_what_they_are_called():
     ms = np.array([sum(map(true_ms, timed_layers(spec))) for spec in SPECS])
-    models = baselines(ALONE, SPECS[:80], ms[:80])
-    assert list(models) == ["isolated sum", "macs", "linear one-hot"]
     spec = SPECS[100]
+    predicted = baselines(ALONE, SPECS[:80], ms[:80], [spec])
+    assert list(predicted) == ["isolated sum", "macs", "linear one-hot"]
     alone = sum(1.2 * true_ms(part) + 0.03 for part in timed_layers(spec))
-    assert models["isolated sum"]([spec])[0] == pytest.approx(alone)
+    assert predicted["isolated sum"][0] == pytest.approx(alone)
     macs = np.array([count(spec).macs for spec in SPECS])
-    line = baselines(ALONE, SPECS, 3.0 + 1e-6 * macs)["macs"]
-    assert accuracy(line(SPECS), 3.0 + 1e-6 * macs).mape < 1e-9
+    line = baselines(ALONE, SPECS, 3.0 + 1e-6 * macs, SPECS)["macs"]
+    assert accuracy(line, 3.0 + 1e-6 * macs).mape < 1e-9
 
 
 def test_the_linear_model_fits_what_adds_up_over_choices():
@@ -123,8 +123,8 @@ def test_the_linear_model_fits_what_adds_up_over_choices():
         return 1 + sum(worth[s.op] + worth[s.skip] + 0.1 * s.repeats for s in spec.stages)
 
     ms = np.array([added(spec) for spec in SPECS])
-    linear = baselines(ALONE, SPECS[:80], ms[:80])["linear one-hot"]
-    assert accuracy(linear(SPECS[80:]), ms[80:]).mape < 0.01
+    linear = baselines(ALONE, SPECS[:80], ms[:80], SPECS[80:])["linear one-hot"]
+    assert accuracy(linear, ms[80:]).mape < 0.01
 
 
 # --- noise ------------------------------------------------------------------------------------
