@@ -1,4 +1,4 @@
-"""How fast costs are had, and how near a target: ``python -m benchmarks.latency_speed TABLE|UNIT``.
+"""Speed of costs, and nearness to targets: ``python -m benchmarks.latency_speed TABLE|UNIT``.
 
 Prints the time of predicting many architectures at once, of building a graph by hand beside
 exporting it, and what the questions to the integer program (``search.objective.feasible``) take
@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 
 
 def timed(label: str, work: Callable[[], Answer]) -> tuple[Answer, float]:
-    """What work gives, and the seconds of CPU that it takes, which are printed."""
+    """Answer of work, and the seconds of CPU that it takes, which are printed."""
     start = time.process_time()
     answer = work()
     seconds = time.process_time() - start
@@ -47,7 +47,7 @@ def timed(label: str, work: Callable[[], Answer]) -> tuple[Answer, float]:
 
 
 def questions(costs: BlockCosts, limits: tuple[Limit, ...]) -> dict[str, Any]:
-    """What the cheapest and the nearest network cost under limits, and what finding them takes."""
+    """Costs of the cheapest and the nearest network under limits, and the time to find them."""
     model, space = costs.model, costs.space
     label = f"under {len(limits)} constraints"
     (_, least), seconds = timed(f"cheapest network {label}", lambda: cheapest(costs, limits))

@@ -55,9 +55,9 @@ class ArchFile:
     device: str
     """Device of that table, empty when the cost is a count."""
     accuracy: float
-    """Of the supernet's slice on the validation split, tuned and batch norms recalibrated."""
+    """Accuracy of the supernet's slice on the validation split, tuned and recalibrated."""
     reward: float
-    """Of ``accuracy`` and ``predicted``."""
+    """Reward of ``accuracy`` and ``predicted``."""
     target: float
     """Upper limit of ``predicted``, in ``unit``."""
     seed: int
@@ -66,9 +66,9 @@ class ArchFile:
     measured: Measured | None = None
     """Its time on the device, where predictions are of this device."""
     constraints: tuple[ConstraintUse, ...] = ()
-    """What the search also limited."""
+    """Uses of what the search also limited."""
     table_error: TableError | None = None
-    """Of the latency table that predicted."""
+    """Error of the latency table that predicted."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
@@ -117,7 +117,7 @@ _KINDS = {
     name: get_args(kind)[0] if isinstance(kind, UnionType) else kind
     for name, kind in get_type_hints(ArchFile).items()
 }
-"""Of what kind a field is where it is there."""
+"""Types of the fields, where they are there."""
 _OPTIONAL = ("table_error", "constraints", "measured")
 _RECORDED = tuple(name for name in _KINDS if name not in ("space", "arch", *_OPTIONAL))
 _FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL)
@@ -208,7 +208,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _nearby(path: Path) -> str:
-    """What to name instead of a file that is not there: a search has one for each target."""
+    """Files to name instead of one that is not there: a search has one for each target."""
     found = sorted(one.name for one in path.parent.glob(f"{path.stem}-*{path.suffix}"))
     return (
         f"one of {', '.join(found)} there" if found else "an arch.json, such as runs/NAME/arch.json"

@@ -1,4 +1,4 @@
-"""What arch.json also records: uses of constraints, a measured time, a table's error. No torch."""
+"""Records in arch.json: uses of constraints, a measured time, a table's error. No torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ConstraintUse:
     cost: str
     """Ms, macs, params, memory or size."""
     limit: float
-    """In the unit of the cost; bytes for memory and size."""
+    """Limit in the unit of the cost; bytes for memory and size."""
     predicted: float
     table: str = ""
     """Hash of the latency table that predicted, empty for another cost."""
@@ -62,16 +62,16 @@ class ConstraintUse:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a network was predicted to take, checked on the device itself.
+    """Time that a network takes on the device that it was predicted for.
 
     Raises:
         UserError: for a time that is not positive.
     """
 
     ms: float
-    """Of one image on one thread."""
+    """Time of one image on one thread, in ms."""
     difference_percent: float
-    """How far that lies above the prediction, or below it if negative; to two decimals."""
+    """Percent by which it lies above the prediction, or below if negative; to two decimals."""
 
     def __post_init__(self) -> None:
         """Refuse a time that no network takes."""
@@ -110,7 +110,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class TableError:
-    """What a latency table was found to err by, on networks that did not calibrate it.
+    """Error of a latency table, on networks that did not calibrate it.
 
     Raises:
         UserError: for a value that no table has.
@@ -119,7 +119,7 @@ class TableError:
     mean: float
     """Mean absolute relative error."""
     noise: float
-    """What of it the noise of measuring alone would give."""
+    """Share of it that the noise of measuring alone would give."""
     networks: int
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ class TableError:
 
     @property
     def words(self) -> str:
-        """Both, for a line."""
+        """Mean and noise, for a line."""
         return f"the table errs by {self.mean:.1%} on average, of which noise is {self.noise:.1%}"
 
     def compare(self, predicted: float, ms: float) -> str:

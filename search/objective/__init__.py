@@ -1,1 +1,1 @@
-"""What a search is after: costs, targets, constraints, rewards, and what a space can reach."""
+"""Objective of a search: costs, targets, constraints, rewards, and what a space can reach."""

@@ -58,13 +58,13 @@ class Limit:
 
     @property
     def name(self) -> str:
-        """What is limited, in words."""
+        """Unit and device of what is limited, in words."""
         model = self.costs.model
         return f"{model.unit} on {model.device}" if model.device else model.unit
 
     @property
     def identity(self) -> list[str | float]:
-        """What tells it apart from other limits."""
+        """Name, hash and value, which tell it apart from other limits."""
         return [self.name, self.costs.model.hash, self.value]
 
 

@@ -1,4 +1,4 @@
-"""Costs: what prices the networks of a space, and its prices by the choices of each block."""
+"""Costs: cost models of a space, and their prices by the choices of each block."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUM_SAMPLES = 2000
 def cost_model(
     unit: str, space: MnasSpace, table: str | Path | None, cache_dir: str | Path
 ) -> CostModel:
-    """What prices the networks of a space.
+    """Cost model that prices the networks of a space.
 
     Args:
         unit: ms, macs or params.
@@ -81,7 +81,7 @@ class BlockCosts:
         self.widths = [[space.stem_filters], *outputs]
         """Channels that enter each block, by the filters of the block before, and the head."""
         self.tables = []
-        """For each block (widths, choices), in double precision."""
+        """Costs (widths, choices) of each block, in double precision."""
         for block, size in enumerate(block_sizes(space)[:-1]):
             stages = [space.stage(block, choice) for choice in space.block_choices(block)]
             rows = [[cost(stage, width, size) for stage in stages] for width in self.widths[block]]
@@ -90,7 +90,7 @@ class BlockCosts:
             [model.stem_and_head_cost(space.spec(arch)) for arch in _one_for_each_end(space)],
             dtype=torch.float64,
         )
-        """(widths,) by the filters of the last block."""
+        """Costs (widths,), by the filters of the last block."""
 
     def of(self, indices: Tensor) -> Tensor:
         """Costs (M,), in double precision, of architectures (M, D) on the CPU."""

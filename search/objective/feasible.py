@@ -1,4 +1,4 @@
-"""What a space can reach: its cheapest and costliest network, and the nearest below a target.
+"""Feasible networks of a space: the cheapest, the costliest, and the nearest below a target.
 
 A network is a path from the stem's width through a width behind each block to the classifier, and
 a stage is an edge of it. The best path whose sums keep a target and all limits is an integer
@@ -29,7 +29,7 @@ ROOMS = (0.0, 1e-5, 1e-3)
 """Shares of target and limits to leave where a solution breaks them: HiGHS keeps rows to 1e-6, and
 a latency table knows some networks better than by the sum of their layers."""
 MOST_NODES = 20_000
-"""Of the search tree, some minutes at most; 2,700 was the most that any question took."""
+"""Nodes of the search tree, at most; 2,700 was the most that any question took."""
 
 
 def cheapest(costs: BlockCosts, limits: Sequence[Limit] = ()) -> tuple[Arch, float]:

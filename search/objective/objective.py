@@ -19,7 +19,7 @@ from supernet.space.mnasnet import MnasSpace
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search is after, known when the device has been measured."""
+    """Costs, reward, targets and constraints, known when the device has been measured."""
 
     costs: BlockCosts
     """Prices networks in the unit of the targets."""
@@ -38,7 +38,7 @@ class Objective:
         table_cache: str | Path,
         constraints: Sequence[Constraint] = (),
     ) -> Objective:
-        """What was asked for (see ``SearchModule``) in numbers; the device is measured for it.
+        """Objective of what was asked for, see ``SearchModule``; the device is measured for it.
 
         Raises:
             UserError: for a table that does not fit, and for a target or limit that no network
@@ -50,12 +50,12 @@ class Objective:
 
     @property
     def space(self) -> MnasSpace:
-        """Where to search."""
+        """Space to search in."""
         return self.costs.space
 
     @property
     def cost_model(self) -> CostModel:
-        """What predicts the cost of a network."""
+        """Cost model that prices single networks."""
         return self.costs.model
 
     def limits(self, numbers: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ DEFAULTS = {"absolute": (0.0, -0.1), "soft": (-0.07, -0.07), "hard": (0.0, -1.0)
 
 @dataclass(frozen=True)
 class Reward:
-    """How cost is traded for accuracy.
+    """Reward: how cost is traded for accuracy.
 
     * ``absolute``: accuracy + beta * abs(cost / target - 1), beta = -0.1 (TuNAS, Bender
       et al. 2020, and its code). Too cheap is penalised as well, so one search lands on the target.

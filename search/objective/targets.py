@@ -12,7 +12,7 @@ from search.objective.feasible import cheapest, costliest, nearest_below
 from supernet.errors import UserError
 
 BAND = 0.01
-"""How far below its target a choice may lie, as a share of it."""
+"""Share of its target that a choice may lie below it."""
 
 Requested = list[float | str] | float | str
 """One target or several, each as ``search.objective.costs.resolve_target`` reads it."""
@@ -23,7 +23,7 @@ class Target:
     """An upper limit of the cost, and the band below it from which the choice comes."""
 
     name: str
-    """As it was asked for, in letters that suit a file's name."""
+    """Target as it was asked for, in letters that suit a file's name."""
     cost: float
     """Upper limit, in the cost's unit."""
     least: float = 0.0
@@ -41,7 +41,7 @@ class Target:
 
 
 def num_targets(requested: Requested) -> int:
-    """How many are asked for, before anything is known of the device.
+    """Number of targets that are asked for, before anything is known of the device.
 
     Raises:
         UserError: for none.

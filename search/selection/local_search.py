@@ -18,7 +18,7 @@ LANDING = 3.0
 """Nats by which a change that leads into the band is preferred."""
 
 Preferences = Callable[[Tensor], Tensor]
-"""From (M, D) indices to the log-probability of every value of every decision, (M, D, V)."""
+"""Log-probability (M, D, V) of every value of every decision, from (M, D) indices."""
 
 
 class LocalSearch:
@@ -85,7 +85,7 @@ class LocalSearch:
         return torch.cat(landed)
 
     def _distance(self, rows: Tensor) -> Tensor:
-        """How far architectures (M, D) lie outside the band and the constraints."""
+        """Distance (M,) of architectures (M, D) from the band and the constraints, as a cost."""
         costs = self.costs.of(rows)
         outside = (costs - self.target.cost).clamp(min=0) + (self.target.least - costs).clamp(min=0)
         return outside + self.target.cost * violations(self.constraints, rows)

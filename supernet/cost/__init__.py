@@ -1,1 +1,1 @@
-"""What a network costs: counts in closed form, the parts that a device is timed on. No torch."""
+"""Costs of a network: closed forms, and the layers that a device is timed on. No torch."""

@@ -10,7 +10,7 @@ from supernet.space.stage import Layer, output_size
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs on any device."""
+    """Parameters and multiply-accumulates."""
 
     params: int
     """Learnable parameters, batch norm and classifier included."""

@@ -22,7 +22,7 @@ Combine = Callable[[Iterable[float]], float]
 
 
 class CostModel(Protocol):
-    """What prices a network by its layers, and by stem and head together."""
+    """Prices of a network, of its layers, and of stem and head together."""
 
     @property
     def unit(self) -> str:
@@ -34,7 +34,7 @@ class CostModel(Protocol):
 
     @property
     def device(self) -> str:
-        """What was measured; empty without any measurement."""
+        """Device that was measured; empty without any measurement."""
 
     @property
     def combine(self) -> Combine:
