@@ -62,10 +62,7 @@ class Controller(nn.Module, ABC):
     Its state lies in parameters, buffers and ``optimizers``, which a checkpoint holds, and is the
     same on all ranks: each rank proposes and scores its own architectures, as many as every other
     one, and ``learn`` brings them together. Proposing changes nothing, so that a resumed search
-    proposes what it would have.
-
-    Args:
-        targets: How many targets it learns to hit, each with architectures of its own.
+    proposes what it would have. ``targets`` says how many targets it learns to hit.
     """
 
     def __init__(self, targets: int = 1) -> None:
@@ -85,20 +82,13 @@ class Controller(nn.Module, ABC):
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
         """Architectures to train or to score; equal states of the generator give equal ones.
 
-        Each is for a target of its own, see ``draw_targets``.
-
-        Args:
-            num: How many.
-            generator: May live on another device than the controller.
+        Each is for a target of its own, see ``draw_targets``. The generator may live on another
+        device than the controller.
         """
 
     @abstractmethod
     def learn(
-        self,
-        proposals: Proposals,
-        scores: Scores,
-        generator: torch.Generator,
-        update_step: UpdateStep,
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, step: UpdateStep
     ) -> dict[str, float]:
         """Learn from what one call of ``propose`` gave.
 
@@ -106,7 +96,7 @@ class Controller(nn.Module, ABC):
             proposals: Of this rank, as many as on every other rank.
             scores: Of these, on the controller's device.
             generator: On the CPU, of this rank.
-            update_step: Where the controller stands in its budget.
+            step: Where the controller stands in its budget.
 
         Returns:
             What to log; docs/metrics.md explains it.
@@ -114,21 +104,14 @@ class Controller(nn.Module, ABC):
 
     @abstractmethod
     def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
-        """(K, D) architectures for the final choice, the favourite first; K <= 1 + num.
+        """(K, D) architectures for the final choice among those for one target; K <= 1 + num.
 
-        Args:
-            num: How many beside the favourite.
-            generator: May live on another device than the controller.
-            target: Number of the target that they are meant to hit.
+        The favourite is the first.
         """
 
     @abstractmethod
     def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
-        """How much the controller likes each value of each decision, beside those of (M, D).
-
-        Returns:
-            (M, D, V): log-probabilities in nats.
-        """
+        """(M, D, V) log-probabilities in nats of each decision's values, beside (M, D) indices."""
 
     def _rewards(self, scores: Scores) -> list[Tensor]:
         """The rewards (M,) under each target: accuracy and cost are the same under all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from search.controllers.controller import Scores
 from search.controllers.policy import IndependentPolicy, Samples
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
-from search.controllers.reinforce import Tunas, descend, reinforce_loss
-from search.objective.constraints import Limit
+from search.controllers.policy_losses import Tunas, reinforce_loss
+from search.objective.costs import BlockCosts
 from search.objective.objective import Objective
 from supernet.errors import UserError
 
@@ -37,22 +37,16 @@ class CostGradient(PolicyGradient):
 
     The objective differs from the mean reward by the curvature of the reward: it asks for the
     target to be met on average, so that near it samples lie on both sides until the policy settles.
-
-    Args:
-        decision_sizes: Number of values of each of the D decisions.
-        settings: How it learns.
-        targets: How many, each with decisions of its own.
+    Each target has decisions of its own.
     """
 
     policy: IndependentPolicy
-    expected_cost: Callable[[Tensor], Tensor]
 
     def __init__(
         self, decision_sizes: Sequence[int], settings: DifferentiableCost, targets: int = 1
     ) -> None:
         super().__init__(IndependentPolicy(decision_sizes, targets), settings, targets)
         self.reward_baseline = Baseline(settings.baseline_decay, targets)
-        self.limits: tuple[Limit, ...] = ()
 
     def prepare(self, objective: Objective) -> None:
         """Refuse a constraint on what has no gradient.
@@ -61,23 +55,21 @@ class CostGradient(PolicyGradient):
             UserError: for peak memory.
         """
         super().prepare(objective)
-        self.expected_cost = objective.costs.expected
         if any(limit.costs.is_peak for limit in objective.constraints):
             raise UserError(
                 "controller.kind is cost_gradient, which has no gradient of peak memory: drop the"
                 " constraint on memory or take another controller, such as ppo"
             )
-        self.limits = objective.constraints
 
     def _update(
         self, samples: Samples, scores: Scores, generator: torch.Generator
     ) -> dict[str, float]:
-        settings, numbers = self.settings, samples.targets
+        numbers = samples.targets
         gain, _ = centre(scores.accuracy, self.baseline, numbers)
         _, scale = centre(scores.reward, self.reward_baseline, numbers)
-        scale = scale if settings.normalise else torch.ones_like(scale)
+        scale = scale if self.settings.normalise else torch.ones_like(scale)
         log_prob, entropy = self.policy.evaluate(samples.indices, numbers)
-        cost = torch.stack([self.expected_cost(one.exp()) for one in self.policy.log_probabilities])
+        cost = self._expected(self.objective.costs)
         # A target without samples has no mean, and then no part.
         accuracy, _ = gather_mean_std(scores.accuracy, numbers, self.num_targets)
         accuracy = accuracy.nan_to_num(0.0).requires_grad_()
@@ -87,20 +79,20 @@ class CostGradient(PolicyGradient):
         # reinforce_loss stands for -accuracy: its gradient is the estimate of that of accuracy.
         loss = reinforce_loss(log_prob, gain * slope[numbers] / scale)
         loss = loss - (reward[numbers] / scale).mean()
-        loss = loss - settings.entropy * entropy.sum(dim=1).mean()
-        norm = descend(self.optimizer, loss, self.policy, settings.max_grad_norm)
         return {
-            "gradient_norm": float(norm),
+            "gradient_norm": float(self._descend(loss, entropy)),
             "cost/expected": float(cost.detach().mean()),
             "reward/baseline": float(self.reward_baseline.value.nanmean()),
             "reward/accuracy_baseline": float(self.baseline.value.nanmean()),
         }
 
+    def _expected(self, costs: BlockCosts) -> Tensor:
+        """(K,): expected cost of the architectures for each target, differentiable."""
+        return torch.stack([costs.expected(one.exp()) for one in self.policy.log_probabilities])
+
     def _expected_violation(self) -> Tensor | float:
         """(K,): violation by the expected use of each constraint, for each target."""
-        probabilities = [one.exp() for one in self.policy.log_probabilities]
-        shares = [
-            torch.stack([limit.costs.expected(one) for one in probabilities]) / limit.value - 1
-            for limit in self.limits
+        uses = [
+            self._expected(limit.costs) / limit.value - 1 for limit in self.objective.constraints
         ]
-        return torch.stack([share.clamp(min=0) for share in shares]).sum(0) if shares else 0.0
+        return torch.stack(uses).clamp(min=0).sum(0) if uses else 0.0

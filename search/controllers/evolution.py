@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search.controllers.controller import Proposals, Scores, UpdateStep, draw_targets, entropy_logs
-from search.controllers.random_search import Archive, ArchiveController, draw_uniform
+from search.controllers.random_search import Archive, ArchiveController, Store, draw_uniform
 from supernet.errors import check_range
 from supernet.run.distributed import gather_rows
 
@@ -29,11 +29,6 @@ class Evolution:
     """How many of these compete to become one."""
 
     def __post_init__(self) -> None:
-        """Refuse a population without parents.
-
-        Raises:
-            UserError: naming the key, its value and its limit.
-        """
         check_range("evolution.", self, "population", "tournament", least=1)
 
 
@@ -46,13 +41,7 @@ class RegularisedEvolution(ArchiveController):
     go in the order of ranks. Until the population is full, architectures are uniform.
 
     Each target has a population, into which the children of its own members go; the uniform ones
-    of the start go into all.
-
-    Args:
-        decision_sizes: Number of values of each of the D decisions.
-        settings: Size of population and tournament.
-        keep: How many architectures are remembered for the final choice; they do not die.
-        targets: How many, each with a population of its own.
+    of the start go into all. For the final choice it remembers ``keep``, which do not die.
     """
 
     mutable: Tensor
@@ -100,11 +89,7 @@ class RegularisedEvolution(ArchiveController):
         return parents.scatter(1, places, mutated)
 
     def learn(
-        self,
-        proposals: Proposals,
-        scores: Scores,
-        generator: torch.Generator,
-        update_step: UpdateStep,
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, step: UpdateStep
     ) -> dict[str, float]:
         """Let the children of all ranks in and the oldest die."""
         indices, targets = gather_rows(proposals.indices), gather_rows(proposals.targets)
@@ -114,49 +99,25 @@ class RegularisedEvolution(ArchiveController):
             population.archive.add(indices, rewards)
             mine = targets == number if full else torch.ones_like(targets, dtype=torch.bool)
             population.add(indices[mine], rewards[mine])
-        alive = [population.alive for population in self._populations]
-        logs = {
-            "archive/best": self._best_reward,
-            "evolution/population": fmean(float(rewards.mean()) for _, rewards in alive),
-        }
-        return logs | entropy_logs(torch.cat([self._entropy(members) for members, _ in alive]))
-
-    def _entropy(self, indices: Tensor) -> Tensor:
-        """(1, D): entropy in nats of each decision's values among (P, D) architectures."""
-        shares = functional.one_hot(indices, int(self.sizes.max())).double().mean(dim=0)
-        return torch.special.entr(shares).sum(dim=1)[None]
+        means = [float(one.rewards[one.rewards > -torch.inf].mean()) for one in self._populations]
+        logs = {"archive/best": self._best_reward, "evolution/population": fmean(means)}
+        values = int(self.sizes.max())
+        held = [functional.one_hot(one.held, values).double() for one in self._populations]
+        shares = torch.stack([ones.mean(dim=0) for ones in held])
+        return logs | entropy_logs(torch.special.entr(shares).sum(dim=2))
 
 
-class Population(nn.Module):
-    """A queue of architectures from which the oldest drop out, and an archive that keeps the best.
+class Population(Store):
+    """A queue of architectures, oldest first, and an archive that keeps the ``keep`` best."""
 
-    Args:
-        size: Of the queue.
-        keep: Of the archive.
-        decisions: D, the length of an architecture.
-    """
-
-    indices: Tensor
-    """(size, D) int64, oldest first."""
-    rewards: Tensor
-    """(size,); minus infinity marks places that nothing has filled yet."""
-
-    def __init__(self, size: int, keep: int, decisions: int) -> None:
-        super().__init__()
-        self.register_buffer("indices", torch.zeros(size, decisions, dtype=torch.long))
-        self.register_buffer("rewards", torch.full((size,), -torch.inf))
+    def __init__(self, capacity: int, keep: int, decisions: int) -> None:
+        super().__init__(capacity, decisions)
         self.archive = Archive(keep, decisions)
 
     @property
     def is_full(self) -> bool:
         """Whether every place is taken."""
         return bool((self.rewards > -torch.inf).all())
-
-    @property
-    def alive(self) -> tuple[Tensor, Tensor]:
-        """Architectures (P, D) and rewards (P,) of the places that are taken."""
-        taken = self.rewards > -torch.inf
-        return self.indices[taken], self.rewards[taken]
 
     def parents(self, num: int, tournament: int, generator: torch.Generator) -> Tensor:
         """(num, D): winners of tournaments whose members are drawn with replacement."""

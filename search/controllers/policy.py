@@ -33,8 +33,9 @@ class Samples(Proposals):
 class Policy(nn.Module, ABC):
     """Distributions over architectures of D decisions with at most V values, one for each target.
 
-    Autocast does not touch it: the ratios of PPO are differences of log-probabilities, which
-    bfloat16 would round away.
+    ``indices`` are (M, D) int64 architectures and ``targets`` the (M,) numbers of their targets,
+    the first by default. Log-probabilities and entropies are in nats. Autocast does not touch it:
+    the ratios of PPO are differences of log-probabilities, which bfloat16 would round away.
 
     Args:
         decision_sizes: Number of values of each of the D decisions, ``MnasSpace.decision_sizes``.
@@ -53,50 +54,35 @@ class Policy(nn.Module, ABC):
     def sample(
         self, num: int, generator: torch.Generator, targets: Tensor | None = None
     ) -> Samples:
-        """Draw ``num`` architectures; the same state of the generator draws the same ones.
-
-        Args:
-            num: M.
-            generator: May live on another device than the policy.
-            targets: (M,) numbers of their targets; the first by default.
-        """
+        """Draw ``num`` architectures; the generator may live on another device than the policy."""
         noise = torch.empty(num, *self.exists.shape, device=generator.device)
-        return self._roll_out(noise.exponential_(generator=generator), self._numbers(num, targets))
+        numbers = self._numbers(num, targets)
+        drawn, log_softmax = self._roll_out(noise.exponential_(generator=generator), numbers)
+        return Samples(drawn, numbers, *_log_prob_and_entropy(log_softmax, drawn))
 
     @torch.no_grad()
     def greedy(self, target: int = 0) -> Tensor:
         """(D,) indices: at each decision the likeliest value, given those before it."""
         noise = torch.ones(1, *self.exists.shape)
-        return self._roll_out(noise, self._numbers(1) + target).indices[0]
+        return self._roll_out(noise, self._numbers(1) + target)[0][0]
 
     def evaluate(self, indices: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies of given architectures, differentiable.
-
-        Args:
-            indices: (M, D) int64.
-            targets: (M,) numbers of their targets; the first by default.
-
-        Returns:
-            Log-probability of each decision and entropy of its distribution, (M, D), in nats.
-        """
+        """Log-probability of each decision and entropy of its distribution, (M, D) each."""
         return _log_prob_and_entropy(self.log_softmax(indices, targets), indices)
 
     @abstractmethod
     def log_softmax(self, indices: Tensor, targets: Tensor | None = None) -> Tensor:
         """(M, D, V): log-probability of each value, given the decisions before it in ``indices``.
 
-        Args:
-            indices: (M, D) int64.
-            targets: (M,) numbers of their targets; the first by default.
+        Differentiable.
         """
 
     @abstractmethod
-    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
-        """Take every decision: p / noise is largest for value v with probability p(v).
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices (M, D) and the log-probabilities (M, D, V) that they were drawn by.
 
-        Args:
-            noise: (M, D, V), independent exponential variables; a constant takes the likeliest.
-            targets: (M,).
+        p / noise is largest for value v with probability p(v), if ``noise`` (M, D, V) is of
+        independent exponential variables; a constant takes the likeliest.
         """
 
     def _numbers(self, num: int, targets: Tensor | None = None) -> Tensor:
@@ -115,11 +101,6 @@ class LstmPolicy(Policy):
 
     Several targets share all of this. Each has an embedding that is added to the input of every
     step; added to the start token alone it is forgotten on the way (docs/targets.md).
-
-    Args:
-        decision_sizes: See ``Policy``.
-        hidden: LSTM units, also the width of the embeddings.
-        targets: How many targets it is conditioned on.
     """
 
     first_token: Tensor
@@ -144,7 +125,7 @@ class LstmPolicy(Policy):
             inputs = self._inputs(tokens, self._numbers(len(indices), targets))
             return self._distributions(self.lstm(inputs)[0], slice(None))
 
-    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         noise = noise.to(self.head_bias)
         token = self.first_token.new_zeros(len(noise), 1)
         state, indices, log_softmaxes = None, [], []
@@ -156,9 +137,7 @@ class LstmPolicy(Policy):
                 token = index + self.first_token[decision]
                 indices.append(index)
                 log_softmaxes.append(log_softmax)
-            drawn = torch.cat(indices, dim=1)
-            log_softmax = torch.cat(log_softmaxes, dim=1)
-            return Samples(drawn, targets, *_log_prob_and_entropy(log_softmax, drawn))
+        return torch.cat(indices, dim=1), torch.cat(log_softmaxes, dim=1)
 
     def _inputs(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """(M, T, hidden) of the tokens (M, T) of T consecutive steps, for targets (M,)."""
@@ -176,12 +155,7 @@ class LstmPolicy(Policy):
 
 
 class IndependentPolicy(Policy):
-    """One categorical distribution per decision, uniform at the start (TuNAS, sec. 4.1).
-
-    Args:
-        decision_sizes: See ``Policy``.
-        targets: K, each with logits of its own.
-    """
+    """One categorical per decision and target, uniform at the start (TuNAS, sec. 4.1)."""
 
     def __init__(self, decision_sizes: Sequence[int], targets: int = 1) -> None:
         super().__init__(decision_sizes)
@@ -196,10 +170,9 @@ class IndependentPolicy(Policy):
         """Log-probabilities (M, D, V), see ``Policy``, which depend on no index."""
         return self.log_probabilities[self._numbers(len(indices), targets)]
 
-    def _roll_out(self, noise: Tensor, targets: Tensor) -> Samples:
+    def _roll_out(self, noise: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         log_softmax = self.log_probabilities[targets]
-        drawn = (log_softmax.exp() / noise.to(log_softmax)).argmax(-1)
-        return Samples(drawn, targets, *_log_prob_and_entropy(log_softmax, drawn))
+        return (log_softmax.exp() / noise.to(log_softmax)).argmax(-1), log_softmax
 
 
 def _log_prob_and_entropy(log_softmax: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:

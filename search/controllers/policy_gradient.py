@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.nn.utils import parameters_to_vector
+from torch.optim import Adam, Optimizer
 
 from search.controllers.controller import (
     Controller,
@@ -15,7 +16,7 @@ from search.controllers.controller import (
     entropy_logs,
 )
 from search.controllers.policy import Policy, Samples
-from search.controllers.reinforce import Reinforce, adam
+from search.controllers.policy_losses import Reinforce
 from supernet.run.distributed import mean_over_ranks
 
 RESOLUTION = 1e-6
@@ -26,11 +27,8 @@ class Baseline(nn.Module):
     """Moving average of the mean reward, zero-debiased (NASNet, appendix).
 
     Zero-debiasing divides by the weight gathered so far, so that the first value is the first mean
-    and no start value has to be guessed. Its buffers are its whole state.
-
-    Args:
-        decay: Weight of the past in each update, in [0, 1).
-        targets: K, each with an average of its own.
+    and no start value has to be guessed. ``decay`` is the weight of the past in each update, in
+    [0, 1); each of K targets has an average of its own.
     """
 
     total: Tensor
@@ -67,7 +65,7 @@ def centre(rewards: Tensor, baseline: Baseline, targets: Tensor) -> tuple[Tensor
 
     Args:
         rewards: (M,) of this rank's samples.
-        baseline: Must hold the same state on all ranks; it still does afterwards.
+        baseline: Alike on all ranks, before and afterwards.
         targets: (M,) numbers of their targets.
 
     Returns:
@@ -86,12 +84,7 @@ def gather_mean_std(
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (biased) of each target's rewards over all ranks, (K,).
 
-    NaN where a target has none.
-
-    Args:
-        rewards: (M,) of this rank's samples.
-        targets: (M,) numbers of their targets.
-        num_targets: K.
+    NaN where a target has none. ``rewards`` (M,) are of this rank, each for one of ``targets``.
     """
     values = rewards.double()
     powers = torch.stack([torch.ones_like(values), values, values.square()])
@@ -107,19 +100,14 @@ OVERSAMPLING = 16
 
 
 class PolicyGradient(Controller):
-    """Samples architectures from a policy and makes the good ones likelier.
-
-    Args:
-        policy: The LSTM or independent categoricals.
-        settings: How it learns: ``PPO``, ``Reinforce`` or ``Tunas``.
-        targets: How many the policy knows.
-    """
+    """Samples architectures from a policy that knows the targets; makes the good ones likelier."""
 
     def __init__(self, policy: Policy, settings: Reinforce, targets: int = 1) -> None:
         super().__init__(targets)
         self.policy, self.settings = policy, settings
         self.baseline = Baseline(settings.baseline_decay, targets)
-        self.optimizer = adam(policy.parameters(), settings.lr)
+        # beta1 = 0, as momentum outlives a policy (TuNAS, search code).
+        self.optimizer = Adam(policy.parameters(), lr=settings.lr, betas=(0.0, 0.999))
 
     @property
     def optimizers(self) -> list[Optimizer]:
@@ -131,16 +119,12 @@ class PolicyGradient(Controller):
         return self.policy.sample(num, generator, draw_targets(num, self.num_targets, generator))
 
     def learn(
-        self,
-        proposals: Proposals,
-        scores: Scores,
-        generator: torch.Generator,
-        update_step: UpdateStep,
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, step: UpdateStep
     ) -> dict[str, float]:
         """One update of the policy; logs its statistics and the entropies before the update."""
         assert isinstance(proposals, Samples), "the policy has drawn them"
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate(update_step)
+            group["lr"] = self.settings.learning_rate(step)
         return self._update(proposals, scores, generator) | entropy_logs(proposals.entropy)
 
     def _update(
@@ -148,8 +132,45 @@ class PolicyGradient(Controller):
     ) -> dict[str, float]:
         gain, scale = centre(scores.reward, self.baseline, samples.targets)
         gain = gain / scale if self.settings.normalise else gain
-        logs = self.settings.update(self.policy, self.optimizer, samples, gain, generator)
+        logs = self.climb(samples, gain, generator)
         return {**logs, "reward/baseline": float(self.baseline.value.nanmean())}
+
+    def climb(self, samples: Samples, gain: Tensor, generator: torch.Generator) -> dict[str, float]:
+        """Improve the policy, which is alike on all ranks before and then after.
+
+        Args:
+            samples: M architectures of this rank, as many as on every other rank.
+            gain: (M,) distances of rewards from their baseline.
+            generator: On the CPU, of this rank.
+
+        Returns:
+            Means over the optimizer steps of the loss's statistics and of ``gradient_norm``.
+        """
+        steps = []
+        for rows in self.settings.passes(len(gain), generator):
+            mine = rows.to(gain.device)
+            new, entropy = self.policy.evaluate(samples.indices[mine], samples.targets[mine])
+            loss, logs = self.settings.loss(new, samples.log_prob[mine], gain[mine])
+            steps.append({**logs, "gradient_norm": self._descend(loss, entropy)})
+        means = torch.stack([torch.stack([*step.values()]) for step in steps]).mean(dim=0)
+        return dict(zip(steps[0], means.tolist(), strict=True))
+
+    def _descend(self, loss: Tensor, entropy: Tensor) -> Tensor:
+        """Step along the mean gradient over ranks, shortened; returns its norm before that.
+
+        The entropies (M, D) are rewarded. ``autograd.grad`` fires no hooks of the parameters, so
+        DDP does not take part, even where the policy lies within the module that it wraps.
+        """
+        loss = loss - self.settings.entropy * entropy.sum(dim=1).mean()
+        parameters = list(self.policy.parameters())
+        gradient = mean_over_ranks(parameters_to_vector(torch.autograd.grad(loss, parameters)))
+        norm = gradient.norm()
+        gradient = gradient * (self.settings.max_grad_norm / norm).clamp(max=1)
+        pieces = gradient.split([parameter.numel() for parameter in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
+        self.optimizer.step()
+        return norm
 
     def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
         """The greedy choice and the ``num`` likeliest of many samples, the likeliest first.

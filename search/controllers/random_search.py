@@ -20,51 +20,40 @@ from search.controllers.controller import (
 from supernet.run.distributed import gather_rows
 
 
-class Archive(nn.Module):
-    """The ``capacity`` best-rewarded distinct architectures, best first.
-
-    An architecture that is scored again keeps its newest reward: the shared weights have moved on.
-
-    Args:
-        capacity: How many are kept.
-        decisions: D, the length of an architecture.
-    """
+class Store(nn.Module):
+    """Places for ``capacity`` architectures of D ``decisions`` and their rewards."""
 
     indices: Tensor
     """(capacity, D) int64."""
     rewards: Tensor
-    """(capacity,), largest first; minus infinity where none is kept yet."""
+    """(capacity,); minus infinity marks places that nothing has filled yet."""
 
     def __init__(self, capacity: int, decisions: int) -> None:
         super().__init__()
         self.register_buffer("indices", torch.zeros(capacity, decisions, dtype=torch.long))
         self.register_buffer("rewards", torch.full((capacity,), -torch.inf))
 
+    @property
+    def held(self) -> Tensor:
+        """(K, D), K <= capacity: the architectures in the places that are taken."""
+        return self.indices[self.rewards > -torch.inf]
+
+
+class Archive(Store):
+    """The best-rewarded distinct architectures, best first.
+
+    An architecture that is scored again keeps its newest reward: the shared weights have moved on.
+    """
+
     @torch.no_grad()
     def add(self, indices: Tensor, rewards: Tensor) -> None:
         """Take in (M, D) architectures with (M,) rewards, in the order of scoring."""
-        kept = zip(map(tuple, self.best.tolist()), self.rewards.tolist(), strict=False)
+        kept = zip(map(tuple, self.held.tolist()), self.rewards.tolist(), strict=False)
         known = dict(kept) | dict(zip(map(tuple, indices.tolist()), rewards.tolist(), strict=True))
         ranked = sorted(known.items(), key=lambda item: -item[1])[: len(self.rewards)]
         for row, (code, reward) in enumerate(ranked):
             self.indices[row] = self.indices.new_tensor(code)
             self.rewards[row] = reward
-
-    def preferences(self, sizes: Tensor) -> Tensor:
-        """(D, V) log-probabilities: shares of the values in the archive, each counted once more.
-
-        Args:
-            sizes: (D,) numbers of values.
-        """
-        exists = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
-        counts = functional.one_hot(self.best, exists.shape[1]).sum(dim=0)
-        shares = (counts + 1) / (len(self.best) + sizes[:, None])
-        return shares.log().masked_fill(~exists, -torch.inf)
-
-    @property
-    def best(self) -> Tensor:
-        """(K, D), K <= capacity: those that hold an architecture."""
-        return self.indices[self.rewards > -torch.inf]
 
 
 class ArchiveController(Controller):
@@ -90,12 +79,15 @@ class ArchiveController(Controller):
 
     def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
         """The best-rewarded architectures so far."""
-        return self._archives[target].best[: 1 + num]
+        return self._archives[target].held[: 1 + num]
 
     def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
-        """How often the best-rewarded architectures have each value, whatever ``indices`` are."""
-        table = self._archives[target].preferences(self.sizes)
-        return table.expand(len(indices), -1, -1)
+        """Shares of the values among the best-rewarded, each value counted once more."""
+        best, sizes = self._archives[target].held, self.sizes[:, None]
+        counts = functional.one_hot(best, int(sizes.max())).sum(dim=0)
+        shares = (counts + 1) / (len(best) + sizes)
+        exists = torch.arange(counts.shape[1], device=sizes.device) < sizes
+        return shares.log().masked_fill(~exists, -torch.inf).expand(len(indices), -1, -1)
 
 
 def draw_uniform(sizes: Tensor, num: int, generator: torch.Generator) -> Tensor:
@@ -109,12 +101,8 @@ def draw_uniform(sizes: Tensor, num: int, generator: torch.Generator) -> Tensor:
 class RandomSearch(ArchiveController):
     """Draws every decision uniformly and keeps the best-rewarded architectures.
 
-    What it draws depends on no target, so that each counts for all of them.
-
-    Args:
-        decision_sizes: Number of values of each of the D decisions.
-        keep: How many architectures are remembered for the final choice.
-        targets: How many, each with an archive of its own.
+    What it draws depends on no target, so that each counts for all of them. For the final choice
+    it remembers ``keep`` for each target.
     """
 
     def __init__(self, decision_sizes: Sequence[int], keep: int, targets: int = 1) -> None:
@@ -128,11 +116,7 @@ class RandomSearch(ArchiveController):
         return Proposals(draw_uniform(self.sizes, num, generator), targets)
 
     def learn(
-        self,
-        proposals: Proposals,
-        scores: Scores,
-        generator: torch.Generator,
-        update_step: UpdateStep,
+        self, proposals: Proposals, scores: Scores, generator: torch.Generator, step: UpdateStep
     ) -> dict[str, float]:
         """Remember the best; logs the best reward and the constant entropies."""
         indices = gather_rows(proposals.indices)

@@ -11,9 +11,8 @@ from search.controllers.cost_gradient import CostGradient, DifferentiableCost
 from search.controllers.evolution import Evolution, RegularisedEvolution
 from search.controllers.policy import IndependentPolicy, LstmPolicy
 from search.controllers.policy_gradient import PolicyGradient
-from search.controllers.ppo import PPO
+from search.controllers.policy_losses import PPO, Reinforce, Tunas
 from search.controllers.random_search import RandomSearch
-from search.controllers.reinforce import Reinforce, Tunas
 from supernet.errors import UserError
 
 Kind = Literal["ppo", "reinforce", "tunas", "cost_gradient", "evolution", "random"]

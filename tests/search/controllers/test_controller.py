@@ -159,7 +159,7 @@ import torch
 from torch import distributed
 from search.controllers.evolution import Evolution
 from search.controllers.policy_gradient import gather_mean_std
-from search.controllers.ppo import PPO
+from search.controllers.policy_losses import PPO
 from search.controllers.settings import ControllerSettings
 from tests.helpers.toys import Toy, train
 
@@ -214,7 +214,7 @@ def test_what_all_ranks_scored_is_remembered(ranks):
     for seed in (100, 101):
         own = built("random")
         list(train(own, Toy.draw(SMALL.decision_sizes, 0, 0.5), seed, 4, samples=6))
-        codes = {tuple(code) for code in own.archives[0].best.tolist()}
+        codes = {tuple(code) for code in own.archives[0].held.tolist()}
         assert len(codes & {tuple(code) for code in archive.tolist()}) >= 8
 
 

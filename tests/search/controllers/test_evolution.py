@@ -104,11 +104,11 @@ def test_random_search_returns_the_best_of_what_it_drew():
 
 def test_the_archive_keeps_the_best_distinct_ones_with_their_newest_rewards():
     archive = Archive(2, 1)
-    assert len(archive.best) == 0
+    assert len(archive.held) == 0
     archive.add(torch.tensor([[1], [2], [3]]), torch.tensor([0.5, 0.9, 0.7]))
-    assert archive.best.tolist() == [[2], [3]]
+    assert archive.held.tolist() == [[2], [3]]
     archive.add(torch.tensor([[2], [4]]), torch.tensor([0.1, 0.8]))
-    assert archive.best.tolist() == [[4], [3]]
+    assert archive.held.tolist() == [[4], [3]]
     assert archive.rewards.tolist() == pytest.approx([0.8, 0.7])
 
 

@@ -8,9 +8,8 @@ import torch
 from search.controllers.controller import UpdateStep
 from search.controllers.cost_gradient import DifferentiableCost
 from search.controllers.policy import LstmPolicy
-from search.controllers.policy_gradient import Baseline, centre, gather_mean_std
-from search.controllers.ppo import PPO, ppo_loss
-from search.controllers.reinforce import Reinforce, Tunas, adam, reinforce_loss
+from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
+from search.controllers.policy_losses import PPO, Reinforce, Tunas, ppo_loss, reinforce_loss
 from search.controllers.settings import ControllerSettings
 from supernet.errors import UserError
 from supernet.run.distributed import gather_rows, mean_over_ranks
@@ -30,8 +29,7 @@ def update(policy: LstmPolicy, settings: Reinforce) -> dict[str, float]:
     """One update by eight samples with random advantages."""
     samples = policy.sample(8, generator(5))
     gain = torch.randn(8, generator=generator(6))
-    optimizer = adam(policy.parameters(), settings.lr)
-    return settings.update(policy, optimizer, samples, gain, generator(0))
+    return PolicyGradient(policy, settings).climb(samples, gain, generator(0))
 
 
 @pytest.mark.parametrize(
