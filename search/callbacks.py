@@ -59,10 +59,10 @@ class StepLog(SearchCallback):
                 log_metrics(search.trainer, logs, number)
         if self.rows and update:
             scores = update.scores
-            columns = [scores.accuracy, scores.cost, scores.reward, update.limits]
-            for row in torch.stack(columns, dim=1).tolist():
-                names = ("accuracy", "cost", "reward", "target")
-                self.rows.append(number, dict(zip(names, row, strict=True)))
+            columns = {"accuracy": scores.accuracy, "cost": scores.cost, "reward": scores.reward}
+            columns |= {"target": update.limits}
+            for row in torch.stack([*columns.values()], dim=1).tolist():
+                self.rows.append(number, dict(zip(columns, row, strict=True)))
 
 
 class UniformCheckpoint(SearchCallback):

@@ -18,12 +18,7 @@ from supernet.latency.table.table import LatencyTable
 
 
 def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> None:
-    """Refuse a search without an end, or too short for one update of the controller.
-
-    Args:
-        num_steps: weight steps.
-        schedule: says when the controller takes over.
-        sampling: says how often it is updated.
+    """Refuse a search without an end, or too few weight steps for one update of the controller.
 
     Raises:
         UserError: naming the length, the limit and the option that changes it.
@@ -63,30 +58,26 @@ def note_costs(objective: Objective) -> None:
         say(f"latency is predicted for {cost.device}{other}; {cost.error.words}")
     _, most = costliest(objective.costs)
     for target in objective.targets:
+        limit = f"target {target.cost:.4g} {cost.unit}"
         if not target.least and target.cost < most:
             say(
-                f"note: the constraints keep all networks out of the {BAND:.0%} below target"
-                f" {target.cost:.4g} {cost.unit}, the choice will be the best one below"
+                f"note: the constraints keep all networks out of the {BAND:.0%} below {limit}, the"
+                " choice will be the best one below"
             )
         elif not target.least:
             say(
-                f"note: target {target.cost:.4g} {cost.unit} constrains nothing, as the costliest"
-                f" network of the space has {most:.4g} {cost.unit}"
+                f"note: {limit} constrains nothing, as the costliest network of the space has"
+                f" {most:.4g} {cost.unit}"
             )
         elif not target.is_near:
             say(
-                f"note: no network of the space lies within {BAND:.0%} below target"
-                f" {target.cost:.4g} {cost.unit}, the choice will be the nearest from below with"
-                f" {target.least:.4g} {cost.unit}"
+                f"note: no network of the space lies within {BAND:.0%} below {limit}, the choice"
+                f" will be the nearest from below with {target.least:.4g} {cost.unit}"
             )
 
 
 def check_identity(saved: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> None:
-    """Refuse the checkpoint of another search.
-
-    Args:
-        saved: what a checkpoint holds of its search, None if it is of none.
-        ours: what identifies this search.
+    """Refuse a checkpoint of another search, or, if ``saved`` is None, of none.
 
     Raises:
         UserError: naming the first thing that differs, with both values.

@@ -177,17 +177,14 @@ class SearchModule(pl.LightningModule):
         return warmup_path(self.space.sample(rng), self.space, probability, rng)
 
     def _proposed_path(self) -> Path:
-        # The controller learns after every step whose number ``every`` divides.
+        # The controller learns after every step whose number ``every`` divides. It proposes the
+        # paths until its next update at once, as the LSTM is slow.
         group, place = divmod(self.steps_done - 1, self.sampling.every)
         if self._proposed is None or self._proposed[0] != group:
-            self._proposed = group, self._proposed_paths(group)
+            generator = self._generator("path", group)
+            rows = self.controller.propose(self.sampling.every, generator).indices.tolist()
+            self._proposed = group, [self.space.decode(row) for row in rows]
         return self._proposed[1][place]
-
-    def _proposed_paths(self, group: int) -> list[Path]:
-        """The paths of all steps between two updates, proposed at once, as the LSTM is slow."""
-        generator = self._generator("path", group)
-        rows = self.controller.propose(self.sampling.every, generator).indices.tolist()
-        return [self.space.decode(row) for row in rows]
 
     def _generator(self, purpose: Purpose, step: int) -> torch.Generator:
         return make_generator(purpose, self.seed, step, self.global_rank)

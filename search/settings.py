@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from supernet.errors import UserError, check_choice, check_range
-from supernet.space.arch import DECISIONS, MIXED, Arch, BlockChoice, Path
+from supernet.space.arch import DECISIONS, MIXED, Arch, Path
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import make_optimizer
 
@@ -45,7 +45,6 @@ class Schedule:
     """Share of the steps over which that learning rate rises from 0 at the start."""
 
     def __post_init__(self) -> None:
-        """Refuse shares out of order."""
         if not 0 <= self.warmup <= self.uniform < 1 or not 0 <= self.stream <= self.uniform:
             raise UserError(
                 "schedule: 0 <= warmup, stream <= uniform < 1 must hold, got"
@@ -85,22 +84,14 @@ def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Ra
     Largest filters, layers, kernel and squeeze ratio; pooling as skip, which acts everywhere; and
     the average of all ops.
     """
-    return Arch(
-        tuple(
-            _enabled(block, choices, probability, rng)
-            for block, choices in zip(arch.blocks, space.choices, strict=True)
-        )
-    )
-
-
-def _enabled(
-    block: BlockChoice, choices: dict[str, tuple], probability: float, rng: random.Random
-) -> BlockChoice:
-    largest = {name: max(values) for name, values in choices.items()}
-    largest["op"] = MIXED if len(choices["op"]) > 1 else choices["op"][0]
-    largest["skip"] = next(s for s in ("pool", "identity", "none") if s in choices["skip"])
-    changes = {name: largest[name] for name in DECISIONS if rng.random() < probability}
-    return dataclasses.replace(block, **changes)
+    blocks = []
+    for block, choices in zip(arch.blocks, space.choices, strict=True):
+        largest = {name: max(values) for name, values in choices.items()}
+        largest["op"] = MIXED if len(choices["op"]) > 1 else choices["op"][0]
+        largest["skip"] = next(s for s in ("pool", "identity", "none") if s in choices["skip"])
+        changes = {name: largest[name] for name in DECISIONS if rng.random() < probability}
+        blocks.append(dataclasses.replace(block, **changes))
+    return Arch(tuple(blocks))
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,6 @@ class WeightOptimizer:
     """Share of each label that is spread over all classes."""
 
     def __post_init__(self) -> None:
-        """Refuse values that train nothing."""
         check_range("weights.", self, "lr", "max_grad_norm", above=0)
         check_range("weights.", self, "lr_batch", least=1)
         check_range("weights.", self, "weight_decay", least=0)
@@ -164,7 +154,6 @@ class Sampling:
     that are nearly right in part. On few images it has less noise: docs/search-quality.md."""
 
     def __post_init__(self) -> None:
-        """Refuse an update of nothing."""
         check_range("sampling.", self, "every", "samples", "images", least=1)
         check_choice("sampling.score", self.score, get_args(Score))
 
@@ -186,6 +175,5 @@ class Final:
     """How many of the best are timed on this device."""
 
     def __post_init__(self) -> None:
-        """Refuse an end without a choice."""
         check_range("final.", self, "samples", "candidates", "recalibration_images", least=1)
         check_range("final.", self, "tuning_steps", "measured", least=0)

@@ -41,14 +41,8 @@ def slice_scores(
 ) -> Tensor:
     """Score of each architecture's slice, on batch statistics, (M,) on the CPU.
 
-    Spellings of one network are run once.
-
-    Args:
-        supernet: the shared weights.
-        archs: M architectures.
-        images: (B, 3, H, W) on the supernet's device and in its memory format.
-        labels: (B,).
-        score: what is averaged over the images.
+    Spellings of one network are run once. ``images`` (B, 3, H, W) are on the supernet's device and
+    in its memory format.
     """
     # Batch statistics, as in training: recalibrating a slice takes longer than scoring it. How far
     # the two lie apart is what BatchNormProbe logs.
@@ -154,7 +148,7 @@ def controller_step(
     limits = limits.to(scores.cost)
     logs = {**_mean_logs(scores, limits), **logs}
     if objective.constraints:
-        broken = (torch.as_tensor(scores.violation) > 0).float().mean()
+        broken = (missed.to(device) > 0).float().mean()
         logs["constraints/broken"] = float(mean_over_ranks(broken))
     return StepResult(update_step, proposals, scores, limits, logs, seconds)
 

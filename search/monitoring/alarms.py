@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from search.controllers.policy_gradient import RESOLUTION
 from search.step import StepResult
 
@@ -46,17 +48,10 @@ class Alarms:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with what a checkpoint remembers."""
-        self.reported, self.used, self.rewards = (
-            state[name] for name in ("told", "used", "rewards")
-        )
+        self.reported, self.used, self.rewards = state["told"], state["used"], state["rewards"]
 
     def of_uses(self, uses: Mapping[str, int], due: Mapping[str, float]) -> list[Alarm]:
-        """Ops that uniform sampling leaves out.
-
-        Args:
-            uses: of each op, from the first step on.
-            due: their mean under uniform sampling.
-        """
+        """Ops that uniform sampling leaves out: their uses so far, and the mean that was due."""
         missed = {}
         for op, number in uses.items():
             known, since = self.used.get(op, (0, 0.0))
@@ -89,51 +84,41 @@ class Alarms:
     def of_update(self, update: StepResult, entropy: float, largest: float) -> list[Alarm]:
         """A policy that has settled too early, and rewards that tell nothing apart.
 
-        Args:
-            update: of the controller.
-            entropy: of its policy, in nats over all decisions.
-            largest: that of a uniform policy.
+        ``entropy`` is the policy's, in nats over all decisions; a uniform one has the ``largest``.
         """
-        rows = update.proposals.indices
+        rows, progress = update.proposals.indices, update.update_step.progress
         alike = len(rows) > 1 and bool((rows == rows[0]).all())
         alarms = []
-        has_settled = largest > 0 and (alike or entropy < DECIDED * largest)
-        if has_settled and update.update_step.progress < EARLY:
-            alarms.append(self._collapse(update, alike, entropy / largest))
+        if progress < EARLY and largest > 0 and (alike or entropy < DECIDED * largest):
+            what = f"all {len(rows)} samples of an update are alike" if alike else "it has decided"
+            section = f"model.controller.{self.controller}"
+            evolves = self.controller == "evolution"
+            alarm = Alarm(
+                "policy collapsed",
+                f"the policy has collapsed: {what}, entropy {entropy / largest:.1%} of the largest,"
+                f" after {progress:.0%} of the controller's updates",
+                f"raise {section}." + ("population" if evolves else "entropy or lower its lr"),
+            )
+            alarms.append(alarm)
         # Equal architectures have equal rewards: that is the collapse's doing.
-        if not alike and self._is_constant(update):
-            alarms.append(self._constant(update))
+        if not alike and self._is_constant(update.scores.reward):
+            alarm = Alarm(
+                "reward constant",
+                f"the reward is constant: {self.rewards[-1][0]:.4g} for all samples of"
+                f" {CONSTANT_UPDATES} updates, at a mean accuracy of"
+                f" {float(update.scores.accuracy.mean()):.1%}",
+                "train longer (trainer.max_steps) if that is chance, else change model.target or"
+                " model.reward",
+            )
+            alarms.append(alarm)
         return self._new(alarms)
 
-    def _collapse(self, update: StepResult, alike: bool, share: float) -> Alarm:
-        rows = update.proposals.indices
-        what = f"all {len(rows)} samples of an update are alike" if alike else "it has decided"
-        section = f"model.controller.{self.controller}"
-        evolves = self.controller == "evolution"
-        setting = f"raise {section}.population" if evolves else f"raise {section}.entropy"
-        return Alarm(
-            "policy collapsed",
-            f"the policy has collapsed: {what}, entropy {share:.1%} of the largest, after"
-            f" {update.update_step.progress:.0%} of the controller's updates",
-            setting if evolves else f"{setting} or lower its lr",
-        )
-
-    def _is_constant(self, update: StepResult) -> bool:
-        reward = update.scores.reward
+    def _is_constant(self, reward: Tensor) -> bool:
+        """Whether the rewards (M,) and those of the updates before are all alike."""
         self.rewards.append((float(reward.min()), float(reward.max())))
         self.rewards = self.rewards[-CONSTANT_UPDATES:]
         spread = max(high for _, high in self.rewards) - min(low for low, _ in self.rewards)
         return len(self.rewards) == CONSTANT_UPDATES and spread < RESOLUTION
-
-    def _constant(self, update: StepResult) -> Alarm:
-        accuracy = float(update.scores.accuracy.mean())
-        return Alarm(
-            "reward constant",
-            f"the reward is constant: {self.rewards[-1][0]:.4g} for all samples of"
-            f" {CONSTANT_UPDATES} updates, at a mean accuracy of {accuracy:.1%}",
-            "train longer (trainer.max_steps) if that is chance, else change model.target or"
-            " model.reward",
-        )
 
     def _new(self, alarms: Iterable[Alarm]) -> list[Alarm]:
         """Those whose cause has not been reported; from now on it has."""

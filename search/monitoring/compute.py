@@ -33,10 +33,7 @@ def running_macs(space: MnasSpace, archs: Iterable[Arch], images: int) -> int:
 def path_macs(space: MnasSpace, path: Path, stream: bool) -> int:
     """Multiply-accumulates of one image in the supernet, where a mixed block runs all its ops.
 
-    Args:
-        space: of the path.
-        path: an Arch, or a warm-up path with mixed blocks.
-        stream: whether the shortcuts that all ops share are computed.
+    ``stream`` says whether the shortcuts that all ops share are computed.
     """
     spec = space.spec(path)
     macs = count(spec).macs
@@ -107,6 +104,10 @@ class Spent:
         )
 
 
+def _clocks() -> dict[str, float]:
+    return {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+
+
 class Spending(pl.Callback):
     """Keeps in the checkpoint how long a search has run, and adds what its end costs."""
 
@@ -115,26 +116,21 @@ class Spending(pl.Callback):
         self.trained_image_macs = trained_image_macs
         self.final_image_macs = 0
         """Images x multiply-accumulates of the last choice, whose images are only run."""
-        self._seconds = self._cpu_seconds = 0.0
-        self._start_clocks()
-
-    def _start_clocks(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._before = dict.fromkeys(_clocks(), 0.0)
+        self._start = _clocks()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start here: what came before, such as measuring the device, is not the search's."""
-        self._start_clocks()
+        self._start = _clocks()
 
     def state_dict(self) -> dict[str, float]:
         """Seconds up to now."""
-        return {
-            "seconds": self._seconds + time.perf_counter() - self._wall,
-            "cpu_seconds": self._cpu_seconds + time.process_time() - self._cpu,
-        }
+        now = _clocks()
+        return {name: self._before[name] + now[name] - self._start[name] for name in now}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         """Go on where a checkpoint was; called before ``on_fit_start``."""
-        self._seconds, self._cpu_seconds = state_dict["seconds"], state_dict["cpu_seconds"]
+        self._before = dict(state_dict)
 
     def score(self, space: MnasSpace, archs: Iterable[Arch], images: int) -> None:
         """The end of the search runs architectures on as many images each, on any process."""

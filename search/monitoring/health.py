@@ -131,18 +131,15 @@ def uniform_uses(space: MnasSpace) -> dict[str, float]:
 
 
 def gradient_norms(supernet: SuperNet, used: Tensor) -> dict[str, float]:
-    """Norm of the gradient of the weights of each op that this step used.
+    """Norm of the gradient of the weights of each op that this step used, after a backward pass.
 
-    Args:
-        supernet: after a backward pass.
-        used: (blocks, ops), above 0 where an op acted on any process.
+    ``used`` (blocks, ops) is above 0 where an op acted on any process.
     """
     norms = {}
     for op, column in zip(supernet.space.ops, used.T.tolist(), strict=True):
         stages = [stage for stage, uses in zip(supernet.blocks, column, strict=True) if uses]
         layers = [layer for stage in stages for layer in stage.modules()]
-        elastic = [layer for layer in layers if isinstance(layer, ElasticLayer)]
-        if elastic:
+        if elastic := [layer for layer in layers if isinstance(layer, ElasticLayer)]:
             gradients = [one for layer in elastic for one in layer.gradients(op)]
             norms[op] = float(get_total_norm(gradients))
     return norms
@@ -150,9 +147,9 @@ def gradient_norms(supernet: SuperNet, used: Tensor) -> dict[str, float]:
 
 def _report(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
     """Print each alarm, and bring it to W&B."""
+    wandb = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     for alarm in alarms:
         say(f"alarm: {alarm.seen}: {alarm.advice}")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.alert(title=alarm.cause, text=f"{alarm.seen}: {alarm.advice}")
-                logger.experiment.summary[f"alarm/{alarm.cause}"] = alarm.seen
+        for run in wandb:
+            run.alert(title=alarm.cause, text=f"{alarm.seen}: {alarm.advice}")
+            run.summary[f"alarm/{alarm.cause}"] = alarm.seen
