@@ -10,7 +10,6 @@ from search.objective.objective import Objective
 from search.objective.targets import BAND
 from search.settings import Sampling, Schedule
 from supernet.command.output import say
-from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
@@ -35,18 +34,6 @@ def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> No
             f" {schedule.uniform * num_steps:g} on, and sampling.every is {sampling.every}: raise"
             " trainer.max_steps, or lower sampling.every"
         )
-
-
-def check_reward_images(data: RunData, rank: int) -> None:
-    """Find out before the first step whether they are too few, not when the controller takes over.
-
-    Raises:
-        UserError: naming how many there are, and the way out.
-    """
-    try:
-        data.reward_batch(0, rank)
-    except UserError as error:
-        raise UserError(f"reward: {error}, or lower model.sampling.images") from None
 
 
 def note_costs(objective: Objective) -> None:

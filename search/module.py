@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search.checks import check_identity, check_length, check_reward_images, note_costs
+from search.checks import check_identity, check_length, note_costs
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint
@@ -31,7 +31,7 @@ from search.step import (
 )
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
-from supernet.errors import check_range
+from supernet.errors import UserError, check_range
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import first_on_rank_zero, step_seed
 from supernet.space.arch import Arch, Path
@@ -110,8 +110,6 @@ class SearchModule(pl.LightningModule):
         self._proposed: tuple[int, list[Path]] | None = None
         self.seed = 0
 
-    # --- before the first step ---------------------------------------------------------------
-
     def setup(self, stage: str) -> None:
         """Measure or load the device, and refuse a target that no network of the space meets."""
         self.seed = self.data.seed
@@ -142,11 +140,12 @@ class SearchModule(pl.LightningModule):
         # Lightning has no loader yet where max_steps alone ends the search.
         self.trainer.fit_loop.setup_data()
         loader: Any = self.trainer.train_dataloader
-        check_reward_images(self.data, self.global_rank)
+        try:  # too few images are found out now, not when the controller takes over
+            self.data.reward_batch(0, self.global_rank)
+        except UserError as error:
+            raise UserError(f"reward: {error}, or lower model.sampling.images") from None
         optimizer = self.weights.optimizer(self.supernet, loader.sampler.global_batch_size)
         return [optimizer, *self.controller.optimizers]
-
-    # --- the weight step ----------------------------------------------------------------------
 
     @property
     def progress(self) -> float:
@@ -241,8 +240,6 @@ class SearchModule(pl.LightningModule):
             "schedule/stream": plan.stream,
         }
 
-    # --- the controller step ------------------------------------------------------------------
-
     def _controller_step(self, batch: Batch) -> StepResult:
         """Score proposed architectures on one reward batch and let the controller learn."""
         step, total = self.steps_done, int(self.trainer.estimated_stepping_batches)
@@ -270,8 +267,6 @@ class SearchModule(pl.LightningModule):
         with self.trainer.precision_plugin.forward_context():
             return slice_scores(self.supernet, archs, *self.moved(batch), self.sampling.score)
 
-    # --- checkpoints --------------------------------------------------------------------------
-
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on with the search that continues it."""
         model = self.objective.cost_model
@@ -290,11 +285,7 @@ class SearchModule(pl.LightningModule):
         checkpoint["search"] = {"steps_done": self.steps_done, **self._identity()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another search's checkpoint.
-
-        Raises:
-            UserError: naming what differs, with both values.
-        """
+        """Refuse another search's checkpoint, see ``check_identity``."""
         check_identity(checkpoint.get("search"), self._identity())
         self.steps_done = checkpoint["search"]["steps_done"]
         self._plan = self._proposed = None

@@ -120,15 +120,10 @@ def controller_step(
     draws: torch.Generator,
     shuffles: torch.Generator,
 ) -> StepResult:
-    """Let a controller propose, score its proposals, and let it learn.
+    """Let a controller propose ``num`` architectures, score them, and let it learn.
 
-    Args:
-        controller: prepared with its objective.
-        num: architectures to propose on this rank.
-        accuracies: scores architectures, (M,) on the CPU.
-        update_step: which of its updates this is.
-        draws: for proposing.
-        shuffles: for learning.
+    The controller knows its objective. ``accuracies`` gives (M,) scores on the CPU; ``draws`` are
+    for proposing, ``shuffles`` for learning.
     """
     objective, start = controller.objective, time.process_time()
     proposals = controller.propose(num, draws)

@@ -90,16 +90,10 @@ class Controller(nn.Module, ABC):
     def learn(
         self, proposals: Proposals, scores: Scores, generator: torch.Generator, step: UpdateStep
     ) -> dict[str, float]:
-        """Learn from what one call of ``propose`` gave.
+        """Learn from what one call of ``propose`` gave, as many on this rank as on every other.
 
-        Args:
-            proposals: Of this rank, as many as on every other rank.
-            scores: Of these, on the controller's device.
-            generator: On the CPU, of this rank.
-            step: Where the controller stands in its budget.
-
-        Returns:
-            What to log; docs/metrics.md explains it.
+        The scores are on the controller's device and the generator, one for each rank, on the CPU.
+        Returns what to log; docs/metrics.md explains it.
         """
 
     @abstractmethod

@@ -61,7 +61,7 @@ class RegularisedEvolution(ArchiveController):
     @property
     def is_full(self) -> bool:
         """Whether there are parents: all populations fill at the same time."""
-        return self._populations[0].is_full
+        return bool((self._populations[0].rewards > -torch.inf).all())
 
     def propose(self, num: int, generator: torch.Generator) -> Proposals:
         """Children of tournament winners, or uniform ones while the populations fill."""
@@ -97,7 +97,7 @@ class RegularisedEvolution(ArchiveController):
         own = map(gather_rows, self._rewards(scores))
         for number, (population, rewards) in enumerate(zip(self._populations, own, strict=True)):
             population.archive.add(indices, rewards)
-            mine = targets == number if full else torch.ones_like(targets, dtype=torch.bool)
+            mine = targets == number if full else slice(None)
             population.add(indices[mine], rewards[mine])
         means = [float(one.rewards[one.rewards > -torch.inf].mean()) for one in self._populations]
         logs = {"archive/best": self._best_reward, "evolution/population": fmean(means)}
@@ -113,11 +113,6 @@ class Population(Store):
     def __init__(self, capacity: int, keep: int, decisions: int) -> None:
         super().__init__(capacity, decisions)
         self.archive = Archive(keep, decisions)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether every place is taken."""
-        return bool((self.rewards > -torch.inf).all())
 
     def parents(self, num: int, tournament: int, generator: torch.Generator) -> Tensor:
         """(num, D): winners of tournaments whose members are drawn with replacement."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
@@ -92,7 +92,7 @@ class Spent:
 
     def write(self, path: FilePath) -> None:
         """Write cost.json."""
-        write_json(path, asdict(self))
+        write_json(path, dataclasses.asdict(self))
 
     def plus_scoring(self, image_macs: float, seconds: float) -> Spent:
         """Compute with that of images that were only run, in one process, on top."""
