@@ -7,7 +7,11 @@ program, which HiGHS solves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,14 +174,29 @@ def _path(edges: Floats, sign: float, bounded: bool, room: float) -> list[tuple[
     limited = edges[:, 3 if bounded else 4 : -1]
     if limited.shape[1]:
         constraints.append(LinearConstraint(limited.T, -np.inf, 1.0 - room))
-    solution = milp(
-        sign * edges[:, 3] / edges[:, 3].max(),
-        integrality=np.ones(num),
-        bounds=Bounds(0, 1),
-        constraints=constraints,
-        options={"mip_rel_gap": GAP if bounded else 0.0, "node_limit": MOST_NODES},
-    )
+    with _quiet():
+        solution = milp(
+            sign * edges[:, 3] / edges[:, 3].max(),
+            integrality=np.ones(num),
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": GAP if bounded else 0.0, "node_limit": MOST_NODES},
+        )
     if solution.x is None:
         return None
     taken = edges[solution.x > 0.5][:-1]
     return [(int(edge[0]), int(edge[-1])) for edge in taken]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A context in which nothing reaches stdout: HiGHS prints lines of its own now and then."""
+    sys.stdout.flush()
+    own = os.dup(1)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)

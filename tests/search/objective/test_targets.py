@@ -1,12 +1,14 @@
 """Targets, counts as prices, and what a space can reach."""
 
 import math
+import os
 import random
+import sys
 
 import pytest
 
 from search.objective.costs import BlockCosts, cost_model, quantile, resolve_target
-from search.objective.feasible import cheapest, costliest
+from search.objective.feasible import _quiet, cheapest, costliest
 from search.objective.targets import resolve_targets
 from supernet.cost.counts import count
 from supernet.cost.model import CLOSED_FORMS
@@ -119,3 +121,11 @@ def test_a_target_below_the_cheapest_network_is_refused_with_both_numbers():
         resolve_targets(least / 2, costs)
     assert f"target {least / 2:.4g} params lies below" in str(caught.value)
     assert f", {least:.4g} params:" in str(caught.value)
+
+
+def test_what_the_solver_prints_of_itself_is_kept_from_the_user(capfd):
+    sys.stdout.write("before\n")
+    with _quiet():
+        os.write(1, b"HighsMipSolverData::transformNewIntegerFeasibleSolution\n")
+    sys.stdout.write("after\n")
+    assert capfd.readouterr().out == "before\nafter\n"
