@@ -10,7 +10,8 @@ import torch
 
 from search.module import SearchModule
 from search.step import StepRecord
-from supernet.run.metrics import CsvRows, log_metrics
+from supernet.files.csv_table import CsvRows
+from supernet.run.metrics import log_metrics
 
 
 class SearchCallback(pl.Callback):

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -36,6 +35,8 @@ from supernet.display.figures import (
     style_axes,
 )
 from supernet.errors import UserError, check_choice
+from supernet.files.csv_table import Columns, read_columns
+from supernet.files.reading import read_text
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
 
@@ -49,6 +50,7 @@ _LINE = "#2F5D92"
 _COLORS = ("#2F5D92", "#C2410C", "#4B8B6F", "#B7862B", "#7A5BA6", "#5F6B78")
 _DECISION_COLORS = dict(zip(DECISIONS, _COLORS, strict=True))
 _STEPS = LinearSegmentedColormap.from_list("steps", ["#D9DEE4", "#86A8CC", "#2F5D92", "#142B4A"])
+WAY_OUT = "name the folder of a finished search"
 _METRICS = ("step", "reward/mean", "reward/accuracy", "cost/mean")
 
 
@@ -62,8 +64,8 @@ def draw_run(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     entropies = [f"entropy/{name}" for name in DECISIONS]
-    metrics = read_columns(folder / "metrics.csv", [*_METRICS, *entropies])
-    samples = read_columns(folder / "samples.csv", ("step", "accuracy", "cost", "reward"))
+    metrics = read_columns(folder / "metrics.csv", [*_METRICS, *entropies], WAY_OUT)
+    samples = read_columns(folder / "samples.csv", ("step", "accuracy", "cost", "reward"), WAY_OUT)
     front = read_front(folder / "pareto.json")
     names = list(front.targets)
     found = [read_arch(folder / name) for name in file_names(names, "arch", ".json")]
@@ -263,10 +265,6 @@ def _draw_step_key(figure: Figure, cloud: PathCollection) -> None:
     _write(bar.ax, "weight step", (-0.05, 0.5), (0, 0), "axes fraction", **style)
 
 
-Columns = dict[str, np.ndarray]
-"""Columns of a CSV file by name, NaN where a cell is empty."""
-
-
 @dataclass(frozen=True)
 class Front:
     """What pareto.json holds: the re-evaluated networks that no other one beats."""
@@ -280,46 +278,13 @@ class Front:
     """Index of the network that was chosen for each target."""
 
 
-def read_columns(path: Path, names: Sequence[str]) -> Columns:
-    """Read the named columns of a CSV file.
-
-    Raises:
-        UserError: when the file or a column is missing, or a cell is not a number.
-    """
-    rows = list(csv.DictReader(_read_text(path).splitlines()))
-    missing = [name for name in names if not rows or name not in rows[0]]
-    if missing:
-        raise UserError(f"{path} has no values of {missing[0]}: was this run a search?")
-    cells = [
-        [_number(path, line, name, row[name]) for name in names] for line, row in enumerate(rows, 2)
-    ]
-    return dict(zip(names, np.array(cells).T, strict=True))
-
-
-def _number(path: Path, line: int, name: str, cell: str | None) -> float:
-    try:
-        return float(cell or math.nan)
-    except ValueError:
-        raise UserError(f"{path}, line {line}: {name} is {cell!r}, not a number") from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise UserError(
-            f"cannot read {path} ({reason}): name the folder of a finished search"
-        ) from None
-
-
 def read_front(path: Path) -> Front:
     """Read pareto.json.
 
     Raises:
         UserError: when the file is missing, not JSON, or lacks a field or the chosen network.
     """
-    text = _read_text(path)
+    text = read_text(path, WAY_OUT)
     try:
         fields = json.loads(text)
         points = sorted(fields["points"], key=lambda point: point["cost"])

@@ -28,8 +28,8 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published, published_spec
 from supernet.space.spec import NetSpec
 
-FORMAT = "mnasnet-arch"
-VERSION = 1
+ARCH_FORMAT = "mnasnet-arch"
+ARCH_VERSION = 1
 DERIVED = ("block_strings", "resolution", "classes", "params", "macs")
 """Fields that follow from space and architecture: written for the reader, checked on reading."""
 
@@ -131,8 +131,8 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
     """
     plain = dataclasses.asdict(archfile)
     fields = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": ARCH_FORMAT,
+        "version": ARCH_VERSION,
         "space": plain["space"],
         "arch": plain["arch"]["blocks"],
         **{name: getattr(archfile, name) for name in DERIVED},
@@ -216,14 +216,14 @@ def _nearby(path: Path) -> str:
 
 
 def _check_header(fields: dict[str, Any]) -> None:
-    if fields.get("format") != FORMAT:
+    if fields.get("format") != ARCH_FORMAT:
         raise UserError(
-            f"format is {short(fields.get('format'))}, not {FORMAT!r}: name the arch.json that a"
-            " search wrote"
+            f"format is {short(fields.get('format'))}, not {ARCH_FORMAT!r}: name the arch.json that"
+            " a search wrote"
         )
-    if fields.get("version") != VERSION:
+    if fields.get("version") != ARCH_VERSION:
         raise UserError(
-            f"version is {short(fields.get('version'))}, this program reads {VERSION}: use the"
+            f"version is {short(fields.get('version'))}, this program reads {ARCH_VERSION}: use the"
             " release that wrote the file, or search again"
         )
 

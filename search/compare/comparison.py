@@ -42,7 +42,7 @@ from supernet.training.config import read_training
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.compare", description=__doc__)
     add = parser.add_argument
@@ -205,7 +205,7 @@ def _folder(run: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare controllers, and say what they gained."""
-    options = parse_options(arguments)
+    options = comparison_options(arguments)
     torch.set_num_threads(1)
     comparison = Comparison(options)
     trials = comparison.run_trials()

@@ -24,7 +24,7 @@ from supernet.space.spec import NetSpec
 
 COST_DISTANCE = 0.05
 """Relative distance in cost within which random networks count as alike."""
-LOOKED_AT = 1000
+DRAWS_PER_NETWORK = 1000
 """Architectures to look at for each random network before none is held to be alike."""
 PICK = 0
 """Seed of the trainings that pick the best random network; the fresh ones follow."""
@@ -73,7 +73,9 @@ def random_alike(choice: Choice, num: int) -> list[NetSpec]:
         UserError: when the space has too few.
     """
     space, cost = choice.space, choice.cost
-    others = space.distinct(islice(space.samples(choice.number), LOOKED_AT * num), [choice.spec])
+    others = space.distinct(
+        islice(space.samples(choice.number), DRAWS_PER_NETWORK * num), [choice.spec]
+    )
     alike = (
         spec for _, spec in others if abs(choice.model.predict(spec) / cost - 1) <= COST_DISTANCE
     )

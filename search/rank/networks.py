@@ -23,7 +23,7 @@ from supernet.space.spec import NetSpec
 
 TAIL = 0.05
 """Share of the space's networks beyond the bands at either end."""
-LOOKED_AT = 2000
+DRAWS_PER_PLACE = 2000
 """Architectures to look at for each network before a band counts as empty."""
 ARCHIVE = re.compile(r"^(archives\.0|populations\.0\.archive)\.rewards$")
 """The buffer of a checkpoint that is as long as a controller's archive."""
@@ -69,7 +69,7 @@ def uniform_group(
     edges = np.linspace(low, high, num_bands + 1).tolist()
     wanted = [len(range(band, num, num_bands)) for band in range(num_bands)]
     found: list[list[BandNetwork]] = [[] for _ in range(num_bands)]
-    for arch, spec in space.distinct(islice(space.samples(seed), LOOKED_AT * num)):
+    for arch, spec in space.distinct(islice(space.samples(seed), DRAWS_PER_PLACE * num)):
         cost = model.predict(spec)
         band = int(np.searchsorted(edges, cost, side="right")) - 1
         if 0 <= band < num_bands and len(found[band]) < wanted[band]:
@@ -131,7 +131,7 @@ def policy_group(
     generator = torch.Generator().manual_seed(seed)
     proposed = (
         space.decode(row)
-        for _ in range(LOOKED_AT * num // AT_ONCE + 1)
+        for _ in range(DRAWS_PER_PLACE * num // AT_ONCE + 1)
         for row in controller.propose(AT_ONCE, generator).indices.tolist()
     )
     networks = [

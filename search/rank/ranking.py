@@ -55,7 +55,7 @@ from supernet.files.writing import write_json
 from supernet.training.config import read_training
 
 
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.rank", description=__doc__)
     add = parser.add_argument
@@ -246,7 +246,7 @@ class Ranking:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Rank networks and say how well their scores do it."""
-    options = parse_options(arguments)
+    options = ranking_options(arguments)
     torch.set_num_threads(1)
     ranking = Ranking(options)
     networks = ranking.networks

@@ -62,7 +62,7 @@ def draw_ranking(
 CEILING, PERFECT = "one training (noise ceiling)", "a perfect scorer, if normal"
 TOPS = (1, 5)
 """How many of the best by a score are looked at for its regret."""
-Row = dict[str, Estimate]
+EstimateRow = dict[str, Estimate]
 """Estimates by column."""
 
 
@@ -72,10 +72,12 @@ def make_report(
     """Compare scores, by name (N,) or repetitions (R, N), with trainings of a group's networks."""
     bands = {label: yardstick.tau_in_band(b) for b, label in enumerate(band_labels(group, unit))}
 
-    def in_bands(score: np.ndarray) -> Row:
+    def in_bands(score: np.ndarray) -> EstimateRow:
         return {label: yardstick.estimate(tau, score) for label, tau in bands.items()}
 
-    def each(row: Callable[[np.ndarray], Row], left_out: Sequence[str] = ()) -> dict[str, Row]:
+    def each(
+        row: Callable[[np.ndarray], EstimateRow], left_out: Sequence[str] = ()
+    ) -> dict[str, EstimateRow]:
         return {name: row(score) for name, score in scores.items() if name not in left_out}
 
     judges = [name for name in scores if name.startswith("supernet")]
@@ -94,7 +96,7 @@ def band_labels(group: NetworkGroup, unit: str) -> list[str]:
     return [f"{low} to {high}" for low, high in pairwise(edges)]
 
 
-def _agreement(yardstick: Yardstick, score: np.ndarray) -> Row:
+def _agreement(yardstick: Yardstick, score: np.ndarray) -> EstimateRow:
     row = {
         "all": yardstick.estimate(yardstick.tau, score),
         "within bands": yardstick.estimate(yardstick.within_bands(yardstick.tau), score),
@@ -108,7 +110,7 @@ def _agreement(yardstick: Yardstick, score: np.ndarray) -> Row:
     return row
 
 
-def _limits(yardstick: Yardstick) -> dict[str, Row]:
+def _limits(yardstick: Yardstick) -> dict[str, EstimateRow]:
     """What noise allows: one training, and a scorer that knows the true accuracies."""
     if yardstick.num_seeds == 1:
         return {}
@@ -126,7 +128,7 @@ def _limits(yardstick: Yardstick) -> dict[str, Row]:
     }
 
 
-def _use(yardstick: Yardstick, score: np.ndarray) -> Row:
+def _use(yardstick: Yardstick, score: np.ndarray) -> EstimateRow:
     row = {
         "Spearman": yardstick.estimate(yardstick.rho, score),
         "given cost": yardstick.estimate(yardstick.tau_given_cost, score),
@@ -141,7 +143,7 @@ def _use(yardstick: Yardstick, score: np.ndarray) -> Row:
     return row
 
 
-def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> Row:
+def _gain(yardstick: Yardstick, score: np.ndarray, other: np.ndarray) -> EstimateRow:
     return {
         "tau": yardstick.difference(yardstick.tau, score, other),
         "within bands": yardstick.difference(yardstick.within_bands(yardstick.tau), score, other),

@@ -27,7 +27,7 @@ def conv_bn(inputs: int, outputs: int, kernel: int, size: int, groups: int = 1) 
     return Cost(weights + 2 * outputs, weights * size**2)
 
 
-def squeeze_excite(channels: int, hidden: int) -> Cost:
+def count_squeeze_excite(channels: int, hidden: int) -> Cost:
     """Two 1x1 convolutions with bias on one pixel (Hu et al. 2018)."""
     if not hidden:
         return Cost(0, 0)
@@ -36,7 +36,7 @@ def squeeze_excite(channels: int, hidden: int) -> Cost:
 
 def count_layer(layer: Layer) -> Cost:
     """Cost of one layer of a stage; shortcuts have no parameters and no convolution."""
-    cost = squeeze_excite(layer.hidden, layer.se_hidden)
+    cost = count_squeeze_excite(layer.hidden, layer.se_hidden)
     if layer.op == "conv":
         return cost + conv_bn(layer.inputs, layer.outputs, layer.kernel, layer.output_size)
     hidden = layer.hidden

@@ -18,7 +18,7 @@ from supernet.space.spec import NetSpec
 
 SAME = "."
 """Cell that is as in the first network."""
-Columns = dict[str, Callable[[NetworkRow], str]]
+NetworkColumns = dict[str, Callable[[NetworkRow], str]]
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,18 @@ def times(sizes: Iterable[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-_BLOCK: Columns = {
+_BLOCK: NetworkColumns = {
     "op": lambda row: row.op,
     "kernel": lambda row: dash(row.kernel),
     "expand": lambda row: dash(row.expand),
     "SE": lambda row: dash(row.se),
     "skip": lambda row: dash(row.skip),
 }
-_DEPTH: Columns = {"repeats": lambda row: f"{row.repeats}", "stride": lambda row: dash(row.stride)}
-_ONE: Columns = {
+_DEPTH: NetworkColumns = {
+    "repeats": lambda row: f"{row.repeats}",
+    "stride": lambda row: dash(row.stride),
+}
+_ONE: NetworkColumns = {
     "part": lambda row: row.part,
     **_BLOCK,
     **_DEPTH,
@@ -68,7 +71,7 @@ _ONE: Columns = {
     "block": lambda row: dash(row.block),
 }
 """Columns of a network alone."""
-_SEVERAL: Columns = {
+_SEVERAL: NetworkColumns = {
     **_BLOCK,
     "filters": lambda row: f"{row.output[-1]}",
     **_DEPTH,

@@ -128,3 +128,16 @@ def read_yaml(path: str | Path, way_out: str) -> Any:
         return yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path} ({one_line(error)}): {way_out}") from None
+
+
+def read_text(path: Path, way_out: str) -> str:
+    """Text of a file.
+
+    Raises:
+        UserError: naming the file and why it cannot be read; ``way_out`` is what to name instead.
+    """
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise UserError(f"cannot read {path} ({reason}): {way_out}") from None

@@ -22,7 +22,7 @@ from supernet.latency.validate import Amount, validate_table
 from supernet.space.mnasnet import read_space, reference_specs
 
 SPACE_OPTIONS = ("resolution", "classes", "stem_stride")
-FORMATS = ("{:.1%}", "{:.0%}", "{:.0%}", "{:.3f}", "{:+.1%}")
+COLUMN_FORMATS = ("{:.1%}", "{:.0%}", "{:.0%}", "{:.3f}", "{:+.1%}")
 """Formats of the fields of an Accuracy, or of a Noise, which knows no bias."""
 
 
@@ -124,7 +124,7 @@ def _print_validation(table: LatencyTable, validation: Validation) -> None:
     if validation.sessions > 1:
         rows["noise alone"] = noise
     for name, found in rows.items():
-        values = zip(FORMATS, dataclasses.astuple(found), strict=False)
+        values = zip(COLUMN_FORMATS, dataclasses.astuple(found), strict=False)
         grid.add_row(name, *(form.format(value) for form, value in values))
     print_table(grid)
     sys.stdout.write(

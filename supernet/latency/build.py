@@ -22,7 +22,7 @@ from supernet.latency.table.bench import LAYERS, NETWORKS, Bench, Estimates, Gro
 from supernet.latency.table.correction import LayerSums, fit_correction
 from supernet.latency.table.plan import Plan, middle_network
 from supernet.latency.table.rounds import Rounds
-from supernet.latency.table.table import VERSION, LatencyTable, MeasuredNetwork
+from supernet.latency.table.table import TABLE_VERSION, LatencyTable, MeasuredNetwork
 from supernet.latency.table.validation import mean_ms, validation_of
 
 
@@ -117,6 +117,6 @@ def fingerprint_of(device: Device, plan: Plan, backend: Backend) -> dict[str, An
         "space": dataclasses.asdict(plan.space),
         "subjects": plan.digest,
         "effort": dataclasses.asdict(plan.effort),
-        "version": VERSION,
+        "version": TABLE_VERSION,
     }
     return dict(json.loads(canonical_json(fields)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from argparse import Namespace
 from collections.abc import Mapping
@@ -17,49 +16,9 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import Error
 
 from supernet.errors import UserError, one_line
+from supernet.files.csv_table import CsvRows
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import is_first_process
-
-
-class CsvRows:
-    """A csv file that grows row by row, gains columns, and can be cut back to a step."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, str]] = []
-        self.columns: list[str] = ["step"]
-        if path.exists():
-            with path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or self.columns)
-                # A killed process may leave half a row: it has no value in the last column.
-                self.rows = [row for row in reader if row["step"] and None not in row.values()]
-
-    def cut(self, step: int) -> None:
-        """Forget rows past ``step``: the run continues from there."""
-        self.rows = [row for row in self.rows if int(row["step"]) <= step]
-        self._rewrite()
-
-    def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one row; a column that is new widens the file."""
-        row = {"step": str(step), **{name: repr(float(v)) for name, v in values.items()}}
-        self.rows.append(row)
-        new = [name for name in row if name not in self.columns]
-        if new or not self.path.exists():
-            self.columns += new
-            self._rewrite()
-            return
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.columns, restval="").writerow(row)
-
-    def _rewrite(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        temporary.replace(self.path)
 
 
 class MetricsCsv(Logger):

@@ -12,17 +12,18 @@ import pytest
 from matplotlib.figure import Figure
 
 from search.figures import (
+    WAY_OUT,
     Front,
     draw_entropy,
     draw_pareto,
     draw_progress,
     draw_run,
-    read_columns,
     read_front,
     smooth,
 )
 from supernet.arch_file import ArchFile, write_arch
 from supernet.errors import UserError
+from supernet.files.csv_table import read_columns
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
 
@@ -104,7 +105,7 @@ def test_a_missing_file_is_named_and_nothing_is_drawn(run, name):
 
 
 def test_columns_are_read_with_empty_cells_as_nan(run):
-    columns = read_columns(run / "metrics.csv", ("step", "reward/mean"))
+    columns = read_columns(run / "metrics.csv", ("step", "reward/mean"), WAY_OUT)
     assert np.isnan(columns["reward/mean"]).sum() == 50
     assert columns["step"][-1] == 980
     assert columns["reward/mean"][-1] == 0.99
@@ -123,7 +124,7 @@ def test_a_broken_csv_file_is_refused_by_name_and_line(tmp_path, text, message):
     path = tmp_path / "metrics.csv"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        read_columns(path, ("step", "cost"))
+        read_columns(path, ("step", "cost"), WAY_OUT)
 
 
 def test_the_front_is_read_in_the_order_of_its_costs(run):
@@ -160,7 +161,7 @@ def test_smoothing_keeps_a_constant_and_averages_its_window():
 
 
 def metrics_of(run) -> dict[str, np.ndarray]:
-    return read_columns(run / "metrics.csv", list(update_row(0)))
+    return read_columns(run / "metrics.csv", list(update_row(0)), WAY_OUT)
 
 
 def test_progress_draws_each_update_and_marks_the_target(run):
@@ -175,7 +176,7 @@ def test_progress_draws_each_update_and_marks_the_target(run):
 @pytest.mark.parametrize(("unit", "shown"), [("ms", 1.5), ("macs", 1.5e-6), ("params", 1.5e-6)])
 def test_costs_are_shown_in_their_unit(run, unit, shown):
     front = replace(read_front(run / "pareto.json"), unit=unit)
-    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
+    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
     axes = draw_pareto(samples, front).axes[0]
     assert axes.collections[0].get_offsets()[0].tolist() == [shown, 0.5]
     assert axes.get_xlabel().endswith("(ms)" if unit == "ms" else "(M)")
@@ -213,7 +214,7 @@ def test_a_decision_with_one_choice_has_no_line(run):
 
 def test_the_cloud_marks_front_target_and_chosen_network(run):
     front = read_front(run / "pareto.json")
-    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
+    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
     figure = draw_pareto(samples, front)
     axes = figure.axes[0]
     assert axes.collections[0].get_array().tolist() == list(STEPS)
@@ -223,7 +224,7 @@ def test_the_cloud_marks_front_target_and_chosen_network(run):
 
 
 def test_a_front_of_one_network_can_be_drawn(run):
-    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
+    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
     front = Front({"p40": 1.2}, "ms", np.array([1.0]), np.array([0.9]), {"p40": 0})
     assert "chosen: 90.0% at 1 ms" in texts(draw_pareto(samples, front))
 
@@ -250,7 +251,7 @@ def test_several_targets_have_a_picture_of_each_network_and_share_the_others(run
 
 def test_the_cloud_marks_every_target_and_every_choice(run_of_two):
     front = read_front(run_of_two / "pareto.json")
-    samples = read_columns(run_of_two / "samples.csv", ("step", "accuracy", "cost"))
+    samples = read_columns(run_of_two / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
     figure = draw_pareto(samples, front)
     axes = figure.axes[0]
     assert axes.collections[1].get_offsets().tolist() == [[0.7, 0.8], [1.4, 0.95]]
@@ -265,7 +266,7 @@ def test_the_line_of_the_front_leaves_out_a_choice_that_others_beat(run):
     front = Front(
         {"p40": 1.2}, "ms", np.array([0.7, 1.1, 1.4]), np.array([0.9, 0.8, 0.95]), {"p40": 1}
     )
-    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"))
+    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
     axes = draw_pareto(samples, front).axes[0]
     assert axes.lines[0].get_xdata().tolist() == [0.7, 1.4]
     assert axes.collections[1].get_offsets().tolist() == [[1.1, 0.8]]

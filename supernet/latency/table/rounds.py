@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from supernet.errors import UserError
 
-FORMAT = "mnasnet-latency-times"
-VERSION = 1
+ROUNDS_FORMAT = "mnasnet-latency-times"
+ROUNDS_VERSION = 1
 DECIMALS = 5
 """Decimals of a time in ms: 10 ns, below what any clock here tells apart."""
 
@@ -118,7 +118,7 @@ class Rounds:
             whole += len(line)
         file.truncate(whole)
         if whole == 0:
-            self._write({"format": FORMAT, "version": VERSION, "plan": self.plan})
+            self._write({"format": ROUNDS_FORMAT, "version": ROUNDS_VERSION, "plan": self.plan})
 
     def _read_line(self, number: int, line: bytes) -> None:
         try:
@@ -138,7 +138,7 @@ class Rounds:
             ) from None
 
     def _check(self, fields: dict[str, Any]) -> None:
-        if (fields.get("format"), fields.get("version")) != (FORMAT, VERSION):
+        if (fields.get("format"), fields.get("version")) != (ROUNDS_FORMAT, ROUNDS_VERSION):
             raise UserError("these are no times of this version")
         for name, value in self.plan.items():
             if fields["plan"].get(name) != value:

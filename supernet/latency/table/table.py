@@ -25,8 +25,8 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
-FORMAT = "mnasnet-latency-table"
-VERSION = 2
+TABLE_FORMAT = "mnasnet-latency-table"
+TABLE_VERSION = 2
 BUILD = "python -m supernet.latency build --space YAML --out FILE"
 MADE_BY = ("date", "command")
 """Fields of a fingerprint that say when and how the same table was made."""
@@ -178,8 +178,8 @@ class LatencyTable:
     @cached_property
     def _fields(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
-            "version": VERSION,
+            "format": TABLE_FORMAT,
+            "version": TABLE_VERSION,
             "unit": self.unit,
             **dataclasses.asdict(self),
             "entries": dict(sorted(self.entries.items())),
@@ -219,7 +219,11 @@ class LatencyTable:
 
 
 def _read_table(fields: dict[str, Any]) -> LatencyTable:
-    for name, expected in (("format", FORMAT), ("version", VERSION), ("unit", LatencyTable.unit)):
+    for name, expected in (
+        ("format", TABLE_FORMAT),
+        ("version", TABLE_VERSION),
+        ("unit", LatencyTable.unit),
+    ):
         if fields.get(name) != expected:
             raise UserError(f"{name} is {fields.get(name)!r}, expected {expected!r}")
     fingerprint = dict(fields["fingerprint"])

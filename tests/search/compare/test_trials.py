@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from search.compare.benchmark import Benchmark, Budget, read_search
-from search.compare.comparison import parse_options
+from search.compare.comparison import comparison_options
 from search.compare.trials import Trial, TrialRunner
 from supernet.errors import UserError
 from supernet.training.config import read_training
@@ -226,4 +226,4 @@ def test_the_commands_of_the_manual_parse():
     commands = [line for line in manual if line.startswith("python -m search.compare ")]
     assert len(commands) == 2
     for line in commands:
-        assert (ROOT / parse_options(shlex.split(line)[3:]).config).exists()
+        assert (ROOT / comparison_options(shlex.split(line)[3:]).config).exists()

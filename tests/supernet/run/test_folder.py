@@ -3,9 +3,10 @@
 import pytest
 
 from supernet.errors import UserError
+from supernet.files.csv_table import CsvRows
 from supernet.run.distributed import step_seed
 from supernet.run.folder import last_checkpoint, starting_point
-from supernet.run.metrics import CsvRows, MetricsCsv
+from supernet.run.metrics import MetricsCsv
 
 
 def make_run(folder, checkpoint):
