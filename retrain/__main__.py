@@ -1,7 +1,5 @@
 """``python -m retrain fit -c configs/digits/retrain.yaml --model.arch FILE --run runs/NAME``."""
 
-from __future__ import annotations
-
 from pytorch_lightning.cli import ArgsType
 
 from retrain.cli import RetrainCLI, run_callbacks

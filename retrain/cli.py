@@ -1,7 +1,5 @@
 """What a retraining keeps in its run folder, and how ``test`` finds it there."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path

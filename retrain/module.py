@@ -1,7 +1,5 @@
 """RetrainModule: trains one architecture, from scratch unless told otherwise."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

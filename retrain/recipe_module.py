@@ -1,7 +1,5 @@
 """RecipeModule: what every training of one network by a recipe shares."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from abc import abstractmethod

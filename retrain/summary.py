@@ -3,8 +3,6 @@
 Reads the files that search, retraining, test and export left; a stage that is missing is named.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """First weights of a training: fresh, timm's, a supernet's or those of a retraining."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """``python -m search fit -c configs/digits/search.yaml``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytorch_lightning as pl

@@ -1,7 +1,5 @@
 """Callbacks of a search: their typed base, and those that write what each step did."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a search refuses before its first step: what would end it later, or continue another."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

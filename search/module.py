@@ -1,7 +1,5 @@
 """SearchModule: one weight step, and every few steps one controller step."""
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from functools import partial

@@ -1,7 +1,5 @@
 """Settings of a search that a config names, beside the reward and the controller's."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import random

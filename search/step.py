@@ -1,7 +1,5 @@
 """A step of a search: what it will do and did, for callbacks to read, and the controller's part."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

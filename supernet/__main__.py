@@ -1,7 +1,5 @@
 """The commands ``python -m supernet show``, ``compare`` and ``size``. No torch."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

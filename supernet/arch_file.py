@@ -5,8 +5,6 @@ search predicted of it; and last, where the network was timed on the device of t
 ``measured``, in which alone equal searches differ. What is dated or named lies beside it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -1,7 +1,5 @@
 """The one error that a user can mend, and the checks of settings that raise it. No torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 

@@ -1,7 +1,5 @@
 """What timm builds without us: arch_defs of our networks, and its names of the published ones."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 

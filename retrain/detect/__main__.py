@@ -3,8 +3,6 @@
 Trains a network with SSDLite on boxes, or tests it.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from pytorch_lightning.cli import ArgsType

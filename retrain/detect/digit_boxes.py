@@ -1,7 +1,5 @@
 """DigitBoxes: a small detection set, drawn with scikit-learn's handwritten digits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """DetectionModule: trains a network with SSDLite on boxes and measures COCO's average precision."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 import itertools

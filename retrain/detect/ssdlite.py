@@ -4,8 +4,6 @@ The head, the default boxes, the loss and the choice of boxes are torchvision's;
 where they are attached to a network.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence

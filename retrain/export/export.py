@@ -3,8 +3,6 @@
 Every file is checked against PyTorch on validation images, and export.json says what came out.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib.util

@@ -1,7 +1,5 @@
 """The files that a network can be shipped as: how each is written, checked and opened."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

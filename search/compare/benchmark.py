@@ -3,8 +3,6 @@
 The objective and the settings of the controllers are those of a search, read from its yaml file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence

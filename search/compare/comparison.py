@@ -5,8 +5,6 @@ evaluations as plain random search. Then their choices, or those of finished sea
 are trained from scratch beside random networks of the same cost.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence

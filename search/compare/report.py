@@ -1,7 +1,5 @@
 """What a comparison found, as figures and tables."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple

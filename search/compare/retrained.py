@@ -5,8 +5,6 @@ its validation accuracy. Then that one and the choice are trained with fresh see
 gains nothing from luck. Test accuracies are reported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice

@@ -4,8 +4,6 @@ Six kinds share the supernet, the evaluator and the budget (``search.controllers
 them). The search knows none of them: it asks for proposals, scores them, and hands the scores back.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """CostGradient: independent categoricals that know the gradient of their expected cost."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +10,7 @@ from torch import Tensor
 from search.controllers.controller import Scores
 from search.controllers.policy import IndependentPolicy, Samples
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
-from search.controllers.policy_losses import Tunas, reinforce_loss
+from search.controllers.ppo_and_reinforce import Tunas, reinforce_loss
 from search.objective.costs import BlockCosts
 from search.objective.objective import Objective
 from supernet.errors import UserError

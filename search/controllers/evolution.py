@@ -1,7 +1,5 @@
 """Regularised evolution (Real et al. 2019): a population in which the oldest dies."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean

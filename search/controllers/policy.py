@@ -1,7 +1,5 @@
 """Policies: distributions over architectures that can be sampled, weighed and trained."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """PolicyGradient: a policy that learns from rewards alone, by PPO or REINFORCE."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
@@ -16,7 +14,7 @@ from search.controllers.controller import (
     entropy_logs,
 )
 from search.controllers.policy import Policy, Samples
-from search.controllers.policy_losses import Reinforce
+from search.controllers.ppo_and_reinforce import Reinforce
 from supernet.run.distributed import mean_over_ranks
 
 RESOLUTION = 1e-6

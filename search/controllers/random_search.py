@@ -1,7 +1,5 @@
 """RandomSearch, what every other controller has to beat, and the archive of the best-rewarded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import fmean
 

@@ -1,7 +1,5 @@
 """The controllers that a config names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +9,7 @@ from search.controllers.cost_gradient import CostGradient, DifferentiableCost
 from search.controllers.evolution import Evolution, RegularisedEvolution
 from search.controllers.policy import IndependentPolicy, LstmPolicy
 from search.controllers.policy_gradient import PolicyGradient
-from search.controllers.policy_losses import PPO, Reinforce, Tunas
+from search.controllers.ppo_and_reinforce import PPO, Reinforce, Tunas
 from search.controllers.random_search import RandomSearch
 from supernet.errors import UserError
 

@@ -1,7 +1,5 @@
 """Networks on shared weights: tuned, recalibrated and evaluated, by a search or after it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """Long jobs: each done once, in processes of one thread each, and kept in a cache."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Trains networks alone, each once for a seed, and keeps every result in a cache."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import time

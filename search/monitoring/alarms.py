@@ -1,7 +1,5 @@
 """When a search needs its user: the policy has collapsed, an op is dead, the reward is constant."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Search health: which ops act and learn, what the search has cost, and its alarms."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Constraints: limits of a network beside the target, each in a unit and on a device of its own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Costs: cost models of a space, and their prices by the choices of each block."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

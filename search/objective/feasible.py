@@ -5,8 +5,6 @@ a stage is an edge of it. The best path whose sums keep a target and all limits 
 program, which HiGHS solves.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator, Sequence

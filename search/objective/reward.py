@@ -1,7 +1,5 @@
 """Reward: accuracy and cost of a network in one number."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 

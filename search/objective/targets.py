@@ -1,7 +1,5 @@
 """Targets of a search: what was asked for, what it means here, and which networks hit it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The networks that are ranked: uniform ones over a range of costs, and a controller's own."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest

@@ -6,8 +6,6 @@ compared: the supernet, counts, a regression. Beside it stands the noise ceiling
 training ranks as the mean of the other seeds does.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a ranking found, as tables of text and as plain values for rank.json."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple

@@ -1,7 +1,5 @@
 """Scores of networks that are not trained alone: by shared weights, for free, by regressions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

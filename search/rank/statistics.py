@@ -5,8 +5,6 @@ A resample is held as counts: how often each network is in it. So a statistic of
 resamples is a few matrix products.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cached_property

@@ -1,7 +1,5 @@
 """How far scores on batch statistics, which the controller sees, are from recalibrated ones."""
 
-from __future__ import annotations
-
 from statistics import fmean
 
 from search.callbacks import SearchCallback

@@ -1,7 +1,5 @@
 """LocalSearch: architectures that hit a target, few changes away from those that are preferred."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """After a search's last step: its choices, their times, files and figures, and the summary."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import sys

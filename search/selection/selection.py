@@ -6,8 +6,6 @@ for a few steps, their batch norms recalibrated, and judged on the whole validat
 be killed and repeated: judged candidates are kept in the run folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

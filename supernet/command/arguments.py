@@ -1,7 +1,5 @@
 """The command line of every command that is none of Lightning's. No torch."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Sequence

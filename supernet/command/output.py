@@ -1,7 +1,5 @@
 """What commands print: lines, tables, JSON, and the progress of long parts. No torch."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

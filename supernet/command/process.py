@@ -1,7 +1,5 @@
 """The process of a command: settings that make training faster, and how it ends. No torch."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import logging

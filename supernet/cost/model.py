@@ -1,7 +1,5 @@
 """CostModel: what prices a network; and the costs that follow from it in closed form. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Timed layers: what a network's latency is the sum of, and all those of a space. No torch."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ digits and noise (after "cluttered MNIST": Mnih et al. 2014, "Recurrent models o
 sec. 4.1). No source digit serves in two splits, not even as a fragment.
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Lightning restores loops and weights, not the place in the data: a run that is r
 of an epoch would see that epoch's first batches again. Here nothing is stored but the step.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """RunData: how a search or a retraining reads a user's datamodule."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import cached_property

@@ -4,8 +4,6 @@
 is read once, at the end. Retraining uses weights + reward.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise

@@ -4,8 +4,6 @@ Figures are plain objects on the Agg canvas: nothing here touches pyplot's globa
 training process can draw at any time, without a display.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A network as rows, one for each part: what tables, figures and JSON show. No torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Networks and spaces as tables for a person."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

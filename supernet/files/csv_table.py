@@ -1,7 +1,5 @@
 """Csv files that grow row by row, and their columns as numbers. No torch."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Whatever is wrong is named in one line: the field, what it holds and what it must be.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import reprlib

@@ -1,7 +1,5 @@
 """Files that are written whole or not at all. No torch."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

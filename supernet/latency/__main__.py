@@ -1,7 +1,5 @@
 """The commands ``python -m supernet.latency build``, ``validate`` and ``show``."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys

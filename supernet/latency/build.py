@@ -1,7 +1,5 @@
 """Building a LatencyTable: measure every layer alone and some networks whole, then fit."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex

@@ -1,7 +1,5 @@
 """The drawing of a latency table: networks, their errors, and layers."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

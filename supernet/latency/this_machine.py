@@ -1,7 +1,5 @@
 """This machine's own tables, kept in a folder, and networks timed whole."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path

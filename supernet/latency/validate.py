@@ -1,7 +1,5 @@
 """Validating a table: fresh random networks, measured anew on its device."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import math

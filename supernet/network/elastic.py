@@ -8,8 +8,6 @@ its own: alone, 25 times the weights of its siblings would learn from a quarter 
 op has its own batch norms and its own squeeze-and-excitation.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

@@ -1,7 +1,5 @@
 """Slices of shared tensors, and a layer of the supernet as a function of them."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 

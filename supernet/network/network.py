@@ -4,8 +4,6 @@ Its module names are timm's (``conv_stem``, ``blocks.i.j.conv_pw``, ``conv_head`
 so that state dicts travel between the two.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """SuperNet(space): the weights that all candidates share, and their file, a search's checkpoint."""
 
-from __future__ import annotations
-
 import functools
 import math
 import pathlib

@@ -1,7 +1,5 @@
 """Callbacks of every run: its files, checkpoints, stops, seeds and progress."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

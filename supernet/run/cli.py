@@ -4,8 +4,6 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 ``--ckpt_path last``, and keeps config.yaml, checkpoints/ and metrics.csv there.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Ranks and steps: what a process is a function of, and sums over all of them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar

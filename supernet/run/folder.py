@@ -1,7 +1,5 @@
 """A run's folder: what may start in it, its metrics file, and the checkpoint to continue from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Loggers of a run: metrics.csv, whose rows survive a stop and stand once, and W&B."""
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Arch: one choice per block, the data that everything else is a function of. No torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -14,8 +14,6 @@ timm (timm.models._efficientnet_builder): the op comes first, the input width is
     cn_r1_k3_s1_c16_skip           whose identity shortcut has to be asked for
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

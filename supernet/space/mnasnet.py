@@ -3,8 +3,6 @@
 ``python -m supernet show NAME|FILE`` prints a network as a table, ``compare`` several.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

@@ -5,8 +5,6 @@ MobileNetV2, table 2. timm's semnasnet_100, mnasnet_100, mnasnet_small and mobil
 same networks; the batch norms' epsilon, 1e-5, is theirs.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import replace

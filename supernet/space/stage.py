@@ -1,7 +1,5 @@
 """Stage and Layer: what stands between the stem and the head of a network. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

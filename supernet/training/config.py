@@ -1,7 +1,5 @@
 """What trains one network, from the yaml file of a retraining: data, recipe and length."""
 
-from __future__ import annotations
-
 import pkgutil
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Recipe: how a network is trained from scratch."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from dataclasses import dataclass, replace

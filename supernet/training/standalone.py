@@ -3,8 +3,6 @@
 ``retrain`` runs this recipe, and so does whatever ranks networks by training each of them alone.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Iterable

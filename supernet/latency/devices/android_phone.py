@@ -5,8 +5,6 @@ or executor_runner for the phone's processor, and name its path. adb's own statu
 (``adb devices`` without a phone ends with 0), so every answer is read, and nothing waits for ever.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import shlex

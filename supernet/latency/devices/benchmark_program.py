@@ -1,7 +1,5 @@
 """A program of the user's that times a model file: its run, what it prints, and its device."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -1,7 +1,5 @@
 """Device: what loads subjects and times single runs of them."""
 
-from __future__ import annotations
-
 import platform
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence

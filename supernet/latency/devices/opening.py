@@ -1,7 +1,5 @@
 """Opening the device of a backend, once what it needs is known to be there."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ What makes times repeatable must be set before a process starts: huge pages for 
 number of OpenMP threads. A crash of a runtime also ends its process alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """ModelFiles: layers and networks as files for a runtime that reads files."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

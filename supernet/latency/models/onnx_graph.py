@@ -6,8 +6,6 @@ for ``network.Network``, with each batch norm folded into the convolution before
 does when it loads a file.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ The form that static quantisation writes, per channel for weights: ONNX Runtime 
 integer kernels when it loads it. Scales are made up, as weights are: they change no time.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnx
 from onnx import numpy_helper

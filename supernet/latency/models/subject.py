@@ -1,7 +1,5 @@
 """Subject: a layer, a network or an exported file, whatever a device can time."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Layers and networks as torch modules with fresh weights, and the programs exported from them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

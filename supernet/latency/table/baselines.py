@@ -1,7 +1,5 @@
 """What a latency table must beat: models that are fitted to the same networks."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 

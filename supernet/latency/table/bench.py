@@ -13,8 +13,6 @@ mean of half of the sessions differs from that of the other half by 2 * 0.9 % fo
 runs of the reference, 2 * 5 % and 2 * 4 % unscaled.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import time

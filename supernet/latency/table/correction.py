@@ -8,8 +8,6 @@ whole networks by least squares of the relative error, and which terms are worth
 by cross-validation on those networks.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

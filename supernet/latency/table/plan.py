@@ -1,7 +1,5 @@
 """Plan: which layers and networks a table is measured from, and how much work it is worth."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

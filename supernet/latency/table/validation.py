@@ -1,7 +1,5 @@
 """How true predictions are, beside how true the measurements are that judge them. No torch."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random

@@ -9,7 +9,7 @@ from search.controllers.controller import UpdateStep, draw_targets
 from search.controllers.evolution import Evolution, RegularisedEvolution
 from search.controllers.policy import LstmPolicy
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre
-from search.controllers.policy_losses import PPO
+from search.controllers.ppo_and_reinforce import PPO
 from search.controllers.settings import ControllerSettings, Kind
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace

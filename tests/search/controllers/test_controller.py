@@ -159,7 +159,7 @@ import torch
 from torch import distributed
 from search.controllers.evolution import Evolution
 from search.controllers.policy_gradient import gather_mean_std
-from search.controllers.policy_losses import PPO
+from search.controllers.ppo_and_reinforce import PPO
 from search.controllers.settings import ControllerSettings
 from tests.helpers.toys import Toy, train
 

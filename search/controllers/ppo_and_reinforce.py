@@ -1,7 +1,5 @@
 """Losses of a policy, REINFORCE's and PPO's, and the settings of how it learns by them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar

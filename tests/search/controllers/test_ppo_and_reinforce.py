@@ -9,7 +9,7 @@ from search.controllers.controller import UpdateStep
 from search.controllers.cost_gradient import DifferentiableCost
 from search.controllers.policy import LstmPolicy
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
-from search.controllers.policy_losses import PPO, Reinforce, Tunas, ppo_loss, reinforce_loss
+from search.controllers.ppo_and_reinforce import PPO, Reinforce, Tunas, ppo_loss, reinforce_loss
 from search.controllers.settings import ControllerSettings
 from supernet.errors import UserError
 from supernet.run.distributed import gather_rows, mean_over_ranks
