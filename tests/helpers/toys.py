@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +20,18 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def toy_objective(reward, *targets, space=None, cost_model=None, constraints=()):
+def toy_objective(reward, *targets, space=None, cost_model=None, constraints=(), costs=None):
     """An objective with targets by their costs."""
     named = tuple(Target(str(cost), cost) for cost in targets)
-    costs = BlockCosts(space, cost_model) if space else None
+    costs = BlockCosts(space, cost_model) if space else costs
     return Objective(costs, reward, named, constraints)
+
+
+@dataclass(frozen=True)
+class ToyCosts:
+    """What stands for the block costs of a space: a function of probabilities (D, V)."""
+
+    expected: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ class Toy:
 
     @property
     def objective(self):
-        return toy_objective(lambda accuracy, cost, _: accuracy - cost, 1.0)
+        costs = ToyCosts(self.expected_cost)
+        return toy_objective(lambda accuracy, cost, _: accuracy - cost, 1.0, costs=costs)
 
     @property
     def single_best(self):
@@ -115,7 +124,10 @@ class PricedToy:
         return PricedToy(tuple(sizes), accuracy, cost / mean)
 
     def objective(self, targets):
-        return toy_objective(lambda acc, cost, target: acc - abs(cost / target - 1), *targets)
+        costs = ToyCosts(lambda share: (share * self.cost).sum())
+        return toy_objective(
+            lambda acc, cost, target: acc - abs(cost / target - 1), *targets, costs=costs
+        )
 
     def scores(self, objective, indices, numbers):
         accuracy = self.accuracy.gather(1, indices.T).mean(dim=0)
@@ -125,8 +137,6 @@ class PricedToy:
     def learn(self, controller, targets, updates, samples):
         """Let a controller learn all targets; the rewards that its favourites reach, (K,)."""
         objective = controller.objective = self.objective(targets)
-        if isinstance(controller, CostGradient):
-            controller.expected_cost = lambda share: (share * self.cost).sum()
         for step in range(updates):
             proposals = controller.propose(samples, generator(1000 + step))
             scores = self.scores(objective, proposals.indices, proposals.targets)
@@ -139,7 +149,7 @@ class PricedToy:
 def train(controller, toy, seed, updates, samples=20, start=0):
     """Let a controller learn a toy; yields the share of the optimum that its favourite reaches."""
     if isinstance(controller, CostGradient):
-        controller.objective, controller.expected_cost = toy.objective, toy.expected_cost
+        controller.objective = toy.objective
     for step in range(start, updates):
         proposals = controller.propose(samples, generator(100_000 + 1000 * seed + step))
         scores = toy.scores(proposals.indices, generator(step_seed(1, seed, step)))
