@@ -20,9 +20,10 @@ import torch
 
 from benchmarks.record import machine, record
 from retrain.export.formats import write_onnx
-from search.objective.constraints import Constraint, Limit, resolve_constraints, violation
+from search.objective.constraints import Constraint, Limit, violation
 from search.objective.costs import BlockCosts, quantile
 from search.objective.feasible import cheapest, costliest, nearest_below
+from search.objective.objective import resolve_constraints
 from supernet.cost.model import CLOSED_FORMS, CostModel
 from supernet.latency.models.onnx_graph import network_model
 from supernet.latency.table.table import LatencyTable

@@ -86,7 +86,7 @@ class PPO(Reinforce):
 
     NASNet (appendix) names PPO but neither clip range nor epochs; its lr of 3.5e-4, entropy weight
     of 1e-5 and baseline decay of 0.95 are for 20,000 samples. These defaults were tuned on a toy of
-    42 decisions with 20 samples an update (tests/toys.py).
+    42 decisions with 20 samples an update (tests/helpers/toys.py).
     """
 
     section: ClassVar[str] = "ppo"

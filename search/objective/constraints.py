@@ -3,16 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from search.objective.costs import BlockCosts, cost_model, resolve_target
-from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS
+from search.objective.costs import BlockCosts
+from supernet.cost.model import LIMIT_UNITS
 from supernet.errors import UserError, check_choice
-from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 
 
@@ -64,32 +62,6 @@ class Limit:
     def identity(self) -> list[str | float]:
         """Name, hash and value, which tell it apart from other limits."""
         return [self.name, self.costs.model.hash, self.value]
-
-
-def resolve_constraints(
-    constraints: Sequence[Constraint], space: MnasSpace, cache_dir: str | Path
-) -> tuple[Limit, ...]:
-    """Constraints as numbers on this space.
-
-    Args:
-        constraints: as asked for.
-        space: where to search.
-        cache_dir: a folder for this machine's latency tables.
-
-    Raises:
-        UserError: for a limit that means nothing, and for a table that cannot be had or lacks parts
-            of the space.
-    """
-    limits = []
-    for one in constraints:
-        closed = CLOSED_FORMS.get(one.cost)
-        model = closed or cost_model(one.cost, space, one.table, cache_dir)
-        try:
-            value = resolve_target(one.limit, model, space)
-        except UserError as error:
-            raise UserError(f"constraint on {one.cost}: {error}") from None
-        limits.append(Limit(BlockCosts(space, model), value))
-    return tuple(limits)
 
 
 def violation(limits: Sequence[Limit], spec: NetSpec) -> float:

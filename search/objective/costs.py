@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import math
 import random
-import re
 from pathlib import Path
 
 import torch
@@ -14,7 +12,7 @@ from supernet.cost.model import CLOSED_FORMS, TARGET_UNITS, CostModel
 from supernet.cost.timed_layers import block_sizes
 from supernet.errors import UserError, check_choice
 from supernet.space.arch import DECISIONS, Arch
-from supernet.space.mnasnet import MnasSpace, reference_spec, reference_specs
+from supernet.space.mnasnet import MnasSpace, reference_specs
 from supernet.space.stage import Stage
 
 NUM_SAMPLES = 2000
@@ -138,35 +136,3 @@ def quantile(model: CostModel, space: MnasSpace, q: float, seed: int = 0) -> flo
     rng = random.Random(seed)
     costs = sorted(model.predict(space.spec(space.sample(rng))) for _ in range(NUM_SAMPLES))
     return costs[min(NUM_SAMPLES - 1, int(q * NUM_SAMPLES))]
-
-
-def resolve_target(text: str | float, model: CostModel, space: MnasSpace) -> float:
-    """A target or limit as a number in the model's unit.
-
-    Args:
-        text: a number; ``0.8x mnasnet_a1``, that published network at the space's resolution,
-            classes and stem stride; or ``p40``, a percentile of the space.
-        model: prices networks.
-        space: where to search.
-
-    Raises:
-        UserError: for anything else, or a number that is not positive.
-    """
-    text = str(text).strip()
-    if relative := re.fullmatch(r"([0-9]*\.?[0-9]+)\s*x\s+(\S+)", text):
-        value = float(relative[1]) * model.predict(reference_spec(relative[2], space))
-    elif percentile := re.fullmatch(r"p([0-9]*\.?[0-9]+)", text):
-        if float(percentile[1]) > 100:
-            raise UserError(f"target {text!r}: a percentile lies between p0 and p100")
-        return quantile(model, space, float(percentile[1]) / 100)
-    else:
-        try:
-            value = float(text)
-        except ValueError:
-            raise UserError(
-                f"target {text!r} is neither a number of {model.unit}, nor relative as in"
-                " '0.8x mnasnet_a1', nor a percentile of the space as in 'p40'"
-            ) from None
-    if not 0 < value < math.inf:
-        raise UserError(f"target {text!r} must be a positive number")
-    return value

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.objective.constraints import Constraint, Limit, resolve_constraints
+from search.objective.constraints import Constraint, Limit
 from search.objective.costs import BlockCosts, cost_model
 from search.objective.reward import Reward
-from search.objective.targets import Requested, Target, resolve_targets
-from supernet.cost.model import CostModel
+from search.objective.targets import Requested, Target, resolve_target, resolve_targets
+from supernet.cost.model import CLOSED_FORMS, CostModel
+from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace
 
 
@@ -71,3 +72,29 @@ class Objective:
         if not self.constraints:
             return reward
         return self.reward.constrained(reward, torch.as_tensor(violation).to(reward))
+
+
+def resolve_constraints(
+    constraints: Sequence[Constraint], space: MnasSpace, cache_dir: str | Path
+) -> tuple[Limit, ...]:
+    """Constraints as numbers on this space.
+
+    Args:
+        constraints: as asked for.
+        space: where to search.
+        cache_dir: a folder for this machine's latency tables.
+
+    Raises:
+        UserError: for a limit that means nothing, and for a table that cannot be had or lacks parts
+            of the space.
+    """
+    limits = []
+    for one in constraints:
+        closed = CLOSED_FORMS.get(one.cost)
+        model = closed or cost_model(one.cost, space, one.table, cache_dir)
+        try:
+            value = resolve_target(one.limit, model, space)
+        except UserError as error:
+            raise UserError(f"constraint on {one.cost}: {error}") from None
+        limits.append(Limit(BlockCosts(space, model), value))
+    return tuple(limits)

@@ -1,19 +1,22 @@
 """Targets of a search: what was asked for, what it means here, and which networks hit it."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.objective.constraints import Limit
-from search.objective.costs import BlockCosts, resolve_target
+from search.objective.costs import BlockCosts, quantile
 from search.objective.feasible import cheapest, costliest, nearest_below
+from supernet.cost.model import CostModel
 from supernet.errors import UserError
+from supernet.space.mnasnet import MnasSpace, reference_spec
 
 BAND = 0.01
 """Share of its target that a choice may lie below it."""
 
 Requested = list[float | str] | float | str
-"""One target or several, each as ``search.objective.costs.resolve_target`` reads it."""
+"""One target or several, each as ``resolve_target`` reads it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,38 @@ def one_target(requested: Requested) -> float | str:
         names = ", ".join(map(str, requested if isinstance(requested, list) else [requested]))
         raise UserError(f"the search has targets {names}: give one of them by --target")
     return requested[0] if isinstance(requested, list) else requested
+
+
+def resolve_target(text: str | float, model: CostModel, space: MnasSpace) -> float:
+    """A target or limit as a number in the model's unit.
+
+    Args:
+        text: a number; ``0.8x mnasnet_a1``, that published network at the space's resolution,
+            classes and stem stride; or ``p40``, a percentile of the space.
+        model: prices networks.
+        space: where to search.
+
+    Raises:
+        UserError: for anything else, or a number that is not positive.
+    """
+    text = str(text).strip()
+    if relative := re.fullmatch(r"([0-9]*\.?[0-9]+)\s*x\s+(\S+)", text):
+        value = float(relative[1]) * model.predict(reference_spec(relative[2], space))
+    elif percentile := re.fullmatch(r"p([0-9]*\.?[0-9]+)", text):
+        if float(percentile[1]) > 100:
+            raise UserError(f"target {text!r}: a percentile lies between p0 and p100")
+        return quantile(model, space, float(percentile[1]) / 100)
+    else:
+        try:
+            value = float(text)
+        except ValueError:
+            raise UserError(
+                f"target {text!r} is neither a number of {model.unit}, nor relative as in"
+                " '0.8x mnasnet_a1', nor a percentile of the space as in 'p40'"
+            ) from None
+    if not 0 < value < math.inf:
+        raise UserError(f"target {text!r} must be a positive number")
+    return value
 
 
 def resolve_targets(

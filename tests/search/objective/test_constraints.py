@@ -9,16 +9,10 @@ import pytest
 import torch
 
 from search.controllers.settings import ControllerSettings
-from search.objective.constraints import (
-    Constraint,
-    Limit,
-    resolve_constraints,
-    violation,
-    violations,
-)
+from search.objective.constraints import Constraint, Limit, violation, violations
 from search.objective.costs import BlockCosts
 from search.objective.feasible import cheapest
-from search.objective.objective import Objective
+from search.objective.objective import Objective, resolve_constraints
 from search.objective.reward import Reward
 from search.objective.targets import resolve_targets
 from search.selection.local_search import LocalSearch

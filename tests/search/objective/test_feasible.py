@@ -5,9 +5,10 @@ import random
 
 import pytest
 
-from search.objective.constraints import Constraint, Limit, resolve_constraints, violation
+from search.objective.constraints import Constraint, Limit, violation
 from search.objective.costs import BlockCosts, quantile
 from search.objective.feasible import GAP, cheapest, costliest, nearest_below
+from search.objective.objective import resolve_constraints
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.space.arch import Arch

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from search.objective.costs import BlockCosts, cost_model, quantile, resolve_target
+from search.objective.costs import BlockCosts, cost_model, quantile
 from search.objective.feasible import _quiet, cheapest, costliest
-from search.objective.targets import resolve_targets
+from search.objective.targets import resolve_target, resolve_targets
 from supernet.cost.counts import count
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
