@@ -29,21 +29,11 @@ from supernet.errors import UserError
 from supernet.network.network import Network
 from supernet.run.callbacks import LastCheckpoint, SeedEachStep
 from supernet.space.arch import Arch, BlockChoice
-from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import PAPER, Recipe, WeightEma
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
+from tests.helpers.tiny import SPACE
 
 ROOT = Path(__file__).parents[2]
-SPACE = MnasSpace(
-    base_filters=(8, 16),
-    base_layers=(1, 1),
-    strides=(1, 2),
-    stem=8,
-    stem_stride=1,
-    head=16,
-    resolution=8,
-    classes=10,
-)
 
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1)
 

@@ -12,18 +12,7 @@ from search.rank.scores import synflow, synflow_scores
 from supernet.cost.model import CLOSED_FORMS
 from supernet.network.network import Network
 from supernet.space.arch import Arch, BlockChoice
-from supernet.space.mnasnet import MnasSpace
-
-SPACE = MnasSpace(
-    base_filters=(8, 16),
-    base_layers=(1, 1),
-    strides=(1, 2),
-    stem=8,
-    stem_stride=1,
-    head=16,
-    resolution=8,
-    classes=10,
-)
+from tests.helpers.tiny import SPACE
 
 
 def plain(op, se=0.0):

@@ -13,26 +13,10 @@ from supernet.latency.models.subject import OnnxFile
 from supernet.latency.table.bench import LAYERS, NETWORKS
 from supernet.latency.table.plan import middle_network
 from supernet.latency.this_machine import measure_onnx, measure_specs, table_for
-from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published_spec
+from tests.helpers.synthetic_device import TINY
 
 MODULE = "supernet.latency.devices.measuring_process"
-TINY = MnasSpace(
-    ops=("conv", "mbconv3"),
-    kernels=(3, 5),
-    ses=(0.0, 0.25),
-    skips=("none", "identity", "pool"),
-    filters=(0.75, 1.25),
-    layers=(0, 1),
-    base_filters=(16, 32),
-    base_layers=(1, 2),
-    strides=(1, 2),
-    resolution=8,
-    stem_stride=1,
-    stem=16,
-    head=32,
-    classes=10,
-)
 
 
 def test_this_machine_builds_a_table_of_a_small_space(tmp_path):
