@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from supernet.data.resumable import StepLoader, hold_out, num_images, resumable, sharded
 from supernet.data.splits import default_stem_stride
+from supernet.data_description import DataDescription
 from supernet.errors import UserError
 
 Role = Literal["search", "retrain"]
@@ -157,6 +158,12 @@ class RunData(pl.LightningDataModule):
     def val_batches(self) -> DataLoader[Any]:
         """All validation images, on this rank alone."""
         return sharded(self.inner.val_dataloader(), 0, 1)
+
+    @property
+    def description(self) -> DataDescription:
+        """What the datamodule says of its classes, its images and itself."""
+        own: DataDescription | None = getattr(self.inner, "description", None)
+        return own or DataDescription.of_classes(self.num_classes)
 
     @property
     def num_val(self) -> int:

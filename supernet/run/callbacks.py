@@ -1,5 +1,6 @@
 """Callbacks of every run: its files, checkpoints, stops, seeds and progress."""
 
+import dataclasses
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from supernet.command.output import ProgressLines
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import step_seed, steps_done
@@ -63,7 +65,8 @@ class RunProgress(pl.Callback):
 class RunFiles(pl.Callback):
     """Writes ``config.yaml`` and cuts ``metrics.csv`` to the step, once training begins.
 
-    A run that was refused, say for another seed than its checkpoint's, leaves them as they were.
+    Checkpoints say what the data are, for whoever uses the network later. A run that was refused,
+    say for another seed than its checkpoint's, leaves the files as they were.
     """
 
     def __init__(self, folder: Path, config: str) -> None:
@@ -78,6 +81,14 @@ class RunFiles(pl.Callback):
             if isinstance(logger, MetricsCsv):
                 # What was logged after the checkpoint will be logged again.
                 logger.experiment.cut(steps_done(pl_module) - 1)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the description of the data as plain values."""
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, RunData):
+            checkpoint["data"] = dataclasses.asdict(data.description)
 
 
 class LastCheckpoint(Checkpoint):

@@ -95,7 +95,7 @@ def test_short_files_say_why():
 
 def test_the_space_its_costs_and_files_load_no_torch():
     light = [name for name in modules() if name.startswith(LIGHT) and "__main__" not in name]
-    light += ["supernet.arch_file", "supernet.display.commands"]
+    light += ["supernet.arch_file", "supernet.data_description", "supernet.display.commands"]
     code = f"import sys, {', '.join(light)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -157,6 +157,7 @@ def test_each_run_keeps_its_config_and_a_changed_option_survives_a_resume(
     assert "ckpt_path" not in saved(first)
     last = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["search"]["steps_done"] == 30
+    assert last["data"]["classes"] == tuple("0123456789")
 
     found = parsed("fit", "-c", first / "config.yaml", "--run", tmp_path / "next")
     assert (found.model.target, found.model.controller.ppo.epochs) == ("p40", 3)

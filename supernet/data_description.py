@@ -1,0 +1,70 @@
+"""DataDescription: what a network must know of its data to be used on other images. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supernet.errors import UserError, check_choice, check_range
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image file becomes a network's input, without augmentation.
+
+    The first frame is turned as its EXIF orientation says, laid on the background, made RGB,
+    resized, cropped at the centre, divided by 255, normalised by channel and laid out (3, R, R).
+
+    Raises:
+        UserError: for a value that no image could be prepared by.
+    """
+
+    resize: int
+    """Shorter side after resizing, px."""
+    crop: int
+    """Side R of the central square that is kept, px."""
+    interpolation: str
+    """Pillow's name of the filter, in lower case."""
+    mean: tuple[float, float, float]
+    """Mean of the red, green and blue channel between 0 and 1."""
+    std: tuple[float, float, float]
+    """Standard deviation of the channels."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """Colour under transparent pixels, each channel from 0 to 255."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no image could be prepared by."""
+        check_range("preprocessing.", self, "crop", "resize", least=1)
+        check_range("preprocessing.", self, "crop", most=self.resize)
+        check_range("preprocessing.", self, "mean")
+        check_range("preprocessing.", self, "std", above=0)
+        check_range("preprocessing.", self, "background", least=0, most=255)
+        check_choice("preprocessing.interpolation", self.interpolation, INTERPOLATIONS)
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """Class names and preprocessing of a data set, and the digest by which it is known.
+
+    Raises:
+        UserError: when two classes have one name.
+    """
+
+    classes: tuple[str, ...]
+    """Names in the order of the network's outputs."""
+    digest: str = ""
+    """Hash over paths, labels, splits and content; empty where the data keep no record."""
+    preprocessing: Preprocessing | None = None
+    """None where images are no files, or are prepared by a datamodule's own code."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that do not tell the classes apart."""
+        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        if twice:
+            raise UserError(f"data.classes has {twice[0]!r} twice: give each class its own name")
+
+    @staticmethod
+    def of_classes(num_classes: int) -> DataDescription:
+        """Description of data that say nothing of themselves but their number of classes."""
+        return DataDescription(tuple(map(str, range(num_classes))))
