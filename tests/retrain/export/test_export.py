@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -220,6 +221,87 @@ def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch,
     error = capsys.readouterr().err
     assert error.startswith("failed: pt2: logits differ by")
     assert error.count("\n") == 1
+
+
+IMAGES = torch.randn(70, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def compared(trained, spoil):
+    """The check of a file that computes what PyTorch computes, but for what ``spoil`` does."""
+    network = load_network(trained / "checkpoints" / "best.ckpt")
+
+    def run(images):
+        logits = network(images).detach().clone()
+        spoil(logits, images)
+        return logits
+
+    kind = dataclasses.replace(FORMATS["pt2"], open_file=lambda path: run)
+    return compare_outputs(network, kind, Path("network.pt2"), IMAGES)
+
+
+def set_last(value, alone):
+    """Spoil the last image of each batch, or of those that are run one by one."""
+
+    def spoil(logits, images):
+        if (len(images) == 1) == alone:
+            logits[-1, -1] = value
+
+    return spoil
+
+
+def test_a_file_that_agrees_passes(trained):
+    report = compared(trained, lambda logits, images: None)
+    assert report["failure"] == ""
+    assert report["max_difference"] <= 1e-5  # one image is computed in another order
+    assert (report["agreement"], report["images"]) == (1.0, 70)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("alone", "where"), [(True, "the file, run one by one,"), (False, "the file")]
+)
+def test_one_logit_that_is_not_finite_fails_the_check(trained, value, alone, where):
+    report = compared(trained, set_last(value, alone))
+    assert report == {"failure": f"{where} gives logits that are not finite"}
+
+
+def test_a_network_that_is_not_finite_itself_fails_the_check(trained):
+    network = load_network(trained / "checkpoints" / "best.ckpt")
+    with torch.no_grad():
+        network.classifier.bias[3] = math.inf
+    kind = dataclasses.replace(FORMATS["pt2"], open_file=lambda path: network)
+    report = compare_outputs(network, kind, Path("network.pt2"), IMAGES)
+    assert report == {"failure": "PyTorch gives logits that are not finite"}
+
+
+def test_images_that_are_run_one_by_one_are_compared_too(trained):
+    def spoil(logits, images):
+        if len(images) == 1:
+            logits += 1.0
+
+    report = compared(trained, spoil)
+    assert report["max_difference"] == pytest.approx(1.0, rel=1e-4)
+    assert report["failure"].startswith("logits differ by 1 ")
+
+
+def test_logits_within_the_tolerance_do_not_excuse_other_classes(trained, monkeypatch):
+    """Both must hold: small differences, and the same best class."""
+    monkeypatch.setattr("retrain.export.export.LOGIT_TOLERANCE", 100.0)
+
+    def spoil(logits, images):
+        logits[:, 0] = logits.amax(1) + 1
+
+    report = compared(trained, spoil)
+    assert report["max_difference"] <= report["tolerance"]
+    assert report["agreement"] < 0.9
+    assert report["failure"]
+
+
+def test_the_same_classes_do_not_excuse_other_logits(trained):
+    report = compared(trained, lambda logits, images: logits.mul_(1.01))
+    assert report["agreement"] == 1.0
+    assert report["max_difference"] > report["tolerance"]
+    assert report["failure"]
 
 
 def test_a_broken_onnx_graph_fails_the_check(trained, tmp_path):
