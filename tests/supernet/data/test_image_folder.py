@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from supernet.data.image_folder import CorruptImageError, ImageFolder, open_rgb
+from supernet.data.image_folder import ImageFolder
+from supernet.data.image_reading import CorruptImageError, open_rgb
 from supernet.errors import UserError
 
 PARTS = ("weights", "reward", "val", "test")
@@ -52,7 +53,7 @@ def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 def test_a_folder_knows_its_classes_before_it_is_read(root: Path) -> None:
     data = folder(root, resolution=96)
     assert (data.num_classes, data.resolution, data.stem_stride) == (3, 96, 2)
-    assert data.classes == ["cat", "dog", "owl"]
+    assert data.classes == ("cat", "dog", "owl")
 
 
 def test_a_folder_of_classes_is_split_by_class_and_seed(root: Path) -> None:
@@ -91,12 +92,6 @@ def test_a_missing_val_folder_is_split_off_train(tmp_path: Path) -> None:
         "val": 2,
         "test": 6,
     }
-
-
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    for name in ("train", "tram"):
-        write_images(tmp_path / name, 5)
-    assert folder(tmp_path).classes == ["train", "tram"]
 
 
 def test_images_of_every_size_and_mode_come_out_alike(tmp_path: Path) -> None:
@@ -219,7 +214,7 @@ def test_parts_with_different_classes_are_refused(tmp_path: Path) -> None:
     for part, names in {"train": ("cat", "dog"), "val": ("cat", "owl")}.items():
         for name in names:
             write_images(tmp_path / part / name, 6)
-    with pytest.raises(UserError, match="different classes, for instance dog") as error:
+    with pytest.raises(UserError, match="has no class folder owl") as error:
         loader(folder(tmp_path), "train")
     one_line(error)
 
