@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -53,9 +54,11 @@ def random_neighbours(found: ArchFile, table: LatencyTable, num: int) -> list[Ar
         arch = found.space.sample(rng)
         predicted = table.predict(found.space.spec(arch))
         if abs(predicted / found.predicted - 1) <= BAND:
-            # Neither accuracy nor reward was asked of the supernet for these.
+            # The supernet was not asked for their accuracy and reward, nor the device for a time.
             neighbours.append(
-                dataclasses.replace(found, arch=arch, predicted=predicted, accuracy=0.0, reward=0.0)
+                dataclasses.replace(
+                    found, arch=arch, predicted=predicted, accuracy=0.0, reward=0.0, measured=None
+                )
             )
     return neighbours
 
@@ -87,8 +90,11 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=8, help="random networks on each split")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-digits"))
-    parser.add_argument("--search-options", nargs="*", default=[])
-    parser.add_argument("--retrain-options", nargs="*", default=[])
+    # One string, since argparse takes words that begin with -- for options of its own.
+    for name in ("search", "retrain"):
+        parser.add_argument(
+            f"--{name}-options", type=shlex.split, default=[], help="such as '--x 1 --y 2'"
+        )
     args = parser.parse_args()
     recipe = yaml.safe_load(RETRAIN.read_text())
     name = json.dumps([recipe["model"], recipe["trainer"], args.retrain_options], sort_keys=True)
