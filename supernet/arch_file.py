@@ -6,7 +6,9 @@ search predicted of it; and last, where the network was timed on the device of t
 """
 
 import dataclasses
+import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,10 +19,11 @@ from typing import Any, get_args, get_type_hints
 
 from supernet.arch_records import ConstraintUse, Measured, TableError, check_follows
 from supernet.cost.counts import count
-from supernet.cost.model import TARGET_UNITS
+from supernet.cost.model import CLOSED_FORMS, MAX_MS, TARGET_UNITS, ClosedForm
+from supernet.data_description import DataDescription
 from supernet.errors import UserError, check_choice, check_range
-from supernet.files.reading import check_names, read_as, short, typed, typed_object
-from supernet.files.writing import write_atomic
+from supernet.files.reading import check_names, parse_json, read_as, short, typed, typed_object
+from supernet.files.writing import canonical_json, write_atomic
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published, published_spec
@@ -67,11 +70,12 @@ class ArchFile:
     """Uses of what the search also limited."""
     table_error: TableError | None = None
     """Error of the latency table that predicted."""
+    data: DataDescription | None = None
+    """Images that it was searched for; None in a file that does not tell."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
-        check_choice("unit", self.unit, TARGET_UNITS)
-        check_range("", self, "predicted", "accuracy", "reward", "target")
+        self._check_ranges()
         if self.measured:
             self.measured.check(self.predicted, self.unit)
         # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
@@ -79,6 +83,39 @@ class ArchFile:
         object.__setattr__(self, "arch", self.space.canonical(inside))
         for use in self.constraints:
             use.check(self.spec)
+        if closed := CLOSED_FORMS.get(self.unit):
+            self._check_count(closed)
+        self._check_data()
+
+    def _check_ranges(self) -> None:
+        check_choice("unit", self.unit, TARGET_UNITS)
+        check_range("", self, "reward")
+        check_range("", self, "accuracy", least=0, most=1)
+        longest = MAX_MS if self.unit == "ms" else math.inf
+        check_range("", self, "predicted", "target", above=0, most=longest)
+        check_range("", self, "seed", least=0, below=2**32)
+        check_range("", self, "step", least=0, below=2**53)
+        if self.predicted > self.target:
+            raise UserError(
+                f"predicted is {self.predicted}, above the target {self.target}: a search chooses"
+                " only what meets its target"
+            )
+
+    def _check_count(self, closed: ClosedForm) -> None:
+        if self.table or self.device:
+            raise UserError(
+                f"unit is {self.unit}, but the file names a table {short(self.table)} of the device"
+                f" {short(self.device)}: only ms are predicted from a table"
+            )
+        why = f"but its architecture has {self.unit}"
+        check_follows("predicted", self.predicted, closed.predict(self.spec), why)
+
+    def _check_data(self) -> None:
+        if self.data and len(self.data.classes) != self.classes:
+            raise UserError(
+                f"data.classes names {len(self.data.classes)} classes, but its architecture has"
+                f" {self.classes}"
+            )
 
     @cached_property
     def spec(self) -> NetSpec:
@@ -116,9 +153,11 @@ _KINDS = {
     for name, kind in get_type_hints(ArchFile).items()
 }
 """Types of the fields, where they are there."""
-_OPTIONAL = ("table_error", "constraints", "measured")
+_OPTIONAL = ("data", "table_error", "constraints", "measured")
 _RECORDED = tuple(name for name in _KINDS if name not in ("space", "arch", *_OPTIONAL))
-_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL)
+_CHECKSUM = "checksum"
+"""SHA-256 of all other fields; a file that has none, such as one of version 0.1, is read too."""
+_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL, _CHECKSUM)
 
 
 def write_arch(path: str | Path, archfile: ArchFile) -> None:
@@ -137,7 +176,13 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
         **{name: plain[name] for name in _RECORDED},
         **{name: plain[name] for name in _OPTIONAL if plain[name]},
     }
+    fields[_CHECKSUM] = _checksum(fields)
     write_atomic(path, (_layout(fields) + "\n").encode())
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    told = {name: value for name, value in fields.items() if name != _CHECKSUM}
+    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
 
 def _layout(fields: dict[str, Any]) -> str:
@@ -164,7 +209,7 @@ def read_arch(path: str | Path) -> ArchFile:
     try:
         fields = _read_object(Path(path))
         _check_header(fields)
-        check_names("", fields, _FIELDS, optional=_OPTIONAL)
+        check_names("", fields, _FIELDS, optional=(*_OPTIONAL, _CHECKSUM))
         archfile = ArchFile(
             arch=_read_blocks(fields["arch"]),
             **{
@@ -174,6 +219,7 @@ def read_arch(path: str | Path) -> ArchFile:
             },
         )
         _check_derived(fields, archfile)
+        _check_checksum(fields)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return archfile
@@ -197,12 +243,14 @@ def is_file_name(name_or_path: str) -> bool:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror}): name {_nearby(path)}") from None
-    except (ValueError, RecursionError):
-        raise UserError("not JSON: name the arch.json that a search wrote") from None
-    return typed_object("the content", fields)
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in its name
+        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+        raise UserError(f"cannot be read ({reason}): name {_nearby(path)}") from None
+    try:
+        return typed_object("the content", parse_json(content))
+    except UserError as error:
+        raise UserError(f"{error}: name the arch.json that a search wrote") from None
 
 
 def _nearby(path: Path) -> str:
@@ -246,3 +294,13 @@ def _flat(fields: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, o
                 yield f"{name}, block {number}", *pair
         else:
             yield name, told, follows
+
+
+def _check_checksum(fields: dict[str, Any]) -> None:
+    """Refuse what was changed where no other field tells: an accuracy, a time, a name."""
+    if _CHECKSUM in fields and fields[_CHECKSUM] != _checksum(fields):
+        raise UserError(
+            f"checksum is {str(fields[_CHECKSUM])[:12]!r}, but the other fields give"
+            f" {_checksum(fields)[:12]!r}: the file was changed after the search wrote it, restore"
+            " it; if you changed it yourself, take the checksum out"
+        )

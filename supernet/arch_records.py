@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS
+from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS, MAX_MS, MIN_MS
 from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import short
 from supernet.space.spec import NetSpec
@@ -50,7 +51,8 @@ class ConstraintUse:
             UserError: naming the field, its value and what it must be.
         """
         check_choice("constraints: cost", self.cost, LIMIT_UNITS)
-        check_range(f"constraints: {self.cost} ", self, "limit", "predicted", above=0)
+        longest = MAX_MS if self.cost == "ms" else math.inf
+        check_range(f"constraints: {self.cost} ", self, "limit", "predicted", above=0, most=longest)
         if self.predicted > self.limit:
             raise UserError(
                 f"constraints: {self.cost} is {self.predicted}, above its limit {self.limit}"
@@ -75,7 +77,7 @@ class Measured:
 
     def __post_init__(self) -> None:
         """Refuse a time that no network takes."""
-        check_range("measured.", self, "ms", above=0)
+        check_range("measured.", self, "ms", least=MIN_MS, most=MAX_MS)
 
     @staticmethod
     def beside(predicted: float, ms: float) -> Measured:
@@ -125,7 +127,7 @@ class TableError:
     def __post_init__(self) -> None:
         """Refuse values that no table has."""
         check_range("table_error.", self, "mean", "noise", least=0)
-        check_range("table_error.", self, "networks", least=1)
+        check_range("table_error.", self, "networks", least=1, below=2**53)
 
     @property
     def words(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from supernet.errors import UserError, check_choice, check_range
+from supernet.files.reading import has_control
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
@@ -48,7 +50,7 @@ class DataDescription:
     """Class names and preprocessing of a data set, and the digest by which it is known.
 
     Raises:
-        UserError: when two classes have one name.
+        UserError: when two classes have one name, or one has a name that no file can hold.
     """
 
     classes: tuple[str, ...]
@@ -60,9 +62,14 @@ class DataDescription:
 
     def __post_init__(self) -> None:
         """Refuse names that do not tell the classes apart."""
-        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        twice = [name for name, number in Counter(self.classes).items() if number > 1]
         if twice:
             raise UserError(f"data.classes has {twice[0]!r} twice: give each class its own name")
+        for name in self.classes:
+            if has_control(name):
+                raise UserError(
+                    f"data.classes has {name!r} with a control character: rename the class"
+                )
 
     @staticmethod
     def of_classes(num_classes: int) -> DataDescription:

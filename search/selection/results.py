@@ -196,6 +196,7 @@ class Findings:
             measured=self.times.of(choice),
             constraints=tuple(self._constraint_uses(choice)),
             table_error=model.error if isinstance(model, LatencyTable) else None,
+            data=module.data.description,
         )
 
     def _constraint_uses(self, candidate: Candidate) -> list[ConstraintUse]:

@@ -91,3 +91,5 @@ TARGET_UNITS = ("ms", "macs", "params")
 """Units that a search may have a target in."""
 LIMIT_UNITS = ("ms", *CLOSED_FORMS)
 """Units that a search may have constraints in."""
+MIN_MS, MAX_MS = 1e-6, 3.6e6
+"""Shortest and longest time that is believed of a network or a layer, in ms: 1 ns and an hour."""

@@ -4,8 +4,11 @@ Whatever is wrong is named in one line: the field, what it holds and what it mus
 """
 
 import dataclasses
+import json
 import math
 import reprlib
+import types
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -19,7 +22,7 @@ _KINDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a finite number",
-    str: "a string",
+    str: "a string without control characters",
     list: "a list",
 }
 
@@ -80,17 +83,15 @@ def typed_object(name: str, value: object) -> dict[str, Any]:
 
 
 def typed(name: str, value: Any, kind: Any) -> Any:
-    """``value`` as ``kind``: bool, int, float, str, list, a dataclass, a tuple or a mapping.
+    """``value`` as ``kind``: bool, int, float, str, list, a dataclass, a tuple, a mapping, or None.
 
     Raises:
         UserError: naming the field, what it holds and what it must be.
     """
+    if get_origin(kind) is types.UnionType:  # of a type and None
+        return None if value is None else typed(name, value, get_args(kind)[0])
     if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        return tuple(
-            typed(f"{name}[{number}]" if dataclasses.is_dataclass(item) else name, one, item)
-            for number, one in enumerate(typed(name, value, list), 1)
-        )
+        return _typed_tuple(name, value, get_args(kind))
     if get_origin(kind) is Mapping:
         items = typed_object(name, value).items()
         return {key: typed(f"{name}.{key}", one, get_args(kind)[1]) for key, one in items}
@@ -100,9 +101,30 @@ def typed(name: str, value: Any, kind: Any) -> Any:
         value = list(value)
     if kind is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    if type(value) is not kind or not _is_usable(value):
         raise UserError(f"{name} is {short(value)}, it must be {_KINDS[kind]}")
     return value
+
+
+def _typed_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    item, values = kinds[0], typed(name, value, list)
+    if kinds[-1] is not ... and len(values) != len(kinds):
+        raise UserError(f"{name} is {short(value)}, it must be a list of {len(kinds)}")
+    return tuple(
+        typed(f"{name}[{number}]" if dataclasses.is_dataclass(item) else name, one, item)
+        for number, one in enumerate(values, 1)
+    )
+
+
+def _is_usable(value: object) -> bool:
+    if isinstance(value, str):
+        return not has_control(value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds what a terminal obeys, or half of a surrogate pair."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def short(value: object) -> str:
@@ -122,10 +144,62 @@ def read_yaml(path: str | Path, way_out: str) -> Any:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
+    text = read_text(Path(path), way_out)
     try:
-        return yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read {path} ({one_line(error)}): {way_out}") from None
+        return parse_yaml(text)
+    except UserError as error:
+        raise UserError(f"cannot read {path} ({error}): {way_out}") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Content of a yaml text, in which no mapping gives a name twice.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except UserError:
+        raise
+    except RecursionError:
+        raise UserError("it is nested too deep") from None
+    except Exception as error:  # noqa: BLE001 - PyYAML's constructors raise whatever they meet
+        raise UserError(one_line(error)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself would keep the last of two equal names."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, each name once."""
+        names = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        _refuse_twice([name for name in names if isinstance(name, str)])
+        return super().construct_mapping(node, deep)
+
+
+def parse_json(text: bytes) -> Any:
+    """Content of a JSON text, in which no object gives a name twice.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except UserError:
+        raise
+    except (ValueError, RecursionError):
+        raise UserError("not JSON") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twice([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_twice(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"field {short(twice)} stands there twice: keep one")
 
 
 def read_text(path: Path, way_out: str) -> str:
@@ -135,7 +209,7 @@ def read_text(path: Path, way_out: str) -> str:
         UserError: naming the file and why it cannot be read; ``way_out`` is what to name instead.
     """
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: a null byte in its name, or no text
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise UserError(f"cannot read {path} ({reason}): {way_out}") from None

@@ -8,11 +8,12 @@ from pytorch_lightning.callbacks import Checkpoint
 from retrain.detect.digit_boxes import DigitBoxes
 from retrain.detect.module import DetectionModule
 from retrain.detect.ssdlite import SSDLite
-from supernet.arch_file import ArchFile, write_arch
+from supernet.arch_file import write_arch
 from supernet.data.run_data import RunData
 from supernet.run.callbacks import SeedEachStep
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import Recipe
+from tests.helpers.archs import counted_arch
 
 QUICK = Recipe(
     optimizer="adamw",
@@ -31,9 +32,7 @@ SMALL = SSDLite((8, 16), (16,), (0.2, 0.6))
 def write_searched_arch(path, seed=0, **settings):
     space = MnasSpace(resolution=16, classes=10, stem_stride=1, **settings)
     arch = space.sample(random.Random(seed))
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
-    write_arch(path, ArchFile(space, arch, **fields, **text, seed=0, step=0))
+    write_arch(path, counted_arch(space, arch))
     return str(path)
 
 

@@ -20,7 +20,7 @@ from retrain.__main__ import main
 from retrain.cli import run_callbacks
 from retrain.module import RetrainModule
 from retrain.recipe_module import images_per_step
-from supernet.arch_file import ArchFile, write_arch
+from supernet.arch_file import write_arch
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.image_folder import ImageFolder
@@ -30,6 +30,7 @@ from supernet.network.network import Network
 from supernet.run.callbacks import LastCheckpoint, SeedEachStep
 from supernet.space.arch import Arch, BlockChoice
 from supernet.training.recipe import PAPER, Recipe, WeightEma
+from tests.helpers.archs import counted_arch
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
 from tests.helpers.tiny import SPACE
 
@@ -40,9 +41,7 @@ QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0
 
 def write_tiny_arch(path, op="mbconv3"):
     block = BlockChoice(op, 3, 0.25, "none", 1.0, 0)
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
-    write_arch(path, ArchFile(SPACE, Arch((block, block)), **fields, **text, seed=0, step=0))
+    write_arch(path, counted_arch(SPACE, Arch((block, block))))
     return str(path)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from retrain.__main__ import main
 from retrain.module import RetrainModule
-from supernet.arch_file import ArchFile, write_arch
+from supernet.arch_file import write_arch
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
@@ -21,6 +21,7 @@ from supernet.network.supernet import SuperNet
 from supernet.run.callbacks import LastCheckpoint, SeedEachStep
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import Recipe
+from tests.helpers.archs import counted_arch
 
 SPACE = MnasSpace(width=0.1, layers=(-1, 0), stem_stride=1, resolution=8, classes=10, head=16)
 ARCH = SPACE.sample(random.Random(0))
@@ -43,9 +44,7 @@ def _seeded():
 
 
 def write(folder, space=SPACE, name="arch.json"):
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
-    write_arch(folder / name, ArchFile(space, ARCH, **fields, **text, seed=0, step=0))
+    write_arch(folder / name, counted_arch(space, ARCH))
     return str(folder / name)
 
 

@@ -10,13 +10,14 @@ import torch
 
 from retrain.__main__ import main
 from retrain.module import RetrainModule
-from supernet.arch_file import ArchFile, write_arch
+from supernet.arch_file import write_arch
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published_spec
 from supernet.timm_arch import timm_names
+from tests.helpers.archs import counted_arch
 
 SPACE = MnasSpace(width=0.1, stem_stride=1, resolution=8, classes=10, head=16)
 HUB = "timm.models._builder.load_state_dict_from_hf"
@@ -29,9 +30,7 @@ TRAINED = (
 
 @pytest.fixture
 def arch(tmp_path):
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
-    found = ArchFile(SPACE, SPACE.sample(random.Random(0)), **fields, **text, seed=0, step=0)
+    found = counted_arch(SPACE, SPACE.sample(random.Random(0)))
     write_arch(tmp_path / "arch.json", found)
     return str(tmp_path / "arch.json")
 

@@ -14,6 +14,7 @@ import pytest
 from supernet.arch_file import ArchFile, load_spec, read_arch, write_arch
 from supernet.arch_records import Measured
 from supernet.cost.counts import Cost, count
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.space.arch import Arch
@@ -95,6 +96,7 @@ def test_the_file_names_its_format_first_and_every_field_of_the_schema_in_order(
         "target",
         "seed",
         "step",
+        "checksum",
     ]
 
 
@@ -119,7 +121,7 @@ def test_a_choice_of_another_number_type_is_stored_as_the_spaces_own_value(path)
 
 
 def test_whole_numbers_are_read_where_a_file_gives_them_for_fractions(path):
-    edit(path, lambda fields: fields.update(target=2))
+    edit(path, lambda fields: [fields.pop("checksum"), fields.update(target=2)])
     assert read_arch(path).target == 2.0
     assert type(read_arch(path).target) is float
 
@@ -128,9 +130,10 @@ def test_what_was_measured_is_the_last_field_and_comes_back(tmp_path, path):
     timed = tmp_path / "timed.json"
     write_arch(timed, TIMED)
     assert read_arch(timed) == TIMED
-    fields = json.loads(timed.read_text())
+    fields, plain = json.loads(timed.read_text()), json.loads(path.read_text())
+    assert fields.pop("checksum") != plain.pop("checksum")
     assert fields.pop("measured") == {"ms": 1.0, "difference_percent": -20.0}
-    assert list(fields.items()) == list(json.loads(path.read_text()).items())
+    assert list(fields.items()) == list(plain.items())
     assert TIMED.measured.comparison == "20.0 % less than predicted"
     assert Measured.beside(2.0, 2.5).comparison == "25.0 % more than predicted"
 
@@ -140,7 +143,7 @@ def test_what_was_measured_is_the_last_field_and_comes_back(tmp_path, path):
     [
         (None, "measured is None, it must be a JSON object"),
         ({"ms": 1.0}, "field measured.difference_percent is missing"),
-        ({"ms": -1.0, "difference_percent": -180.0}, "measured.ms is -1.0, it must be above 0"),
+        ({"ms": -1.0, "difference_percent": -180.0}, "measured.ms is -1.0, it must be at least"),
         ({"ms": 1.0, "difference_percent": 3.0}, "measured.difference_percent is 3.0, but between"),
     ],
 )
@@ -180,7 +183,8 @@ def test_foreign_json_is_refused_by_its_format(path, text):
 
 
 def test_a_file_from_before_a_setting_existed_has_its_default(path):
-    edit(path, lambda fields: [fields["space"].pop(name) for name in ("restrictions", "reference")])
+    old = ("restrictions", "reference")
+    edit(path, lambda fields: [fields.pop("checksum"), *map(fields["space"].pop, old)])
     assert read_arch(path) == FOUND
 
 
@@ -249,6 +253,102 @@ def test_a_choice_outside_the_space_names_block_decision_value_and_limits(
 def test_a_value_of_the_wrong_kind_is_named(path, change, message):
     edit(path, change)
     assert refusal(path).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accuracy": 17.0}, "accuracy is 17.0, it must be at least 0 and at most 1"),
+        ({"accuracy": -0.1}, "accuracy is -0.1, it must be at least 0 and at most 1"),
+        ({"target": -1.0}, "target is -1.0, it must be above 0"),
+        ({"target": 0.0}, "target is 0.0, it must be above 0"),
+        ({"predicted": 0.0}, "predicted is 0.0, it must be above 0"),
+        ({"predicted": 1e30, "target": 1e30}, "predicted is 1e+30, it must be above 0 and at most"),
+        ({"target": 1.2}, "predicted is 1.25, above the target 1.2: "),
+        ({"seed": -1}, "seed is -1, it must be at least 0 and below 4.29497e+09"),
+        ({"seed": 2**64}, "seed is 18446744073709551616, it must be"),
+        ({"step": -3}, "step is -3, it must be at least 0"),
+        ({"device": "\x1b[2J"}, r"device is '\x1b[2J', it must be a string without control"),
+        ({"device": "\ud800"}, r"device is '\ud800', it must be a string without control"),
+        (
+            {"unit": "macs", "table": "", "device": ""},
+            "predicted is 1.25, but its architecture has",
+        ),
+        ({"unit": "macs"}, "unit is macs, but the file names a table '9f2c' of the device 'Pixel"),
+    ],
+    ids=str,
+)
+def test_a_value_that_no_search_found_is_named_with_its_range(path, change, message):
+    edit(path, lambda fields: fields.update(change))
+    assert refusal(path).startswith(message)
+
+
+def test_a_cost_that_follows_from_the_architecture_is_computed_anew(path, tmp_path):
+    macs = float(FOUND.macs)
+    counted = replace(FOUND, unit="macs", table="", device="", predicted=macs, target=macs + 1)
+    write_arch(path, counted)
+    assert read_arch(path) == counted
+    edit(path, lambda fields: fields.update(predicted=macs - 1))
+    assert refusal(path).startswith(
+        f"predicted is {macs - 1}, but its architecture has macs {macs}"
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"accuracy": 0.95}, {"reward": 0.5}, {"table": "af"}, {"seed": 4}], ids=str
+)
+def test_a_value_that_nothing_else_tells_is_kept_by_the_checksum(path, change):
+    edit(path, lambda fields: fields.update(change))
+    assert refusal(path).startswith("checksum is '")
+    edit(path, lambda fields: fields.pop("checksum"))
+    assert getattr(read_arch(path), next(iter(change))) == next(iter(change.values()))
+
+
+@pytest.mark.parametrize("checksum", [None, 3, "", ["a"], {"a": 1}])
+def test_a_checksum_that_is_none_is_refused(path, checksum):
+    edit(path, lambda fields: fields.update(checksum=checksum))
+    assert refusal(path).startswith("checksum is ")
+
+
+def test_a_field_that_stands_there_twice_is_refused(path):
+    text = path.read_text().replace('"accuracy": 0.9375', '"accuracy": 0.9375, "accuracy": 0.99')
+    path.write_text(text)
+    assert refusal(path).startswith("field 'accuracy' stands there twice: keep one")
+
+
+DATA = DataDescription(
+    tuple(f"class {n}" for n in range(10)),
+    "d1",
+    Preprocessing(20, 16, "bilinear", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
+)
+
+
+@pytest.mark.parametrize("data", [DATA, replace(DATA, preprocessing=None)])
+def test_what_the_data_are_is_written_and_comes_back(path, data):
+    write_arch(path, replace(FOUND, data=data))
+    assert read_arch(path).data == data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["a"]}, "data.classes names 1 classes, but its architecture has 10"),
+        ({"classes": ["a", "a"]}, "data.classes has 'a' twice"),
+        ({"digest": 3}, "data.digest is 3, it must be a string"),
+        ({"preprocessing": {"resize": 3}}, "field data.preprocessing.crop is missing"),
+        ({"pixels": 3}, "unknown field data.'pixels'"),
+    ],
+)
+def test_data_that_cannot_be_are_refused(path, change, message):
+    write_arch(path, replace(FOUND, data=DATA))
+    edit(path, lambda fields: fields["data"].update(change))
+    assert refusal(path).startswith(message)
+
+
+def test_a_mean_of_two_channels_is_refused(path):
+    write_arch(path, replace(FOUND, data=DATA))
+    edit(path, lambda fields: fields["data"]["preprocessing"].update(mean=[0.1, 0.2]))
+    assert refusal(path).startswith("data.preprocessing.mean is [0.1, 0.2], it must be a list of 3")
 
 
 @pytest.mark.parametrize("name", ["params", "macs", "resolution", "classes"])

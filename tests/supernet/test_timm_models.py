@@ -13,10 +13,11 @@ from timm.data import create_transform, resolve_data_config, resolve_model_data_
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
 
-from supernet.arch_file import ArchFile, write_arch
+from supernet.arch_file import write_arch
 from supernet.data.image_folder import ImageFolder
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace
+from tests.helpers.archs import counted_arch
 from tests.helpers.timm_networks import create, trained
 
 BIG = MnasSpace(width=0.25, resolution=56, classes=10, head=48)
@@ -40,10 +41,8 @@ def _seeded():
 
 
 def write(path, space, seed):
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
     arch = space.sample(random.Random(seed))
-    write_arch(path, ArchFile(space, arch, **fields, **text, seed=0, step=0))
+    write_arch(path, counted_arch(space, arch))
     return str(path)
 
 

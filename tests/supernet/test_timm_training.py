@@ -18,11 +18,12 @@ from torch.nn import functional
 
 from retrain.cli import run_callbacks
 from retrain.module import RetrainModule
-from supernet.arch_file import ArchFile, load_spec, write_arch
+from supernet.arch_file import load_spec, write_arch
 from supernet.data.digits import Digits
 from supernet.errors import UserError
 from supernet.network.network import Network, load_network
 from supernet.space.mnasnet import MnasSpace
+from tests.helpers.archs import counted_arch
 from tests.helpers.timm_networks import create, trained
 
 SPACE = MnasSpace(
@@ -40,11 +41,9 @@ SPACE = MnasSpace(
 @pytest.fixture
 def arch(tmp_path):
     torch.manual_seed(0)
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
     arch = SPACE.sample(random.Random(3))
     path = tmp_path / "arch.json"
-    write_arch(path, ArchFile(SPACE, arch, **fields, **text, seed=0, step=0))
+    write_arch(path, counted_arch(SPACE, arch))
     return str(path)
 
 

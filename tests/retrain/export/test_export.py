@@ -19,7 +19,7 @@ from retrain.cli import run_callbacks
 from retrain.export.export import compare_outputs, main
 from retrain.export.formats import FORMATS, write_pt2
 from retrain.module import RetrainModule
-from supernet.arch_file import ArchFile, read_arch, write_arch
+from supernet.arch_file import read_arch, write_arch
 from supernet.arch_records import TableError
 from supernet.command.process import run_command
 from supernet.cost.model import CLOSED_FORMS
@@ -34,6 +34,7 @@ from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 from supernet.training.recipe import Recipe
+from tests.helpers.archs import counted_arch
 
 RECIPE = Recipe(
     optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1
@@ -59,9 +60,7 @@ def trained(tmp_path_factory):
         BlockChoice("sepconv", 5, 0.25, "pool", 1.0, 0),
         BlockChoice("mbconv3", 3, 0.25, "identity", 1.0, 0),
     )
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    text = {"unit": "macs", "table": "", "device": ""}
-    found = ArchFile(space, Arch(blocks), **fields, **text, seed=0, step=0)
+    found = counted_arch(space, Arch(blocks))
     write_arch(run / "arch.json", found)
     data = {
         "class_path": "supernet.data.digits.Digits",

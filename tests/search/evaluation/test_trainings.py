@@ -10,13 +10,14 @@ import torch
 
 from retrain.module import RetrainModule
 from search.evaluation.trainings import Job, identity
-from supernet.arch_file import ArchFile, write_arch
+from supernet.arch_file import write_arch
 from supernet.data.digits import ClutteredDigits, Digits
 from supernet.data.run_data import RunData
 from supernet.space.arch import Arch, BlockChoice
 from supernet.training.config import read_training
 from supernet.training.recipe import Recipe
 from supernet.training.standalone import evaluate, train_alone
+from tests.helpers.archs import counted_arch
 from tests.helpers.tiny import SPACE, TRAINING
 
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", bn_momentum=0.1)
@@ -52,10 +53,7 @@ def test_a_training_alone_ends_where_lightnings_does(decay, tmp_path):
     """One recipe, two loops: the same weights from the same start on the same images."""
     recipe = dataclasses.replace(QUICK, ema_decay=decay, dropout=0.0)
     block = BlockChoice("mbconv3", 3, 0.25, "none", 1.0, 0)
-    fields = dict.fromkeys(("predicted", "accuracy", "reward", "target"), 1.0)
-    found = ArchFile(
-        SPACE, Arch((block, block)), **fields, unit="macs", table="", device="", seed=0, step=0
-    )
+    found = counted_arch(SPACE, Arch((block, block)))
     write_arch(tmp_path / "arch.json", found)
     module = RetrainModule(str(tmp_path / "arch.json"), 10, 8, 1, recipe)
     torch.manual_seed(5)

@@ -16,6 +16,7 @@ from supernet.latency.table.correction import Times
 from supernet.latency.table.table import LatencyTable
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published
+from tests.helpers.archs import counted_arch
 from tests.helpers.tables import NOWHERE, plain_table
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
@@ -133,7 +134,7 @@ def test_a_network_without_a_stage_has_dashes_there_and_hides_no_other(capsys, t
         skips=("none",),
     )
     arch = space.sample(random.Random(0))
-    write_arch(tmp_path / "short.json", ArchFile(space, arch, 1, "macs", "", "", 0, 0, 1, 0, 0))
+    write_arch(tmp_path / "short.json", counted_arch(space, arch))
     short = str(tmp_path / "short.json")
     lines = compare(capsys, short, "mnasnet_a1").splitlines()
     third = next(n for n, line in enumerate(lines) if line.startswith("stage 3"))
