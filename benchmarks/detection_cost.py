@@ -8,6 +8,7 @@ or, folded into their convolutions, as one.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def _cells(cost: Cost, norms: int | None = None) -> str:
 
 def main() -> None:
     """Print both tables."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for name in PAPERS:
         print_network(name)
 

@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from benchmarks.record import RESULTS, machine, record
+from benchmarks.record import RESULTS, print_head, record
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.latency.table.table import LatencyTable
 
@@ -134,7 +134,7 @@ def table_path(digest: str) -> Path:
 
 def print_table(rows: Sequence[dict]) -> None:
     """Accuracy of found and random networks by split, and the paired difference."""
-    print(f"# {machine()}")
+    print_head(rows)
     print("split  found   random mean (n)   random sd   difference")
     differences = []
     for split in sorted({row["seed"] for row in rows}):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from search.evaluation.jobs import commit, short_hash
+from search.evaluation.jobs import commit, other_commits, short_hash
 from supernet.latency.devices.device import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,6 +23,12 @@ def machine() -> str:
         f"{cpu_model()}, {os.cpu_count()} cores, torch {torch.__version__},"
         f" {torch.get_num_threads()} thread(s), Python {platform.python_version()}"
     )
+
+
+def print_head(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print above a table of recorded rows the machine, and which of them other code has made."""
+    for line in filter(None, [machine(), other_commits(rows)]):
+        print(f"# {line}")
 
 
 def config_hash(config: Any) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.record import machine, record
+from search.evaluation.jobs import other_commits
 from search.evaluation.trainings import Trainings, jobs_of, plain_data, read_space_for
 from search.objective.costs import cost_model
 from search.rank.networks import uniform_group
@@ -114,7 +115,8 @@ def main() -> None:
     for steps in sorted(options.lengths):
         rows = trainings.rows(jobs_of([one.spec for one in networks], range(2), steps))
         runs[steps] = np.array([row["test"] for row in rows]).reshape(2, len(networks)).T
-        print(f"# {steps} steps, {training_costs(rows)}", flush=True)
+        for line in filter(None, [f"{steps} steps, {training_costs(rows)}", other_commits(rows)]):
+            print(f"# {line}", flush=True)
     report(runs, bands, {"data": plain_data(training), "seed": options.seed})
 
 

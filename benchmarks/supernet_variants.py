@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.record import RESULTS, machine
+from benchmarks.record import RESULTS, print_head
 
 VARIANTS = {
     "default": [],
@@ -60,10 +60,10 @@ def main() -> None:
     for name, note in notes.items():
         if note not in recorded():
             measure(name, note, args.steps, args.folder)
-    print(f"# {machine()}")
+    rows = {name: recorded()[note] for name, note in notes.items()}
+    print_head(rows.values())
     print("variant              steps   mean   5 %    min")
-    for name, note in notes.items():
-        row = recorded()[note]
+    for name, row in rows.items():
         print(f"{name:<20} {row['steps']:<7} {row['mean']:.3f}  {row['q05']:.3f}  {row['min']:.3f}")
 
 

@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -45,6 +46,17 @@ def commit() -> str:
     except OSError:
         return ""
     return done.stdout.strip()
+
+
+def other_commits(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Which rows other code than this has made, in one line; empty where none was.
+
+    A row without a commit was made outside git.
+    """
+    made = Counter(row.get("commit") or "unknown" for row in rows)
+    here, total = commit() or "unknown", made.total()
+    others = ", ".join(f"{number} by {name}" for name, number in made.most_common() if name != here)
+    return f"of {total} rows of other commits than {here}: {others}" if others else ""
 
 
 class CachedJobs(Generic[J]):

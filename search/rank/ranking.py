@@ -15,6 +15,7 @@ import torch
 
 from search.evaluation.estimates import Report
 from search.evaluation.frozen_supernet import load_supernets
+from search.evaluation.jobs import other_commits
 from search.evaluation.trainings import Job, TrainingRunner, Trainings, jobs_of, read_space_for
 from search.objective.costs import cost_model
 from search.rank.networks import (
@@ -173,6 +174,7 @@ class Ranking:
         scores = self._scores(self.uniform) | self._ridges(yardstick, sizes)
         report = make_report(yardstick, scores, self.uniform, self.options.cost)
         report.facts.extend([training_costs(rows), *supernet_costs(costs, work)])
+        report.facts.extend(filter(None, [other_commits(rows)]))
         self._draw(yardstick, scores)
         return with_groups(
             report,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from search.evaluation import jobs
 from search.evaluation.jobs import CachedJobs, work_off
 from supernet.errors import UserError
 
@@ -84,3 +85,12 @@ def test_a_process_that_fails_or_dies_ends_the_command_in_one_line(importable):
         list(work_off(Squares, [1, -1], processes=2))
     with pytest.raises(UserError, match=r"a process died .* run the same command again"):
         list(work_off(Squares, [1, 99], processes=2))
+
+
+def test_rows_of_other_commits_are_told(monkeypatch):
+    monkeypatch.setattr(jobs, "commit", lambda: "abc1234")
+    assert jobs.other_commits([{"commit": "abc1234"}, {"commit": "abc1234"}]) == ""
+    line = jobs.other_commits(
+        [{"commit": "abc1234"}, {"commit": "1-dirty"}, {}, {"commit": "1-dirty"}]
+    )
+    assert line == "of 4 rows of other commits than abc1234: 2 by 1-dirty, 1 by unknown"
