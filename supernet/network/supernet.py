@@ -89,13 +89,14 @@ class SuperNet(nn.Module):
         return batch_norm(x, norm.weight, norm.bias, self.EPS).relu_()
 
     def no_weight_decay(self) -> set[str]:
-        """Norms, which timm would take for weights where they are indexed by two numbers."""
-        return {
+        """Norms and biases, which timm takes for weights where two numbers index them."""
+        norms = {
             f"{place}.{name}"
             for place, module in self.named_modules()
             if isinstance(module, ElasticNorm)
             for name in ("weight", "bias")
         }
+        return norms | {name for name, _ in self.named_parameters() if name.endswith("bias")}
 
     def path_weights(self, arch: Arch) -> Weights:
         """The slices that ``arch`` uses, as a state dict of ``Network`` without statistics."""
