@@ -5,7 +5,8 @@ The objective and the settings of the controllers are those of a search, read fr
 
 import dataclasses
 import inspect
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from search.evaluation.frozen_supernet import channels_last, load_supernets
 from search.evaluation.jobs import Row, short_hash
 from search.evaluation.trainings import TrainingRunner
 from search.module import SearchModule
+from search.monitoring.compute import running_macs
 from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import Requested, one_target
@@ -32,6 +34,9 @@ from supernet.files.reading import read_yaml
 from supernet.space.arch import Arch
 from supernet.training.config import TrainingConfig, read_section
 from supernet.training.standalone import SHARPNESS
+
+ROW_VERSION = 2
+"""What a trial's row tells: since 2 fronts are re-scored, and judging is counted."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Budget:
             "evaluations": self.evaluations,
             "top": self.top,
             "constants": [SHARPNESS, OVERSAMPLING],
+            "row": ROW_VERSION,
         }
 
 
@@ -152,7 +158,7 @@ class Benchmark:
             search.table_cache,
         )
         self.target = self.objective.targets[0].cost
-        self._rescored: dict[tuple[int, Code], Candidate] = {}
+        self._rescored: dict[tuple[int, Code], tuple[Candidate, float]] = {}
         # Too few images are refused before anything long begins.
         self.batch_size = len(next(self.batches(0, 0))[1])
 
@@ -187,12 +193,28 @@ class Benchmark:
 
         Its score is what ``sampling.score`` says, as what a controller was rewarded by counts.
         """
+        return self._judged(supernet, code)[0]
+
+    def judging(self, supernet: int, codes: Iterable[Code]) -> Row:
+        """What it takes to re-score networks: images x multiply-adds, and CPU seconds.
+
+        All of them count, also those that another trial had re-scored before.
+        """
+        frozen, codes = self.supernets[supernet], list(dict.fromkeys(codes))
+        archs = map(self.space.decode, codes)
+        return {
+            "judging_image_macs": running_macs(self.space, archs, frozen.num_judging_images),
+            "judging_seconds": round(sum(self._judged(supernet, one)[1] for one in codes), 3),
+        }
+
+    def _judged(self, supernet: int, code: Code) -> tuple[Candidate, float]:
+        """A re-scored network, and the CPU seconds that it took."""
         if (supernet, code) not in self._rescored:
-            arch = self.space.decode(code)
+            start, arch = time.process_time(), self.space.decode(code)
             found = self.supernets[supernet].evaluate(arch)._asdict()
             score = found[self.budget.search.sampling.score]
             candidate = Candidate(code, self.cost(arch), found["accuracy"], score)
-            self._rescored[supernet, code] = candidate
+            self._rescored[supernet, code] = candidate, time.process_time() - start
         return self._rescored[supernet, code]
 
     def cost(self, arch: Arch) -> float:

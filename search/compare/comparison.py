@@ -174,7 +174,11 @@ class Comparison:
                         benchmark.space,
                         benchmark.space.decode(row["choice"]["code"]),
                         benchmark.objective.cost_model,
-                        spent and spent.plus_scoring(row["image_macs"], row["seconds"]),
+                        spent
+                        and spent.plus_scoring(
+                            row["image_macs"] + row["judging_image_macs"],
+                            row["seconds"] + row["judging_seconds"],
+                        ),
                     )
 
     def retrain(self, choices: Sequence[Choice]) -> list[ChoiceResult]:

@@ -78,11 +78,13 @@ def draw_rewards(axes: Axes, rows: TrialRows, title: str) -> None:
 
 
 def draw_fronts(axes: Axes, rows: TrialRows) -> None:
-    """The best accuracy evaluated up to each cost: mean over seeds and its interval."""
+    """The best accuracy, re-scored, up to each cost: mean over seeds and its interval."""
     first = next(iter(rows.values()))[0]
     scale, noun, suffix = COSTS[first["unit"]]
     axes.axvline(first["target"] / scale, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)))
-    style_axes(axes, "Fronts of what was evaluated", f"{noun} ({suffix})", "", title_pad=6)
+    style_axes(
+        axes, "Fronts of what was evaluated, re-scored", f"{noun} ({suffix})", "", title_pad=6
+    )
     axes.yaxis.set_major_formatter(percent)
     fronts = {kind: [np.array(row["front"]) for row in own] for kind, own in rows.items()}
     ends = np.concatenate([front[:, 0] for own in fronts.values() for front in own])
@@ -193,7 +195,7 @@ def trial_facts(rows: Sequence[Row], top: int) -> list[str]:
     return [
         f"{held}: one architecture on one reward batch, on batch statistics",
         f"re-scored: {scored} of best mean reward; recalibrated, on all validation images",
-        f"hypervolume: of the front of all evaluated networks, share of the most; {point}",
+        f"hypervolume: of the front of all evaluated networks, re-scored, over the most; {point}",
     ]
 
 

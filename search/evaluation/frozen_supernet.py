@@ -124,9 +124,18 @@ class FrozenSupernet:
         It is trained for ``tuning_steps`` before, by a search's default optimizer.
         """
         network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
-        data, batches = self.runner.data, self.runner.data.val_dataloader()
-        searched = RunData(data, "search", self.seed)
-        return evaluate_extracted(network, searched, batches, self.num_images, tuning_steps)
+        batches = self.runner.data.val_dataloader()
+        return evaluate_extracted(network, self._searched, batches, self.num_images, tuning_steps)
+
+    @property
+    def num_judging_images(self) -> int:
+        """Images that ``evaluate`` runs a network on: for its statistics, and to validate it."""
+        return self.num_images + self._searched.num_val
+
+    @property
+    def _searched(self) -> RunData:
+        """The images as its search had them."""
+        return RunData(self.runner.data, "search", self.seed)
 
 
 def load_supernets(

@@ -9,7 +9,8 @@ import torch
 
 from search.compare.benchmark import Benchmark, Budget, read_search
 from search.compare.comparison import comparison_options
-from search.compare.trials import Trial, TrialRunner
+from search.compare.trials import Trial, TrialRunner, hypervolume
+from search.objective.feasible import cheapest, costliest
 from supernet.errors import UserError
 from supernet.training.config import read_training
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
@@ -60,7 +61,12 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
     told = json.loads((tmp_path / "run/compare.json").read_text())
     assert told["tables"]["supernet"]["tunas"]["beats it"].endswith(" of 2")
     assert [one["choice"] for one in told["retrained"]] == ["tunas, seed 0", "random, seed 0"]
-    assert told["retrained"][0]["search_in_trainings"].keys() >= {"by MACs"}
+    for row, one in zip(rows[:2], told["retrained"], strict=True):
+        # The supernet's own training, then scoring and judging, of which an image counts a third.
+        spent = 5e8 + (row["image_macs"] + row["judging_image_macs"]) / 3
+        assert one["search_in_trainings"]["by MACs"] == pytest.approx(
+            spent / (one["macs"] * 4 * 16), rel=1e-9
+        )
     kept = [(one, one.read_bytes()) for one in (path, tmp_path / "cache.jsonl")]
     compare(files, *supernet)
     assert all(one.read_bytes() == content for one, content in kept)
@@ -134,7 +140,15 @@ def test_a_trial_reports_what_it_evaluated(runner, monkeypatch):
     assert 0 < row["hypervolume"] < 1
 
 
-def test_the_best_are_scored_again_by_recalibrated_networks(runner):
+def test_the_best_are_scored_again_by_recalibrated_networks(runner, monkeypatch):
+    judged_codes = []
+    original = Benchmark.judging
+
+    def recorded(benchmark, supernet, codes):
+        judged_codes.extend(codes)
+        return original(benchmark, supernet, codes)
+
+    monkeypatch.setattr(Benchmark, "judging", recorded)
     row, benchmark = runner(Trial(0, "random", 0)), runner.benchmark
     assert len(row["rescored"]) == 2
     for one in row["rescored"]:
@@ -148,6 +162,25 @@ def test_the_best_are_scored_again_by_recalibrated_networks(runner):
     ]
     assert row["best_reward"] == max(rewards)
     assert row["choice"]["cost"] <= objective.targets[0].cost
+    # What it takes: 32 images for the statistics, then the validation split, of each network once.
+    assert {tuple(one["code"]) for one in (*row["rescored"], row["choice"])} <= set(judged_codes)
+    macs = [MACS.predict(SPACE.spec(SPACE.decode(code))) for code in set(judged_codes)]
+    images = 32 + len(benchmark.runner.data.val_dataloader().dataset)
+    assert row["judging_image_macs"] == images * sum(macs)
+    assert row["judging_seconds"] > 0
+    again = benchmark.judging(0, [*judged_codes, *judged_codes])
+    assert again["judging_image_macs"] == row["judging_image_macs"]
+    assert again["judging_seconds"] == row["judging_seconds"]
+
+
+def test_the_front_is_of_accuracies_on_all_validation_images(runner):
+    row, benchmark = runner(Trial(0, "random", 0)), runner.benchmark
+    judged = {found.cost: found.accuracy for found, _ in benchmark._rescored.values()}
+    assert all(judged[cost] == accuracy for cost, accuracy in row["front"])
+    (cost, accuracy), (_, least) = row["reference"], cheapest(benchmark.objective.costs)
+    assert (cost, accuracy) == (costliest(benchmark.objective.costs)[1], 0.1)
+    area = hypervolume(row["front"], cost, accuracy) / ((cost - least) * 0.9)
+    assert row["hypervolume"] == pytest.approx(area, rel=1e-12)
 
 
 def seen(image):
