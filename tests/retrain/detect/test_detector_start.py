@@ -83,17 +83,35 @@ def test_another_networks_weights_are_refused(arch, tmp_path):
         trainer_for(tmp_path).fit(module_for(arch, init=str(path)), boxes())
 
 
-def test_a_detector_starts_from_a_searchs_shared_weights(arch, tmp_path):
+@pytest.mark.parametrize("ssdlite", [SMALL, SSDLite("paper", (16,))])
+def test_a_detector_starts_from_a_searchs_shared_weights(arch, tmp_path, ssdlite):
     found = read_arch(arch)
     supernet = SuperNet(found.space)
     state = {f"supernet.{name}": value for name, value in supernet.state_dict().items()}
     search = {"space": dataclasses.asdict(found.space), "seed": 0}
     torch.save({"search": search, "state_dict": state}, tmp_path / "search.ckpt")
-    module, watch = module_for(arch, init=f"supernet:{tmp_path / 'search.ckpt'}"), Watch()
+    init, watch, means = f"supernet:{tmp_path / 'search.ckpt'}", Watch(), []
+    recipe = dataclasses.replace(QUICK, ema_decay=0.0)
+    module = module_for(arch, ssdlite, recipe, init)
+    features = module.network.backbone.features
+    features.conv_stem.register_forward_hook(
+        lambda _, inputs, output: means.append(output.detach().mean((0, 2, 3)))
+    )
     trainer_for(tmp_path, watch, max_epochs=1, limit_val_batches=0).fit(module, boxes())
-    trunk = "network.backbone.features."
-    for name, value in supernet.path_weights(found.arch).items():
-        if f"{trunk}{name}" in watch.first:
-            assert torch.equal(watch.first[f"{trunk}{name}"], value), name
+    trunk, shared = "network.backbone.features.", supernet.path_weights(found.arch)
+    own = {name for name, _ in features.named_parameters()}
+    assert own <= shared.keys()
+    head = set() if ssdlite.taps == "paper" else {"conv_head.weight", "bn2.weight", "bn2.bias"}
+    # Stages beyond the last map are left out too.
+    assert {name for name in shared if not name.startswith("blocks.")} - own == {
+        "classifier.weight",
+        "classifier.bias",
+        *head,
+    }
+    for name in own:
+        assert torch.equal(watch.first[trunk + name], shared[name]), name
+    # Nothing is left of a fresh network's mean 0: four batches have equal weight.
+    assert len(means) == 4
+    torch.testing.assert_close(features.bn1.running_mean, torch.stack(means).mean(0))
     norms = [one for one in module.network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
-    assert {norm.momentum for norm in norms} == {1 / 4}  # the last of four batches of equal weight
+    assert {norm.momentum for norm in norms} == {1 / 4}

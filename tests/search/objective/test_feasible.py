@@ -9,6 +9,7 @@ from search.objective.constraints import Constraint, Limit, violation
 from search.objective.costs import BlockCosts, quantile
 from search.objective.feasible import GAP, cheapest, costliest, nearest_below
 from search.objective.objective import resolve_constraints
+from search.objective.targets import resolve_targets
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.space.arch import Arch
@@ -57,6 +58,21 @@ def test_the_nearest_network_below_a_target_is_that_of_trying_every_network(name
         nearest = max(one for one in costs if one <= target)
         assert nearest - 2 * GAP * target <= cost <= nearest
         assert_keeps(arch, cost, costs=ALL_COSTS[name])
+
+
+@pytest.mark.parametrize("name", ["macs", "ms"])
+def test_a_target_that_is_a_networks_cost_is_hit_exactly(name):
+    """As every percentile is: where networks are few, the next one below may be far away."""
+    costs, all_costs = ALL_COSTS[name], sorted(map(MODELS[name].predict, SPECS))
+    for share in (0.0, 0.02, 0.14, 0.34, 0.5, 0.66, 0.9, 0.98):
+        target = all_costs[int(share * len(all_costs))]
+        arch, cost = nearest_below(costs, target)
+        assert_keeps(arch, target, costs=costs)
+        assert cost == target
+    (resolved,) = resolve_targets("p2", costs)
+    assert resolved.cost in all_costs
+    assert resolved.is_near
+    assert resolved.least == 0.99 * resolved.cost
 
 
 def test_in_the_whole_space_something_lies_right_below_every_target():
