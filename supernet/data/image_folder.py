@@ -9,8 +9,9 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from supernet.data.folder_layout import read_layout
-from supernet.data.image_reading import open_rgb
+from supernet.data.image_reading import ImageReader
 from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError, check_range
 
 
@@ -35,6 +36,9 @@ class ImageFolder(ImageSplits):
         split_seed: seed of the split; another seed gives another test set.
         mean: of the red, green and blue channel between 0 and 1; ImageNet's by default.
         std: standard deviation of the channels; ImageNet's by default.
+        background: red, green and blue from 0 to 255 under transparent pixels; white by default.
+        white_16_bit: value of white in 16-bit images, such as 4095 for a camera of 12 bits. Without
+            it, the file must tell it or use the upper bits.
 
     Raises:
         UserError: if a value is out of range, if ``root`` is missing, is only nearly such a folder
@@ -53,6 +57,8 @@ class ImageFolder(ImageSplits):
         split_seed: int = 0,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+        background: tuple[int, int, int] = (255, 255, 255),
+        white_16_bit: int | None = None,
     ) -> None:
         shares = {"val": val_share, "test": test_share, "reward": reward_share}
         if min(shares.values()) <= 0 or sum(shares.values()) >= 1:
@@ -66,8 +72,27 @@ class ImageFolder(ImageSplits):
         self._shares = {name: s for name, s in shares.items() if name not in self.layout.files}
         self.split_seed = split_seed
         self.mean, self.std = mean, std
+        self.reader = ImageReader(background, white_16_bit)
         check_range("", self, "resolution", least=8)
         check_range("", self, "std", above=0)
+
+    @property
+    def description(self) -> DataDescription:
+        """Class names, and how images are prepared for evaluation."""
+        return DataDescription(self.classes, preprocessing=self.preprocessing)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image file becomes a network's input for evaluation."""
+        size = self.resolution
+        return Preprocessing(
+            resize=round(size / 0.875),
+            crop=size,
+            interpolation="bicubic",
+            mean=self.mean,
+            std=self.std,
+            background=self.reader.background,
+        )
 
     @cached_property
     def _files(self) -> dict[str, list[tuple[str, int]]]:
@@ -87,18 +112,21 @@ class ImageFolder(ImageSplits):
                 v2.RandomHorizontalFlip(),
             ]
         else:
-            resize = v2.Resize(round(size / 0.875), interpolation=v2.InterpolationMode.BICUBIC)
-            crop = [resize, v2.CenterCrop(size)]
+            steps = self.preprocessing
+            interpolation = v2.InterpolationMode(steps.interpolation)
+            crop = [v2.Resize(steps.resize, interpolation), v2.CenterCrop(steps.crop)]
         to_tensor = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
         normalise = v2.Normalize(list(self.mean), list(self.std))
-        return ImageFiles(files, v2.Compose([*crop, *to_tensor, normalise]))
+        return ImageFiles(files, self.reader, v2.Compose([*crop, *to_tensor, normalise]))
 
 
 class ImageFiles(Dataset[LabelledImage]):
     """Files with their classes, opened when asked for, normalised to (3, R, R) by ``transform``."""
 
-    def __init__(self, files: list[tuple[str, int]], transform: v2.Compose) -> None:
-        self.files, self.transform = files, transform
+    def __init__(
+        self, files: list[tuple[str, int]], reader: ImageReader, transform: v2.Compose
+    ) -> None:
+        self.files, self.reader, self.transform = files, reader, transform
         self.targets = [target for _, target in files]
 
     def __len__(self) -> int:
@@ -106,4 +134,4 @@ class ImageFiles(Dataset[LabelledImage]):
 
     def __getitem__(self, index: int) -> LabelledImage:
         path, target = self.files[index]
-        return self.transform(open_rgb(path)), target
+        return self.transform(self.reader.read(path)), target

@@ -1,18 +1,31 @@
-"""Image files: which are read, and their pixels as 8-bit RGB. No torch."""
+"""Image files: which are read, and their pixels as 8-bit RGB. No torch.
 
-import struct
+Pixels are what a viewer shows: turned as the EXIF data say, on a background where they are
+transparent, the first frame where there are several. 16-bit pixels are scaled by the value of
+white, which their file tells or the user; where it is unknown and the upper bits are unused, the
+image is refused, as it would be nearly black.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
-from supernet.errors import UserError, one_line
+from supernet.errors import UserError, check_range, one_line
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of what is read. Others of its formats run programs, or hold no photographs."""
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
-"""Errors of Pillow over a file that is no image, or half of one."""
+WHITE_16_BIT = 2**16 - 1
+_CAMERA_BITS = range(9, 15)
+"""Bits of the pixels that cameras store in 16 bits as they are."""
+_MAX_SAMPLE_VALUE = 281
+"""TIFF's tag of the largest value that a pixel can have."""
 
 
 @cache
@@ -39,22 +52,159 @@ class CorruptImageError(UserError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
-def open_rgb(path: str) -> Image.Image:
-    """An image of any kind as 8-bit RGB; alpha is dropped.
+class _PixelsError(ValueError):
+    """Pixels whose meaning is open: the message says what to set."""
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """How the pixels of an image file become 8-bit RGB.
 
     Raises:
-        CorruptImageError: if the file is no image, is damaged or has 32-bit pixels.
+        UserError: when a value is out of range.
     """
-    try:
+
+    background: tuple[int, int, int] = (255, 255, 255)
+    """Colour under transparent pixels, each channel from 0 to 255."""
+    white_16_bit: int | None = None
+    """Value of white in 16-bit images; None takes it from the file, or 65535 where the upper bits
+    are used."""
+
+    def __post_init__(self) -> None:
+        check_range("", self, "background", least=0, most=255)
+        check_range("", self, "white_16_bit", least=255, most=WHITE_16_BIT)
+
+    def read(self, path: str) -> Image.Image:
+        """An image of any kind and size as RGB.
+
+        Raises:
+            CorruptImageError: if the file is no image, is damaged, or does not tell the range of
+                its pixels.
+        """
+        try:
+            with Image.open(path, formats=_openable()) as image:
+                return self._rgb(image)
+        except _PixelsError as error:
+            raise CorruptImageError(f"{path}: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file raises whatever Pillow meets
+            raise CorruptImageError(
+                f"{path} cannot be read as an image, repair or remove it"
+                f" ({one_line(error) or type(error).__name__})"
+            ) from error
+
+    def num_frames(self, path: str) -> int:
+        """1, or 2 for an image of at least that many frames or pages, of which the first is read.
+
+        Raises:
+            OSError: if the file is no image.
+        """
         with Image.open(path, formats=_openable()) as image:
-            if image.mode in {"I", "F"}:  # of unknown range: Pillow would clip it to 255 silently
-                raise ValueError(f"32-bit pixels ({image.mode})")
-            if image.mode.startswith("I;16"):
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            if "transparency" in image.info:  # Pillow warns about a palette with alpha otherwise
-                return image.convert("RGBA").convert("RGB")
+            return 1 + getattr(image, "is_animated", False)
+
+    def _rgb(self, image: Image.Image) -> Image.Image:
+        stored = _Stored.of(image)
+        turned = ImageOps.exif_transpose(image)
+        if stored.is_grey_16_bit:
+            turned = self._grey(turned, stored)
+        elif turned.mode in {"I", "F"}:
+            raise _PixelsError(
+                f"32-bit pixels (mode {turned.mode}) of unknown range: store them in 8 or 16 bits"
+            )
+        elif stored.lacks_range:
+            self._check_colours(turned)
+        return self._on_background(turned)
+
+    def _grey(self, image: Image.Image, stored: _Stored) -> Image.Image:
+        """A 16-bit grey image in 8 bits, with alpha if one of its values is transparent."""
+        values = np.asarray(image).astype(np.float32)
+        white = stored.white or self.white_16_bit or stored.told_white
+        largest = int(values.max())
+        if not white and stored.lacks_range:
+            _check_used_bits(largest)
+        white = white or WHITE_16_BIT
+        if largest > white:
+            raise _PixelsError(
+                f"a pixel has the value {largest}, where white is {white}: set"
+                " --data.init_args.white_16_bit higher"
+            )
+        shown = Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
+        if stored.white_is_zero:
+            shown = ImageOps.invert(shown)
+        if "transparency" in image.info:
+            alpha = np.where(values == image.info["transparency"], 0, 255)
+            shown = Image.merge("LA", (shown, Image.fromarray(alpha.astype(np.uint8))))
+        return shown
+
+    def _check_colours(self, image: Image.Image) -> None:
+        """Refuse 16-bit colours whose upper bits, all that Pillow keeps, are unused."""
+        if self.white_16_bit == WHITE_16_BIT:
+            return
+        if self.white_16_bit:
+            raise _PixelsError(
+                f"of 16-bit colours only the upper 8 bits can be read, white is not"
+                f" {self.white_16_bit}: store them in 8 bits"
+            )
+        _check_used_bits(256 * int(np.asarray(image)[..., :3].max()))
+
+    def _on_background(self, image: Image.Image) -> Image.Image:
+        """An 8-bit image as RGB, its transparent pixels on the background."""
+        if not image.has_transparency_data:
             return image.convert("RGB")
-    except _BROKEN as error:
-        raise CorruptImageError(
-            f"{path} cannot be read as an image, repair or remove it ({one_line(error)})"
-        ) from error
+        whole = image.convert("RGBA")
+        ground = Image.new("RGBA", whole.size, (*self.background, 255))
+        shown = Image.alpha_composite(ground, whole).convert("RGB")
+        alpha = np.asarray(whole)[..., 3]
+        if alpha.min() < alpha.max() and shown.getcolors(1):
+            raise _PixelsError(
+                f"the shapes vanish on the background {list(self.background)}: set"
+                " --data.init_args.background to another colour"
+            )
+        return shown
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a file says of its pixels, which Pillow forgets when it has read them."""
+
+    is_grey_16_bit: bool
+    lacks_range: bool
+    """Whether pixels have 16 bits as they stand, of which fewer may be used."""
+    white: int | None
+    """Value of white, where the format fixes it."""
+    told_white: int | None
+    """Value of white that a tag of the file tells."""
+    white_is_zero: bool
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Stored:
+        """What the opened file says before its pixels are read."""
+        tile, tags = getattr(image, "tile", None), getattr(image, "tag_v2", {})
+        layout = str(tile[0].args) if tile else ""
+        is_map = image.format == "PPM"
+        raw = ";16" in layout or (is_map and str(WHITE_16_BIT) in layout)
+        is_grey = image.mode.startswith("I;16") or (is_map and image.mode == "I")
+        whites = {bits: 2**bits - 1 for bits in _CAMERA_BITS}
+        told: Any = tags.get(_MAX_SAMPLE_VALUE)
+        told = told[0] if isinstance(told, tuple) and told else told
+        # Pillow scales the pixels of a map by the largest value that its header names.
+        packed = whites.get(tags.get(Base.BitsPerSample, (16,))[0])
+        return cls(
+            is_grey_16_bit=is_grey,
+            lacks_range=raw or (is_grey and not is_map),
+            white=WHITE_16_BIT if is_map and not raw else packed,
+            told_white=told if told in whites.values() else None,
+            white_is_zero=tags.get(Base.PhotometricInterpretation) == 0,
+        )
+
+
+def _check_used_bits(largest: int) -> None:
+    """Refuse 16-bit pixels that look like those of a camera of fewer bits."""
+    bits = max(10, largest.bit_length() + largest.bit_length() % 2)
+    if 0 < largest < 2 ** max(_CAMERA_BITS):
+        raise _PixelsError(
+            f"the 16-bit pixels reach {largest} of {WHITE_16_BIT} and would be nearly black: set"
+            f" --data.init_args.white_16_bit, to {2**bits - 1} if they are of {bits} bits, to"
+            f" {WHITE_16_BIT} if they are so dark"
+        )

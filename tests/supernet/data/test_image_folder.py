@@ -13,7 +13,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from supernet.data.image_folder import ImageFolder
-from supernet.data.image_reading import CorruptImageError, open_rgb
+from supernet.data.image_reading import CorruptImageError
+from supernet.data_description import Preprocessing
 from supernet.errors import UserError
 
 PARTS = ("weights", "reward", "val", "test")
@@ -115,13 +116,6 @@ def test_images_of_every_size_and_mode_come_out_alike(tmp_path: Path) -> None:
             assert image.dtype == torch.float32
 
 
-def test_grey_images_keep_their_brightness_whatever_their_depth(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 0x4080, np.uint16)).save(tmp_path / "16.png")
-    Image.fromarray(np.full((4, 4), 0x40, np.uint8)).save(tmp_path / "8.png")
-    for name in ("16.png", "8.png"):
-        assert open_rgb(str(tmp_path / name)).getpixel((0, 0)) == (0x40, 0x40, 0x40)
-
-
 def test_evaluation_takes_the_normalised_centre_of_the_image(tmp_path: Path) -> None:
     pixels = np.zeros((64, 128, 3), np.uint8)
     pixels[4:60, 36:92] = 255  # seven eighths of the shorter side
@@ -132,6 +126,36 @@ def test_evaluation_takes_the_normalised_centre_of_the_image(tmp_path: Path) -> 
     data = folder(tmp_path, resolution=56, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     image, _ = loader(data, "test").dataset[0]
     assert torch.equal(image, torch.tensor([1.0, 1.0, 0.0])[:, None, None].expand(3, 56, 56))
+
+
+def test_the_description_says_how_images_are_prepared(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_images(tmp_path / name, 5, (90, 70))
+    settings = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "background": (1, 2, 3)}
+    data = folder(tmp_path, resolution=32, **settings)
+    assert data.description.classes == ("a", "b")
+    steps = data.description.preprocessing
+    assert steps == Preprocessing(37, 32, "bicubic", *settings.values())
+    images = loader(data, "val").dataset
+    image = Image.open(images.files[0][0])
+    image = image.resize((37 * 90 // 70, 37), Image.Resampling.BICUBIC)
+    left, top = round((image.width - 32) / 2), round((image.height - 32) / 2)
+    pixels = np.asarray(image.crop((left, top, left + 32, top + 32))) / np.float32(255)
+    expected = (pixels - np.float32(steps.mean)) / np.float32(steps.std)
+    np.testing.assert_allclose(images[0][0].permute(1, 2, 0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_background_and_white_of_images_are_set(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            Image.new("LA", (8 + index, 8)).save(tmp_path / name / f"{index}.png")
+            dark = np.full((8, 8 + index), 4095, np.uint16)
+            Image.fromarray(dark).save(tmp_path / name / f"{index + 4}.png")
+    settings = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "white_16_bit": 4095}
+    data = folder(tmp_path, background=(255, 0, 51), **settings)
+    images = [image[:, 4, 4] * 255 for image, _ in loader(data, "train").dataset]
+    assert {tuple(colour.round().tolist()) for colour in images} == {(255, 0, 51), (255, 255, 255)}
 
 
 def test_only_training_images_are_cropped_at_random(root: Path) -> None:
@@ -172,12 +196,6 @@ def test_a_worker_names_a_corrupt_file_in_the_same_line(root: Path) -> None:
         list(loader(data, "test"))
     assert one_line(error).startswith(f"{path} cannot be read as an image")
     traceback.clear_frames(error.tb)  # ends the worker now, not when garbage is collected
-
-
-def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(CorruptImageError, match="32-bit pixels"):
-        open_rgb(str(tmp_path / "float.tif"))
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
