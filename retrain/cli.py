@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from supernet.errors import UserError
 from supernet.files.writing import write_json
+from supernet.network.checkpoint import file_sha256
 from supernet.run.cli import CLI
 
 
@@ -58,6 +60,7 @@ class TestReport(pl.Callback):
             **figures,
             "images": round(figures["images"]),
             "checkpoint": str(trainer.ckpt_path),
+            "checkpoint_sha256": file_sha256(Path(trainer.ckpt_path)) if trainer.ckpt_path else "",
             "arch": pl_module.arch,
         }
         if trainer.is_global_zero:
@@ -78,6 +81,32 @@ class BestCheckpoint(ModelCheckpoint):
             mode="max",
             enable_version_counter=False,
         )
+        self._judged: tuple[int, dict[str, float]] = (0, {})
+        """Optimizer steps of the weights that were last validated, and their figures."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the figures of these weights, and the weights if they are the best."""
+        figures = {
+            name.removeprefix("val/"): float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
+        self._judged = (trainer.global_step, figures)
+        super().on_validation_end(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the validation figures of the very weights that are saved, if they have any."""
+        step, figures = self._judged
+        if step == trainer.global_step and figures:
+            checkpoint["validation"] = figures
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Know them again, so that a continued run that has nothing to do saves the same."""
+        self._judged = (checkpoint["global_step"], checkpoint.get("validation", {}))
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         """Whether to keep the weights of this validation."""

@@ -12,8 +12,8 @@ from torch import nn
 from supernet.arch_file import is_file_name, read_arch
 from supernet.command.output import say
 from supernet.errors import UserError, one_line
+from supernet.network.checkpoint import load_network
 from supernet.network.functional import Weights
-from supernet.network.network import load_network
 from supernet.network.supernet import load_supernet
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec

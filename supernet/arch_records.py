@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS, MAX_MS, MIN_MS
 from supernet.errors import UserError, check_choice, check_range
@@ -28,6 +31,20 @@ def check_follows(name: str, told: object, follows: object, why: str) -> None:
             f"{name} is {short(told)}, {why} {short(follows)}: the file was changed after the"
             " search wrote it, restore it or search again"
         )
+
+
+PACKAGES = ("mnasnet-search", "torch", "torchvision", "pytorch-lightning", "timm", "pillow")
+"""Packages on which figures depend: what computes, and what reads images."""
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Versions of ``PACKAGES`` here; one that is not installed, such as ours, is left out."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+class MissingDataError(UserError):
+    """Data that are not where they were: what can do without them may go on, and say so."""
+
+
 def one_line(message: object) -> str:
     """A message, or what an exception says, without its line breaks."""
     return " ".join(str(message).split())

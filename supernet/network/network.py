@@ -1,4 +1,4 @@
-"""Network(spec): what a user ships, and how a retraining's checkpoint gives it back.
+"""Network(spec): what a user ships.
 
 Its module names are timm's (``conv_stem``, ``blocks.i.j.conv_pw``, ``conv_head``, ...),
 so that state dicts travel between the two.
@@ -6,7 +6,6 @@ so that state dicts travel between the two.
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
-from supernet.errors import UserError, one_line
-from supernet.network.functional import shortcut, submodule_weights
+from supernet.network.functional import shortcut
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
@@ -137,23 +135,3 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     """Give the batch norms the mean statistics of ``batches`` of images; leaves eval mode on."""
     update_bn(batches, network)
     network.eval()
-
-
-def load_network(path: Path) -> Network:
-    """Rebuild a trained network from its checkpoint alone; averaged weights where there are any.
-
-    Raises:
-        UserError: when the file is no checkpoint of a retraining.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        network = Network(NetSpec.from_json(checkpoint["spec"]))
-        # Where weights are averaged, state_dict is the average (Lightning's WeightAveraging).
-        network.load_state_dict(submodule_weights(checkpoint["state_dict"], "network."))
-    except Exception as error:  # noqa: BLE001 - torch.load raises whatever a broken file causes
-        reason = one_line(error)[:120]
-        raise UserError(
-            f"{path} is not a whole checkpoint of a retraining ({type(error).__name__}: {reason}):"
-            " give another checkpoint"
-        ) from None
-    return network.eval()

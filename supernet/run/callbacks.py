@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
+from supernet.arch_records import package_versions
 from supernet.command.output import ProgressLines
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
@@ -85,7 +86,8 @@ class RunFiles(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the description of the data as plain values."""
+        """Add the description of the data as plain values, and what computes."""
+        checkpoint["versions"] = dict(package_versions())
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, RunData):
             checkpoint["data"] = dataclasses.asdict(data.description)

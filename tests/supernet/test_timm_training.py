@@ -21,7 +21,8 @@ from retrain.module import RetrainModule
 from supernet.arch_file import load_spec, write_arch
 from supernet.data.digits import Digits
 from supernet.errors import UserError
-from supernet.network.network import Network, load_network
+from supernet.network.checkpoint import load_network
+from supernet.network.network import Network
 from supernet.space.mnasnet import MnasSpace
 from tests.helpers.archs import counted_arch
 from tests.helpers.timm_networks import create, trained

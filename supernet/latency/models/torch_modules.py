@@ -1,5 +1,7 @@
 """Layers and networks as torch modules with fresh weights, and the programs exported from them."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -40,13 +42,22 @@ def _norm(layer: Stem | Head) -> tuple[nn.Module, nn.Module]:
     return nn.BatchNorm2d(layer.outputs), ACTIVATIONS[layer.activation](True)
 
 
-def pte_program(module: nn.Module, x: Tensor) -> bytes:
-    """A program for ExecuTorch and inputs like ``x``, its operators XNNPACK's; takes seconds."""
+def pte_program(
+    module: nn.Module, x: Tensor, constant_methods: Mapping[str, str] | None = None
+) -> bytes:
+    """A program for ExecuTorch and inputs like ``x``, its operators XNNPACK's; takes seconds.
+
+    It also has methods that take nothing and give a text, by their names.
+    """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     program = torch.export.export(module, (x,))
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    lowered = to_edge_transform_and_lower(
+        program,
+        partitioner=[XnnpackPartitioner()],
+        constant_methods=dict(constant_methods) if constant_methods else None,
+    )
     return bytes(lowered.to_executorch().buffer)
 
 
