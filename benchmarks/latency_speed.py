@@ -19,14 +19,17 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.record import machine, record
-from retrain.export.formats import write_onnx
+from retrain.export.formats import Shipment, write_onnx
+from retrain.export.metadata import describe
 from search.objective.constraints import Constraint, Limit, violation
 from search.objective.costs import BlockCosts, quantile
 from search.objective.feasible import cheapest, costliest, nearest_below
 from search.objective.objective import resolve_constraints
 from supernet.cost.model import CLOSED_FORMS, CostModel
+from supernet.data_description import DataDescription
 from supernet.latency.models.onnx_graph import network_model
 from supernet.latency.table.table import LatencyTable
+from supernet.network.checkpoint import TrainedNetwork
 from supernet.network.network import Network
 from supernet.space.mnasnet import MnasSpace, read_space
 
@@ -73,8 +76,11 @@ def graphs(space: MnasSpace) -> None:
     spec = space.spec(space.sample(random.Random(0)))
     timed("build a network's graph by hand", lambda: network_model(spec).SerializeToString())
     with tempfile.TemporaryDirectory() as folder:
-        network = Network(spec).eval()
-        timed("export the same network", lambda: write_onnx(network, Path(folder) / "n.onnx"))
+        trained = TrainedNetwork(spec, {}, None, {}, {}, None)
+        names = DataDescription.of_classes(spec.classes)
+        metadata = describe(trained, names, "classification", {})
+        shipment = Shipment(Network(spec).eval(), metadata)
+        timed("export the same network", lambda: write_onnx(shipment, Path(folder) / "n.onnx"))
 
 
 def main() -> None:

@@ -1,74 +1,99 @@
 """``python -m retrain.export --run runs/NAME --formats onnx pt2``: ships a trained network.
 
-Every file is checked against PyTorch on validation images, and export.json says what came out.
+Every file says how images become its input and what its outputs are called, and is checked against
+PyTorch: on the run's validation images, or on generated ones where the data are not there. The
+data's arguments may be given anew, as in --data.root DIR. export.json says what came out.
 """
 
 import dataclasses
-import hashlib
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import pytorch_lightning as pl
-import torch
 import yaml
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from retrain.cli import checkpoint_path
-from retrain.export.formats import FORMATS, Format
+from retrain.export.comparison import compare_detections, compare_metadata, compare_outputs
+from retrain.export.detector import OPERATORS, DetectorGraph, detector_of
+from retrain.export.formats import FORMATS, Format, Shipment
+from retrain.export.images import CheckImages, Source, check_images
+from retrain.export.metadata import accuracy_of, describe, exporter_versions
+from retrain.export.opset import EXPORTED, OPSETS
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
-from supernet.errors import UserError, one_line
+from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.network.network import Network, load_network
+from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network, read_trained
 from supernet.space.spec import NetSpec
-from supernet.training.config import make_data
 
-NUM_IMAGES = 256
-"""Validation images that every file must agree on."""
-NUM_ALONE = 16
-"""Images among them that are also run one by one."""
-BATCH_SIZE = 64
-"""Images that are otherwise run at once."""
-LOGIT_TOLERANCE = 1e-4
-"""Largest difference of a logit, over the largest logit: float32 in another order of additions."""
-MIN_AGREEMENT = 0.99
-"""Share of images with the same best class; an image between two classes may fall on either side
-within the tolerance."""
+CLASSIFIER_FORMATS = ("onnx", "pt2")
+"""Formats that a classifier is shipped as by default: those that need no further package."""
+DETECTOR_FORMATS = ("onnx",)
+"""Formats that hold a detector, whose suppression of boxes is no operator of the others."""
 
 
-def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[str]:
-    """Write, check and time the files of a run's network, whose names are out of ``FORMATS``.
+@dataclass(frozen=True)
+class Exported:
+    """A network that is to be shipped, and how its files are compared with it."""
+
+    trained: TrainedNetwork
+    shipment: Shipment
+    compare: Callable[[Format, Path, Tensor], dict[str, Any]]
+    """What a file computes beside what PyTorch computes, of images (N, 3, R, R)."""
+
+
+def export(
+    run: Path,
+    formats: Sequence[str] | None = None,
+    checkpoint: str = "best",
+    opset: int = EXPORTED,
+    images: Source | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Write, check and time the files of a run's network.
+
+    Args:
+        run: folder of a retraining.
+        formats: out of ``FORMATS``; by default all that need no further package.
+        checkpoint: best, last or a file.
+        opset: of the ONNX file, out of ``OPSETS``.
+        images: on which files are checked; None takes validation images where the data are there.
+        data: arguments of the datamodule in place of the run's own.
 
     Returns:
         One line for each file that failed its check; it is kept all the same.
 
     Raises:
-        UserError: for an unknown format, or when run, checkpoint or a package is missing.
+        UserError: for an unknown format or opset, when run, checkpoint or a package is missing, or
+            when the data have other classes than the network.
     """
-    _check_formats(formats)
     path = checkpoint_path(run, checkpoint)
-    network = load_network(path)
-    images = validation_images(run, network.spec)
-    found = _timed_search(run, network.spec)
-    entries = {name: _export_one(network, images, run, name, found) for name in formats}
-    report: dict[str, Any] = {"checkpoint": str(path)}
+    trained = read_trained(path)
+    formats = _checked_formats(formats, trained)
+    if opset not in OPSETS:
+        raise UserError(f"opset is {opset}, allowed are {OPSETS[0]} to {OPSETS[-1]}")
+    checked = check_images(run, trained, images, data or {})
+    exported = _exported(trained, checked, path, run, opset)
+    found = None if trained.ssdlite else _timed_search(run, trained.spec)
+    entries = {name: _export_one(exported, checked, run, name, found) for name in formats}
+    report: dict[str, Any] = {"checkpoint": str(path), "checked_on": checked.source}
     if found:
         error = dataclasses.asdict(found.table_error) if found.table_error else None
         predicted = {"ms": found.predicted, "device": found.device, "table": found.table}
         report["predicted"] = {**predicted, "table_error": error}
     report |= {
-        "spec": dataclasses.asdict(network.spec),
+        "spec": dataclasses.asdict(trained.spec),
+        "metadata": exported.shipment.metadata,
         "formats": entries,
-        "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
+        "versions": exporter_versions(),
     }
     write_json(run / "export.json", report, indent=2)
     return [
@@ -76,6 +101,23 @@ def export(run: Path, formats: Sequence[str], checkpoint: str = "best") -> list[
         for name, entry in entries.items()
         if entry["failure"]
     ]
+
+
+def _exported(
+    trained: TrainedNetwork, checked: CheckImages, checkpoint: Path, run: Path, opset: int
+) -> Exported:
+    """The network of a checkpoint, with all that is known of it."""
+    accuracy = accuracy_of(trained, checkpoint, run / "test.json")
+    if trained.ssdlite is None:
+        network = load_network(checkpoint)
+        metadata = describe(trained, checked.data, "classification", accuracy)
+        shipment = Shipment(network, metadata, opset)
+        return Exported(trained, shipment, lambda *file: compare_outputs(network, *file))
+    detector = detector_of(trained, checkpoint)
+    graph = DetectorGraph(detector, trained.spec.resolution).eval()
+    metadata = describe(trained, checked.data, "detection", accuracy)
+    shipment = Shipment(graph, metadata, opset, OPERATORS)
+    return Exported(trained, shipment, lambda *file: compare_detections(detector, *file))
 
 
 def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
@@ -92,41 +134,50 @@ def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
 
 
 def _export_one(
-    network: Network, images: Tensor, run: Path, name: str, found: ArchFile | None
+    exported: Exported, checked: CheckImages, run: Path, name: str, found: ArchFile | None
 ) -> dict[str, Any]:
     """Write one file and say what it is."""
-    kind = FORMATS[name]
+    kind, shipment = FORMATS[name], exported.shipment
     target = run / f"network.{kind.suffix}"
     say(f"{name}: writing {target}")
+    _write(kind, shipment, target)
+    say(f"{name}: checking it on {checked.words}")
+    entry: dict[str, Any] = {"file": target.name, "bytes": target.stat().st_size}
+    entry["sha256"] = file_sha256(target)
+    entry |= {"opset": shipment.opset} if name == "onnx" else {}
+    entry |= exported.compare(kind, target, checked.images)
+    entry["failure"] = entry["failure"] or compare_metadata(
+        kind, target, shipment.metadata, shipment.opset
+    )
+    if entry["failure"]:
+        return entry
+    say(f"{name}: {entry['bytes'] / 1e6:.1f} MB, {_agreement(entry)}")
+    if kind.latency:
+        entry["latency_ms"] = kind.latency(target, shipment.side)
+        ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
+        say(f"{name}: {ms}{_beside(found, entry['latency_ms'])}")
+    return entry
+
+
+def _write(kind: Format, shipment: Shipment, target: Path) -> None:
     # Exporters know no atomic writing, and some write several files.
     try:
-        with tempfile.TemporaryDirectory(dir=run, prefix=".export-") as folder:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
             temporary = Path(folder) / target.name
-            kind.write(network, temporary)
+            kind.write(shipment, temporary)
             temporary.replace(target)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror}; an earlier file is as it was: make room or"
             " mend the folder, then run the same command again"
         ) from None
-    say(f"{name}: checking it on {len(images)} validation images")
-    entry = {
-        "file": target.name,
-        "bytes": target.stat().st_size,
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-        **compare_outputs(network, kind, target, images),
-    }
-    if entry["failure"]:
-        return entry
-    say(
-        f"{name}: {entry['bytes'] / 1e6:.1f} MB, logits within {entry['max_difference']:.1g} of"
-        f" PyTorch's, {entry['agreement']:.1%} of images keep their class"
-    )
-    if kind.latency:
-        entry["latency_ms"] = kind.latency(target, network.spec.resolution)
-        ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
-        say(f"{name}: {ms}{_beside(found, entry['latency_ms'])}")
-    return entry
+
+
+def _agreement(entry: Mapping[str, Any]) -> str:
+    difference, share = f"{entry['max_difference']:.1g}", f"{entry['agreement']:.1%}"
+    if "detections" in entry:
+        return f"{share} of detections are PyTorch's, boxes within {difference} px"
+    return f"logits within {difference} of PyTorch's, {share} of images keep their class"
 
 
 def _beside(found: ArchFile | None, ms: float) -> str:
@@ -138,87 +189,43 @@ def _beside(found: ArchFile | None, ms: float) -> str:
     return f", {found.table_error.compare(found.predicted, ms)}"
 
 
-@torch.no_grad()
-def compare_outputs(network: Network, kind: Format, path: Path, images: Tensor) -> dict[str, Any]:
-    """Run images through PyTorch and through a file, one by one and in batches.
-
-    Returns:
-        ``images``, ``max_difference`` and ``tolerance`` (of logits), ``agreement`` (share of
-        images with the same best class) and ``failure``: why the file must not ship, or empty.
-    """
-    try:
-        run = kind.open_file(path)
-    except ValueError as error:
-        return {"failure": str(error)}
-    expected = torch.cat([network(batch) for batch in images.split(BATCH_SIZE)])
-    together = torch.cat([run(batch) for batch in images.split(BATCH_SIZE)])
-    alone = torch.cat([run(image) for image in images[:NUM_ALONE].split(1)])
-    outputs = {"PyTorch": expected, "the file": together, "the file, run one by one,": alone}
-    broken = [name for name, logits in outputs.items() if not logits.isfinite().all()]
-    if broken:  # an infinite logit would make the tolerance infinite
-        return {"failure": f"{broken[0]} gives logits that are not finite"}
-    differences = torch.cat([together - expected, alone - expected[: len(alone)]])
-    difference = differences.abs().max().item()
-    agreement = (together.argmax(1) == expected.argmax(1)).float().mean().item()
-    tolerance = LOGIT_TOLERANCE * max(1.0, expected.abs().max().item())
-    passed = difference <= tolerance and agreement >= MIN_AGREEMENT
-    failure = (
-        f"logits differ by {difference:.2g} (allowed {tolerance:.2g}), {agreement:.1%} of images"
-        " keep their class"
-    )
-    return {
-        "images": len(images),
-        "max_difference": difference,
-        "tolerance": tolerance,
-        "agreement": agreement,
-        "failure": "" if passed else failure,
-    }
-
-
-def validation_images(run: Path, spec: NetSpec) -> Tensor:
-    """Up to ``NUM_IMAGES`` images (N, 3, R, R), spread over the run's validation split.
-
-    Raises:
-        UserError: when the run's data cannot be found or do not fit the network.
-    """
-    data = _datamodule(run / "config.yaml")
-    data.prepare_data()
-    data.setup("validate")
-    loader = data.val_dataloader()
-    total = len(loader.dataset)
-    number = min(NUM_IMAGES, total)
-    chosen = Subset(loader.dataset, [index * total // number for index in range(number)])
-    batches = DataLoader(chosen, batch_size=32, collate_fn=loader.collate_fn)
-    # Hooks in which a user's datamodule may normalise; they take a batch and a dataloader's index.
-    prepared = (data.on_before_batch_transfer(batch, 0) for batch in batches)
-    images = torch.cat([data.on_after_batch_transfer(batch, 0)[0] for batch in prepared])
-    side = spec.resolution
-    if images.shape[1:] != (3, side, side):
-        raise UserError(
-            f"the data of {run / 'config.yaml'} have images {tuple(images.shape[1:])}, but the"
-            f" network takes {(3, side, side)}: give the run's own data"
-        )
-    return images
-
-
-def _datamodule(path: Path) -> pl.LightningDataModule:
-    """The data of a run, from its saved configuration."""
-    try:
-        settings = yaml.safe_load(path.read_text())["data"]
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): name a run's folder") from None
-    except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        reason = one_line(error)[:200]
-        raise UserError(f"{path} does not describe data: {reason}") from None
-    return make_data(settings, str(path))
-
-
-def _check_formats(names: Sequence[str]) -> None:
+def _checked_formats(names: Sequence[str] | None, trained: TrainedNetwork) -> Sequence[str]:
+    """The formats that were asked for, or those that there are for the network."""
+    names = names or (CLASSIFIER_FORMATS if trained.ssdlite is None else DETECTOR_FORMATS)
     for name in names:
         if name not in FORMATS:
             raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
+        if trained.ssdlite is not None and name not in DETECTOR_FORMATS:
+            raise UserError(
+                f"a detector is not exported as {name}, which has no operator that suppresses"
+                " boxes: give --formats onnx"
+            )
         if importlib.util.find_spec(FORMATS[name].package) is None:
             raise UserError(f"format {name} needs `pip install mnasnet-search[{name}]`")
+    return names
+
+
+def data_arguments(words: Sequence[str]) -> dict[str, Any]:
+    """Arguments of the datamodule out of ``--data.NAME VALUE`` or ``--data.NAME=VALUE``.
+
+    Raises:
+        UserError: for any other word.
+    """
+    found, rest = {}, list(words)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        name = option.removeprefix("--data.").removeprefix("init_args.")
+        if not option.startswith("--data.") or not name.isidentifier():
+            raise UserError(f"unrecognized arguments: {option} (see python -m retrain.export -h)")
+        if not equals:
+            if not rest:
+                raise UserError(f"{option} needs a value")
+            value = rest.pop(0)
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found[name] = value
+    return found
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -226,11 +233,23 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = Parser(prog="python -m retrain.export", description=__doc__, allow_abbrev=True)
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
     parser.add_argument(
-        "--formats", nargs="+", default=["onnx", "pt2"], help=f"out of {', '.join(FORMATS)}"
+        "--formats", nargs="+", help=f"out of {', '.join(FORMATS)}; onnx and pt2 by default"
     )
     parser.add_argument("--checkpoint", default="best", help="best, last or a file")
-    options = parser.parse_args(args)
-    failures = export(options.run, options.formats, options.checkpoint)
+    parser.add_argument(
+        "--opset", type=int, default=EXPORTED, help="of the ONNX file, 11 to 20; 18 by default"
+    )
+    parser.add_argument(
+        "--images",
+        choices=get_args(Source),
+        help="what files are checked on; validation images where the data are there by default",
+    )
+    parser.add_argument("--data.NAME", dest="_", help="an argument of the data, such as root")
+    options, others = parser.parse_known_args(args)
+    data = data_arguments(others)
+    failures = export(
+        options.run, options.formats, options.checkpoint, options.opset, options.images, data
+    )
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)  # noqa: T201
     if failures:

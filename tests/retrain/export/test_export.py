@@ -16,8 +16,10 @@ import torch
 import yaml
 
 from retrain.cli import run_callbacks
-from retrain.export.export import compare_outputs, main
+from retrain.export.comparison import compare_outputs
+from retrain.export.export import main
 from retrain.export.formats import FORMATS, write_pt2
+from retrain.export.metadata import as_text
 from retrain.module import RetrainModule
 from supernet.arch_file import read_arch, write_arch
 from supernet.arch_records import TableError
@@ -28,8 +30,8 @@ from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.network.network import load_network
-from supernet.run.callbacks import LastCheckpoint
+from supernet.network.checkpoint import load_network
+from supernet.run.callbacks import LastCheckpoint, RunFiles
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -66,8 +68,8 @@ def trained(tmp_path_factory):
         "class_path": "supernet.data.digits.Digits",
         "init_args": {"resolution": 8, "batch_size": 32},
     }
-    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     module = RetrainModule(str(run / "arch.json"), 10, 8, 1, RECIPE)
+    last = LastCheckpoint(run)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
@@ -75,7 +77,7 @@ def trained(tmp_path_factory):
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[*run_callbacks(run), LastCheckpoint(run)],
+        callbacks=[RunFiles(run, yaml.safe_dump({"data": data})), *run_callbacks(run), last],
     )
     trainer.fit(module, RunData(Digits(resolution=8, batch_size=32), "retrain", seed=0))
     return run
@@ -121,7 +123,7 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
         assert entry["agreement"] == 1.0
     assert report["formats"]["onnx"]["latency_ms"] == 1.25
     assert report["versions"]["torch"] == version("torch")
-    size = report["formats"]["onnx"]["bytes"]
+    size = report["formats"]["onnx"]["bytes"] - sum(map(len, as_text(report["metadata"]).values()))
     spec = NetSpec.from_dict(report["spec"])
     assert CLOSED_FORMS["size"].predict(spec) == pytest.approx(size, rel=0.03)
     assert "predicted" not in report, "macs were"
@@ -205,11 +207,11 @@ def test_the_averaged_weights_are_shipped(trained):
 
 
 def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch, capsys):
-    def write_wrong(network, path):
-        wrong = copy.deepcopy(network)
+    def write_wrong(shipment, path):
+        wrong = copy.deepcopy(shipment.network)
         with torch.no_grad():
             wrong.blocks[0][0].conv_dw.weight[0, 0, 2, 2] += 0.5
-        write_pt2(wrong, path)
+        write_pt2(dataclasses.replace(shipment, network=wrong), path)
 
     monkeypatch.setitem(FORMATS, "pt2", dataclasses.replace(FORMATS["pt2"], write=write_wrong))
     assert status_of("--run", run, "--formats", "pt2", "--checkpoint", "last") == 1
@@ -232,7 +234,7 @@ def compared(trained, spoil):
     def run(images):
         logits = network(images).detach().clone()
         spoil(logits, images)
-        return logits
+        return (logits,)
 
     kind = dataclasses.replace(FORMATS["pt2"], open_file=lambda path: run)
     return compare_outputs(network, kind, Path("network.pt2"), IMAGES)
@@ -268,7 +270,9 @@ def test_a_network_that_is_not_finite_itself_fails_the_check(trained):
     network = load_network(trained / "checkpoints" / "best.ckpt")
     with torch.no_grad():
         network.classifier.bias[3] = math.inf
-    kind = dataclasses.replace(FORMATS["pt2"], open_file=lambda path: network)
+    kind = dataclasses.replace(
+        FORMATS["pt2"], open_file=lambda path: lambda images: (network(images),)
+    )
     report = compare_outputs(network, kind, Path("network.pt2"), IMAGES)
     assert report == {"failure": "PyTorch gives logits that are not finite"}
 
@@ -285,7 +289,7 @@ def test_images_that_are_run_one_by_one_are_compared_too(trained):
 
 def test_logits_within_the_tolerance_do_not_excuse_other_classes(trained, monkeypatch):
     """Both must hold: small differences, and the same best class."""
-    monkeypatch.setattr("retrain.export.export.LOGIT_TOLERANCE", 100.0)
+    monkeypatch.setattr("retrain.export.comparison.LOGIT_TOLERANCE", 100.0)
 
     def spoil(logits, images):
         logits[:, 0] = logits.amax(1) + 1

@@ -1,0 +1,151 @@
+"""Images on which exported files are compared with PyTorch: of the run's data, or generated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Subset
+
+from supernet.command.output import say
+from supernet.data.run_data import RunData
+from supernet.data_description import DataDescription
+from supernet.errors import MissingDataError, UserError, one_line
+from supernet.network.checkpoint import TrainedNetwork
+from supernet.space.spec import NetSpec
+from supernet.training.config import make_data
+
+NUM_IMAGES = 256
+"""Images that every file must agree on; as many as there are, where the data have fewer."""
+Source = Literal["validation", "generated"]
+
+
+@dataclass(frozen=True)
+class CheckImages:
+    """Images that a file and PyTorch are given, and the data that they are of."""
+
+    images: Tensor
+    """Network inputs (N, 3, R, R)."""
+    source: Source
+    data: DataDescription
+    """What the network was trained on, as its checkpoint says or, in version 0.1, its data do."""
+
+    @property
+    def words(self) -> str:
+        """Their number and source, such as ``179 validation images``."""
+        return f"{len(self.images)} {self.source} images"
+
+
+def check_images(
+    run: Path, trained: TrainedNetwork, source: Source | None, changes: Mapping[str, Any]
+) -> CheckImages:
+    """Images for the files of a trained network.
+
+    Args:
+        run: folder whose ``config.yaml`` names the data.
+        trained: the network.
+        source: what they are; None takes validation images where the data are there.
+        changes: arguments of the datamodule in place of the run's own, such as ``root``; with one
+            the data must be there.
+
+    Raises:
+        UserError: when the data have other classes than the network, or do not fit it.
+    """
+    known = trained.data or DataDescription.of_classes(trained.spec.classes)
+    if source != "generated":
+        try:
+            data = _run_data(run / "config.yaml", changes)
+            return CheckImages(*_validation(data, trained, run), data=trained.data or _told(data))
+        except MissingDataError as error:
+            if source or changes:
+                raise
+            say(f"no data: {error}; files are checked on generated images")
+    return CheckImages(generated_images(trained.spec), "generated", known)
+
+
+def _run_data(path: Path, changes: Mapping[str, Any]) -> RunData:
+    """The data of a run, from its saved configuration."""
+    try:
+        settings = dict(yaml.safe_load(path.read_text())["data"])
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): name a run's folder") from None
+    except (ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        reason = one_line(error)[:200]
+        raise UserError(f"{path} does not describe data: {reason}") from None
+    settings["init_args"] = {**(settings.get("init_args") or {}), **changes}
+    return RunData(make_data(settings, str(path)), "retrain", seed=0)
+
+
+def _told(data: RunData) -> DataDescription:
+    return data.description
+
+
+def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> tuple[Tensor, Source]:
+    _check_classes(data.description, trained, run)
+    data.prepare_data()
+    data.setup("validate")
+    return validation_images(data, trained.spec, run), "validation"
+
+
+def _check_classes(now: DataDescription, trained: TrainedNetwork, run: Path) -> None:
+    """Refuse data of other classes: the network's outputs would be called by wrong names."""
+    way_out = (
+        "give the run's own data with --data.root, or --images generated, which needs none; the"
+        " network keeps the names that it was trained with"
+    )
+    if trained.data is None:
+        if len(now.classes) != trained.spec.classes:
+            raise UserError(
+                f"the data of {run / 'config.yaml'} have {len(now.classes)} classes, but the"
+                f" network was trained on {trained.spec.classes}: {way_out}"
+            )
+        return
+    before = trained.data.classes
+    if now.classes == before:
+        return
+    added = [name for name in now.classes if name not in before]
+    gone = [name for name in before if name not in now.classes]
+    said = [f"has a class {added[0]!r} that was not trained"] if added else []
+    said += [f"lacks the class {gone[0]!r}"] if gone else []
+    raise UserError(
+        f"the data of {run / 'config.yaml'} {' and '.join(said) or 'order classes otherwise'}"
+        f" ({len(now.classes)} classes, trained on {len(before)}): {way_out}"
+    )
+
+
+def validation_images(data: RunData, spec: NetSpec, run: Path) -> Tensor:
+    """Up to ``NUM_IMAGES`` images (N, 3, R, R), spread over the validation split.
+
+    Raises:
+        UserError: when they do not fit the network.
+    """
+    loader = data.inner.val_dataloader()
+    total = len(loader.dataset)
+    number = min(NUM_IMAGES, total)
+    chosen = Subset(loader.dataset, [index * total // number for index in range(number)])
+    batches = DataLoader(chosen, batch_size=32, collate_fn=loader.collate_fn)
+    # Hooks in which a user's datamodule may normalise; they take a batch and a dataloader's index.
+    prepared = (data.inner.on_before_batch_transfer(batch, 0) for batch in batches)
+    parts = [data.inner.on_after_batch_transfer(batch, 0)[0] for batch in prepared]
+    # A detector's batches are lists.
+    images = torch.cat([torch.stack(part) if isinstance(part, list) else part for part in parts])
+    side = spec.resolution
+    if images.shape[1:] != (3, side, side):
+        raise UserError(
+            f"the data of {run / 'config.yaml'} have images {tuple(images.shape[1:])}, but the"
+            f" network takes {(3, side, side)}: give the run's own data, or --images generated"
+        )
+    return images
+
+
+def generated_images(spec: NetSpec) -> Tensor:
+    """Normalised images (N, 3, R, R) of smooth colours and noise, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    side = spec.resolution
+    coarse = torch.randn(NUM_IMAGES, 3, *[max(2, side // 8)] * 2, generator=generator)
+    smooth = functional.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
+    return smooth + 0.3 * torch.randn(smooth.shape, generator=generator)
