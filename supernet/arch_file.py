@@ -6,7 +6,6 @@ search predicted of it; and last, where the network was timed on the device of t
 """
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -22,8 +21,9 @@ from supernet.cost.counts import count
 from supernet.cost.model import CLOSED_FORMS, MAX_MS, TARGET_UNITS, ClosedForm
 from supernet.data_description import DataDescription
 from supernet.errors import UserError, check_choice, check_range
+from supernet.files.checksum import CHECKSUM, check_checksum, checksum_of
 from supernet.files.reading import check_names, parse_json, read_as, short, typed, typed_object
-from supernet.files.writing import canonical_json, write_atomic
+from supernet.files.writing import write_atomic
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published, published_spec
@@ -155,9 +155,7 @@ _KINDS = {
 """Types of the fields, where they are there."""
 _OPTIONAL = ("data", "table_error", "constraints", "measured")
 _RECORDED = tuple(name for name in _KINDS if name not in ("space", "arch", *_OPTIONAL))
-_CHECKSUM = "checksum"
-"""SHA-256 of all other fields; a file that has none, such as one of version 0.1, is read too."""
-_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL, _CHECKSUM)
+_FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL, CHECKSUM)
 
 
 def write_arch(path: str | Path, archfile: ArchFile) -> None:
@@ -176,13 +174,8 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
         **{name: plain[name] for name in _RECORDED},
         **{name: plain[name] for name in _OPTIONAL if plain[name]},
     }
-    fields[_CHECKSUM] = _checksum(fields)
+    fields[CHECKSUM] = checksum_of(fields)
     write_atomic(path, (_layout(fields) + "\n").encode())
-
-
-def _checksum(fields: dict[str, Any]) -> str:
-    told = {name: value for name, value in fields.items() if name != _CHECKSUM}
-    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
 
 def _layout(fields: dict[str, Any]) -> str:
@@ -209,7 +202,7 @@ def read_arch(path: str | Path) -> ArchFile:
     try:
         fields = _read_object(Path(path))
         _check_header(fields)
-        check_names("", fields, _FIELDS, optional=(*_OPTIONAL, _CHECKSUM))
+        check_names("", fields, _FIELDS, optional=(*_OPTIONAL, CHECKSUM))
         archfile = ArchFile(
             arch=_read_blocks(fields["arch"]),
             **{
@@ -219,7 +212,8 @@ def read_arch(path: str | Path) -> ArchFile:
             },
         )
         _check_derived(fields, archfile)
-        _check_checksum(fields)
+        if CHECKSUM in fields:
+            check_checksum(fields, "the search wrote it")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return archfile
@@ -294,13 +288,3 @@ def _flat(fields: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, o
                 yield f"{name}, block {number}", *pair
         else:
             yield name, told, follows
-
-
-def _check_checksum(fields: dict[str, Any]) -> None:
-    """Refuse what was changed where no other field tells: an accuracy, a time, a name."""
-    if _CHECKSUM in fields and fields[_CHECKSUM] != _checksum(fields):
-        raise UserError(
-            f"checksum is {str(fields[_CHECKSUM])[:12]!r}, but the other fields give"
-            f" {_checksum(fields)[:12]!r}: the file was changed after the search wrote it, restore"
-            " it; if you changed it yourself, take the checksum out"
-        )

@@ -11,7 +11,7 @@ from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError, check_range
 from supernet.latency.build import build_table, fingerprint_of
-from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.backends import COMMAND_LINE_ONLY, Backend
 from supernet.latency.devices.opening import device_of_table
 from supernet.latency.table.plan import EFFORTS, plan_measurements
 from supernet.latency.table.table import LatencyTable
@@ -65,9 +65,9 @@ def run_validate(options: argparse.Namespace) -> None:
     check_range("--", options, "sessions", least=1)
     check_range("--", options, "rounds", least=3)
     table = LatencyTable.read(options.table)
-    changed = {name: getattr(options, name) for name in ("device", "runner")}
+    changed = {name: getattr(options, name) for name in COMMAND_LINE_ONLY}
     given = {name: value for name, value in changed.items() if value}
-    backend = Backend.from_plain({**table.settings, **given})
+    backend = Backend.of_table(table.settings, given)
     amount = Amount(options.networks, options.sessions, options.rounds, options.seed)
     with device_of_table(backend, options.table) as device:
         outcome = validate_table(device, table, options.table, amount, options.strict)
@@ -209,8 +209,10 @@ def _add_validate_options(again: argparse.ArgumentParser) -> None:
     claim = "exit with status 2 unless the mean error is shown to be at most this"
     again.add_argument("--claim", type=positive_float, metavar="PERCENT", help=claim)
     again.add_argument("--strict", action="store_true", help="refuse a table of another device")
-    again.add_argument("--device", default="", help="instead of the table's: serial, cpu or cuda")
-    again.add_argument("--runner", default="", help="instead of the table's")
+    # A table says none of these: no file runs a program.
+    again.add_argument("--device", default="", help="the phone's serial number, cpu or cuda")
+    again.add_argument("--runner", default="", help="the program that the table was measured with")
+    again.add_argument("--timeout", type=positive_float, help="seconds of one run, default 120")
     again.set_defaults(run=run_validate)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from supernet.errors import UserError, check_choice, check_range
-from supernet.files.reading import read_as
+from supernet.files.reading import read_as, short
 
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),
@@ -32,8 +32,11 @@ RUNNERS = {
     "command": "a program that takes a model file and prints milliseconds, such as"
     " './time_on_board.sh {model}'",
 }
+MAX_THREADS = 1024
 MAX_TIMEOUT = 86_400
 """Seconds; a day."""
+COMMAND_LINE_ONLY = ("runner", "device", "timeout")
+"""Settings that are never taken from a file."""
 
 
 def _setting(default: Any, told: str) -> Any:
@@ -63,7 +66,7 @@ class Backend:
     def __post_init__(self) -> None:
         check_choice("backend", self.name, PRECISIONS)
         check_choice(f"--precision of {self.name}", self.precision, PRECISIONS[self.name])
-        check_range("--", self, "threads", least=1)
+        check_range("--", self, "threads", least=1, most=MAX_THREADS)
         check_range("--", self, "timeout", above=0, most=MAX_TIMEOUT)
         if not re.fullmatch("[0-9a-fA-F]*", self.cores):
             raise UserError(f"--cores is {self.cores!r}, it must be a hexadecimal mask such as f0")
@@ -98,6 +101,19 @@ class Backend:
         }
 
     @staticmethod
-    def from_plain(fields: Mapping[str, Any]) -> Backend:
-        """The inverse of ``plain``; UserError names what is wrong."""
-        return read_as(Backend, dict(fields), "backend.", partial=True)
+    def of_table(settings: Mapping[str, Any], given: Mapping[str, Any]) -> Backend:
+        """The backend of a table's ``plain`` settings and of what the command line gives.
+
+        A table may come from a stranger: no program is run, no device opened and no time waited
+        because a file says so.
+
+        Raises:
+            UserError: naming what is wrong, or what only the command line may say.
+        """
+        for name in COMMAND_LINE_ONLY:
+            if name in settings and name not in given:
+                raise UserError(
+                    f"fingerprint.settings.{name} is {short(settings[name])}, but no file chooses a"
+                    f" program, a device or a time limit: give --{name} yourself if you trust it"
+                )
+        return read_as(Backend, {**settings, **given}, "fingerprint.settings.", partial=True)

@@ -1,7 +1,6 @@
 """Opening the device of a backend, once what it needs is known to be there."""
 
 import importlib.util
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.benchmark_program import CommandDevice
 from supernet.latency.devices.device import Device
 from supernet.latency.devices.runtimes import Executorch, OnnxRuntime, Torch
-from supernet.latency.models.model_files import ModelFiles
+from supernet.latency.models.model_files import ModelFiles, remove_model_files
 
 _EXECUTORCH = ("executorch", "`pip install mnasnet-search[executorch]`")
 EXTRAS = {
@@ -50,4 +49,4 @@ def device_of_table(settings: Backend, path: Path) -> Iterator[Device]:
     models = path.with_suffix(".models")
     with open_device(settings, models) as device:
         yield device
-    shutil.rmtree(models, ignore_errors=True)
+    remove_model_files(models)

@@ -1,6 +1,8 @@
 """ModelFiles: layers and networks as files for a runtime that reads files."""
 
+import contextlib
 import hashlib
+import re
 from pathlib import Path
 
 from supernet.cost.timed_layers import TimedLayer
@@ -8,6 +10,10 @@ from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.latency.models.subject import OnnxFile, Subject, refuse_file, subject_key
 from supernet.space.spec import NetSpec
+
+MARK = ".mnasnet-model-files"
+"""File in each folder that was made here: no other folder is written to or removed."""
+_NAME = re.compile(r".+\.(fp32|int8)\.(onnx|pte|tflite)")
 
 
 class ModelFiles:
@@ -20,10 +26,18 @@ class ModelFiles:
         folder: where they lie; files of an earlier build are used again.
         kind: onnx, pte (ExecuTorch with XNNPACK) or tflite (LiteRT).
         precision: fp32, or int8 for onnx.
+
+    Raises:
+        UserError: when the folder is the user's own.
     """
 
     def __init__(self, folder: Path, kind: str, precision: str = "fp32") -> None:
         self.folder, self.kind, self.precision = folder, kind, precision
+        if (folder.exists() or folder.is_symlink()) and not _is_ours(folder):
+            raise UserError(
+                f"{folder} was not made by this program, which keeps its model files there: move it"
+                " away, or give the table another name"
+            )
 
     def path(self, subject: Subject) -> Path:
         """The file of a subject."""
@@ -35,6 +49,7 @@ class ModelFiles:
             content = self._content(found)
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / MARK).touch()
             except OSError as error:
                 raise UserError(f"cannot make {self.folder}: {error.strerror}") from None
             write_atomic(path, content)
@@ -56,6 +71,22 @@ class ModelFiles:
                 f"the exporter cannot make a {self.kind} file of {file_stem(subject)}"
                 f" ({type(error).__name__}: {reason})"
             ) from None
+
+
+def remove_model_files(folder: Path) -> None:
+    """Remove what a ModelFiles has made, and the folder if nothing else lies there."""
+    if not _is_ours(folder):
+        return
+    for path in folder.iterdir():
+        if _NAME.fullmatch(path.name) and (path.is_file() or path.is_symlink()):
+            path.unlink()
+    (folder / MARK).unlink()
+    with contextlib.suppress(OSError):  # something of the user's lies there
+        folder.rmdir()
+
+
+def _is_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and (folder / MARK).is_file()
 
 
 def file_stem(subject: TimedLayer | NetSpec) -> str:

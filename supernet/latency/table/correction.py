@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.cost.timed_layers import StageLayer, TimedLayer, timed_layers
+from supernet.errors import check_choice, check_range
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
@@ -91,6 +92,13 @@ class Correction:
     """Weights by term; those it lacks weigh nothing."""
     errors: Mapping[str, float]
     """Mean absolute relative error of each form in cross-validation."""
+
+    def __post_init__(self) -> None:
+        """Refuse a form that there is not; UserError names it."""
+        check_choice("correction.form", self.form, FORMS)
+        check_range("correction.", self, "strength", least=0)
+        for form in self.errors:
+            check_choice("correction.errors", form, FORMS)
 
     def share(self, layer: TimedLayer, times: Times) -> float:
         """Share in ms of a layer that takes these times alone."""

@@ -13,6 +13,8 @@ from supernet.errors import UserError
 
 ROUNDS_FORMAT = "mnasnet-latency-times"
 ROUNDS_VERSION = 1
+_HEADER = f'{{"format":"{ROUNDS_FORMAT}",'
+"""What the first line of every file begins with."""
 DECIMALS = 5
 """Decimals of a time in ms: 10 ns, below what any clock here tells apart."""
 
@@ -113,12 +115,21 @@ class Rounds:
         whole = 0
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):  # a kill cut it short: the round was not finished
+                self._check_cut(number, line)
                 break
             self._read_line(number, line)
             whole += len(line)
         file.truncate(whole)
         if whole == 0:
             self._write({"format": ROUNDS_FORMAT, "version": ROUNDS_VERSION, "plan": self.plan})
+
+    def _check_cut(self, number: int, line: bytes) -> None:
+        """Refuse to cut off the first line of another program's file."""
+        ours = _HEADER.encode()
+        if number == 1 and line[: len(ours)] != ours[: len(line)]:
+            raise UserError(
+                f"{self.path} holds no times of this program: {self.way_out}, or move it away"
+            )
 
     def _read_line(self, number: int, line: bytes) -> None:
         try:
@@ -130,7 +141,7 @@ class Rounds:
             elif "times" in fields:
                 group = fields.pop("group")
                 self.of(group).append(Round(**fields))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = str(error) if isinstance(error, UserError) else "it is broken"
             raise UserError(
                 f"line {number} of {self.path}: {reason}; {self.way_out}, or move the file away to"

@@ -10,16 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from supernet.arch_records import TableError
 from supernet.cost.model import Combine
 from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, timed_layers_of_space
 from supernet.errors import UserError, check_choice
-from supernet.files.reading import read_as, typed, typed_object
+from supernet.files.checksum import CHECKSUM, check_checksum, checksum_of
+from supernet.files.reading import check_names, parse_json, read_as, short, typed, typed_object
 from supernet.files.writing import canonical_json, write_atomic
-from supernet.latency.devices.device import Description, device_name
+from supernet.latency.devices.device import device_name
 from supernet.latency.table.correction import Correction, Times
+from supernet.latency.table.table_checks import (
+    check_errors,
+    check_fingerprint,
+    check_log_ms,
+    check_ms,
+    read_entries,
+)
 from supernet.latency.table.validation import Validation
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -31,6 +40,7 @@ BUILD = "python -m supernet.latency build --space YAML --out FILE"
 MADE_BY = ("date", "command")
 """Fields of a fingerprint that say when and how the same table was made."""
 ROLES = ("calibration", "held out", "reference")
+_FIELDS = ("fingerprint", "entries", "correction", "validation", "reference_ms", "networks")
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class MeasuredNetwork:
         self.spec.checked()
         if not self.log_ms:
             raise UserError("networks.log_ms is empty, it must hold a number for each session")
+        check_log_ms("networks.log_ms", self.log_ms)
         check_choice("networks.role", self.role, ROLES)
 
     @property
@@ -88,7 +99,7 @@ class LatencyTable:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of the backend, as ``Backend.from_plain`` takes them."""
+        """Settings of the backend, as ``Backend.of_table`` takes them."""
         return dict(typed_object("fingerprint.settings", self.fingerprint.get("settings")))
 
     @cached_property
@@ -132,6 +143,7 @@ class LatencyTable:
                     f" that it was built for; `{BUILD}` measures a space and the published networks"
                 )
             share = self.correction.share(layer, self.entries[layer.key])
+            check_ms(f"the latency table's share of {layer.key}", share)
             self._shares[layer] = share
         return share
 
@@ -189,6 +201,7 @@ class LatencyTable:
         """Write the table as JSON, as a whole or not at all."""
         lists = ("networks", "entries")
         head = {name: value for name, value in self._fields.items() if name not in lists}
+        head[CHECKSUM] = checksum_of(self._fields)
         text = json.dumps(head, indent=1, allow_nan=False)[:-2]
         # A line for each network and entry, where indentation would take thirty.
         networks = ",\n".join("  " + canonical_json(one) for one in self._fields["networks"])
@@ -207,13 +220,15 @@ class LatencyTable:
             UserError: naming the file and what is wrong with it.
         """
         try:
-            return _read_table(json.loads(Path(path).read_bytes()))
-        except OSError as error:
-            raise UserError(f"cannot read the latency table {path}: {error.strerror}") from None
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error) if isinstance(error, UserError) else "its content is broken"
+            content = Path(path).read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a null byte in its name
+            reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+            raise UserError(f"cannot read the latency table {path}: {reason}") from None
+        try:
+            return _read_table(typed_object("the content", parse_json(content)))
+        except UserError as error:
             raise UserError(
-                f"{path} is no latency table of this version: {reason}; name another one, or remove"
+                f"{path} is no latency table of this version: {error}; name another one, or remove"
                 " it and measure anew (a search does so by itself for its own tables)"
             ) from None
 
@@ -225,26 +240,34 @@ def _read_table(fields: dict[str, Any]) -> LatencyTable:
         ("unit", LatencyTable.unit),
     ):
         if fields.get(name) != expected:
-            raise UserError(f"{name} is {fields.get(name)!r}, expected {expected!r}")
-    fingerprint = dict(fields["fingerprint"])
-    for name in Description.__annotations__:
-        if name not in fingerprint:
-            raise UserError(f"fingerprint lacks {name}")
+            raise UserError(f"{name} is {short(fields.get(name))}, expected {expected!r}")
+    check_names("", fields, ("format", "version", "unit", *_FIELDS, CHECKSUM), optional=(CHECKSUM,))
     reference_ms = typed("reference_ms", fields["reference_ms"], float)
-    if reference_ms <= 0:
-        raise UserError(f"reference_ms is {reference_ms}, it must be above 0")
-    return LatencyTable(
-        fingerprint=fingerprint,
-        entries={key: _times(key, value) for key, value in fields["entries"].items()},
+    check_ms("reference_ms", reference_ms)
+    table = LatencyTable(
+        fingerprint=check_fingerprint(fields["fingerprint"]),
+        entries=read_entries(fields["entries"]),
         correction=read_as(Correction, fields["correction"], "correction."),
         validation=read_as(Validation, fields["validation"], "validation."),
         reference_ms=reference_ms,
         networks=typed("networks", fields["networks"], tuple[MeasuredNetwork, ...]),
     )
+    _check_validation(table)
+    if CHECKSUM in fields:
+        check_checksum(fields, "it was measured")
+    return table
 
 
-def _times(key: str, values: list[float]) -> Times:
-    first, later = values
-    if not (0 < first < math.inf and 0 < later < math.inf):
-        raise UserError(f"the times of {key} are {values}, they must be two positive numbers")
-    return Times(first, later)
+def _check_validation(table: LatencyTable) -> None:
+    """Compute its errors anew, where the table holds the networks that judged it."""
+    judges, told = table.measured("held out"), table.validation
+    if not judges:
+        return
+    if told.networks != len(judges):
+        raise UserError(
+            f"validation.networks is {told.networks}, but {len(judges)} networks were held out"
+        )
+    errors = [table.predict(one.spec) / one.ms - 1 for one in judges]
+    true = {"predicted.mape": fmean(map(abs, errors)), "predicted.bias": fmean(errors)}
+    told_errors = {"predicted.mape": told.predicted.mape, "predicted.bias": told.predicted.bias}
+    check_errors(told_errors, true)

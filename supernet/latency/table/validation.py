@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
 
 MIN_SESSIONS = 4
 """Least number of counted sessions of each network on which a claim can rest."""
@@ -32,6 +32,11 @@ class Accuracy:
     bias: float
     """Mean relative error."""
 
+    def __post_init__(self) -> None:
+        """Refuse figures that no comparison gives; UserError names them."""
+        check_range("validation: ", self, "mape", least=0)
+        _check_shares(self)
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -44,6 +49,17 @@ class Noise:
     within_10: float
     kendall_tau: float
     """Kendall's tau between the two."""
+
+    def __post_init__(self) -> None:
+        """Refuse figures that no comparison gives; UserError names them."""
+        check_range("validation: noise ", self, "floor", least=0)
+        _check_shares(self)
+
+
+def _check_shares(figures: Accuracy | Noise) -> None:
+    check_range("validation: ", figures, "within_5", "within_10", least=0, most=1)
+    # Kendall's tau of a computation may pass 1 by its rounding.
+    check_range("validation: ", figures, "kendall_tau", least=-1 - 1e-9, most=1 + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,11 @@ class Validation:
     noise: Noise
     baselines: Mapping[str, Accuracy] = field(default_factory=dict)
     """Other models, fitted to the same networks as the table."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that no validation has; UserError names them."""
+        check_range("validation.", self, "networks", "sessions", least=1, below=2**31)
+        check_range("validation.", self, "least_sessions", least=0, most=self.sessions)
 
     @property
     def own_error(self) -> float:

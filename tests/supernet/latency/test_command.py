@@ -201,6 +201,7 @@ def foreign(folder):
     path = folder / "table.json"
     fields = json.loads(path.read_text())
     fields["fingerprint"] |= {"device": "a phone", "runtime": "onnxruntime 0"}
+    del fields["checksum"]
     path.write_text(json.dumps(fields))
     return path
 
@@ -220,10 +221,10 @@ def test_a_table_of_another_device_is_warned_of_and_refused_if_strict(foreign, c
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda text: text[: len(text) // 2], "its content is broken"),
+        (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: text.replace('"reference_ms": ', '"reference_ms": -'), "reference_ms is -"),
-        (lambda text: text.replace('": [0.', '": [-0.', 1), "must be two positive numbers"),
-        (lambda text: "", "its content is broken"),
+        (lambda text: text.replace('": [0.', '": [-0.', 1), "which no run takes: it"),
+        (lambda text: "", "not JSON"),
     ],
 )
 @pytest.mark.parametrize("command", ["show", "validate"])

@@ -88,8 +88,8 @@ def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, cache):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda fields: "{", "its content is broken"),
-        (lambda fields: "[]", "its content is broken"),
+        (lambda fields: "{", "not JSON"),
+        (lambda fields: "[]", r"the content is \[\], it must be a JSON object"),
         (lambda fields: json.dumps({"format": "mnasnet-arch"}), "format is 'mnasnet-arch'"),
         (lambda fields: json.dumps(fields | {"version": 1}), "version is 1, expected 2"),
         (lambda fields: json.dumps(fields | {"unit": "s"}), "unit is 's'"),
@@ -107,9 +107,9 @@ def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, cache):
             lambda fields: json.dumps(fields | {"validation": BROKEN_VALIDATION}),
             "validation.sessions is 'a', it must be a whole number",
         ),
-        (lambda fields: json.dumps(fields | {"entries": {"a": [1.0, -2.0]}}), "times of a are"),
-        (lambda fields: json.dumps(fields | {"entries": {"a": [1.0]}}), "its content is broken"),
-        (lambda fields: json.dumps(fields)[:-100], "its content is broken"),
+        (lambda fields: json.dumps(fields | {"entries": {"a": [1.0, -2.0]}}), "entries.a is -2 ms"),
+        (lambda fields: json.dumps(fields | {"entries": {"a": [1.0]}}), "it must be a list of 2"),
+        (lambda fields: json.dumps(fields)[:-100], "not JSON"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_in_one_line(folder, change, reason):

@@ -283,10 +283,21 @@ def test_settings_that_mean_nothing_are_refused_by_name(settings, reason):
 
 
 def test_settings_are_kept_as_they_were_given():
-    backend = Backend("torch", precision="bf16", device="cuda", threads=2)
-    assert Backend.from_plain(backend.plain()) == backend
-    with pytest.raises(UserError, match=r"unknown field backend\.'speed'"):
-        Backend.from_plain({"name": "torch", "speed": 3})
+    backend = Backend("torch", precision="bf16", threads=2)
+    assert Backend.of_table(backend.plain(), {}) == backend
+    on_cuda = dataclasses.replace(backend, device="cuda")
+    assert Backend.of_table(on_cuda.plain(), {"device": "cuda"}) == on_cuda
+    with pytest.raises(UserError, match=r"unknown field fingerprint\.settings\.'speed'"):
+        Backend.of_table({"name": "torch", "speed": 3}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("runner", "sh -c x"), ("device", "cuda"), ("timeout", 1e9)]
+)
+def test_no_table_says_what_is_run_where_and_how_long(name, value):
+    plain = {"name": "torch", name: value}
+    with pytest.raises(UserError, match=rf"settings\.{name} is .* give --{name} yourself"):
+        Backend.of_table(plain, {})
 
 
 def test_settings_that_change_no_time_and_command_lines_are_not_kept():
@@ -295,7 +306,7 @@ def test_settings_that_change_no_time_and_command_lines_are_not_kept():
     phone = Backend("adb", runner="./run", device="a", cores="f0", timeout=3.0).plain()
     assert phone == {"name": "adb", "cores": "f0"}
     with pytest.raises(UserError, match="backend command needs --runner"):
-        Backend.from_plain(plain)
+        Backend.of_table(plain, {})
 
 
 def test_a_command_line_that_cannot_be_split_is_refused(tmp_path):
