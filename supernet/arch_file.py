@@ -21,8 +21,8 @@ from supernet.cost.counts import count
 from supernet.cost.model import CLOSED_FORMS, MAX_MS, TARGET_UNITS, ClosedForm
 from supernet.data_description import DataDescription
 from supernet.errors import UserError, check_choice, check_range
-from supernet.files.checksum import CHECKSUM, check_checksum, checksum_of
-from supernet.files.reading import check_names, parse_json, read_as, short, typed, typed_object
+from supernet.files.json_text import CHECKSUM, check_checksum, checksum_of, parse_json
+from supernet.files.reading import check_names, read_as, short, typed, typed_object
 from supernet.files.writing import write_atomic
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace

@@ -4,7 +4,6 @@ Whatever is wrong is named in one line: the field, what it holds and what it mus
 """
 
 import dataclasses
-import json
 import math
 import reprlib
 import types
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from supernet.errors import UserError, one_line
+from supernet.files.json_text import refuse_twice
 
 _T = TypeVar("_T")
 _KINDS = {
@@ -173,33 +173,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping, each name once."""
         names = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        _refuse_twice([name for name in names if isinstance(name, str)])
+        refuse_twice([name for name in names if isinstance(name, str)])
         return super().construct_mapping(node, deep)
-
-
-def parse_json(text: bytes) -> Any:
-    """Content of a JSON text, in which no object gives a name twice.
-
-    Raises:
-        UserError: naming what is wrong.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except UserError:
-        raise
-    except (ValueError, RecursionError):
-        raise UserError("not JSON") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_twice([name for name, _ in pairs])
-    return dict(pairs)
-
-
-def _refuse_twice(names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"field {short(twice)} stands there twice: keep one")
 
 
 def read_text(path: Path, way_out: str) -> str:

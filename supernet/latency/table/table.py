@@ -17,8 +17,8 @@ from supernet.arch_records import TableError
 from supernet.cost.model import Combine
 from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, timed_layers_of_space
 from supernet.errors import UserError, check_choice
-from supernet.files.checksum import CHECKSUM, check_checksum, checksum_of
-from supernet.files.reading import check_names, parse_json, read_as, short, typed, typed_object
+from supernet.files.json_text import CHECKSUM, check_checksum, checksum_of, parse_json
+from supernet.files.reading import check_names, read_as, short, typed, typed_object
 from supernet.files.writing import canonical_json, write_atomic
 from supernet.latency.devices.device import device_name
 from supernet.latency.table.correction import Correction, Times

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from supernet.errors import UserError
-from supernet.files.checksum import checksum_of
+from supernet.files.json_text import checksum_of
 from supernet.latency.__main__ import main
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.opening import device_of_table

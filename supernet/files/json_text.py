@@ -1,15 +1,41 @@
-"""Checksum of a JSON object: tells a file that was changed from the one written. No torch."""
+"""JSON text of a stranger's: read once, and told by a checksum from what was written. No torch."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from supernet.errors import UserError
-from supernet.files.reading import short
 from supernet.files.writing import canonical_json
 
 CHECKSUM = "checksum"
 """Field that holds it; a file of version 0.1 has none."""
+
+
+def parse_json(text: bytes) -> Any:
+    """Content of a JSON text, in which no object gives a name twice.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except UserError:
+        raise
+    except (ValueError, RecursionError):
+        raise UserError("not JSON") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    refuse_twice([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def refuse_twice(names: list[str]) -> None:
+    """Refuse an object that gives one name twice, of which a parser keeps the last; UserError."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"field {twice[:60]!r} stands there twice: keep one")
 
 
 def checksum_of(fields: Mapping[str, Any]) -> str:
@@ -34,6 +60,6 @@ def check_checksum(fields: Mapping[str, Any], made: str) -> None:
     told, true = fields[CHECKSUM], checksum_of(fields)
     if told != true:
         raise UserError(
-            f"checksum is {short(told)}, but the other fields give {true[:12]}...: the file was"
+            f"checksum is {str(told)[:12]!r}, but the other fields give {true[:12]!r}: the file was"
             f" changed after {made}, restore it; if you changed it yourself, take the checksum out"
         )
