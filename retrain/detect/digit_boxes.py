@@ -13,6 +13,7 @@ from torchvision.ops import masks_to_boxes
 
 from supernet.data.digits import DigitImages, Digits
 from supernet.data.splits import default_stem_stride, split_loader
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import check_range
 
 Boxes = dict[str, Tensor]
@@ -159,6 +160,13 @@ class DigitBoxes(pl.LightningDataModule):
         counts = ("train_images", "val_images", "test_images")
         check_range("", self, "batch_size", "max_digits", *counts, least=1)
         check_range("", self, "seed", "noise", "num_workers", least=0)
+
+    @property
+    def description(self) -> DataDescription:
+        """Class names, and how an image file becomes an input."""
+        side, mean, std = self.resolution, BoxImages.MEAN, BoxImages.STD
+        steps = Preprocessing(side, side, "bilinear", (mean,) * 3, (std,) * 3)
+        return DataDescription(tuple("0123456789"), preprocessing=steps)
 
     def _images(self, split: str) -> BoxImages:
         digits = Digits(resolution=8, split_seed=self.seed)

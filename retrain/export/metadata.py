@@ -46,6 +46,7 @@ def describe(
         **_outputs(task),
         "architecture": dataclasses.asdict(trained.spec),
         "block_strings": trained.spec.block_strings(),
+        **({} if trained.ssdlite is None else {"ssdlite": dict(trained.ssdlite)}),
         "data_digest": data.digest,
         "accuracy": dict(accuracy),
         "trained_with": dict(trained.versions),

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import check_range
 
 NUM_DRAWS = 6
@@ -252,6 +253,13 @@ class Digits(_EmbeddedDigits):
         super().__init__(10, resolution, batch_size, num_workers)
         self.split_seed = split_seed
         check_range("", self, "resolution", least=8, most=32)
+
+    @property
+    def description(self) -> DataDescription:
+        """Class names, and how an image of a digit in white on black becomes an input."""
+        side, mean, std = self.resolution, DigitImages.MEAN, DigitImages.STD
+        steps = Preprocessing(side, side, "bilinear", (mean,) * 3, (std,) * 3, (0, 0, 0))
+        return DataDescription(tuple("0123456789"), preprocessing=steps)
 
     def _images(self, *splits: str, augment: bool) -> DigitImages:
         digits, targets = self._digits(splits)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from supernet.data.image_reading import image_suffixes
-from supernet.errors import UserError
+from supernet.errors import MissingDataError, UserError
 
 SPLIT_NAMES: Mapping[str, Sequence[str]] = {
     "train": ("train", "training"),
@@ -172,7 +172,9 @@ class _Walk:
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
-            raise UserError(f"{self.root} is not a folder: give one that holds a folder per class")
+            raise MissingDataError(
+                f"{self.root} is not a folder: give one that holds a folder per class"
+            )
         self._suffixes = image_suffixes()
         self._walked: dict[tuple[int, int], Path] = {}
         # A link to a folder above would lead into the images again, or into all of a disk.
