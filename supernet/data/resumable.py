@@ -224,14 +224,61 @@ def hold_out(
     )
 
 
-def _labels(dataset: Dataset[Any]) -> Sequence[int]:
+def known_labels(dataset: Dataset[Any]) -> Sequence[int] | None:
+    """Classes that a data set keeps in ``targets`` or ``labels``, None where none are kept there.
+
+    Raises:
+        TypeError: or ValueError, if they are no whole numbers.
+    """
     if isinstance(dataset, Subset):
-        labels = _labels(dataset.dataset)
-        return [labels[index] for index in dataset.indices]
+        labels = known_labels(dataset.dataset)
+        return labels and [labels[index] for index in dataset.indices]
+    for name in ("targets", "labels"):
+        if hasattr(dataset, name):
+            return [int(label) for label in getattr(dataset, name)]
+    return None
+
+
+def check_labels(dataset: Dataset[Any], num_classes: int, name: str, trained_on: bool) -> None:
+    """Refuse labels that are no class, or all one class where a network is to learn from them.
+
+    Labels that the data set does not keep are seen by no one before they are read.
+
+    Args:
+        dataset: of images of one class each; that of others, such as boxes, keeps no labels.
+        num_classes: classes of the data.
+        name: what the images are for, in the error.
+        trained_on: whether a network learns from them.
+
+    Raises:
+        UserError: naming the label.
+    """
     try:
-        for name in ("targets", "labels"):
-            if hasattr(dataset, name):
-                return [int(label) for label in getattr(dataset, name)]
+        labels = known_labels(dataset)
+    except (TypeError, ValueError, RuntimeError):
+        return
+    if not labels:
+        return
+    least, most = min(labels), max(labels)
+    for label in (least, most):
+        if not 0 <= label < num_classes:
+            raise UserError(
+                f"a {name} image of {type(dataset).__name__} has the label {label}, but the"
+                f" datamodule has num_classes {num_classes}, so that labels are 0 to"
+                f" {num_classes - 1}: correct the labels or num_classes"
+            )
+    if trained_on and least == most:
+        raise UserError(
+            f"all {len(labels):,} {name} images have the label {least}: a network learns nothing"
+            " from one class: give images of at least two"
+        )
+
+
+def _labels(dataset: Dataset[Any]) -> Sequence[int]:
+    try:
+        labels = known_labels(dataset)
+        if labels is not None:
+            return labels
         with isolate_rng(include_cuda=False):
             return [int(dataset[index][1]) for index in range(num_images(dataset))]
     except UserError:

@@ -10,7 +10,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
-from supernet.data.resumable import StepLoader, hold_out, num_images, resumable, sharded
+from supernet.data.resumable import (
+    StepLoader,
+    check_labels,
+    hold_out,
+    num_images,
+    resumable,
+    sharded,
+)
 from supernet.data.splits import default_stem_stride
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
@@ -71,6 +78,17 @@ class RunData(pl.LightningDataModule):
         """Sets the datamodule up, on every process."""
         self.inner.trainer = self.trainer
         self.inner.setup(stage)
+        self._check_labels(stage)
+
+    def _check_labels(self, stage: str) -> None:
+        """Refuse labels that no network can learn, before anything long begins."""
+        splits = {"training": "train", "validation": "val"} if stage == "fit" else {}
+        if stage == "test" and self.role == "retrain":
+            splits = {"test": "test"}
+        for name, split in splits.items():
+            loader: Any = getattr(self.inner, f"{split}_dataloader")()
+            if isinstance(loader, DataLoader):  # another is refused when it is asked for
+                check_labels(loader.dataset, self.num_classes, name, split == "train")
 
     def teardown(self, stage: str) -> None:
         """Ends the reward loader's worker processes and tears the datamodule down."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
@@ -61,6 +62,57 @@ def test_a_reward_batch_is_a_function_of_its_step(order: Any) -> None:
     data = RunData(Paired(), "search", 0)
     for step in order:
         assert torch.equal(data.reward_batch(step, 0)[0], expected[step])
+
+
+class Labelled(Dataset):
+    """Images that keep their labels."""
+
+    def __init__(self, targets: Any) -> None:
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Any:
+        raise AssertionError("labels are known without an image")
+
+
+def with_labels(train: Any = (0, 1), val: Any = (0, 1), test: Any = (0, 1)) -> RunData:
+    inner = Inner()
+    for split, targets in {"train": train, "val": val, "test": test}.items():
+        loader = DataLoader(Labelled(targets))
+        setattr(inner, f"{split}_dataloader", lambda loader=loader: loader)
+    inner.num_classes = 2
+    return RunData(inner, "retrain", 0)
+
+
+@pytest.mark.parametrize("train", [[1] * 5, torch.ones(5), Subset(Labelled([0, 1, 1]), [1, 2])])
+def test_training_images_of_one_class_are_refused(train: Any) -> None:
+    data = with_labels(train)
+    if isinstance(train, Subset):
+        data.inner.train_dataloader = lambda: DataLoader(train)
+    with pytest.raises(UserError, match=r"all \d training images have the label 1"):
+        data.setup("fit")
+    data.setup("test")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_of_no_class_are_refused(split: str, label: int) -> None:
+    data = with_labels(**{split: [0, label, 1]})
+    with pytest.raises(UserError, match=f"has the label {label}, but the datamodule has num_cl"):
+        data.setup("test" if split == "test" else "fit")
+
+
+@pytest.mark.parametrize("targets", [["cat", "dog"], [{"boxes": []}, {}], [[0, 1], [1, 0]], []])
+def test_labels_that_are_no_numbers_are_left_to_the_training(targets: Any) -> None:
+    with_labels(targets).setup("fit")
+
+
+def test_validation_and_test_images_may_be_of_one_class() -> None:
+    data = with_labels(val=[1, 1], test=[0, 0])
+    data.setup("fit")
+    data.setup("test")
 
 
 def test_hooks_reach_the_datamodule(tmp_path: Path) -> None:
