@@ -28,7 +28,7 @@ from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.errors import UserError
-from supernet.files.writing import write_json
+from supernet.files.writing import put_in_place, write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network, read_trained
@@ -162,10 +162,11 @@ def _export_one(
 def _write(kind: Format, shipment: Shipment, target: Path) -> None:
     # Exporters know no atomic writing, and some write several files.
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
+        hidden = {"prefix": f".{target.name}.", "suffix": ".tmp"}
+        with tempfile.TemporaryDirectory(dir=target.parent, **hidden) as folder:
             temporary = Path(folder) / target.name
             kind.write(shipment, temporary)
-            temporary.replace(target)
+            put_in_place(temporary, target)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror}; an earlier file is as it was: make room or"

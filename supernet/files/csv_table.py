@@ -1,6 +1,7 @@
 """Csv files that grow row by row, and their columns as numbers. No torch."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from supernet.errors import UserError
 from supernet.files.reading import read_text
+from supernet.files.writing import write_atomic
 
 Columns = dict[str, np.ndarray]
 """Columns of a CSV file by name, NaN where a cell is empty."""
@@ -47,12 +49,11 @@ class CsvRows:
 
     def _rewrite(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        temporary.replace(self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomic(self.path, text.getvalue().encode())
 
 
 def read_columns(path: Path, names: Sequence[str], way_out: str) -> Columns:

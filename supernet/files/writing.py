@@ -1,11 +1,81 @@
-"""Files that are written whole or not at all. No torch."""
+"""Files that are written whole or not at all. No torch.
+
+Content goes into a temporary file of an unpredictable name in the same folder, which is created
+anew, so that it follows no link that somebody has laid there; it is on the disk before it gets its
+name, and the name is on the disk before the writer goes on.
+"""
 
 import contextlib
 import json
 import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from supernet.errors import UserError
+
+AGAIN = (
+    "nothing was lost, an earlier file is as it was: make room or mend the folder, then run the"
+    " same command again"
+)
+_TEMPORARY = re.compile(r"\..+\.[0-9a-z_]{8,16}\.tmp")
+"""Names of ``temporary_path``, and of ``tempfile`` with such a prefix and suffix."""
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def temporary_path(path: Path) -> Path:
+    """A name beside a file that nobody can foresee; ``remove_temporaries`` knows it again."""
+    return path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, way_on: str = AGAIN) -> Iterator[IO[bytes]]:
+    """A stream whose content replaces a file once the block has ended without an error.
+
+    An interruption or a full disk leaves the earlier file as it was.
+
+    Args:
+        path: of the file.
+        way_on: ends the line about a failure: what is left, and what to do.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = temporary_path(path)
+    try:
+        with os.fdopen(os.open(temporary, _FLAGS, 0o666), "wb") as stream:
+            yield stream
+        put_in_place(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; {way_on}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Let a finished file of the same folder or below replace another, durably.
+
+    Raises:
+        OSError: when the disk is full or the folder cannot be written.
+    """
+    _sync(temporary)
+    temporary.replace(path)
+    # Some file systems cannot do this for a folder.
+    with contextlib.suppress(OSError):
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
@@ -18,22 +88,16 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     Raises:
         UserError: when the disk is full or the folder cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; nothing was lost, an earlier file is as it"
-            " was: make room or mend the folder, then run the same command again"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers have left in a folder of which this process is the only writer."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_json(path: str | Path, value: object, indent: int = 1) -> None:
