@@ -1,15 +1,22 @@
 """``python -m retrain fit -c configs/digits/retrain.yaml --model.arch FILE --run runs/NAME``."""
 
-from pytorch_lightning.cli import ArgsType
+from __future__ import annotations
 
-from retrain.cli import RetrainCLI, run_callbacks
-from retrain.module import RetrainModule
+from typing import TYPE_CHECKING
+
 from supernet.command.process import run_command
 from supernet.run.folder import WAY_ON
+
+if TYPE_CHECKING:
+    from pytorch_lightning.cli import ArgsType
 
 
 def main(args: ArgsType = None) -> None:
     """Train an architecture from scratch, or test it."""
+    # Signals are answered while torch loads, which takes seconds.
+    from retrain.cli import RetrainCLI, run_callbacks
+    from retrain.module import RetrainModule
+
     RetrainCLI(RetrainModule, "retrain", run_callbacks, verbs=("fit", "test"), args=args)
 
 

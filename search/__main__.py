@@ -1,22 +1,25 @@
 """``python -m search fit -c configs/digits/search.yaml``."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
-
-from search.callbacks import StepLog, UniformCheckpoint
-from search.module import SearchModule
-from search.monitoring.compute import Spending
-from search.monitoring.health import Health
-from search.selection.bn_probe import BatchNormProbe
-from search.selection.results import Results
 from supernet.command.process import run_command
-from supernet.run.cli import CLI
 from supernet.run.folder import WAY_ON
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 
 def search_callbacks(folder: Path) -> list[pl.Callback]:
     """The callbacks of a search in a run folder."""
+    from search.callbacks import StepLog, UniformCheckpoint
+    from search.monitoring.compute import Spending
+    from search.monitoring.health import Health
+    from search.selection.bn_probe import BatchNormProbe
+    from search.selection.results import Results
+
     health = Health()
     spending = Spending(lambda: health.image_macs)
     return [
@@ -30,9 +33,18 @@ def search_callbacks(folder: Path) -> list[pl.Callback]:
     ]
 
 
+def search() -> None:
+    """Search for an architecture, in a process whose endings ``run_command`` has in hand."""
+    # Signals are answered while torch loads, which takes seconds.
+    from search.module import SearchModule
+    from supernet.run.cli import CLI
+
+    CLI(SearchModule, "search", search_callbacks)
+
+
 def main() -> None:
     """Search for an architecture."""
-    run_command(lambda: CLI(SearchModule, "search", search_callbacks), WAY_ON, trains=True)
+    run_command(search, WAY_ON, trains=True)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,25 @@
 Trains a network with SSDLite on boxes, or tests it.
 """
 
+from __future__ import annotations
+
 from functools import partial
+from typing import TYPE_CHECKING
 
-from pytorch_lightning.cli import ArgsType
-
-from retrain.cli import RetrainCLI, run_callbacks
-from retrain.detect.digit_boxes import DigitBoxes  # noqa: F401  short name for --data.class_path
-from retrain.detect.module import DetectionModule
 from supernet.command.process import run_command
 from supernet.run.folder import WAY_ON
+
+if TYPE_CHECKING:
+    from pytorch_lightning.cli import ArgsType
 
 
 def main(args: ArgsType = None) -> None:
     """Train a detector, or test it."""
+    # Signals are answered while torch loads, which takes seconds.
+    from retrain.cli import RetrainCLI, run_callbacks
+    from retrain.detect.digit_boxes import DigitBoxes  # noqa: F401  short name for --data
+    from retrain.detect.module import DetectionModule
+
     callbacks = partial(run_callbacks, figure="map")
     RetrainCLI(DetectionModule, "retrain", callbacks, ("fit", "test"), args, "retrain.detect")
 

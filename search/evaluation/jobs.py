@@ -5,7 +5,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ import torch
 
 from supernet.command.output import ProgressLines
 from supernet.command.process import keep_freed_memory
+from supernet.command.stopping import leave_signals_to_parent
 from supernet.errors import UserError
 
 J = TypeVar("J")
@@ -214,8 +214,7 @@ def _receive(connection: Connection) -> Any:
 
 def _serve(make_work: Callable[[], Work[Any, Any]], connection: Connection) -> None:
     """The life of a worker."""
-    # Ctrl-C reaches every process of a terminal; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     torch.set_num_threads(1)
     keep_freed_memory()
     try:

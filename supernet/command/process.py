@@ -3,16 +3,20 @@
 import ctypes
 import errno
 import logging
+import multiprocessing
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
+from supernet.command.stopping import STOP, Stopped
 from supernet.errors import UserError
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+"""Added to the number of the signal that ended a command, as shells do."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's mallopt(3)."""
@@ -21,29 +25,40 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 def run_command(
     main: Callable[[], object], way_on: str = "the same command", trains: bool = False
 ) -> None:
-    """Run a command so that bad input and Ctrl-C end in one line, with status 2 and 130.
+    """Run a command so that it ends in one line, whatever ends it.
 
-    ``way_on`` says how a user goes on after Ctrl-C or a full disk. A process that trains no network
-    stays as it is: what measures a network must not change how it is computed.
+    Bad input has status 2; a signal that asks for the end (``stopping``) 128 and its number.
+    ``way_on`` says how a user goes on after a signal or a full disk. A process that trains no
+    network stays as it is: what measures a network must not change how it is computed.
     """
-    _quieten_lightning()
+    quieten_lightning()
     if trains:
         keep_freed_memory()
         remember_kernels()
     try:
-        main()
-        sys.stdout.flush()
-    except UserError as error:
+        with STOP.listening():
+            main()
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if not _end(error, way_on, trains):
+            raise
+    finally:
+        for child in multiprocessing.active_children():
+            child.kill()  # a loader's, which has nothing to save
+
+
+def _end(error: BaseException, way_on: str, trains: bool) -> bool:
+    """End a command over an error; False for one that the command has not foreseen."""
+    # Lightning turns Ctrl-C into sys.exit(1) while it handles the KeyboardInterrupt.
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    if isinstance(error, UserError):
         exit_with(str(error))
-    except OSError as error:
-        _end_output(error, way_on, trains)
-    except KeyboardInterrupt:
-        _interrupted(way_on)
-    except SystemExit as leaving:
-        # Lightning turns Ctrl-C into sys.exit(1) while it handles the KeyboardInterrupt.
-        if isinstance(leaving.__context__, KeyboardInterrupt):
-            _interrupted(way_on)
-        raise
+    if isinstance(cause, KeyboardInterrupt):
+        _end_stopped(cause.signal if isinstance(cause, Stopped) else signal.SIGINT, way_on)
+    if STOP.asked and isinstance(error, Exception):
+        # The signal has also reached what this process relied on.
+        _end_stopped(STOP.asked, way_on)
+    return isinstance(error, OSError) and _end_output(error, way_on, trains)
 
 
 def exit_with(message: str) -> NoReturn:
@@ -52,19 +67,32 @@ def exit_with(message: str) -> NoReturn:
     raise SystemExit(EXIT_USER_ERROR)
 
 
-def _interrupted(way_on: str) -> NoReturn:
-    sys.stderr.write(f"stopped: go on with {way_on}\n")
-    raise SystemExit(EXIT_INTERRUPTED)
+def stopped_line(number: signal.Signals, way_on: str) -> str:
+    """What a command says that a signal has ended."""
+    by = "" if number == signal.SIGINT else f" by {number.name}"
+    return f"stopped{by}: go on with {way_on}\n"
 
 
-def _end_output(error: OSError, way_on: str, trains: bool) -> None:
+def _end_stopped(number: signal.Signals, way_on: str) -> NoReturn:
+    if is_first_process():
+        sys.stderr.write(stopped_line(number, way_on))
+    raise SystemExit(EXIT_SIGNAL + number)
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks and writes for all of a run, known before a Trainer is."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(name, "0")) == 0 for name in names)
+
+
+def _end_output(error: OSError, way_on: str, trains: bool) -> bool:
     """End over a full disk, or quietly where the reader, such as head, has seen enough."""
     if isinstance(error, BrokenPipeError) and not trains:
         # Python must not flush into it on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
+        return True
     if error.errno not in NO_SPACE:
-        raise error
+        return False
     place = f" {error.filename}" if error.filename else ""
     whole = "the last checkpoint is whole: " if trains else ""
     exit_with(
@@ -72,8 +100,8 @@ def _end_output(error: OSError, way_on: str, trains: bool) -> None:
     )
 
 
-def _quieten_lightning() -> None:
-    """Keep from the user what Lightning says of itself."""
+def quieten_lightning() -> None:
+    """Keep from the user what Lightning says of itself; when it is loaded, it forgets that."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

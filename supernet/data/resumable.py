@@ -5,8 +5,9 @@ of an epoch would see that epoch's first batches again. Here nothing is stored b
 """
 
 import random
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from torch.utils.data import (
     Subset,
 )
 
+from supernet.command.stopping import outlive_step
 from supernet.data.splits import stratified_split
 from supernet.errors import UserError
 
@@ -314,6 +316,13 @@ def _batch_size_of(loader: DataLoader[Any]) -> int:
     return loader.batch_size
 
 
+def _start_worker(user_init: Callable[[int], None] | None, number: int) -> None:
+    """Begin the life of a loader's process: it must not die before the step that needs it."""
+    outlive_step()
+    if user_init:
+        user_init(number)
+
+
 def _rebuilt(loader: DataLoader[Any], dataset: Dataset[Any], **order: Any) -> DataLoader[Any]:
     """The loader with another data set and order: batch_sampler, or batch_size and sampler."""
     return DataLoader(
@@ -322,7 +331,7 @@ def _rebuilt(loader: DataLoader[Any], dataset: Dataset[Any], **order: Any) -> Da
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
+        worker_init_fn=partial(_start_worker, loader.worker_init_fn),
         multiprocessing_context=loader.multiprocessing_context,
         # Starting a loader draws a number; from torch's global generator, that would change what
         # the model draws after a resume.

@@ -19,12 +19,13 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from supernet.command.stopping import leave_signals_to_parent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,8 +50,7 @@ def clock_of(threads: int) -> str:
 
 def serve(open_subject: Open, timer: Timer) -> None:
     """Answer requests until stdin ends."""
-    # Ctrl-C reaches the whole process group; the parent decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     gc.disable()
     # A runtime that prints must not print into the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
