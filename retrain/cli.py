@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.network.checkpoint import file_sha256
@@ -74,8 +75,9 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: Path, figure: str) -> None:
+        self.path = folder / "checkpoints" / "best.ckpt"
         super().__init__(
-            folder / "checkpoints",
+            self.path.parent,
             filename="best",
             monitor=f"val/{figure}",
             mode="max",
@@ -112,6 +114,14 @@ class BestCheckpoint(ModelCheckpoint):
         """Whether to keep the weights of this validation."""
         as_good = current is not None and current == self.best_model_score
         return bool(as_good) or super().check_monitor_top_k(trainer, current)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the last weights where no validation has chosen any."""
+        # Whether there is one, rank 0 decides for all, which take part in saving.
+        chosen = self.best_model_score is not None and self.path.exists()
+        if not trainer.strategy.broadcast(chosen):
+            say("note: no validation has chosen weights: best.ckpt holds the last ones")
+            trainer.save_checkpoint(self.path, weights_only=False)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Find the folder, which is not empty when a run is continued."""

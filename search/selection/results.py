@@ -30,6 +30,7 @@ from search.selection.selection import (
 )
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import ConstraintUse, Measured
+from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
@@ -37,6 +38,7 @@ from supernet.latency.table.bench import NETWORKS
 from supernet.latency.table.plan import random_networks
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import measure_specs
+from supernet.run.folder import CONTINUE
 from supernet.run.metrics import MetricsCsv, log_metrics
 
 
@@ -50,6 +52,7 @@ class Results(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Runs after fit, and again when a finished fit is continued."""
         module = searching(pl_module)
+        refuse_unlearned(module)
         module.to(trainer.strategy.root_device)  # Lightning has taken it off the device by now
         judged = self._judge(module)
         module.cpu()
@@ -102,6 +105,20 @@ def final_accuracies(drafted: Sequence[Candidate], judged: Sequence[Candidate]) 
         "final/batch_accuracy": fmean(before[one.code] for one in judged),
         "final/recalibrated_accuracy": fmean(one.accuracy for one in judged),
     }
+
+
+def refuse_unlearned(module: SearchModule) -> None:
+    """Choose nothing for a controller that trainer.max_time has left without an update.
+
+    Raises:
+        UserError: saying how far the search has come.
+    """
+    total, done = int(module.trainer.estimated_stepping_batches), module.steps_done
+    if done <= module.schedule.update_steps(total, module.sampling.every)[0]:
+        raise UserError(
+            f"the search ended after {done} of {total} steps, before its controller learned"
+            f" anything: go on with {CONTINUE}, and a longer --trainer.max_time if that ended it"
+        )
 
 
 class DeviceTimes:

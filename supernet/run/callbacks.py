@@ -1,23 +1,17 @@
-"""Callbacks of every run: its files, checkpoints, stops, seeds and progress."""
+"""Callbacks of every run: its files, seeds and progress."""
 
 import dataclasses
-import signal
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
 
 from supernet.arch_records import package_versions
 from supernet.command.output import ProgressLines
 from supernet.data.run_data import RunData
-from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import step_seed, steps_done
-from supernet.run.folder import CONTINUE, last_checkpoint
 from supernet.run.metrics import MetricsCsv
 
 
@@ -91,94 +85,6 @@ class RunFiles(pl.Callback):
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, RunData):
             checkpoint["data"] = dataclasses.asdict(data.description)
-
-
-class LastCheckpoint(Checkpoint):
-    """Writes ``checkpoints/last.ckpt`` at the start, every ``interval_s`` seconds, and at the end.
-
-    The file is replaced in one step: whenever the process dies, a whole checkpoint remains.
-    Lightning's ModelCheckpoint would also save between the batches of one step, and before a
-    validation that a run which continues would skip.
-    """
-
-    def __init__(self, folder: Path, interval_s: float = 30.0) -> None:
-        self.path, self.interval_s = last_checkpoint(folder), interval_s
-        self._saved_at = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the fresh state, unless it was just loaded."""
-        if not self.path.exists():
-            self._save(trainer)
-        self._saved_at = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        """Save when the interval has passed on rank 0, between two optimizer steps."""
-        accumulating = steps_done(pl_module) % trainer.accumulate_grad_batches != 0
-        # A run that continues after an epoch's last batch skips that epoch's validation.
-        if not accumulating and not trainer.is_last_batch:
-            self._save_when_due(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after the validation, when the interval has passed."""
-        self._save_when_due(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the final weights."""
-        self._save(trainer)
-
-    def _save_when_due(self, trainer: pl.Trainer) -> None:
-        due = time.monotonic() - self._saved_at >= self.interval_s
-        if trainer.world_size > 1:
-            # Clocks differ, and all ranks take part in saving.
-            due = trainer.strategy.broadcast(due)
-        if due:
-            self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        temporary = self.path.with_name(".last.tmp")
-        try:
-            trainer.save_checkpoint(temporary, weights_only=False)
-            if trainer.is_global_zero:
-                temporary.replace(self.path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror}; the checkpoint before is whole:"
-                f" free some space and go on with {CONTINUE}"
-            ) from None
-        self._saved_at = time.monotonic()
-
-
-class StopBetweenSteps(pl.Callback):
-    """Lets Ctrl-C end training after the current step; a second one ends it at once.
-
-    Python raises KeyboardInterrupt wherever it happens to be, also where it is lost: in a
-    destructor, or in a callback from C.
-    """
-
-    asked = False
-
-    def on_train_start(self, *_: Any) -> None:
-        """Listen, where a process may: Python takes signals in its main thread only."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, *_: Any) -> None:
-        self.on_train_batch_end()
-        self.asked = True
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Stop when asked to."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    def on_train_end(self, *_: Any) -> None:
-        """Stop at once, as usual, from now on."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.on_train_batch_end()
 
 
 class SeedEachStep(pl.Callback):

@@ -4,6 +4,7 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 ``--ckpt_path last``, and keeps config.yaml, checkpoints/ and metrics.csv there.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -19,20 +20,16 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from supernet.command.process import exit_with
+from supernet.command.process import exit_with, is_first_process, quieten_lightning
 from supernet.data.run_data import RunData, image_shape
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
-from supernet.run.callbacks import (
-    LastCheckpoint,
-    RunFiles,
-    RunProgress,
-    SeedEachStep,
-    StopBetweenSteps,
-)
-from supernet.run.distributed import is_first_process
+from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
+from supernet.run.checkpoints import LastCheckpoint
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
+from supernet.run.locking import locked
 from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
+from supernet.run.ranks import Ranks
 from supernet.training.config import check_class_path, make_data
 
 
@@ -103,24 +100,32 @@ class CLI(LightningCLI):
             UserError: for what cannot be, in one line.
         """
         self.name, self.role, self.verbs, self.run_callbacks = name or role, role, verbs, callbacks
+        self.ranks = Ranks()
+        quieten_lightning()
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
-        try:
-            super().__init__(
-                model_class,
-                pl.LightningDataModule,
-                save_config_callback=None,
-                parser_class=RunParser,
-                parser_kwargs=help_of,
-                subclass_mode_data=True,
-                args=args,
-                trainer_defaults={"enable_model_summary": False},
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-            )
-        except MisconfigurationException as error:  # what Lightning says of a trainer's options
-            raise UserError(one_line(error)) from None
+        with contextlib.ExitStack() as self.until_end:
+            self.until_end.callback(self.ranks.end)
+            try:
+                super().__init__(
+                    model_class,
+                    pl.LightningDataModule,
+                    save_config_callback=None,
+                    parser_class=RunParser,
+                    parser_kwargs=help_of,
+                    subclass_mode_data=True,
+                    args=args,
+                    trainer_defaults={"enable_model_summary": False},
+                    auto_configure_optimizers=False,
+                    load_from_checkpoint_support=False,
+                )
+            except MisconfigurationException as error:  # what Lightning says of a trainer's options
+                raise UserError(one_line(error)) from None
+            except Exception as error:
+                self.ranks.explain(error)
+                raise
+            self.ranks.end(patience_s=60.0)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verbs that this command has."""
@@ -169,11 +174,18 @@ class CLI(LightningCLI):
             os.environ["OMP_NUM_THREADS"] = str(config.threads)
         if config.trainer.fast_dev_run:
             raise UserError("trainer.fast_dev_run keeps no record of a run: use trainer.max_steps")
+        self._lock()
         if self.subcommand == "fit":
             config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
             make_folder(self.folder)
+            self._lock()
             if config.ckpt_path is None and is_first_process():
                 write_atomic(self.folder / "config.yaml", self._dump().encode())
+
+    def _lock(self) -> None:
+        """Let no other command write into the folder, if it is there, until this one ends."""
+        if self.folder.is_dir() and is_first_process():
+            self.until_end.enter_context(locked(self.folder))
 
     def _parse_ckpt_path(self) -> None:
         """Take no settings from a checkpoint: the command line's are the run's."""
@@ -217,16 +229,18 @@ class CLI(LightningCLI):
             *(trainer_config.callbacks or []),
             *progress,
             SeedEachStep(self.seed),
-            StopBetweenSteps(),
             RunFiles(self.folder, self._dump()),
-            LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
             *self.run_callbacks(self.folder),
+            # The last of all, since it ends a run that has been asked to stop.
+            LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
         ]
         try:
-            return super().instantiate_trainer(logger=loggers, **kwargs)
+            trainer = super().instantiate_trainer(logger=loggers, **kwargs)
         except (MisconfigurationException, ValueError) as error:
             given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
             raise UserError(
                 f"trainer with {', '.join(given)}: {one_line(error)} Give other options, such"
                 " as --trainer.accelerator cpu"
             ) from None
+        self.ranks.watch(trainer)
+        return trainer

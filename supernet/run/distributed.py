@@ -1,6 +1,5 @@
 """Ranks and steps: what a process is a function of, and sums over all of them."""
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,12 +8,6 @@ import torch
 from torch import Tensor, distributed
 
 Built = TypeVar("Built")
-
-
-def is_first_process() -> bool:
-    """Whether this process writes what is written once, known before a Trainer is."""
-    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return all(int(os.environ.get(name, "0")) == 0 for name in names)
 
 
 def steps_done(module: Any) -> int:
@@ -49,6 +42,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     total = tensor.clone()
     distributed.all_reduce(total)
     return total
+
+
+def largest_over_ranks(trainer: pl.Trainer, *numbers: int) -> list[int]:
+    """The largest of each number over all processes: what one of them decides, all do."""
+    if trainer.world_size == 1:
+        return list(numbers)
+    largest = torch.tensor(numbers, device=trainer.strategy.root_device)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return [int(number) for number in largest.tolist()]
 
 
 def mean_over_ranks(tensor: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from supernet.errors import UserError
 
 CONTINUE = "--ckpt_path last"
@@ -19,13 +17,16 @@ def last_checkpoint(folder: Path) -> Path:
 def starting_point(folder: Path, ckpt_path: str | None) -> str | None:
     """The checkpoint from which ``fit`` starts in a run folder, None for step 0.
 
-    The user asks for nothing, ``last`` or a file; None is also the answer to ``last`` in a run that
-    was stopped before its first checkpoint.
+    The user asks for nothing, ``last``, ``auto`` or a file; None is also the answer to ``last`` in
+    a run that was stopped before its first checkpoint. With ``auto`` one command line starts a run
+    and continues it, as the job of a scheduler needs that is put back into the queue.
 
     Raises:
         UserError: on starting anew where a run lies, or continuing where none does.
     """
     last = last_checkpoint(folder)
+    if ckpt_path == "auto":
+        return str(last) if last.exists() else None
     if ckpt_path is None and last.exists():
         raise UserError(
             f"{folder} already holds a run: continue it with {CONTINUE}, or name another --run"
@@ -61,6 +62,8 @@ def check_checkpoint(path: str | Path) -> None:
     Raises:
         UserError: naming the file and what is wrong.
     """
+    import torch  # here, so that the option's name can be had without it
+
     way_out = f"give another --ckpt_path, or start anew in another --run without {CONTINUE}"
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

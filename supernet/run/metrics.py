@@ -13,10 +13,10 @@ from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import Error
 
+from supernet.command.process import is_first_process
 from supernet.errors import UserError, one_line
 from supernet.files.csv_table import CsvRows
 from supernet.files.writing import write_atomic
-from supernet.run.distributed import is_first_process
 
 
 class MetricsCsv(Logger):

@@ -35,7 +35,6 @@ SHORT = {
     "search/compare/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
     "supernet/command/arguments.py": "every command parses with it; loads nothing but argparse",
-    "supernet/files/writing.py": "one promise: whole or not at all",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",
     "supernet/space/__main__.py": "entry point that says where its commands have gone",
 }

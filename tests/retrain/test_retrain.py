@@ -27,7 +27,8 @@ from supernet.data.image_folder import ImageFolder
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.network.network import Network
-from supernet.run.callbacks import LastCheckpoint, SeedEachStep
+from supernet.run.callbacks import SeedEachStep
+from supernet.run.checkpoints import LastCheckpoint
 from supernet.space.arch import Arch, BlockChoice
 from supernet.training.recipe import PAPER, Recipe, WeightEma
 from tests.helpers.archs import counted_arch

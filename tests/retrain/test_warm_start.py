@@ -18,7 +18,8 @@ from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.network.supernet import SuperNet
-from supernet.run.callbacks import LastCheckpoint, SeedEachStep
+from supernet.run.callbacks import SeedEachStep
+from supernet.run.checkpoints import LastCheckpoint
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import Recipe
 from tests.helpers.archs import counted_arch

@@ -25,7 +25,7 @@ from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
-from supernet.run.callbacks import LastCheckpoint
+from supernet.run.checkpoints import LastCheckpoint
 from supernet.training.recipe import Recipe
 from tests.helpers.detectors import (
     QUICK,

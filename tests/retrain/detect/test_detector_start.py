@@ -14,7 +14,7 @@ from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.network.supernet import SuperNet
-from supernet.run.callbacks import LastCheckpoint
+from supernet.run.checkpoints import LastCheckpoint
 from tests.helpers.detectors import (
     QUICK,
     SMALL,

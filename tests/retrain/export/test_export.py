@@ -31,7 +31,8 @@ from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.checkpoint import load_network
-from supernet.run.callbacks import LastCheckpoint, RunFiles
+from supernet.run.callbacks import RunFiles
+from supernet.run.checkpoints import LastCheckpoint
 from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec

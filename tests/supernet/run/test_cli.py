@@ -16,10 +16,9 @@ import yaml
 from search.__main__ import main
 from supernet.command import output as progress_lines
 from supernet.command.output import ProgressLines
-from supernet.command.process import run_command
+from supernet.command.process import is_first_process, run_command
 from supernet.errors import UserError
 from supernet.run.cli import CLI
-from supernet.run.distributed import is_first_process
 from supernet.run.folder import WAY_ON
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,167 @@
+"""Checkpoints of every training, and how it is stopped: between two steps, with one."""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint, Timer, WeightAveraging
+from pytorch_lightning.plugins import TorchCheckpointIO
+
+from supernet.command.output import say
+from supernet.command.stopping import STOP, Stopped
+from supernet.files.writing import replacing
+from supernet.run.distributed import largest_over_ranks, steps_done
+from supernet.run.folder import CONTINUE, last_checkpoint, make_folder
+
+WAY_ON = f"the checkpoint before is whole: free some space and go on with {CONTINUE}"
+_NONE = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+FIRST_VALIDATION_BATCH = {
+    "total": {**_NONE, "ready": 1, "started": 1},
+    "current": _NONE,
+    "is_last_batch": False,
+}
+"""Lightning's progress of a validation in the middle of its first batch."""
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints for Lightning.
+
+    Its own way leads through $TMPDIR, which may be small or on another disk, where moving a file is
+    copying it: a kill would leave half a checkpoint under its name.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a file and its folder.
+
+        Raises:
+            UserError: when the disk is full or the folder cannot be written.
+        """
+        # In memory first: torch hides what went wrong with a file.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        make_folder(path.parent)
+        with replacing(path, WAY_ON) as stream:
+            stream.write(content.getbuffer())
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``checkpoints/last.ckpt`` at the start, every ``interval_s`` seconds, and at the end.
+
+    A signal that asks for the end (``supernet.command.stopping``) ends training on all ranks after
+    the step that one of them is at, with a checkpoint, and ends a validation at its next batch; a
+    second one ends it at once. Python would raise an error wherever it happens to be, also where it
+    is lost: in a destructor, or in a callback from C.
+
+    The file is replaced in one step: whenever the process dies, a whole checkpoint remains.
+    Lightning's ModelCheckpoint would also save between the batches of one step, and before a
+    validation that a run which continues would skip.
+    """
+
+    def __init__(self, folder: Path, interval_s: float = 30.0) -> None:
+        self.path, self.interval_s = last_checkpoint(folder), interval_s
+        self._saved_at = 0.0
+        self._validating = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Have checkpoints written where they lie, unless the user writes them another way."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = CheckpointFiles()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the fresh state, unless it was just loaded."""
+        # Only now: Lightning has taken the signals for itself before.
+        STOP.hold()
+        if not self.path.exists():
+            self._save(trainer)
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Save when the interval has passed on rank 0, between two optimizer steps."""
+        accumulating = steps_done(pl_module) % trainer.accumulate_grad_batches != 0
+        if accumulating:
+            trainer.should_stop = False  # by max_time: its timer will say so again
+        # A run that continues after an epoch's last batch skips that epoch's validation.
+        elif not trainer.is_last_batch:
+            self._save_when_due(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Stop in the middle of a validation, which a run that continues repeats."""
+        # Ranks may have different numbers of batches: together they stop after the last one.
+        if STOP.asked and trainer.state.fn == "fit" and trainer.world_size == 1:
+            if not trainer.sanity_checking:
+                self._save_before_validation(trainer, pl_module)
+            raise Stopped(STOP.asked)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after the validation, when the interval has passed."""
+        self._save_when_due(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the final weights."""
+        # By now the average has taken the place of the weights, with which a run could go on.
+        if not steps_left(trainer):
+            self._save(trainer)
+        STOP.release()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say so when trainer.max_time has ended the training before its last step."""
+        if left := steps_left(trainer):
+            done = trainer.global_step
+            say(
+                f"trainer.max_time is over after {done} of {done + left} steps: go on with"
+                f" {CONTINUE} and a longer --trainer.max_time"
+            )
+
+    def _save_when_due(self, trainer: pl.Trainer) -> None:
+        due = time.monotonic() - self._saved_at >= self.interval_s
+        # Clocks differ, and all ranks take part in saving.
+        save, stop = largest_over_ranks(
+            trainer, int(due and trainer.is_global_zero), int(STOP.asked or 0)
+        )
+        if save or stop or steps_left(trainer):
+            self._save(trainer)
+        if stop:
+            raise Stopped(stop)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved_at = time.monotonic()
+
+    def _save_before_validation(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what a validation under way has started from."""
+        for callback in callbacks_of(trainer):
+            if isinstance(callback, WeightAveraging):
+                callback.on_validation_epoch_end(trainer, pl_module)  # the trained weights again
+        self._validating = True
+        self._save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Have a validation that is stopped repeated from its first batch."""
+        if self._validating:
+            place = "epoch_loop.val_loop.batch_progress"
+            checkpoint["loops"]["fit_loop"][place] = FIRST_VALIDATION_BATCH
+
+
+def steps_left(trainer: pl.Trainer) -> int:
+    """Steps that trainer.max_time has cut off; 0 without one, or when it has not."""
+    if not trainer.should_stop or not any(isinstance(one, Timer) for one in callbacks_of(trainer)):
+        return 0
+    return max(0, int(trainer.estimated_stepping_batches) - trainer.global_step)
+
+
+def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
+    """A trainer's callbacks, which its type does not tell of."""
+    untyped: Any = trainer
+    return list(untyped.callbacks)
