@@ -162,8 +162,7 @@ def _export_one(
 def _write(kind: Format, shipment: Shipment, target: Path) -> None:
     # Exporters know no atomic writing, and some write several files.
     try:
-        hidden = {"prefix": f".{target.name}.", "suffix": ".tmp"}
-        with tempfile.TemporaryDirectory(dir=target.parent, **hidden) as folder:
+        with tempfile.TemporaryDirectory(".tmp", f".{target.name}.", target.parent) as folder:
             temporary = Path(folder) / target.name
             kind.write(shipment, temporary)
             put_in_place(temporary, target)
