@@ -9,6 +9,7 @@ training ranks as the mean of the other seeds does.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +30,15 @@ from search.rank.report import (
     band_labels,
     draw_ranking,
     make_report,
+    network_rows,
     ridge_sizes,
     supernet_costs,
     training_costs,
     with_groups,
 )
 from search.rank.scores import (
-    features,
+    choice_features,
+    count_features,
     free_scores,
     named,
     ridge_scores,
@@ -141,6 +144,8 @@ class Ranking:
         )
         self.proposed = self._proposed(model) if options.policy else {}
         self.trainings = Trainings(training, options.cache, options.processes)
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        """Trainings and scores of each network, by the name of its group, once reported."""
 
     def _proposed(self, model: CostModel) -> dict[str, NetworkGroup]:
         """What the controller of each supernet proposes, by the name of the group."""
@@ -176,10 +181,11 @@ class Ranking:
         report.facts.extend([training_costs(rows), *supernet_costs(costs, work)])
         report.facts.extend(filter(None, [other_commits(rows)]))
         self._draw(yardstick, scores)
+        self.rows["uniform"] = network_rows(self.uniform, yardstick, scores)
         return with_groups(
             report,
             {
-                name: self._proposed_report(group, yardstick)
+                name: self._proposed_report(name, group, yardstick)
                 for name, group in self.proposed.items()
             },
         )
@@ -193,12 +199,23 @@ class Ranking:
             costs=np.array([one.cost for one in group.networks]),
         )
 
-    def _proposed_report(self, group: NetworkGroup, uniform: Yardstick) -> Report:
+    def _proposed_report(self, name: str, group: NetworkGroup, uniform: Yardstick) -> Report:
         """How networks of a controller are ranked, by a ridge on all the uniform ones too."""
-        inputs, others = (features(self.space, one.networks) for one in (self.uniform, group))
-        ridge = ridge_scores_of_others(inputs, uniform.runs, others)
-        scores = {**self._scores(group), f"ridge on {len(inputs)} trainings": ridge}
-        return make_report(self._yardstick(group), scores, group, self.options.cost)
+        scores, known = self._scores(group), len(self.uniform.networks)
+        ours, theirs = (self._features(one.networks) for one in (self.uniform, group))
+        for kind, inputs in ours.items():
+            ridge = ridge_scores_of_others(inputs, uniform.runs, theirs[kind])
+            scores[f"{kind} on {known} trainings"] = ridge
+        yardstick = self._yardstick(group)
+        self.rows[name] = network_rows(group, yardstick, scores)
+        return make_report(yardstick, scores, group, self.options.cost)
+
+    def _features(self, networks: Sequence[BandNetwork]) -> dict[str, np.ndarray]:
+        """Features (N, F) by the name of the regression on them."""
+        return {
+            "ridge": choice_features(self.space, networks),
+            "counts ridge": count_features(networks),
+        }
 
     def _scores(self, group: NetworkGroup) -> dict[str, np.ndarray]:
         """Scores by name that know no training of full length, the supernets' first."""
@@ -216,11 +233,13 @@ class Ranking:
 
     def _ridges(self, yardstick: Yardstick, sizes: Sequence[int]) -> dict[str, np.ndarray]:
         """Scores by regressions on trainings of some of the networks."""
-        scores, inputs = {}, features(self.space, self.uniform.networks)
+        scores, features = {}, self._features(self.uniform.networks)
         for size in sizes:
             # Half of the networks at least must be left to be ranked.
-            if 2 * size <= len(inputs):
-                scores[f"ridge on {size} trainings"] = ridge_scores(inputs, yardstick.runs, size)
+            if 2 * size <= len(yardstick.runs):
+                for name, inputs in features.items():
+                    ridge = ridge_scores(inputs, yardstick.runs, size)
+                    scores[f"{name} on {size} trainings"] = ridge
             else:
                 say(f"no ridge on {size} trainings: it takes {2 * size} networks")
         return scores
@@ -255,5 +274,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f" {ranking.num_steps} steps, kept in {options.cache}"
     )
     report = ranking.report()
-    write_json(options.run / "rank.json", report.plain(options), indent=2)
+    plain = report.plain(options, networks=ranking.rows)
+    write_json(options.run / "rank.json", plain, indent=2)
     report.print()

@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from search.evaluation.estimates import Estimate, Report
+from search.evaluation.trainings import network_hash
 from search.figures import note_above, percent
 from search.rank.networks import NetworkGroup
 from search.rank.statistics import Yardstick
@@ -173,6 +174,29 @@ def with_groups(report: Report, groups: Mapping[str, Report]) -> Report:
         facts += [f"{name}: {fact}" for fact in group.facts]
         tables |= {f"{title}, {name}": table for title, table in group.tables.items()}
     return Report(facts, tables)
+
+
+def network_rows(
+    group: NetworkGroup, yardstick: Yardstick, scores: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """What was found of each network, as plain values: its trainings and its scores by name.
+
+    Of a score with repetitions, the mean of those that know the network.
+    """
+    rows = []
+    for place, one in enumerate(group.networks):
+        found = {name: np.nanmean(score[..., place]) for name, score in scores.items()}
+        rows.append(
+            {
+                "network": network_hash(one.spec),
+                "blocks": one.spec.block_strings(),
+                "band": one.band,
+                "cost": one.cost,
+                "test": yardstick.runs[place].tolist(),
+                "scores": {name: float(value) for name, value in found.items()},
+            }
+        )
+    return rows
 
 
 def ridge_sizes(

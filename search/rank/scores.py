@@ -1,6 +1,7 @@
 """Scores of networks that are not trained alone: by shared weights, for free, by regressions."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,18 +118,46 @@ def free_scores(networks: Sequence[BandNetwork], unit: str) -> dict[str, np.ndar
     }
     if unit == "ms":
         scores["latency"] = [one.cost for one in networks]
+    scores["fewest layers"] = [-sum(1 for _ in one.spec.layers()) for one in networks]
     scores["fewest layers without shortcut"] = [
         -sum(layer.skip == "none" for layer in one.spec.layers()) for one in networks
     ]
     return {name: np.array(values, dtype=float) for name, values in scores.items()}
 
 
-def features(space: MnasSpace, networks: Sequence[BandNetwork]) -> np.ndarray:
+def choice_features(space: MnasSpace, networks: Sequence[BandNetwork]) -> np.ndarray:
     """One-hot choices of all decisions, and the logarithm of the MACs: (N, F)."""
     codes = np.array([space.encode(one.arch) for one in networks])
     hot = [np.eye(size)[column] for size, column in zip(space.decision_sizes, codes.T, strict=True)]
     macs = np.log([[count(one.spec).macs] for one in networks])
     return np.concatenate([*hot, macs], axis=1)
+
+
+def count_features(networks: Sequence[BandNetwork]) -> np.ndarray:
+    """Counts of each network that a dozen trainings can weigh, (N, F): see ``counts_of``."""
+    rows = [{**counts_of(one.spec), "log cost": math.log(one.cost)} for one in networks]
+    names = sorted({name for row in rows for name in row})
+    return np.array([[row.get(name, 0.0) for name in names] for row in rows])
+
+
+def counts_of(spec: NetSpec) -> dict[str, float]:
+    """Layers of a network by what they are, its mean kernel and its widths.
+
+    A count leaves out in which block a choice was made, so that there are a dozen of them where a
+    space has a hundred choices.
+    """
+    layers = list(spec.layers())
+    ops = (f"{layer.op}{layer.expand if layer.expand > 1 else ''}" for layer in layers)
+    widths = [math.log(layer.outputs) for layer in layers]
+    return {
+        "layers": len(layers),
+        **Counter(ops),
+        "layers with se": sum(layer.se > 0 for layer in layers),
+        **Counter(f"layers with skip {layer.skip}" for layer in layers),
+        "mean kernel": float(np.mean([layer.kernel for layer in layers])),
+        "mean log width": float(np.mean(widths)),
+        "last log width": widths[-1],
+    }
 
 
 def ridge_scores(

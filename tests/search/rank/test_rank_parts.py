@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from search.rank.networks import uniform_group
-from search.rank.scores import features, free_scores, ridge_scores
+from search.rank.scores import choice_features, count_features, counts_of, free_scores, ridge_scores
 from supernet.cost.counts import count
 from supernet.errors import UserError
+from supernet.space.published import published_spec
 from tests.helpers.tiny import MACS, SPACE
 
 # The networks
@@ -51,8 +52,10 @@ def test_a_band_without_networks_is_named():
 def test_free_scores_favour_the_larger_and_the_shortcuts():
     networks = uniform_group(SPACE, MACS, 6, 2, seed=0).networks
     scores = free_scores(networks, "macs")
-    assert list(scores) == ["MACs", "params", "fewest layers without shortcut"]
+    assert list(scores) == ["MACs", "params", "fewest layers", "fewest layers without shortcut"]
     assert scores["MACs"].tolist() == [count(one.spec).macs for one in networks]
+    depths = [len(list(one.spec.layers())) for one in networks]
+    assert scores["fewest layers"].tolist() == [-depth for depth in depths]
     without = [sum(layer.skip == "none" for layer in one.spec.layers()) for one in networks]
     assert scores["fewest layers without shortcut"].tolist() == [-number for number in without]
     assert "latency" in free_scores(networks, "ms")
@@ -60,10 +63,37 @@ def test_free_scores_favour_the_larger_and_the_shortcuts():
 
 def test_features_are_one_choice_of_each_decision_and_the_macs():
     networks = uniform_group(SPACE, MACS, 6, 2, seed=0).networks
-    inputs = features(SPACE, networks)
+    inputs = choice_features(SPACE, networks)
     assert inputs.shape == (6, sum(SPACE.decision_sizes) + 1)
     assert (inputs[:, :-1].sum(1) == len(SPACE.decision_sizes)).all()
     assert inputs[:, -1] == pytest.approx(np.log([count(one.spec).macs for one in networks]))
+
+
+def test_counts_of_mnasnet_a1_are_those_of_figure_7():
+    counts = counts_of(published_spec("mnasnet_a1"))
+    assert counts.pop("mean log width") == pytest.approx(
+        np.log([16, 24, 24, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3, 320]).mean()
+    )
+    assert counts.pop("last log width") == pytest.approx(np.log(320))
+    assert counts == {
+        "layers": 16,
+        "sepconv": 1,
+        "mbconv6": 12,
+        "mbconv3": 3,
+        "layers with se": 8,
+        "layers with skip identity": 9,
+        "layers with skip none": 7,
+        "mean kernel": 3.75,
+    }
+
+
+def test_counts_are_a_row_for_each_network_with_its_cost():
+    networks = uniform_group(SPACE, MACS, 6, 2, seed=0).networks
+    inputs = count_features(networks)
+    names = {name for one in networks for name in counts_of(one.spec)}
+    assert inputs.shape == (6, len(names) + 1)
+    column = sorted([*names, "log cost"]).index("log cost")
+    assert inputs[:, column] == pytest.approx(np.log([one.cost for one in networks]))
 
 
 def test_a_ridge_predicts_only_what_it_was_not_fitted_to():

@@ -68,7 +68,13 @@ def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, ca
     assert all(row["image_macs"] == row["macs"] * row["steps"] * 16 for row in rows)
     assert (tmp_path / "run" / "rank.png").stat().st_size > 10_000
     before, first = (tmp_path / "cache.jsonl").read_bytes(), capsys.readouterr().out
-    tables = json.loads((tmp_path / "run" / "rank.json").read_text())["tables"]
+    report = json.loads((tmp_path / "run" / "rank.json").read_text())
+    tables, networks = report["tables"], report["networks"]["uniform"]
+    scored = {one["network"]: one["test"] for one in networks}
+    trained = {(row["network"], row["seed"]): row["test"] for row in rows if row["steps"] == 4}
+    assert {(name, seed): test[seed] for name, test in scored.items() for seed in (0, 1)} == trained
+    macs = {row["network"]: row["macs"] for row in rows}
+    assert all(one["scores"]["MACs"] == macs[one["network"]] for one in networks)
     assert tables["Kendall's tau"]["MACs"]["all"].keys() == {"value", "low", "high"}
     rank(files, *space)
     assert (tmp_path / "cache.jsonl").read_bytes() == before

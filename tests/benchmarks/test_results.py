@@ -1,0 +1,57 @@
+"""Every file of benchmarks/results is read by today's readers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.evaluation.trainings import identity, jobs_of, read_space_for
+from search.rank.networks import uniform_group
+from supernet.latency.table.table import LatencyTable
+from supernet.training.config import read_training
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+ROWS = sorted(RESULTS.glob("*.jsonl"))
+REPORTS = ("clutter-compare.json", "clutter-rank-final.json")
+WITHOUT_COMMIT = ("clutter-targets.jsonl",)
+"""Written by a script from rows that have theirs."""
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("path", ROWS, ids=lambda path: path.name)
+def test_every_row_is_finite_and_names_its_commit(path):
+    def refuse(constant):
+        raise ValueError(f"{path.name} holds {constant}")
+
+    for line in path.read_text().splitlines():
+        row = json.loads(line, parse_constant=refuse)
+        assert row.get("commit") or path.name in WITHOUT_COMMIT
+
+
+def test_every_other_file_is_a_report_or_the_latency_table():
+    others = {path.name for path in RESULTS.iterdir() if path.suffix != ".jsonl"}
+    assert others == {*REPORTS, "clutter-latency.json"}
+    for name in REPORTS:
+        report = json.loads((RESULTS / name).read_text())
+        for one in [report] if "tables" in report else report.values():
+            assert {"options", "facts", "tables"} <= set(one)
+
+
+@pytest.mark.parametrize("drawn", [0, 1], ids=["development set", "final set"])
+def test_the_kept_table_draws_the_networks_whose_trainings_are_kept(drawn, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    training = read_training("configs/clutter/retrain.yaml")
+    space = read_space_for(Path("configs/spaces/clutter.yaml"), training.make_data())
+    table = LatencyTable.read(RESULTS / "clutter-latency.json")
+    table.check_covers(space)
+    networks = uniform_group(space, table, 60, 3, drawn).networks
+    wanted = [identity(training, job) for job in jobs_of([n.spec for n in networks], range(3), 400)]
+    kept = {
+        (row["config"], row["network"], row["seed"])
+        for row in rows_of(RESULTS / "clutter-trainings.jsonl")
+    }
+    assert {tuple(one.values()) for one in wanted} <= kept
