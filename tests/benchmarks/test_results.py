@@ -13,7 +13,7 @@ from supernet.training.config import read_training
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 ROWS = sorted(RESULTS.glob("*.jsonl"))
-REPORTS = ("clutter-compare.json", "clutter-rank-final.json")
+REPORTS = ("clutter-compare.json", "clutter-rank-final.json", "clutter-rank-free.json")
 WITHOUT_COMMIT = ("clutter-targets.jsonl",)
 """Written by a script from rows that have theirs."""
 
