@@ -34,8 +34,8 @@ from supernet.arch_file import load_spec
 from supernet.errors import UserError, one_line
 from supernet.network.functional import submodule_weights
 from supernet.network.network import ACTIVATIONS, initialise, make_stages
+from supernet.space.limits import check_count
 from supernet.space.spec import NetSpec
-from supernet.space.stage import check_count
 
 default_cfgs = generate_default_cfgs(
     {

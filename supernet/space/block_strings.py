@@ -14,13 +14,13 @@ timm (timm.models._efficientnet_builder): the op comes first, the input width is
     cn_r1_k3_s1_c16_skip           whose identity shortcut has to be asked for
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from supernet.errors import UserError
+from supernet.space.limits import MAX_SE
 from supernet.space.stage import Stage
 
 TIMM_OPS = {"ds": "sepconv", "ir": "mbconv", "cn": "conv"}
@@ -43,6 +43,7 @@ _GRAMMARS = {
     "cn": (("r", "k", "s", "c"), ("e", "skip", "noskip")),
 }
 """The tokens that a string of each kind must and may hold."""
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?")
 
 
 def spell(stage: Stage, inputs: int) -> str:
@@ -125,20 +126,17 @@ class _Tokens:
             if len(text) != 2 or text[0] != text[1]:
                 self.refuse(key, "strides are one digit given twice")
             text = text[0]
-        if not text.isdecimal() or int(text) < 1:
+        # Digits of other scripts are decimal to Python too.
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
             self.refuse(key, f"{_WHOLE[key]} must be a whole number of at least 1")
         return int(text)
 
     def ratio(self) -> float:
         """The squeeze-and-excitation ratio, 0 where it is absent."""
         _, text = self.found.get("se", (0, "0"))
-        try:
-            ratio = float(text)
-        except ValueError:
-            ratio = math.nan
-        if not math.isfinite(ratio):
-            self.refuse("se", "the ratio must be a finite number")
-        return ratio
+        if not _NUMBER.fullmatch(text) or float(text) > MAX_SE:
+            self.refuse("se", f"the ratio must be a finite number from 0 to {MAX_SE:g}")
+        return float(text)
 
     def refuse(self, key: str, reason: str) -> NoReturn:
         """Raise a UserError that names the token of ``key`` and its position."""
@@ -153,7 +151,7 @@ def _read_tokens(text: str) -> _Tokens:
     found: dict[str, tuple[int, str]] = {}
     words = [first, *rest] if kind == "official" else rest
     for position, word in enumerate(words, 1 if kind == "official" else 2):
-        match = re.fullmatch(r"(se|[a-z])(\d.*)", word)
+        match = re.fullmatch(r"(se|[a-z])([0-9].*)", word)
         key, value = (word, "") if word in _WORDS else match.groups() if match else (None, "")
         if key not in (*needed, *optional):
             known = ", ".join((*needed, *optional))

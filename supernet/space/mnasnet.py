@@ -23,6 +23,7 @@ from supernet.space.arch import (
     BlockChoice,
     Restriction,
 )
+from supernet.space.limits import MAX_MULTIPLIER, MAX_SE, MOST, check_count, check_size
 from supernet.space.published import published, published_spec
 from supernet.space.spec import NetSpec
 from supernet.space.stage import SKIPS, Stage, make_divisible, squeeze_width
@@ -80,13 +81,26 @@ class MnasSpace:
     def __post_init__(self) -> None:
         known = {"ops": tuple(EXPANSION), "kernels": (3, 5, 7), "skips": SKIPS}
         for name in VALUE_FIELDS.values():
-            values = getattr(self, name)
-            _check_values(name, values, known.get(name, values))
-        lists = ("filters", "base_filters", "base_layers", "strides")
-        scale = ("width", "divisor", "stem", "stem_stride", "head", "resolution", "classes")
-        check_range("space.", self, *lists, *scale, above=0)
-        check_range("space.", self, "ses", least=0)
+            _check_values(name, values := getattr(self, name), known.get(name, values))
+        self._check_ranges()
         self._check_blocks()
+        self._check_size()
+
+    def _check_ranges(self) -> None:
+        for limit, names in _LIMITS.items():
+            check_range("space.", self, *names, least=1, most=MOST[limit])
+        check_range("space.", self, "width", "filters", above=0, most=MAX_MULTIPLIER)
+        check_range("space.", self, "ses", least=0, most=MAX_SE)
+        check_range("space.", self, "layers", least=-MOST["layers"], most=MOST["layers"])
+
+    def _check_size(self) -> None:
+        """Refuse a space whose largest network nothing could hold."""
+        widest, deepest, blocks = max(self.filters), max(self.layers), range(self.num_blocks)
+        check_size(
+            [self.stem_filters, *(self.block_filters(block, widest) for block in blocks)],
+            [self.block_layers(block, deepest) for block in blocks],
+            max(self.kernels) ** 2 if "conv" in self.ops else 2 * max(EXPANSION.values()),
+        )
 
     def _check_blocks(self) -> None:
         lengths = [len(values) for values in self._bases()]
@@ -95,6 +109,7 @@ class MnasSpace:
                 "space: base_filters, base_layers and strides must name the same number of blocks,"
                 f" got {', '.join(map(str, lengths))}; those that are empty are {self.reference}'s"
             )
+        check_count("space: number of blocks", lengths[0], most=MOST["blocks"])
         numbers = [restriction.block for restriction in self.restrictions]
         for number, restriction in zip(numbers, self.restrictions, strict=True):
             if not 1 <= number <= lengths[0] or numbers.count(number) > 1:
@@ -289,6 +304,16 @@ class MnasSpace:
             filters=next(f for f in choices["filters"] if self.block_filters(number, f) == width),
             layers=next(d for d in choices["layers"] if self.block_layers(number, d) == depth),
         )
+
+
+_LIMITS = {
+    "channels": ("base_filters", "stem", "head", "divisor"),
+    "layers": ("base_layers",),
+    "stride": ("strides", "stem_stride"),
+    "side": ("resolution",),
+    "classes": ("classes",),
+}
+"""Numbers of a space that have a limit, by its name in ``MOST``."""
 
 
 def _check_values(name: str, values: tuple, allowed: tuple) -> None:

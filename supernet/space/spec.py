@@ -9,18 +9,27 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from supernet.errors import UserError, check_choice, check_range
+from supernet.files.json_text import parse_json
 from supernet.files.reading import read_as
 from supernet.space.block_strings import read_block_strings, spell, spell_for_timm
-from supernet.space.stage import Layer, Stage, check_count, make_divisible, output_size
+from supernet.space.limits import MAX_MULTIPLIER, MOST, check_count
+from supernet.space.stage import Layer, Stage, make_divisible, output_size
 
 _ACTIVATIONS = ("relu", "relu6")
+_LIMITS = {
+    "stem": "channels",
+    "stem_stride": "stride",
+    "head": "channels",
+    "classes": "classes",
+    "resolution": "side",
+}
+"""Name in ``MOST`` of the limit of each number of a network."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +133,11 @@ class NetSpec:
         Raises:
             UserError: when the result describes no network.
         """
-        if not 0 < width < math.inf:
-            raise UserError(f"width is {width}, it must be a finite number above 0")
+        if not 0 < width <= MAX_MULTIPLIER:
+            raise UserError(
+                f"width is {width}, it must be a finite number above 0 and at most"
+                f" {MAX_MULTIPLIER:g}"
+            )
         scaled = self if width == 1.0 else self._widened(width)
         given = {"resolution": resolution, "classes": classes, "stem_stride": stem_stride}
         changes: dict[str, Any] = {name: n for name, n in given.items() if n is not None}
@@ -147,14 +159,15 @@ class NetSpec:
         Raises:
             UserError: naming the field and what it must be, when this describes no network.
         """
-        for name in ("stem", "stem_stride", "head", "classes", "resolution"):
-            check_count(name, getattr(self, name))
+        for name, limit in _LIMITS.items():
+            check_count(name, getattr(self, name), most=MOST[limit])
         if not self.stages:
             raise UserError("a network needs at least one stage")
+        check_count("number of stages", len(self.stages), most=MOST["blocks"])
         for number, stage in enumerate(self.stages, 1):
             stage.check(f"stage {number}")
         check_choice("activation", self.activation, _ACTIVATIONS)
-        check_range("", self, "bn_eps", above=0)
+        check_range("", self, "bn_eps", above=0, most=1)
         check_range("", self, "bn_momentum", above=0, most=1)
         return self
 
@@ -170,9 +183,10 @@ class NetSpec:
             UserError: naming the field, when the text is not JSON or does not describe a network.
         """
         try:
-            return NetSpec.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
+            fields = parse_json(text.encode(errors="surrogatepass"))
+        except UserError as error:
             raise UserError(f"not a network specification: {error}") from None
+        return NetSpec.from_dict(fields)
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> NetSpec:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supernet.errors import UserError, check_choice, check_range
+from supernet.space.limits import MAX_SE, MOST, check_count
 
 OPS = ("conv", "sepconv", "mbconv")
 SKIPS = ("none", "identity", "pool")
@@ -94,8 +95,8 @@ class Stage:
         """
         check_choice(f"{place}: op", self.op, OPS)
         check_choice(f"{place}: skip", self.skip, SKIPS)
-        for name in ("kernel", "expand", "filters", "repeats", "stride"):
-            check_count(f"{place}: {name}", getattr(self, name))
+        for name, limit in _LIMITS.items():
+            check_count(f"{place}: {name}", getattr(self, name), most=MOST[limit])
         if self.kernel % 2 == 0:
             raise UserError(f"{place}: kernel is {self.kernel}, it must be odd")
         if (self.op == "mbconv") != (self.expand > 1):
@@ -103,14 +104,14 @@ class Stage:
                 f"{place}: op is {self.op} and expand {self.expand}; mbconv expands by 2 or more,"
                 " sepconv and conv by 1"
             )
-        check_range(f"{place}: ", self, "se", least=0)
+        check_range(f"{place}: ", self, "se", least=0, most=MAX_SE)
 
 
-def check_count(name: str, value: object, least: int = 1) -> None:
-    """Refuse all but whole numbers of at least ``least``.
-
-    Raises:
-        UserError: with the name and the value.
-    """
-    if type(value) is not int or value < least:
-        raise UserError(f"{name} is {value!r}, it must be a whole number of at least {least}")
+_LIMITS = {
+    "kernel": "kernel",
+    "expand": "expand",
+    "filters": "channels",
+    "repeats": "layers",
+    "stride": "stride",
+}
+"""Name in ``MOST`` of the limit of each number of a stage."""

@@ -61,6 +61,17 @@ def test_a_string_is_its_stage(text, stage):
         ("ds_r1_k3_s1_e3_c16", "token 5, 'e3': sepconv expands by 1"),
         ("r1_k3_s11_e1_i16_o16_se0.2.5", "token 7, 'se0.2.5': the ratio must be a finite number"),
         ("r1_k3_s11_e1_i16_o16_se1e999", "token 7, 'se1e999': the ratio must be a finite number"),
+        ("r1_k3_s11_e1_i16_o16_se17", "token 7, 'se17': the ratio must be a finite number from 0"),
+        ("r\u0661_k3_s11_e1_i16_o16", "token 1, 'r\u0661', is unknown"),
+        ("r1_k3_s22_e1_i16_o1\uff16", "token 6, 'o1\uff16': output filters must be a whole number"),
+        ("r1_k3_s\uff12\uff12_e1_i16_o16", "token 3, 's\uff12\uff12', is unknown"),
+        (
+            "r1_k3_s11_e1_i16_o16_se0.\uff125",
+            "token 7, 'se0.\uff125': the ratio must be a finite number",
+        ),
+        ("r1_k3_s11_e1_i16_o16_se0_1", "token 8, '1', is unknown"),
+        ("r1_k3_s11_e1_i16_o1\u00b2", "token 6, 'o1\u00b2': output filters must be a whole number"),
+        ("r9999999999_k3_s11_e1_i16_o16", "token 1, 'r9999999999': repeats must be a whole number"),
         ("r1_k3_s11_e1_i16_o16_noskip_pool", "token 8, 'pool': it contradicts noskip"),
         ("cn_r1_k3_s1_c16_skip_noskip", "token 7, 'noskip': it contradicts skip"),
         ("r1_k3_s11_e6_i24_o16", "token 5, 'i24': 16 channels come in from what is before"),
@@ -71,6 +82,19 @@ def test_a_malformed_string_names_itself_the_token_and_its_position(text, messag
     with pytest.raises(UserError, match=f"block string 1, '{text}': {message}") as error:
         read_one(text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("r999999999_k3_s11_e1_i16_o16", "stage 1: repeats is 999999999, it must be at most 100"),
+        ("r1_k3_s11_e1_i16_o999999999", "stage 1: filters is 999999999, it must be at most 65536"),
+        ("r1_k3_s11_e99_i16_o16", "stage 1: expand is 99, it must be at most 64"),
+    ],
+)
+def test_a_string_of_a_network_that_nothing_could_hold_is_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        NetSpec.from_block_strings([text])
 
 
 def test_the_number_of_a_malformed_string_is_told():

@@ -333,7 +333,7 @@ def test_a_restricted_block_has_only_its_values_in_the_order_of_the_space():
             r"restrictions, block 3, ops: unknown value 'mbconv4', allowed are conv, sepconv, mbco",
         ),
         ({"restrictions": (Restriction(3, kernels=(3, 3)),)}, r"none twice, got \(3, 3\)"),
-        ({"strides": (1, 2, 2, 2, 0, 2, 1)}, r"space\.strides is 0, it must be above 0"),
+        ({"strides": (1, 2, 2, 2, 0, 2, 1)}, r"space\.strides is 0, it must be at least 1 and at"),
         ({"base_layers": (1, -2, 3, 4, 3, 3, 1)}, r"space\.base_layers is -2"),
         ({"filters": (0.0, 1.0)}, r"space\.filters is 0\.0"),
         ({"ses": (0.0, -0.25)}, r"space\.ses is -0\.25"),
@@ -342,6 +342,28 @@ def test_a_restricted_block_has_only_its_values_in_the_order_of_the_space():
         ({"divisor": 0}, r"space\.divisor is 0"),
         ({"resolution": -1}, r"space\.resolution is -1"),
         ({"classes": 0}, r"space\.classes is 0"),
+        (
+            {"base_layers": (2**63,) * 7},
+            r"space\.base_layers is 9223372036854775808, .* at most 100",
+        ),
+        ({"base_filters": (2**40,) * 7}, r"space\.base_filters is .* at most 65536"),
+        ({"layers": (0, 10**9)}, r"space\.layers is 1000000000, .* at most 100"),
+        ({"layers": (99,)}, r"space: depth of block 2 is 101, it must be at most 100"),
+        ({"filters": (1e9,)}, r"space\.filters is 1000000000\.0, .* at most 100"),
+        (
+            {"filters": (90.0,), "width": 90.0},
+            r"width of block 1 is 129600, it must be at most 65536",
+        ),
+        ({"width": 30.0}, r"largest network has some .* weights, it may have 5e\+09: lower width"),
+        ({"ses": (1e9,)}, r"space\.ses is 1000000000\.0, .* at most 16"),
+        ({"strides": (1, 2, 2, 2, 99, 2, 1)}, r"space\.strides is 99, .* at most 16"),
+        ({"head": 10**12}, r"space\.head is 1000000000000, .* at most 65536"),
+        ({"classes": 10**12}, r"space\.classes is 1000000000000, .* at most 1e\+06"),
+        ({"resolution": 10**6}, r"space\.resolution is 1000000, .* at most 16384"),
+        (
+            dict.fromkeys(("base_filters", "base_layers", "strides"), (1,) * 101),
+            "number of blocks is 101, it must be at most 100",
+        ),
     ],
 )
 def test_settings_that_describe_no_space_are_refused_by_name(settings, message):
