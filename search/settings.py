@@ -122,8 +122,12 @@ class WeightOptimizer:
             UserError: for a name that timm does not know, and settings that it refuses.
         """
         lr = self.scaled_lr(global_batch)
+        # A path leaves weights without a gradient: fused SGD wants a momentum of all or of none.
+        unfused = {"fused": False} if self.name in ("sgd", "momentum", "nesterov") else {}
         try:
-            built = make_optimizer(supernet, self.name, lr=lr, weight_decay=self.weight_decay)
+            built = make_optimizer(
+                supernet, self.name, lr=lr, weight_decay=self.weight_decay, **unfused
+            )
         except ValueError as error:
             raise UserError(f"weights: {error}; choose another name, lr or weight_decay") from None
         for group in built.param_groups:

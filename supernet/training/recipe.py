@@ -33,7 +33,7 @@ def make_optimizer(module: nn.Module, name: str, **settings: Any) -> Optimizer:
     # On CPUs torch's default is a loop over tensors, a quarter of a small network's step; on GPUs
     # it is fast by itself, and fused ones would rule out clipping in fp16.
     if "fused" in kind.parameters and next(module.parameters()).is_cpu:
-        settings["fused"] = True
+        settings.setdefault("fused", True)
     return create_optimizer_v2(module, name, **settings)
 
 

@@ -91,6 +91,17 @@ def test_long_gradients_are_shortened_to_the_limit(settings):
     assert logs["gradient_norm"] > 1e-3
 
 
+def test_the_logged_kl_is_from_the_old_policy_to_the_new():
+    old, new = torch.tensor([0.7, 0.2, 0.1]).log(), torch.tensor([0.2, 0.2, 0.6]).log()
+    drawn = torch.multinomial(old.exp(), 200_000, replacement=True, generator=generator(0))
+    _, logs = PPO(clip=0.2).loss(new[drawn, None], old[drawn, None], torch.zeros(200_000))
+    forward, backward = ((p.exp() * (p - q)).sum() for p, q in ((old, new), (new, old)))
+    assert abs(backward - forward) > 0.1
+    assert logs["kl"].item() == pytest.approx(forward.item(), rel=0.02)
+    # Of the three ratios 2/7, 1 and 6, the first and the last lie outside.
+    assert logs["clip_fraction"].item() == pytest.approx(0.8, abs=0.005)
+
+
 def test_more_minibatches_than_samples_is_refused():
     with pytest.raises(UserError, match=r"ppo\.minibatches is 5, but an update has 4 samples"):
         ControllerSettings(ppo=PPO(minibatches=5)).build(SMALL.decision_sizes, 4, keep=8)

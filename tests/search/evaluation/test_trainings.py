@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from retrain.module import RetrainModule
-from search.evaluation.trainings import Job, identity
+from search.evaluation.trainings import Job, TrainingRunner, identity
 from supernet.arch_file import write_arch
 from supernet.data.digits import ClutteredDigits, Digits
 from supernet.data.run_data import RunData
@@ -89,6 +89,19 @@ def test_training_learns_and_evaluation_counts():
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     assert found.loss == pytest.approx(loss, rel=1e-4)
     assert found.accuracy > 0.5
+
+
+def test_a_training_tells_val_and_test_apart(tmp_path):
+    (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "6"))
+    training = read_training(tmp_path / "retrain.yaml")
+    row = TrainingRunner(training)(Job(spec_of(), 0, 6))
+    data = training.make_data()
+    network = train_alone(spec_of(), training.recipe, data.train_dataloader(), 0, 6)
+    for split in ("val", "test"):
+        found = evaluate(network, getattr(data, f"{split}_dataloader")())
+        assert row[split] == found.accuracy
+        assert row[f"{split}_loss"] == found.loss
+    assert row["val"] != row["test"]
 
 
 # The config

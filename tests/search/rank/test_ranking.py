@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import random
 from pathlib import Path
 
 import pytest
 
-from search.rank.ranking import main
+from search.evaluation.trainings import jobs_of, network_hash
+from search.rank.ranking import Ranking, main, ranking_options
 from supernet.errors import UserError
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
 from tests.helpers.tiny import SPACE, TRAINING, save_supernet
@@ -82,6 +84,38 @@ def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, ca
     assert again.splitlines()[-20:] == first.splitlines()[-20:]
     for word in ("one training (noise ceiling)", "MACs", "params", "training of 50% length"):
         assert f"\n{word} " in again
+
+
+def told(files, tmp_path):
+    """A ranking whose trainings have made-up results, by (network, seed); nothing is trained."""
+    options = ranking_options(
+        [str(word) for word in (*files, "--space", tmp_path / "space.yaml", "--seeds", "2")]
+    )
+    ranking, rng = Ranking(options), random.Random(0)
+    specs = [one.spec for one in ranking.networks]
+    jobs = [*ranking.jobs(ranking.networks), *jobs_of(specs, [2], ranking.num_steps // 2)]
+    for job in jobs:
+        result = {name: rng.random() for name in ("val", "test", "val_loss", "test_loss")}
+        ranking.trainings._append({**ranking.trainings.identity(job), **result})
+    rows = lines(tmp_path / "cache.jsonl")
+    return ranking, {(row["network"], row["seed"]): row for row in rows}
+
+
+def test_the_truth_is_the_test_accuracy_of_each_network_by_seed(files, tmp_path):
+    ranking, rows = told(files, tmp_path)
+    yardstick = ranking._yardstick(ranking.uniform)
+    names = [network_hash(one.spec) for one in ranking.networks]
+    expected = [[rows[name, seed]["test"] for seed in (0, 1)] for name in names]
+    assert yardstick.runs.tolist() == expected
+    assert yardstick.truth.tolist() == pytest.approx([sum(pair) / 2 for pair in expected])
+    assert yardstick.bands.tolist() == [0, 1, 0, 1]
+    assert yardstick.costs.tolist() == [one.cost for one in ranking.networks]
+
+
+def test_a_short_training_scores_by_validation_images_with_a_seed_of_its_own(files, tmp_path):
+    ranking, rows = told(files, tmp_path)
+    expected = [rows[network_hash(one.spec), 2]["val"] for one in ranking.networks]
+    assert ranking._short_runs(ranking.networks).tolist() == expected
 
 
 def test_a_training_lost_from_the_cache_is_trained_again_to_the_same_result(files, tmp_path):

@@ -1,14 +1,24 @@
 """Where the end of a search runs, and on which images."""
 
+import copy
 import json
+import random
+from contextlib import nullcontext
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from search.module import SearchModule
 from search.selection.results import Results
+from search.selection.selection import Candidate, judge
+from search.settings import Final, WeightOptimizer
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
+from supernet.network.network import recalibrate
+from supernet.network.supernet import SuperNet
+from supernet.training.standalone import evaluate
+from tests.helpers.tiny import SPACE
 
 
 def recorded(monkeypatch, owner, name, calls):
@@ -45,6 +55,39 @@ def test_what_scores_sees_batches_as_training_does():
         images, labels = SearchModule.moved(module, batch)
         assert torch.equal(images, factor * batch[0])
         assert torch.equal(labels, batch[1])
+
+
+def test_the_final_judge_knows_the_validation_split_and_nothing_else(tmp_path):
+    torch.manual_seed(0)
+    data, supernet = RunData(Digits(8, batch_size=32), "search", seed=0), SuperNet(SPACE)
+    module = SimpleNamespace(
+        final=Final(recalibration_images=64, tuning_steps=0),
+        global_rank=0,
+        trainer=SimpleNamespace(
+            world_size=1,
+            is_global_zero=False,
+            precision="32-true",
+            precision_plugin=SimpleNamespace(forward_context=nullcontext),
+        ),
+        space=SPACE,
+        data=data,
+        steps_done=5,
+        weights=WeightOptimizer(),
+        supernet=supernet,
+        memory_format=torch.contiguous_format,
+        moved=lambda batch: batch,
+    )
+    archs = [SPACE.canonical(SPACE.sample(random.Random(seed))) for seed in range(3)]
+    listed = [Candidate(SPACE.encode(arch), 1.0, 0.0, 0.0) for arch in archs]
+    judged = judge(module, listed, tmp_path)
+    for arch, one in zip(archs, judged, strict=True):
+        network = copy.deepcopy(supernet).extract(arch)
+        recalibrate(network, (images for images, _ in data.weights_batches(64)))
+        expected = evaluate(network, Digits(8, batch_size=179).val_dataloader())
+        assert one.accuracy == pytest.approx(expected.accuracy, abs=1e-9)
+        assert one.score == pytest.approx(expected.probability, rel=1e-4)
+        others = evaluate(network, Digits(8, batch_size=179).reward_dataloader())
+        assert one.score != pytest.approx(others.probability, rel=1e-3)
 
 
 def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(

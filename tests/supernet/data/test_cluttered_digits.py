@@ -204,6 +204,14 @@ def test_fixed_training_images_do_not_change_and_are_no_evaluation_images():
     assert not set(scored.seeds) & set(first.seeds)
 
 
+@pytest.mark.parametrize("split", PARTS)
+def test_a_split_trained_on_has_other_images_than_the_same_split_evaluated(split):
+    data = ClutteredDigits(copies=3, train_copies=3)
+    train, evaluation = (data._images(split, augment=augment) for augment in (True, False))
+    assert len(train.seeds) == len(evaluation.seeds) == len(set(train.seeds))
+    assert not set(train.seeds) & set(evaluation.seeds)
+
+
 # Options
 
 

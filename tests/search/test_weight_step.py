@@ -1,0 +1,98 @@
+"""A step of the shared weights: how far it goes, and how often it is taken."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from search.module import SearchModule
+from search.settings import Sampling, Schedule, WeightOptimizer
+from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
+from tests.helpers.tiny import SPACE
+
+# A search has no validation loop of its own.
+pytestmark = pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader`")
+
+LR = 0.5
+
+
+class Watch(pl.Callback):
+    """Keeps the shared weights before and after each step, and the gradients that moved them."""
+
+    def __init__(self):
+        self.before, self.after, self.rates, self.gradients = [], [], [], []
+
+    def on_train_batch_start(self, trainer, module, *_):
+        self.before.append(flat(module.supernet))
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.after.append(flat(module.supernet))
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        grads = [p.grad.flatten() for p in module.supernet.parameters() if p.grad is not None]
+        self.gradients.append(torch.cat(grads).norm().item())
+
+    @property
+    def lengths(self):
+        pairs = zip(self.before, self.after, strict=True)
+        return [(after - before).norm().item() for before, after in pairs]
+
+
+def flat(supernet):
+    return torch.cat([parameter.detach().flatten() for parameter in supernet.parameters()])
+
+
+def watched(tmp_path, schedule, steps, name="momentum", **weights):
+    """The weight steps of a search; the first is the learning rate times the gradient."""
+    torch.manual_seed(0)
+    module = SearchModule(
+        *(10, 8, 1, SPACE, "p40", "macs"),
+        schedule=schedule,
+        weights=WeightOptimizer(name=name, lr=LR, lr_batch=16, **weights),
+        sampling=Sampling(every=2, samples=4),
+    )
+    watch = Watch()
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        max_steps=steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[watch],
+    )
+    trainer.fit(module, RunData(Digits(8, batch_size=16), "search", seed=0))
+    return watch
+
+
+FLAT = Schedule(warmup=0.0, stream=0.0, uniform=0.5, floor=1.0, ramp=0.0)
+
+
+def test_a_long_gradient_is_shortened_to_the_norm_that_was_asked_for(tmp_path):
+    watch = watched(tmp_path, FLAT, 4, max_grad_norm=1e-3)
+    assert watch.gradients == pytest.approx([1e-3] * 4, rel=1e-3)
+    assert watch.lengths[0] == pytest.approx(LR * 1e-3, rel=1e-3)
+
+
+def test_a_short_gradient_is_left_as_it_is(tmp_path):
+    watch = watched(tmp_path, FLAT, 4, max_grad_norm=1e3)
+    assert 0.1 < watch.gradients[0] < 1e3
+    assert watch.lengths[0] == pytest.approx(LR * watch.gradients[0], rel=1e-3)
+
+
+def test_every_step_has_the_learning_rate_of_its_schedule(tmp_path):
+    schedule = Schedule(warmup=0.0, stream=0.0, uniform=0.5, floor=0.1, ramp=0.25)
+    watch = watched(tmp_path, schedule, 8)
+    expected = [LR * schedule.learning_rate(step / 8) for step in range(8)]
+    assert watch.rates == pytest.approx(expected)
+    assert watch.lengths[0] == 0.0  # the ramp begins at 0
+    assert min(watch.lengths[1:]) > 0
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "adamw", "rmsproptf"])
+def test_an_optimizer_steps_though_each_path_leaves_other_weights_without_gradients(tmp_path, name):
+    watch = watched(tmp_path, FLAT, 4, name)
+    assert min(watch.lengths) > 0
