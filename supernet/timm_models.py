@@ -30,16 +30,19 @@ from timm.models._features import feature_take_indices
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 
-from supernet.arch_file import load_spec
+from supernet.arch_file import is_file_name, load_spec, read_arch
+from supernet.data_description import DataDescription
 from supernet.errors import UserError, one_line
+from supernet.network.checkpoint import read_trained
 from supernet.network.functional import submodule_weights
 from supernet.network.network import ACTIVATIONS, initialise, make_stages
 from supernet.space.limits import check_count
+from supernet.space.published import published
 from supernet.space.spec import NetSpec
 
 default_cfgs = generate_default_cfgs(
     {
-        # How supernet.data.ImageFolder prepares images unless told otherwise: ImageNet's mean and
+        # How supernet.data.ImageFolder prepares images by default: ImageNet's mean and
         # standard deviation, evaluation on the central 87.5 % after a bicubic resize.
         "mnasnet_searched": {
             "input_size": (3, 224, 224),
@@ -63,14 +66,16 @@ def mnasnet_searched(
 ) -> SearchedNetwork | SearchedFeatures:
     """A searched or published network, for ``timm.create_model("mnasnet_searched", arch=...)``.
 
-    Its input size and number of classes are the architecture's unless told otherwise; mean,
-    standard deviation and crop are those of ``ImageFolder``. Digits, which no timm
-    loader reads, have a mean and deviation of their own (``DigitImages``).
+    Its input size and number of classes are the architecture's unless told otherwise. Names of
+    classes, mean, standard deviation, interpolation and crop are those of the data that it was
+    searched for or trained on, where the file tells them, else ``ImageFolder``'s defaults.
 
     Args:
-        pretrained: load the weights that ``pretrained_cfg_overlay=dict(file=...)`` names, another
-            number of classes or channels being adapted as timm does; none are published.
-        arch: an arch.json, or a published name such as ``mnasnet_a1_075``.
+        pretrained: load the weights of the checkpoint that ``arch`` names, or those that
+            ``pretrained_cfg_overlay=dict(file=...)`` does, another number of classes or channels
+            being adapted as timm does; none are published.
+        arch: an arch.json; a published name such as ``mnasnet_a1_075``; or a retraining's
+            checkpoint, such as ``runs/NAME/checkpoints/best.ckpt``.
         kwargs: timm's: num_classes, in_chans, drop_rate, global_pool, bn_eps, bn_momentum, device,
             dtype, features_only and out_indices (all levels by default), pretrained_cfg_overlay.
 
@@ -79,14 +84,16 @@ def mnasnet_searched(
     """
     if arch is None:
         raise UserError(
-            "mnasnet_searched needs arch=...: an arch.json or a published name, such as mnasnet_a1"
+            "mnasnet_searched needs arch=...: an arch.json, a checkpoint or a published name, such"
+            " as mnasnet_a1"
         )
     norms = {name: kwargs.pop(name) for name in ("bn_eps", "bn_momentum") if name in kwargs}
-    spec = dataclasses.replace(load_spec(str(arch)), **norms).checked()
+    found, told = _described(str(arch))
+    spec = dataclasses.replace(found, **norms).checked()
     _check_numbers(kwargs)
     side = {"input_size": (3, *[spec.resolution] * 2), "pool_size": (spec.final_size,) * 2}
     own = kwargs.pop("pretrained_cfg_overlay", {}) or {}
-    overlay = {**side, "num_classes": spec.classes, **own}
+    overlay = {**side, "num_classes": spec.classes, **told, **own}
     features_only = kwargs.pop("features_only", False)
     unused: Any = ("num_classes", "global_pool") if features_only else None
     model: Any = build_model_with_cfg(
@@ -103,6 +110,49 @@ def mnasnet_searched(
     if features_only:
         model.pretrained_cfg = model.default_cfg = pretrained_cfg_for_features(model.pretrained_cfg)
     return model
+
+
+def _described(arch: str) -> tuple[NetSpec, dict[str, Any]]:
+    """The network of a file or a name, and what timm's configuration says of it."""
+    if arch.endswith(".ckpt"):
+        trained = read_trained(Path(arch))
+        if trained.ssdlite is not None:
+            raise UserError(f"{arch} holds a detector: name the checkpoint of a classifier")
+        of_data = data_config(trained.data) if trained.data else {}
+        judged = _sentence("validation", trained.figures, trained.data, trained.versions)
+        return trained.spec, {**of_data, "description": judged, "file": arch}
+    if arch in published or not is_file_name(arch):
+        return load_spec(arch), {}
+    found = read_arch(arch)
+    of_data = data_config(found.data) if found.data else {}
+    figures = {"accuracy": found.accuracy}
+    return found.spec, {**of_data, "description": _sentence("supernet", figures, found.data, {})}
+
+
+def data_config(data: DataDescription) -> dict[str, Any]:
+    """The fields of timm's configuration that data decide; no more than names for those of code."""
+    names = {"label_names": data.classes}
+    if data.preprocessing is None:
+        return names
+    steps = data.preprocessing
+    crop_pct = steps.crop / steps.resize
+    if math.floor(steps.crop / crop_pct) < steps.resize:  # timm's way back, a rounding short
+        crop_pct = math.nextafter(crop_pct, 0)
+    own = {"mean": steps.mean, "std": steps.std, "interpolation": steps.interpolation}
+    return {**names, **own, "crop_pct": crop_pct}
+
+
+def _sentence(
+    split: str,
+    figures: Mapping[str, float],
+    data: DataDescription | None,
+    versions: Mapping[str, str],
+) -> str:
+    """Accuracy, data and versions, for which timm's configuration has no fields."""
+    words = [f"{split} {name} {value:.4f}" for name, value in figures.items()]
+    words += [f"data {data.digest}"] if data and data.digest else []
+    words += [f"{name} {number}" for name, number in versions.items()]
+    return ", ".join(words)
 
 
 def _check_numbers(kwargs: dict[str, Any]) -> None:

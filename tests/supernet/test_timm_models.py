@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import random
 
 import numpy as np
@@ -13,10 +14,12 @@ from timm.data import create_transform, resolve_data_config, resolve_model_data_
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
 
-from supernet.arch_file import write_arch
+from supernet.arch_file import read_arch, write_arch
 from supernet.data.image_folder import ImageFolder
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace
+from supernet.timm_models import data_config
 from tests.helpers.archs import counted_arch
 from tests.helpers.timm_networks import create, trained
 
@@ -198,7 +201,7 @@ def test_layer_decay_falls_from_the_head_to_the_stem(arch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"arch": None}, "needs arch=.*: an arch.json or a published name"),
+        ({"arch": None}, "needs arch=.*: an arch.json, a checkpoint or a published name"),
         ({"arch": "mnasnet_z9"}, "unknown network 'mnasnet_z9'"),
         ({"arch": "missing/arch.json"}, "missing/arch.json: cannot be read"),
         ({"num_classes": -1}, "num_classes is -1, it must be a whole number of at least 0"),
@@ -231,3 +234,57 @@ def test_zeros_in_timms_options_are_taken_as_timm_takes_them(arch):
     assert resolve_model_data_config(model)["input_size"] == (3, 16, 16)
     half = create(arch, dtype=torch.bfloat16, device="cpu")
     assert {value.dtype for value in half.parameters()} == {torch.bfloat16}
+
+
+def test_timm_resizes_as_the_training_did_at_every_resolution():
+    for side in range(8, 513):
+        steps = Preprocessing(round(side / 0.875), side, "bicubic", (0.5,) * 3, (0.5,) * 3)
+        config = data_config(DataDescription(("a", "b"), preprocessing=steps))
+        assert math.floor(side / config["crop_pct"]) == steps.resize
+    assert math.isclose(config["crop_pct"], 0.875, rel_tol=1e-2)
+
+
+STEPS = Preprocessing(23, 16, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+TOLD = DataDescription(tuple("abcdefghij"), digest="ab12", preprocessing=STEPS)
+
+
+def assert_told(model):
+    config = model.pretrained_cfg
+    assert config["label_names"] == TOLD.classes
+    assert (config["mean"], config["std"]) == (STEPS.mean, STEPS.std)
+    assert config["interpolation"] == "bilinear"
+    assert math.floor(16 / config["crop_pct"]) == 23
+    assert "data ab12" in config["description"]
+
+
+def test_timms_configuration_says_what_arch_json_says_of_the_data(tmp_path, arch):
+    found = dataclasses.replace(read_arch(arch), data=TOLD, accuracy=0.5)
+    write_arch(tmp_path / "told.json", found)
+    model = create(tmp_path / "told.json")
+    assert_told(model)
+    assert model.pretrained_cfg["description"].startswith("supernet accuracy 0.5000")
+
+
+def test_a_checkpoint_is_a_timm_model_with_its_weights(tmp_path, arch):
+    network = trained(arch)
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    checkpoint = {
+        "spec": network.spec.to_json(),
+        "state_dict": weights,
+        "data": dataclasses.asdict(TOLD),
+        "validation": {"accuracy": 0.75},
+        "versions": {"torch": "2.15.0"},
+    }
+    path = tmp_path / "best.ckpt"
+    torch.save(checkpoint, path)
+    model = create(path, pretrained=True).eval()
+    assert_told(model)
+    assert "validation accuracy 0.7500" in model.pretrained_cfg["description"]
+    assert "torch 2.15.0" in model.pretrained_cfg["description"]
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(model(images), network(images))
+    other = create(path, pretrained=True, num_classes=3)
+    assert torch.equal(other.conv_stem.weight, network.conv_stem.weight)
+    torch.save({**checkpoint, "ssdlite": {}}, path)
+    with pytest.raises(UserError, match="holds a detector"):
+        create(path)
