@@ -75,11 +75,11 @@ def export(
         UserError: for an unknown format or opset, when run, checkpoint or a package is missing, or
             when the data have other classes than the network.
     """
+    if opset not in OPSETS:
+        raise UserError(f"opset is {opset}, allowed are {OPSETS[0]} to {OPSETS[-1]}")
     path = checkpoint_path(run, checkpoint)
     trained = read_trained(path)
     formats = _checked_formats(formats, trained)
-    if opset not in OPSETS:
-        raise UserError(f"opset is {opset}, allowed are {OPSETS[0]} to {OPSETS[-1]}")
     checked = check_images(run, trained, images, data or {})
     exported = _exported(trained, checked, path, run, opset)
     found = None if trained.ssdlite else _timed_search(run, trained.spec)

@@ -98,14 +98,21 @@ def set_opset(model: onnx.ModelProto, opset: int) -> None:
 
 def _respell(node: onnx.NodeProto, constants: Constants, opset: int) -> None:
     name = node.op_type
-    since = [onnx.defs.get_schema(name, version).since_version for version in (opset, EXPORTED)]
-    if since[0] == since[1] or name in SAME:
+    if name in SAME or _since(name, opset) == _since(name, EXPORTED):
         return
     below, rule = RULES.get(name, (0, None))
     if rule is None:
         raise UserError(f"{name} has changed since")
     if opset < below:
         rule(node, constants)
+
+
+def _since(name: str, opset: int) -> int:
+    """Opset in which an operator got the meaning that it has in ``opset``; 0 if it has none."""
+    try:
+        return onnx.defs.get_schema(name, opset).since_version
+    except onnx.defs.SchemaError:
+        return 0
 
 
 def _whole_numbers(graph: onnx.GraphProto) -> dict[str, list[int]]:
