@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from search.__main__ import main
 from supernet.latency.__main__ import backend_of, latency_parser
@@ -50,8 +51,9 @@ def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
         assert done.returncode == 0, (command, done.stderr)
         printed += done.stdout
     assert "test accuracy" in printed
+    Image.new("L", (24, 32)).save(tmp_path / "photo.jpg")
     for block in PYTHON:
-        code = block.replace("runs/", f"{tmp_path}/")
+        code = block.replace("runs/", f"{tmp_path}/").replace("photo.jpg", f"{tmp_path}/photo.jpg")
         subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
     assert (tmp_path / "digits" / "network.onnx").exists()
 
