@@ -158,7 +158,9 @@ def test_a_prediction_stands_beside_what_was_measured(trained, run, capsys, devi
     error = TableError(0.04, 0.01, 60)
     write_arch(
         run / "arch.json",
-        dataclasses.replace(found, unit="ms", device=device, table="9f2c", table_error=error),
+        dataclasses.replace(
+            found, unit="ms", predicted=1.0, device=device, table="9f2c", table_error=error
+        ),
     )
     config = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").unlink()
