@@ -16,7 +16,8 @@ from supernet.arch_file import load_spec
 from supernet.command.output import say
 from supernet.data.resumable import StepLoader
 from supernet.errors import UserError
-from supernet.training.recipe import Recipe, WeightEma
+from supernet.run.finite import FiniteGuard, scales_loss
+from supernet.training.recipe import Recipe, WeightEma, check_batch_size
 
 
 class RecipeModule(pl.LightningModule):
@@ -108,7 +109,8 @@ class RecipeModule(pl.LightningModule):
                 f"the training has {num_steps} steps: give trainer.max_epochs or trainer.max_steps"
                 " above 0"
             )
-        optimizer = self.recipe.make_optimizer(self.network, images_per_step(self.trainer))
+        images, fused = images_per_step(self.trainer), not scales_loss(self.trainer)
+        optimizer = self.recipe.make_optimizer(self.network, images, fused)
         accumulated = self.trainer.accumulate_grad_batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
         self._schedule = self.recipe.make_schedule(optimizer, int(num_steps), steps_per_epoch)
@@ -133,6 +135,7 @@ class RecipeModule(pl.LightningModule):
         loss = self.training_loss(batch)
         self.log("train/loss", loss, prog_bar=True)
         self.log("lr", self._schedule.optimizer.param_groups[0]["lr"])
+        self.log("train/skipped", float(FiniteGuard.of(self.trainer).steps))
         self.steps_done += 1
         return loss
 
@@ -159,6 +162,7 @@ class RecipeModule(pl.LightningModule):
         checkpoint["init"] = self.warm_start.init
         checkpoint["recipe"] = dataclasses.asdict(self.recipe)
         checkpoint["steps_done"] = self.steps_done
+        FiniteGuard.of(self.trainer).check_checkpoint(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on in the data where the checkpoint was.
@@ -194,15 +198,17 @@ class RecipeModule(pl.LightningModule):
 
 
 def images_per_step(trainer: pl.Trainer) -> int:
-    """Images of one optimizer step over all processes and accumulated batches."""
+    """Images of one optimizer step over all processes and accumulated batches.
+
+    Raises:
+        UserError: when a batch has one image only.
+    """
     # Lightning has no loader yet where max_steps alone ends the training.
     trainer.fit_loop.setup_data()
     loader: Any = trainer.train_dataloader
-    if isinstance(loader, StepLoader):
-        images = loader.sampler.global_batch_size
-    else:
-        images = loader.batch_size * trainer.world_size
-    return images * trainer.accumulate_grad_batches
+    each: int = (loader.sampler if isinstance(loader, StepLoader) else loader).batch_size
+    check_batch_size(each)
+    return each * trainer.world_size * trainer.accumulate_grad_batches
 
 
 def refuse_change(setting: str, saved: object, given: object, verb: str = "has") -> None:

@@ -1,5 +1,6 @@
 """SearchModule: one weight step, and every few steps one controller step."""
 
+import contextlib
 import dataclasses
 import random
 from functools import partial
@@ -32,8 +33,10 @@ from supernet.data.splits import Batch
 from supernet.errors import UserError, check_range
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import first_on_rank_zero, step_seed
+from supernet.run.finite import FiniteGuard, LeftOutError, scales_loss
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
+from supernet.training.recipe import check_batch_size
 
 
 class SearchModule(pl.LightningModule):
@@ -105,6 +108,7 @@ class SearchModule(pl.LightningModule):
         ]
         self.steps_done = 0
         self._plan: StepPlan | None = None
+        self._gradient_norm = torch.zeros(())
         self._proposed: tuple[int, list[Path]] | None = None
         self.seed = 0
 
@@ -138,11 +142,14 @@ class SearchModule(pl.LightningModule):
         # Lightning has no loader yet where max_steps alone ends the search.
         self.trainer.fit_loop.setup_data()
         loader: Any = self.trainer.train_dataloader
+        check_batch_size(loader.sampler.batch_size)
         try:  # too few images are found out now, not when the controller takes over
-            self.data.reward_batch(0, self.global_rank)
+            _, labels = self.data.reward_batch(0, self.global_rank)
         except UserError as error:
             raise UserError(f"reward: {error}, or lower model.sampling.images") from None
-        optimizer = self.weights.optimizer(self.supernet, loader.sampler.global_batch_size)
+        check_batch_size(len(labels), "model.sampling.images")
+        images = loader.sampler.global_batch_size
+        optimizer = self.weights.optimizer(self.supernet, images, not scales_loss(self.trainer))
         return [optimizer, *self.controller.optimizers]
 
     @property
@@ -223,34 +230,45 @@ class SearchModule(pl.LightningModule):
         # would go on moving.
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        # One norm for all weights: a step of any path keeps its direction.
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.supernet.parameters(), self.weights.max_grad_norm
-        )
         optimizer.step()
         if plan.number % self.log_interval:
             return {}  # reading a number waits for the GPU
         return {
             "train/loss": float(loss.detach()),
-            "train/gradient_norm": float(norm),
+            "train/gradient_norm": float(self._gradient_norm),
             "train/lr": optimizer.param_groups[0]["lr"],
+            "train/skipped": FiniteGuard.of(self.trainer).steps,
             "schedule/warmup": plan.warmup,
             "schedule/stream": plan.stream,
         }
 
-    def _controller_step(self, batch: Batch) -> StepResult:
-        """Score proposed architectures on one reward batch and let the controller learn."""
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Shorten the gradients, whose scale has been taken off by now."""
+        # One norm for all weights: a step of any path keeps its direction.
+        self._gradient_norm = torch.nn.utils.clip_grad_norm_(
+            self.supernet.parameters(), self.weights.max_grad_norm
+        )
+
+    def _controller_step(self, batch: Batch) -> StepResult | None:
+        """Score proposed architectures on one reward batch and let the controller learn.
+
+        None where scores are not finite and such steps are left out.
+        """
         step, total = self.steps_done, int(self.trainer.estimated_stepping_batches)
         update_steps = self.schedule.update_steps(total, self.sampling.every)
-        return controller_step(
-            self.controller,
-            self.sampling.samples,
-            # One batch for all, so that no score differs by the luck of its images.
-            lambda archs: self.slice_scores(archs, batch),
-            UpdateStep(update_steps.index(step), len(update_steps)),
-            draws=self._generator("samples", step),
-            shuffles=self._generator("minibatches", step),
-        )
+        with contextlib.suppress(LeftOutError):
+            return controller_step(
+                self.controller,
+                self.sampling.samples,
+                # One batch for all, so that no score differs by the luck of its images.
+                lambda archs: FiniteGuard.of(self.trainer).admitted(
+                    self.trainer, self.slice_scores(archs, batch)
+                ),
+                UpdateStep(update_steps.index(step), len(update_steps)),
+                draws=self._generator("samples", step),
+                shuffles=self._generator("minibatches", step),
+            )
+        return None
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory as training sees it: by the data's hooks, on this device."""
@@ -281,6 +299,7 @@ class SearchModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the step and what identifies the search; all draws follow from seed and step."""
         checkpoint["search"] = {"steps_done": self.steps_done, **self._identity()}
+        FiniteGuard.of(self.trainer).check_checkpoint(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another search's checkpoint, see ``check_identity``."""

@@ -63,7 +63,7 @@ class Schedule:
         """Factor on the largest learning rate of the weights: ramp, cosine, floor."""
         if progress < self.ramp:
             return progress / self.ramp
-        done = min(1.0, progress / self.uniform)
+        done = min(1.0, progress / self.uniform) if self.uniform else 1.0
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
     def update_steps(self, total: int, every: int) -> range:
@@ -115,18 +115,20 @@ class WeightOptimizer:
         check_range("weights.", self, "weight_decay", least=0)
         check_range("weights.", self, "label_smoothing", least=0, below=1)
 
-    def optimizer(self, supernet: nn.Module, global_batch: int) -> Optimizer:
+    def optimizer(self, supernet: nn.Module, global_batch: int, fused: bool = True) -> Optimizer:
         """The optimizer for ``global_batch`` images per step; groups know their ``largest_lr``.
+
+        ``fused`` must be off where losses are scaled.
 
         Raises:
             UserError: for a name that timm does not know, and settings that it refuses.
         """
         lr = self.scaled_lr(global_batch)
         # A path leaves weights without a gradient: fused SGD wants a momentum of all or of none.
-        unfused = {"fused": False} if self.name in ("sgd", "momentum", "nesterov") else {}
+        fused = fused and self.name not in ("sgd", "momentum", "nesterov")
         try:
             built = make_optimizer(
-                supernet, self.name, lr=lr, weight_decay=self.weight_decay, **unfused
+                supernet, self.name, lr=lr, weight_decay=self.weight_decay, fused=fused
             )
         except ValueError as error:
             raise UserError(f"weights: {error}; choose another name, lr or weight_decay") from None

@@ -125,11 +125,6 @@ class DetectionModule(RecipeModule):
     def training_loss(self, batch: BoxBatch) -> Tensor:
         """SSD's loss of one batch: the classes of the default boxes, and where the boxes lie."""
         images, targets = batch
-        if len(images) < 2:
-            raise UserError(
-                "a batch has 1 image, but maps of one pixel leave batch norm nothing to average:"
-                " set data.init_args.batch_size to at least 2"
-            )
         check_targets(targets, self.spec.classes)
         losses = self.network(images, targets)
         self.log("train/class_loss", losses["classification"])

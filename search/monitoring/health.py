@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from search.callbacks import SearchCallback, searching
 from search.module import SearchModule
@@ -80,13 +81,17 @@ class Health(SearchCallback):
         self.used = counts[:-1].view_as(uses)
         self.totals += torch.cat([self.used.sum(0), counts[-1:]])
 
-    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
         """Look at the gradients before they are shortened, when metrics are due."""
         search = searching(pl_module)
         plan = search.plan()
         if not trainer.is_global_zero or plan.number % search.log_interval:
             return
-        norms = gradient_norms(search.supernet, self.used)
+        # A step that was left out, as it was not finite, has no gradients.
+        left_out = search.supernet.classifier.weight.grad is None
+        norms = {} if left_out else gradient_norms(search.supernet, self.used)
         alarms = self.alarms.of_gradients(norms)
         if not plan.by_policy:
             steps = (plan.number + 1) * trainer.world_size

@@ -7,6 +7,7 @@ be killed and repeated: judged candidates are kept in the run folder.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,13 @@ from search.objective.targets import Target
 from search.selection.local_search import LocalSearch
 from search.step import make_generator
 from supernet.data.splits import Batch
+from supernet.errors import UserError
+from supernet.run.folder import CONTINUE
 from supernet.space.arch import Arch
 from supernet.training.standalone import Evaluation
 
 Code = tuple[int, ...]
+MEND = f"mend the images and go on with {CONTINUE}, or start anew with a lower model.weights.lr"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ def draft(module: SearchModule, codes: list[Code]) -> list[Candidate]:
     mine = codes[rank::world]
     archs = [module.space.decode(code) for code in mine]
     scores = module.slice_scores(archs, batch).tolist() if archs else []
+    if not all(map(math.isfinite, scores)):
+        raise UserError(f"a score on the reward images is not finite: {MEND}")
     scored = [
         Candidate(code, module.objective.cost_model.predict(module.space.spec(arch)), score, score)
         for code, arch, score in zip(mine, archs, scores, strict=True)
@@ -140,6 +146,11 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
         arch, batches = module.space.decode(code), module.data.val_batches()
         images = final.recalibration_images
         found = evaluate_recalibrated(module, arch, images, batches, final.tuning_steps)
+        if not math.isfinite(found.loss):
+            raise UserError(
+                f"a network's loss on the validation images is {found.loss}: {MEND}; or, if tuning"
+                f" made it so, lower model.final.tuning_steps ({final.tuning_steps})"
+            )
         return {**identity(code), **found._asdict()}
 
     jobs = CachedJobs(

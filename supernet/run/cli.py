@@ -26,6 +26,7 @@ from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
+from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
 from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
@@ -50,6 +51,9 @@ def stem_stride(data: pl.LightningDataModule) -> int:
 
 # Named functions, since --help prints them as what a model's argument is linked to.
 SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": stem_stride}
+
+LR_OPTIONS = {"search": "model.weights.lr", "retrain": "model.recipe.lr"}
+"""Options of the learning rate, by role."""
 
 Seed = restricted_number_type(
     "Seed", int, [(">=", 0), ("<", 2**32)], docstring="int from 0 to 2**32 - 1"
@@ -143,6 +147,10 @@ class CLI(LightningCLI):
         parser.add_argument("--checkpoint_every_s", type=NonNegativeFloat, default=30.0, help=lost)
         threads = "CPU threads of each process; 0 leaves the choice to torch."
         parser.add_argument("--threads", type=NonNegativeInt, default=0, help=threads)
+        nonfinite = (
+            "What a loss, gradient or image that is not finite does: end the run or its step."
+        )
+        parser.add_argument("--on_nonfinite", type=OnNonfinite, default="stop", help=nonfinite)
         for name, offered in SHAPE.items():
             parser.link_arguments("data", f"model.{name}", offered, apply_on="instantiate")
 
@@ -228,6 +236,7 @@ class CLI(LightningCLI):
         kwargs["callbacks"] = [
             *(trainer_config.callbacks or []),
             *progress,
+            FiniteGuard(self.settings.on_nonfinite, LR_OPTIONS[self.role]),
             SeedEachStep(self.seed),
             RunFiles(self.folder, self._dump()),
             *self.run_callbacks(self.folder),

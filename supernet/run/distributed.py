@@ -53,6 +53,15 @@ def largest_over_ranks(trainer: pl.Trainer, *numbers: int) -> list[int]:
     return [int(number) for number in largest.tolist()]
 
 
+def least_over_ranks(tensor: Tensor) -> Tensor:
+    """The element-wise least of all processes; the tensor itself where there is only one."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tensor
+    least = tensor.clone()
+    distributed.all_reduce(least, distributed.ReduceOp.MIN)
+    return least
+
+
 def mean_over_ranks(tensor: Tensor) -> Tensor:
     """The element-wise mean over all processes; the tensor itself where there is only one."""
     total = sum_over_ranks(tensor)

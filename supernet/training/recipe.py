@@ -21,10 +21,13 @@ from supernet.network.network import Network
 from supernet.space.spec import NetSpec
 
 
-def make_optimizer(module: nn.Module, name: str, **settings: Any) -> Optimizer:
+def make_optimizer(
+    module: nn.Module, name: str, *, fused: bool = True, **settings: Any
+) -> Optimizer:
     """Timm's ``create_optimizer_v2``, fused where torch offers that for CPUs.
 
-    ``module`` lies on the device of its training.
+    ``module`` lies on the device of its training. Where losses are scaled (16-mixed) it must not be
+    ``fused``: such optimizers unscale gradients themselves, after they have been clipped.
 
     Raises:
         ValueError: when timm has no such optimizer, or it refuses its settings.
@@ -33,8 +36,23 @@ def make_optimizer(module: nn.Module, name: str, **settings: Any) -> Optimizer:
     # On CPUs torch's default is a loop over tensors, a quarter of a small network's step; on GPUs
     # it is fast by itself, and fused ones would rule out clipping in fp16.
     if "fused" in kind.parameters and next(module.parameters()).is_cpu:
-        settings.setdefault("fused", True)
+        settings["fused"] = fused
     return create_optimizer_v2(module, name, **settings)
+
+
+def check_batch_size(num_images: int, setting: str = "data.init_args.batch_size") -> None:
+    """Refuse batches of one image, whose maps of one pixel leave batch norm nothing to average.
+
+    ``num_images`` are those of one process, which ``setting`` says.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    if num_images < 2:
+        raise UserError(
+            f"a batch has {num_images} image, but maps of one pixel leave batch norm nothing to"
+            f" average: set {setting} to at least 2"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,10 +109,13 @@ class Recipe:
         # Depthwise convolutions run several times faster so, on CPUs and in bf16 on GPUs.
         return network.to(memory_format=torch.channels_last)
 
-    def make_optimizer(self, network: nn.Module, images_per_step: int) -> torch.optim.Optimizer:
+    def make_optimizer(
+        self, network: nn.Module, images_per_step: int, fused: bool = True
+    ) -> torch.optim.Optimizer:
         """The optimizer of ``network`` at its peak learning rate.
 
-        ``images_per_step`` counts those of all processes and accumulated batches.
+        ``images_per_step`` counts those of all processes and accumulated batches; ``fused`` must be
+        off where losses are scaled.
 
         Raises:
             UserError: when timm has no such optimizer.
@@ -107,6 +128,7 @@ class Recipe:
                 lr=self.lr * images_per_step / 256,
                 weight_decay=self.weight_decay,
                 momentum=self.momentum,
+                fused=fused,
                 **extra,
             )
         except ValueError:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from supernet.data.resumable import resumable
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
-from supernet.training.recipe import Recipe, update_average
+from supernet.training.recipe import Recipe, check_batch_size, update_average
 
 
 def train_alone(
@@ -41,6 +41,7 @@ def train_alone(
         The network in eval mode; its weights are the recipe's average, if it has one.
     """
     batches = resumable(loader, seed)
+    check_batch_size(batches.sampler.batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = recipe.make_network(spec).train()
