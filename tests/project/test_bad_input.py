@@ -70,6 +70,8 @@ OPTIONS = {
     "--model.controller.ppo.minibatches 5": "ppo.minibatches is 5, but an update has 4 samples",
     "--model.sampling.every 40": "of 24 steps it has those from 19.2 on, and sampling.every is 40",
     "--model.sampling.images 200": "reward: 179 images are fewer than one batch of 200",
+    "--model.sampling.images 1": "a batch has 1 image, but maps of one pixel leave batch norm",
+    "--data.batch_size 1": "nothing to average: set data.init_args.batch_size to at least 2",
     "--data.resolution 64": "resolution is 64, it must be at least 8 and at most 32",
     "--data.resolutoin 8": "'resolutoin' is not accepted",
     "--data.batch_size 5000": "1080 images are fewer than one batch of 5000",

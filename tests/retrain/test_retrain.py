@@ -87,6 +87,11 @@ def test_images_of_a_step_count_all_processes_and_accumulated_batches(arch, tmp_
     assert images_per_step(plain) == 32
 
 
+def test_a_batch_of_one_image_is_refused(arch, tmp_path):
+    with pytest.raises(UserError, match=r"set data.init_args.batch_size to at least 2"):
+        trainer_for(tmp_path).fit(module_for(arch), digits(batch_size=1))
+
+
 def test_norms_and_biases_have_no_weight_decay(arch):
     network = module_for(arch).network
     for group in PAPER.make_optimizer(network, 256).param_groups:

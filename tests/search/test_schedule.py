@@ -30,6 +30,11 @@ def test_the_learning_rate_ramps_up_and_falls_to_its_floor_when_the_policy_begin
     assert schedule.learning_rate(0.8) == schedule.learning_rate(1.0) == pytest.approx(0.05)
 
 
+def test_a_policy_from_the_first_step_on_trains_at_the_floor():
+    schedule = Schedule(warmup=0, stream=0, uniform=0, ramp=0.1, floor=0.05)
+    assert [schedule.learning_rate(p) for p in (0, 0.05, 0.1, 1)] == [0, 0.5, 0.05, 0.05]
+
+
 @pytest.mark.parametrize(
     ("uniform", "total", "every", "steps"),
     [
