@@ -71,6 +71,12 @@ class DataDescription:
                     f"data.classes has {name!r} with a control character: rename the class"
                 )
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether classes have numbers for names because the datamodule tells none."""
+        numbers = tuple(map(str, range(len(self.classes))))
+        return self.preprocessing is None and self.classes == numbers
+
     @staticmethod
     def of_classes(num_classes: int) -> DataDescription:
         """Description of data that say nothing of themselves but their number of classes."""

@@ -205,13 +205,13 @@ def _checked_formats(names: Sequence[str] | None, trained: TrainedNetwork) -> Se
     return names
 
 
-def data_arguments(words: Sequence[str]) -> dict[str, Any]:
-    """Arguments of the datamodule out of ``--data.NAME VALUE`` or ``--data.NAME=VALUE``.
+def data_arguments(words: Sequence[str]) -> dict[str, str]:
+    """Arguments of the datamodule as text, out of ``--data.NAME VALUE`` or ``--data.NAME=VALUE``.
 
     Raises:
         UserError: for any other word.
     """
-    found, rest = {}, list(words)
+    found, rest = dict[str, str](), list(words)
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         name = option.removeprefix("--data.").removeprefix("init_args.")
@@ -221,10 +221,7 @@ def data_arguments(words: Sequence[str]) -> dict[str, Any]:
             if not rest:
                 raise UserError(f"{option} needs a value")
             value = rest.pop(0)
-        try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            found[name] = value
+        found[name] = value
     return found
 
 

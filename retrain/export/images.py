@@ -1,5 +1,6 @@
 """Images on which exported files are compared with PyTorch: of the run's data, or generated."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ def check_images(
     if source != "generated":
         try:
             data = _run_data(run / "config.yaml", changes)
-            return CheckImages(*_validation(data, trained, run), data=trained.data or _told(data))
+            images = _validation(data, trained, run)
+            return CheckImages(images, "validation", _known(trained.data, data.description))
         except MissingDataError as error:
             if source or changes:
                 raise
@@ -80,15 +82,18 @@ def _run_data(path: Path, changes: Mapping[str, Any]) -> RunData:
     return RunData(make_data(settings, str(path)), "retrain", seed=0)
 
 
-def _told(data: RunData) -> DataDescription:
-    return data.description
+def _known(trained: DataDescription | None, now: DataDescription) -> DataDescription:
+    """What the training told of its data, names of today in place of numbers."""
+    if trained is None:
+        return now
+    return dataclasses.replace(trained, classes=now.classes) if trained.is_numbered else trained
 
 
-def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> tuple[Tensor, Source]:
+def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> Tensor:
     _check_classes(data.description, trained, run)
     data.prepare_data()
     data.setup("validate")
-    return validation_images(data, trained.spec, run), "validation"
+    return validation_images(data, trained.spec, run)
 
 
 def _check_classes(now: DataDescription, trained: TrainedNetwork, run: Path) -> None:
@@ -105,7 +110,7 @@ def _check_classes(now: DataDescription, trained: TrainedNetwork, run: Path) -> 
             )
         return
     before = trained.data.classes
-    if now.classes == before:
+    if now.classes == before or (trained.data.is_numbered and len(now.classes) == len(before)):
         return
     added = [name for name in now.classes if name not in before]
     gone = [name for name in before if name not in now.classes]
