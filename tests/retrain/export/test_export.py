@@ -19,10 +19,10 @@ from retrain.cli import run_callbacks
 from retrain.export.comparison import compare_outputs
 from retrain.export.export import main
 from retrain.export.formats import FORMATS, write_pt2
-from retrain.export.metadata import as_text
+from retrain.export.metadata import as_text, as_values
 from retrain.module import RetrainModule
 from supernet.arch_file import read_arch, write_arch
-from supernet.arch_records import TableError
+from supernet.arch_records import TableError, package_versions
 from supernet.command.process import run_command
 from supernet.cost.model import CLOSED_FORMS
 from supernet.data.digits import Digits
@@ -129,6 +129,23 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
     assert CLOSED_FORMS["size"].predict(spec) == pytest.approx(size, rel=0.03)
     assert "predicted" not in report, "macs were"
     assert capsys.readouterr().out.count("\n") <= 10
+
+    # What the files say, read as a user would.
+    told = report["metadata"]
+    session = onnxruntime.InferenceSession(run / "network.onnx")
+    assert as_values(session.get_modelmeta().custom_metadata_map) == told
+    extra = {"metadata.json": ""}
+    torch.export.load(run / "network.pt2", extra_files=extra)
+    assert json.loads(extra["metadata.json"]) == told
+    assert told["classes"] == list("0123456789")
+    assert (told["resize"], told["interpolation"]) == (8, "bilinear")
+    assert NetSpec.from_dict(told["architecture"]) == spec
+    best = torch.load(run / "checkpoints" / "best.ckpt")
+    assert told["accuracy"] == {"split": "val", **best["validation"]}
+    (kept,) = [one for one in best["callbacks"].values() if "best_model_score" in one]
+    assert best["validation"]["accuracy"] == pytest.approx(float(kept["best_model_score"]))
+    assert told["trained_with"] == best["versions"] == package_versions()
+    assert report["formats"]["onnx"]["opset"] == 18
 
     # Nothing but the file: another batch size, in a session of our own.
     images = np.random.default_rng(0).normal(size=(5, 3, 8, 8)).astype(np.float32)
