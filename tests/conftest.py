@@ -22,10 +22,11 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch):
+def _environment(monkeypatch, tmp_path_factory):
     """Restore variables that Lightning and W&B leave behind (PL_GLOBAL_SEED among them)."""
     before = dict(os.environ)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MNASNET_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     yield
     for name in set(os.environ) - set(before):
         del os.environ[name]

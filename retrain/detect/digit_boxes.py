@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import masks_to_boxes
 
 from supernet.data.digits import DigitImages, Digits
+from supernet.data.records import ImageRecord
 from supernet.data.splits import default_stem_stride, split_loader
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import check_range
@@ -173,6 +174,10 @@ class DigitBoxes(pl.LightningDataModule):
         source = getattr(digits, f"{split}_dataloader")().dataset
         number, side = getattr(self, f"{split}_images"), self.resolution
         return BoxImages(source, split, number, side, self.max_digits, self.noise, self.seed)
+
+    def image_records(self) -> list[ImageRecord]:
+        """Class, split and content of each source digit."""
+        return Digits(resolution=8, split_seed=self.seed).image_records()
 
     def _loader(self, split: str) -> DataLoader[BoxedImage]:
         images, train = self._images(split), split == "train"

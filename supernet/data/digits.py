@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from supernet.data.records import ImageRecord, array_digest
 from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import check_range
@@ -216,10 +217,23 @@ class _EmbeddedDigits(ImageSplits):
     def _sources(self) -> dict[str, tuple[Tensor, list[int]]]:
         """The digits (N, 1, 8, 8) between 0 and 1 and their classes, by split."""
         digits, targets = source_digits()
-        dealt = stratified_split(targets, self.SHARES, self.split_seed)
         return {
-            split: (digits[chosen], [targets[i] for i in chosen]) for split, chosen in dealt.items()
+            split: (digits[chosen], [targets[i] for i in chosen])
+            for split, chosen in self._dealt(targets).items()
         }
+
+    def _dealt(self, targets: list[int]) -> dict[str, list[int]]:
+        """Numbers of the digits of each split."""
+        return stratified_split(targets, self.SHARES, self.split_seed)
+
+    def image_records(self) -> list[ImageRecord]:
+        """Class, split and content of each source digit, which are the same among clutter."""
+        digits, targets = source_digits()
+        return [
+            ImageRecord(f"digits/{i}", targets[i], split, array_digest(digits[i].numpy()))
+            for split, chosen in self._dealt(targets).items()
+            for i in chosen
+        ]
 
     def _digits(self, splits: Sequence[str]) -> tuple[Tensor, list[int]]:
         """The digits of these splits together, and their classes."""

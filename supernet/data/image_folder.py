@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import cached_property
+from typing import get_args
 
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from supernet.data.folder_images import FolderImages, OnBadImage, read_images
 from supernet.data.folder_layout import read_layout
-from supernet.data.image_reading import ImageReader
-from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
+from supernet.data.image_reading import CorruptImageError, ImageReader
+from supernet.data.records import ImageRecord
+from supernet.data.splits import ImageSplits, LabelledImage
 from supernet.data_description import DataDescription, Preprocessing
-from supernet.errors import UserError, check_range
+from supernet.errors import UserError, check_choice, check_range
 
 
 class ImageFolder(ImageSplits):
@@ -21,24 +27,29 @@ class ImageFolder(ImageSplits):
     With a folder ``train``, beside it at most one for validation and one for testing by their usual
     names, the splits that are missing are split off ``train``; for ImageNet, name its validation
     folder ``test``, as the literature does. Without it, everything is split; what is nearly one of
-    these layouts is refused. Every split is stratified and seeded. Images have any size and mode;
-    training crops (area 8 to 100 %, aspect 3/4 to 4/3) and flips them (Inception's preprocessing,
-    which MnasNet, sec. 5, uses); evaluation takes the central 87.5 %.
+    these layouts is refused. An image's split depends on the seed and its content alone, so that
+    adding, renaming or removing images moves no other one, and copies stand in one split; an image
+    of ``train`` with a copy in another folder is left out. All are read once before a run begins.
+
+    Images have any size and mode; training crops (area 8 to 100 %, aspect 3/4 to 4/3) and flips
+    them (Inception's preprocessing, which MnasNet, sec. 5, uses); evaluation takes the central
+    87.5 %.
 
     Args:
         root: the folder; hidden files and folders in it are ignored.
         resolution: width and height in px, at least 8.
         batch_size: images per batch and process.
         num_workers: worker processes that read and augment images.
-        val_share: share of each class for validation, unless there is a folder for it.
-        test_share: share of each class for testing, unless there is a folder for it.
-        reward_share: share of each class that scores a search's candidates.
+        val_share: chance of an image to be for validation, unless there is a folder for it.
+        test_share: chance of an image to be for testing, unless there is a folder for it.
+        reward_share: chance of an image to score a search's candidates.
         split_seed: seed of the split; another seed gives another test set.
         mean: of the red, green and blue channel between 0 and 1; ImageNet's by default.
         std: standard deviation of the channels; ImageNet's by default.
         background: red, green and blue from 0 to 255 under transparent pixels; white by default.
         white_16_bit: value of white in 16-bit images, such as 4095 for a camera of 12 bits. Without
             it, the file must tell it or use the upper bits.
+        on_bad_image: whether files that cannot be read are refused, all at once, or skipped.
 
     Raises:
         UserError: if a value is out of range, if ``root`` is missing, is only nearly such a folder
@@ -59,6 +70,7 @@ class ImageFolder(ImageSplits):
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
         background: tuple[int, int, int] = (255, 255, 255),
         white_16_bit: int | None = None,
+        on_bad_image: OnBadImage = "error",
     ) -> None:
         shares = {"val": val_share, "test": test_share, "reward": reward_share}
         if min(shares.values()) <= 0 or sum(shares.values()) >= 1:
@@ -75,6 +87,21 @@ class ImageFolder(ImageSplits):
         self.reader = ImageReader(background, white_16_bit)
         check_range("", self, "resolution", least=8)
         check_range("", self, "std", above=0)
+        self.on_bad_image = on_bad_image
+        check_choice("on_bad_image", on_bad_image, get_args(OnBadImage))
+        self._before: Sequence[ImageRecord] = ()
+
+    def prepare_data(self) -> None:
+        """Read every image once, on one process of each machine; others find what it has found.
+
+        Raises:
+            UserError: naming all that cannot be read, or a split or class without images.
+        """
+        _ = self.found
+
+    def continue_with(self, records: Sequence[ImageRecord]) -> None:
+        """Keep to the images with which a run began that now goes on; call it before images."""
+        self._before = records
 
     @property
     def description(self) -> DataDescription:
@@ -95,16 +122,17 @@ class ImageFolder(ImageSplits):
         )
 
     @cached_property
-    def _files(self) -> dict[str, list[tuple[str, int]]]:
-        """Paths and classes of the images of each split."""
-        files = dict(self.layout.files)
-        train = files.pop("train")
-        labels = [label for _, label in train]
-        dealt = stratified_split(labels, self._shares, self.split_seed, self.classes)
-        return files | {name: [train[i] for i in indices] for name, indices in dealt.items()}
+    def found(self) -> FolderImages:
+        """The images, read once and dealt to splits."""
+        settings = (self._shares, self.split_seed, self.on_bad_image, self._before)
+        return read_images(self.layout, self.reader, *settings)
+
+    def image_records(self) -> list[ImageRecord]:
+        """Where each image lies, what it shows, in which split it is, and its content."""
+        return self.found.records()
 
     def _images(self, *splits: str, augment: bool) -> ImageFiles:
-        files = [file for split in splits for file in self._files[split]]
+        files = self.found.files(*splits)
         size = self.resolution
         if augment:
             crop: list[torch.nn.Module] = [
@@ -117,21 +145,50 @@ class ImageFolder(ImageSplits):
             crop = [v2.Resize(steps.resize, interpolation), v2.CenterCrop(steps.crop)]
         to_tensor = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
         normalise = v2.Normalize(list(self.mean), list(self.std))
-        return ImageFiles(files, self.reader, v2.Compose([*crop, *to_tensor, normalise]))
+        transform = v2.Compose([*crop, *to_tensor, normalise])
+        return ImageFiles(files, self.reader, transform, skip=self.on_bad_image == "skip")
 
 
 class ImageFiles(Dataset[LabelledImage]):
-    """Files with their classes, opened when asked for, normalised to (3, R, R) by ``transform``."""
+    """Files with their classes, opened when asked for, normalised to (3, R, R) by ``transform``.
+
+    Where files that cannot be read are to be skipped, the next good one stands in, with its class.
+    """
 
     def __init__(
-        self, files: list[tuple[str, int]], reader: ImageReader, transform: v2.Compose
+        self,
+        files: list[tuple[str, int]],
+        reader: ImageReader,
+        transform: v2.Compose,
+        skip: bool = False,
     ) -> None:
-        self.files, self.reader, self.transform = files, reader, transform
+        self.files, self.reader, self.transform, self.skip = files, reader, transform, skip
         self.targets = [target for _, target in files]
+        self._said: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> LabelledImage:
+        image, target = self._good(index)
+        return self.transform(image), target
+
+    def _good(self, index: int) -> tuple[Image.Image, int]:
+        """The image of an index, or the next one that can be read, and its class."""
         path, target = self.files[index]
-        return self.transform(self.reader.read(path)), target
+        for number in range(index + 1, index + 1 + len(self)):
+            try:
+                return self.reader.read(path), target
+            except CorruptImageError as error:
+                if not self.skip:
+                    raise
+                self._say_skipped(path)
+                last = error
+            path, target = self.files[number % len(self)]
+        raise last
+
+    def _say_skipped(self, path: str) -> None:
+        """Name a file once for each process that reads."""
+        if path not in self._said:
+            self._said.add(path)
+            sys.stderr.write(f"note: {path} cannot be read, another image stands in for it\n")

@@ -1,5 +1,6 @@
 """RunData: how a search or a retraining reads a user's datamodule."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,6 +11,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
+from supernet.command.output import say
+from supernet.data.records import ImageRecord, data_digest, dataset_records, given_records
 from supernet.data.resumable import (
     StepLoader,
     check_labels,
@@ -75,10 +78,12 @@ class RunData(pl.LightningDataModule):
         self.inner.prepare_data()
 
     def setup(self, stage: str) -> None:
-        """Sets the datamodule up, on every process."""
+        """Sets the datamodule up, on every process, and before a training takes its records."""
         self.inner.trainer = self.trainer
         self.inner.setup(stage)
         self._check_labels(stage)
+        if stage == "fit":
+            self._take_records()
 
     def _check_labels(self, stage: str) -> None:
         """Refuse labels that no network can learn, before anything long begins."""
@@ -89,6 +94,20 @@ class RunData(pl.LightningDataModule):
             loader: Any = getattr(self.inner, f"{split}_dataloader")()
             if isinstance(loader, DataLoader):  # another is refused when it is asked for
                 check_labels(loader.dataset, self.num_classes, name, split == "train")
+
+    def _take_records(self) -> None:
+        """Read the images' content before anything long begins, on rank 0 first."""
+        trainer, first = self.trainer, "other ranks find in the cache what rank 0 has read"
+        if trainer and not trainer.is_global_zero:
+            trainer.strategy.barrier(first)
+        if self.records is None:
+            say(
+                f"note: {type(self.inner).__name__} does not tell its images by their content, so"
+                " that a test on images that were trained on goes unnoticed: give it"
+                " image_records() as docs/data.md says"
+            )
+        if trainer and trainer.is_global_zero:
+            trainer.strategy.barrier(first)
 
     def teardown(self, stage: str) -> None:
         """Ends the reward loader's worker processes and tears the datamodule down."""
@@ -177,11 +196,40 @@ class RunData(pl.LightningDataModule):
         """All validation images, on this rank alone."""
         return sharded(self.inner.val_dataloader(), 0, 1)
 
+    @cached_property
+    def records(self) -> list[ImageRecord] | None:
+        """Records of the images, once the data are set up; None where the data hold none.
+
+        They are the datamodule's own, or of its training and validation images as data sets hold
+        them: before a search deals its share of the training images.
+        """
+        given = given_records(self.inner)
+        if given is not None:
+            return given
+        train, val = self._held_records("train"), self._held_records("val")
+        return None if train is None or val is None else train + val
+
+    def test_records(self) -> list[ImageRecord] | None:
+        """Records of the test images, once they are set up; None where the data hold none."""
+        given = given_records(self.inner)
+        if given is not None:
+            return [record for record in given if record.split == "test"]
+        return self._held_records("test")
+
+    def _held_records(self, split: str) -> list[ImageRecord] | None:
+        loader: Any = getattr(self.inner, f"{split}_dataloader")()
+        return dataset_records(loader.dataset, split) if isinstance(loader, DataLoader) else None
+
     @property
     def description(self) -> DataDescription:
         """What the datamodule says of its classes, its images and itself."""
         own: DataDescription | None = getattr(self.inner, "description", None)
-        return own or DataDescription.of_classes(self.num_classes)
+        said = own or DataDescription.of_classes(self.num_classes)
+        return said if said.digest else dataclasses.replace(said, digest=self._digest)
+
+    @cached_property
+    def _digest(self) -> str:
+        return data_digest(self.records) if self.records else ""
 
     @property
     def num_val(self) -> int:

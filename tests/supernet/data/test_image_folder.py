@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections import Counter
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ def loader(data: ImageFolder, part: str) -> DataLoader:
 
 def write_images(folder: Path, count: int, size: tuple[int, int] = (12, 9)) -> None:
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(sum(map(ord, folder.name)))
+    rng = np.random.default_rng(zlib.crc32("/".join(folder.parts[-2:]).encode()))
     for index in range(count):
         pixels = rng.integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
@@ -57,17 +57,14 @@ def test_a_folder_knows_its_classes_before_it_is_read(root: Path) -> None:
     assert data.classes == ("cat", "dog", "owl")
 
 
-def test_a_folder_of_classes_is_split_by_class_and_seed(root: Path) -> None:
+def test_a_folder_of_classes_is_split_by_content_and_seed(root: Path) -> None:
     files = {part: loader(folder(root), part).dataset.files for part in PARTS}
-    assert {part: len(f) for part, f in files.items()} == {
-        "weights": 18,
-        "reward": 3,
-        "val": 3,
-        "test": 6,
-    }
+    assert min(map(len, files.values())) > 0
     assert len({path for part in files.values() for path, _ in part}) == 30
-    for part in files.values():
-        assert len(set(Counter(label for _, label in part).values())) == 1
+    assert sum(map(len, files.values())) == 30
+    assert all(
+        root / folder(root).classes[label] == Path(path).parent for path, label in files["test"]
+    )
     assert loader(folder(root), "test").dataset.files == files["test"]
     assert loader(folder(root, split_seed=1), "test").dataset.files != files["test"]
 
@@ -78,30 +75,29 @@ def test_folders_named_train_val_and_test_are_taken_as_they_are(tmp_path: Path) 
             write_images(tmp_path / part / name, count)
     data = folder(tmp_path, reward_share=0.2)
     sizes = {part: len(loader(data, part).dataset) for part in ("train", *PARTS)}
-    assert sizes == {"train": 20, "weights": 16, "reward": 4, "val": 4, "test": 6}
+    assert sizes["weights"] + sizes["reward"] == sizes["train"] == 20
+    assert (sizes["val"], sizes["test"]) == (4, 6)
+    assert sizes["reward"] > 0
     assert all("/test/" in path for path, _ in loader(data, "test").dataset.files)
 
 
 def test_a_missing_val_folder_is_split_off_train(tmp_path: Path) -> None:
-    for part, count in {"train": 10, "test": 3}.items():
+    for part, count in {"train": 20, "test": 3}.items():
         for name in ("cat", "dog"):
             write_images(tmp_path / part / name, count)
-    data = folder(tmp_path)
-    assert {part: len(loader(data, part).dataset) for part in PARTS} == {
-        "weights": 16,
-        "reward": 2,
-        "val": 2,
-        "test": 6,
-    }
+    files = {part: loader(folder(tmp_path), part).dataset.files for part in PARTS}
+    assert len(files["test"]) == 6
+    assert files["val"]
+    assert all("/train/" in path for path, _ in files["val"])
+    assert sum(len(files[part]) for part in ("weights", "reward", "val")) == 40
 
 
 def test_images_of_every_size_and_mode_come_out_alike(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for index, mode in enumerate(("L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16")):
         size = (7 + 30 * index, 40)
-        target = (
-            tmp_path / ("a" if index % 2 else "b") / f"{index}.{'tif' if 'C' in mode else 'png'}"
-        )
+        suffix = "tif" if "C" in mode else "png"
+        target = tmp_path / ("a" if index % 2 else "b") / f"{index}.{suffix}"
         target.parent.mkdir(exist_ok=True)
         if mode == "I;16":
             image = Image.fromarray(rng.integers(2**16, size=size[::-1]).astype(np.uint16))
@@ -120,9 +116,9 @@ def test_evaluation_takes_the_normalised_centre_of_the_image(tmp_path: Path) -> 
     pixels = np.zeros((64, 128, 3), np.uint8)
     pixels[4:60, 36:92] = 255  # seven eighths of the shorter side
     for name in ("a", "b"):
-        write_images(tmp_path / name, 4, (128, 64))
-        for file in (tmp_path / name).iterdir():
-            Image.fromarray(pixels).save(file)
+        write_images(tmp_path / "train" / name, 10)
+        (tmp_path / "test" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "test" / name / "0.png")
     data = folder(tmp_path, resolution=56, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     image, _ = loader(data, "test").dataset[0]
     assert torch.equal(image, torch.tensor([1.0, 1.0, 0.0])[:, None, None].expand(3, 56, 56))
@@ -217,13 +213,6 @@ def test_a_class_folder_without_images_is_named(root: Path) -> None:
     (root / "ant").mkdir()
     (root / "ant" / "notes.txt").write_text("none yet")
     with pytest.raises(UserError, match="ant holds no images") as error:
-        loader(folder(root), "train")
-    one_line(error)
-
-
-def test_too_few_images_of_a_class_to_split_are_named(root: Path) -> None:
-    write_images(root / "ant", 3)
-    with pytest.raises(UserError, match=r"class ant has 3 image\(s\)") as error:
         loader(folder(root), "train")
     one_line(error)
 
