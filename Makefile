@@ -1,5 +1,6 @@
 # make demo: search, retrain, test and export on the embedded digits. make test: the tests.
 # Both create .venv and install what they need; running them twice is safe.
+# make audit: known vulnerabilities of the pinned and of the lowest versions; needs the internet.
 # DEMO is the demo's folder; DEMO_SEARCH and DEMO_RETRAIN are further options of its two trainings.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ DEMO ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all audit lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null; then \
@@ -45,5 +46,20 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Apart from the program's environment: what audits must not be among what is audited. Without --strict
+# a package that could not be looked up would pass.
+AUDIT := .audit
+PIP_AUDIT := $(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off
+
+$(AUDIT)/.installed:
+	@$(PYTHON) -m venv $(AUDIT) && \
+	  $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	@touch $@
+
+audit: $(AUDIT)/.installed
+	$(PYTHON) .ci/lowest_versions.py > $(AUDIT)/lowest.txt
+	$(PIP_AUDIT) -r constraints.txt
+	$(PIP_AUDIT) -r $(AUDIT)/lowest.txt
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(AUDIT) runs

@@ -27,6 +27,7 @@ from retrain.export.opset import EXPORTED, OPSETS
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
+from supernet.command.trust import add_trust
 from supernet.errors import UserError
 from supernet.files.writing import put_in_place, write_json
 from supernet.latency.devices.device import device_name
@@ -57,6 +58,7 @@ def export(
     opset: int = EXPORTED,
     images: Source | None = None,
     data: Mapping[str, Any] | None = None,
+    trusted: Sequence[str] = (),
 ) -> list[str]:
     """Write, check and time the files of a run's network.
 
@@ -67,6 +69,7 @@ def export(
         opset: of the ONNX file, out of ``OPSETS``.
         images: on which files are checked; None takes validation images where the data are there.
         data: arguments of the datamodule in place of the run's own.
+        trusted: modules, besides ours, that the run's settings may name classes of.
 
     Returns:
         One line for each file that failed its check; it is kept all the same.
@@ -80,7 +83,7 @@ def export(
     path = checkpoint_path(run, checkpoint)
     trained = read_trained(path)
     formats = _checked_formats(formats, trained)
-    checked = check_images(run, trained, images, data or {})
+    checked = check_images(run, trained, images, data or {}, trusted)
     exported = _exported(trained, checked, path, run, opset)
     found = None if trained.ssdlite else _timed_search(run, trained.spec)
     entries = {name: _export_one(exported, checked, run, name, found) for name in formats}
@@ -242,10 +245,16 @@ def main(args: Sequence[str] | None = None) -> None:
         help="what files are checked on; validation images where the data are there by default",
     )
     parser.add_argument("--data.NAME", dest="_", help="an argument of the data, such as root")
+    add_trust(parser)
     options, others = parser.parse_known_args(args)
-    data = data_arguments(others)
     failures = export(
-        options.run, options.formats, options.checkpoint, options.opset, options.images, data
+        options.run,
+        options.formats,
+        options.checkpoint,
+        options.opset,
+        options.images,
+        data_arguments(others),
+        options.trust,
     )
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)  # noqa: T201

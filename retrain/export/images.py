@@ -1,21 +1,22 @@
 """Images on which exported files are compared with PyTorch: of the run's data, or generated."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 
 from supernet.command.output import say
+from supernet.command.trust import check_imports
 from supernet.data.run_data import RunData
 from supernet.data_description import DataDescription
-from supernet.errors import MissingDataError, UserError, one_line
+from supernet.errors import MissingDataError, UserError
+from supernet.files.reading import read_yaml, typed_object
 from supernet.network.checkpoint import TrainedNetwork
 from supernet.space.spec import NetSpec
 from supernet.training.config import make_data
@@ -42,7 +43,11 @@ class CheckImages:
 
 
 def check_images(
-    run: Path, trained: TrainedNetwork, source: Source | None, changes: Mapping[str, Any]
+    run: Path,
+    trained: TrainedNetwork,
+    source: Source | None,
+    changes: Mapping[str, Any],
+    trusted: Sequence[str] = (),
 ) -> CheckImages:
     """Images for the files of a trained network.
 
@@ -52,6 +57,7 @@ def check_images(
         source: what they are; None takes validation images where the data are there.
         changes: arguments of the datamodule in place of the run's own, such as ``root``; with one
             the data must be there.
+        trusted: modules, besides ours, that ``config.yaml`` may name classes of.
 
     Raises:
         UserError: when the data have other classes than the network, or do not fit it.
@@ -59,7 +65,7 @@ def check_images(
     known = trained.data or DataDescription.of_classes(trained.spec.classes)
     if source != "generated":
         try:
-            data = _run_data(run / "config.yaml", changes)
+            data = _run_data(run / "config.yaml", changes, trusted)
             images = _validation(data, trained, run)
             return CheckImages(images, "validation", _known(trained.data, data.description))
         except MissingDataError as error:
@@ -69,17 +75,17 @@ def check_images(
     return CheckImages(generated_images(trained.spec), "generated", known)
 
 
-def _run_data(path: Path, changes: Mapping[str, Any]) -> RunData:
+def _run_data(path: Path, changes: Mapping[str, Any], trusted: Sequence[str]) -> RunData:
     """The data of a run, from its saved configuration."""
+    config = read_yaml(path, "name a run's folder")
+    check_imports(config, path, trusted)
     try:
-        settings = dict(yaml.safe_load(path.read_text())["data"])
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): name a run's folder") from None
-    except (ValueError, yaml.YAMLError, KeyError, TypeError) as error:
-        reason = one_line(error)[:200]
-        raise UserError(f"{path} does not describe data: {reason}") from None
-    settings["init_args"] = {**(settings.get("init_args") or {}), **changes}
-    return RunData(make_data(settings, str(path)), "retrain", seed=0)
+        settings = typed_object("data", typed_object("the content", config).get("data"))
+        given = typed_object("data.init_args", settings.get("init_args") or {})
+    except UserError as error:
+        raise UserError(f"{path} does not describe data: {error}") from None
+    changed = {**settings, "init_args": {**given, **changes}}
+    return RunData(make_data(changed, str(path)), "retrain", seed=0)
 
 
 def _known(trained: DataDescription | None, now: DataDescription) -> DataDescription:

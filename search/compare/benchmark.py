@@ -27,6 +27,7 @@ from search.objective.targets import Requested, one_target
 from search.selection.selection import Candidate, Code
 from search.settings import Final, Sampling
 from search.step import slice_scores
+from supernet.command.trust import check_imports
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import UserError
@@ -78,6 +79,7 @@ def read_search(path: str | Path) -> SearchConfig:
         )
     own = {one.name for one in fields(SearchConfig)}
     section = {name: value for name, value in model.items() if name in own}
+    check_imports(section, Path(path), trusted=())
     return read_section(SearchConfig, "model", section, str(path))
 
 

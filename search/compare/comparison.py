@@ -32,6 +32,7 @@ from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser
+from supernet.command.trust import add_trust
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
@@ -72,6 +73,7 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--processes", type=int, default=1, help="jobs at a time, of one thread each (1)")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
     add("--run", type=Path, default=Path("runs/compare"), help="for compare.json and compare.png")
+    add_trust(parser)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -98,7 +100,7 @@ class Comparison:
     def __init__(self, options: argparse.Namespace) -> None:
         """Read everything and refuse what cannot be, before anything long begins."""
         self.options = options
-        self.training = read_training(options.config)
+        self.training = read_training(options.config, options.trust)
         self.search = self._search()
         self.trainings = Trainings(self.training, options.cache, options.processes)
         self.num_steps = options.steps or TrainingRunner(self.training).num_steps

@@ -50,6 +50,7 @@ from search.rank.statistics import Yardstick
 from search.settings import Final
 from supernet.command.arguments import Parser
 from supernet.command.output import say
+from supernet.command.trust import add_trust
 from supernet.cost.model import CostModel
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
@@ -99,6 +100,7 @@ def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
     add("--run", type=Path, default=Path("runs/rank"), help="folder for rank.json and rank.png")
+    add_trust(parser)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -130,7 +132,7 @@ class Ranking:
     def __init__(self, options: argparse.Namespace) -> None:
         """Read everything and draw the networks, before anything long begins."""
         self.options = options
-        training = read_training(options.config)
+        training = read_training(options.config, options.trust)
         runner = TrainingRunner(training)
         self.num_steps = options.steps or runner.num_steps
         images = Final().recalibration_images

@@ -7,6 +7,7 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -21,6 +22,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.process import exit_with, is_first_process, quieten_lightning
+from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.run_data import RunData, image_shape
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
@@ -108,6 +110,8 @@ class CLI(LightningCLI):
         quieten_lightning()
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        if args is None or isinstance(args, list):
+            check_command_line(sys.argv[1:] if args is None else args)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
         with contextlib.ExitStack() as self.until_end:
             self.until_end.callback(self.ranks.end)
@@ -142,6 +146,7 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run folder and tracking, and link what the data say into the model."""
         parser.add_argument("--run", type=str, required=True, help="Folder of this run.")
+        parser.add_argument("--trust", action="append", default=[], help=TRUST_HELP)
         parser.add_argument("--wandb", type=Wandb, default=Wandb())
         lost = "Seconds between checkpoints: what a kill can lose at most."
         parser.add_argument("--checkpoint_every_s", type=NonNegativeFloat, default=30.0, help=lost)
@@ -200,7 +205,8 @@ class CLI(LightningCLI):
 
     def _dump(self) -> str:
         config = self.settings.clone()
-        config.pop("ckpt_path", None)
+        for name in ("ckpt_path", "trust"):  # said anew on each command line
+            config.pop(name, None)
         parser = self._subcommand_parsers[str(self.subcommand)]
         return parser.dump(config, skip_none=True, skip_validation=True)
 

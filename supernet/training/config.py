@@ -2,6 +2,7 @@
 
 import pkgutil
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 from jsonargparse import ArgumentParser, Namespace
 
 import supernet.data  # noqa: F401 - the short names of its data sets
+from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
 from supernet.files.reading import read_yaml, short
 from supernet.training.recipe import Recipe
@@ -44,8 +46,10 @@ class TrainingConfig:
         return min(length for length in lengths if length > 0)
 
 
-def read_training(path: str | Path) -> TrainingConfig:
+def read_training(path: str | Path, trusted: Sequence[str] = ()) -> TrainingConfig:
     """Read data, recipe and length of a retraining's yaml; what else it sets is Lightning's.
+
+    ``trusted`` are modules, besides ours, that it may name classes of.
 
     Raises:
         UserError: one line that names the file and what is wrong in it.
@@ -54,6 +58,7 @@ def read_training(path: str | Path) -> TrainingConfig:
     if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
         raise UserError(f"{path} has no section data: name a yaml file of a retraining")
     check_class_path(config, path)
+    check_imports(config, Path(path), trusted)
     place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
     recipe = read_section(Recipe, "recipe", (config.get("model") or {}).get("recipe") or {}, place)
     return TrainingConfig(_parse_data(config["data"], place).as_dict(), recipe, *lengths)

@@ -200,7 +200,7 @@ def test_a_datamodule_of_ones_own_is_searched_retrained_and_tested(
     config = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
     config["data"] = {"class_path": "my_images.MyImages", "init_args": {"folder": str(tmp_path)}}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
-    search(*tiny_search)
+    search(*tiny_search, "--trust", "my_images")
     arch = tmp_path / "run" / "arch.json"
     found = read_arch(arch)
     assert (found.classes, found.resolution, found.space.stem_stride) == (3, 12, 1)
@@ -279,6 +279,7 @@ def test_two_processes_sample_their_own_paths_and_end_bit_identical(tiny_search,
     trainer = {"devices": 2, "strategy": "ddp_find_unused_parameters_true", "callbacks": [callback]}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
     line = [sys.executable, "-m", "search", "fit", *tiny_search, "-c", str(tmp_path / "two.yaml")]
+    line += ["--trust", "rank_probe"]
     done = subprocess.run(
         line,
         cwd=ROOT,
