@@ -9,8 +9,8 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import UnionType
@@ -70,6 +70,8 @@ class ArchFile:
     """Uses of what the search also limited."""
     table_error: TableError | None = None
     """Error of the latency table that predicted."""
+    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Versions of the packages that searched; empty in a file that does not tell."""
     data: DataDescription | None = None
     """Images that it was searched for; None in a file that does not tell."""
 
@@ -153,7 +155,7 @@ _KINDS = {
     for name, kind in get_type_hints(ArchFile).items()
 }
 """Types of the fields, where they are there."""
-_OPTIONAL = ("data", "table_error", "constraints", "measured")
+_OPTIONAL = ("versions", "data", "table_error", "constraints", "measured")
 _RECORDED = tuple(name for name in _KINDS if name not in ("space", "arch", *_OPTIONAL))
 _FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL, CHECKSUM)
 

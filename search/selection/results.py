@@ -29,7 +29,7 @@ from search.selection.selection import (
     shortlist,
 )
 from supernet.arch_file import ArchFile, read_arch, write_arch
-from supernet.arch_records import ConstraintUse, Measured
+from supernet.arch_records import ConstraintUse, Measured, package_versions
 from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
@@ -213,6 +213,7 @@ class Findings:
             measured=self.times.of(choice),
             constraints=tuple(self._constraint_uses(choice)),
             table_error=model.error if isinstance(model, LatencyTable) else None,
+            versions=package_versions(),
             data=module.data.description,
         )
 

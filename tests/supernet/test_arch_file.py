@@ -329,6 +329,13 @@ def test_what_the_data_are_is_written_and_comes_back(path, data):
     assert read_arch(path).data == data
 
 
+def test_versions_are_written_and_come_back(path):
+    write_arch(path, replace(FOUND, versions={"torch": "2.15.0"}))
+    assert read_arch(path).versions == {"torch": "2.15.0"}
+    edit(path, lambda fields: fields.update(versions={"torch": 2}))
+    assert refusal(path).startswith("versions.torch is 2, it must be a string")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
