@@ -1,7 +1,7 @@
 """What a retraining keeps in its run folder, and how ``test`` finds it there."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from supernet.arch_records import Chance
 from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.files.writing import write_json
@@ -64,6 +65,9 @@ class TestReport(pl.Callback):
             "checkpoint_sha256": file_sha256(Path(trainer.ckpt_path)) if trainer.ckpt_path else "",
             "arch": pl_module.arch,
         }
+        if chance := Chance.of_figures(figures):
+            report["alarm"] = chance.alarm
+            tell_unlearned(figures)
         if trainer.is_global_zero:
             write_json(self.path, report, indent=2)
 
@@ -85,6 +89,8 @@ class BestCheckpoint(ModelCheckpoint):
         )
         self._judged: tuple[int, dict[str, float]] = (0, {})
         """Optimizer steps of the weights that were last validated, and their figures."""
+        self._best: dict[str, float] = {}
+        """Figures of the best weights."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the figures of these weights, and the weights if they are the best."""
@@ -94,6 +100,9 @@ class BestCheckpoint(ModelCheckpoint):
             if name.startswith("val/")
         }
         self._judged = (trainer.global_step, figures)
+        best = self._best.get("accuracy", -1.0)
+        if not trainer.sanity_checking and figures.get("accuracy", -1.0) >= best:
+            self._best = figures
         super().on_validation_end(trainer, pl_module)
 
     def on_save_checkpoint(
@@ -103,17 +112,23 @@ class BestCheckpoint(ModelCheckpoint):
         step, figures = self._judged
         if step == trainer.global_step and figures:
             checkpoint["validation"] = figures
+        checkpoint["best_validation"] = self._best
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Know them again, so that a continued run that has nothing to do saves the same."""
         self._judged = (checkpoint["global_step"], checkpoint.get("validation", {}))
+        self._best = checkpoint.get("best_validation", {})
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         """Whether to keep the weights of this validation."""
         as_good = current is not None and current == self.best_model_score
         return bool(as_good) or super().check_monitor_top_k(trainer, current)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raise the alarm when the best weights tell no more than the most frequent class."""
+        tell_unlearned(self._best)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the last weights where no validation has chosen any."""
@@ -128,6 +143,16 @@ class BestCheckpoint(ModelCheckpoint):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
             super().setup(trainer, pl_module, stage)
+
+
+def tell_unlearned(figures: Mapping[str, float]) -> None:
+    """Say of a split's figures when they are no better than chance."""
+    chance = Chance.of_figures(figures)
+    if chance and chance.alarm:
+        say(
+            f"alarm: {chance.words(figures['accuracy'])}: look at images and labels, train longer,"
+            " or change model.recipe.lr"
+        )
 
 
 def run_callbacks(folder: Path, figure: str = "accuracy") -> Sequence[pl.Callback]:

@@ -9,6 +9,7 @@ from retrain.recipe_module import RecipeModule
 from retrain.warm_start import WarmStart
 from supernet.cost.counts import count
 from supernet.data.splits import Batch
+from supernet.run.distributed import sum_over_ranks
 from supernet.training.recipe import PAPER, Recipe
 
 
@@ -44,6 +45,8 @@ class RetrainModule(RecipeModule):
         self.warm_start = WarmStart(init, arch)
         self.network = recipe.make_network(self.spec)
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self._labels: list[Tensor] = []
+        """Labels (B,) of the batches that were judged in this epoch."""
 
     def first_line(self) -> str:
         """The network's size, and which of the architecture's own values gave way."""
@@ -71,3 +74,20 @@ class RetrainModule(RecipeModule):
         loss = functional.cross_entropy(logits, labels)
         self.log(f"{split}/loss", loss, on_epoch=True, sync_dist=True, batch_size=len(labels))
         self.log(f"{split}/accuracy", self.accuracy, on_epoch=True, prog_bar=True)
+        self._labels.append(labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what guessing is worth on these images."""
+        images, share = self._majority()
+        self.log_dict({"val/images": images, "val/majority_share": share})
+
+    def on_test_epoch_end(self) -> None:
+        """Log what guessing is worth on these images."""
+        _, share = self._majority()
+        self.log("test/majority_share", share)
+
+    def _majority(self) -> tuple[Tensor, Tensor]:
+        """Number of images over all processes, and the share of their most frequent class."""
+        labels, self._labels = torch.cat(self._labels), []
+        counts = sum_over_ranks(torch.bincount(labels, minlength=self.spec.classes)).float()
+        return counts.sum(), counts.max() / counts.sum()

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from supernet.arch_file import ArchFile, is_file_name, load_spec, read_arch
+from supernet.arch_records import Chance
 from supernet.command.arguments import Parser
 from supernet.command.output import print_table
 from supernet.command.process import run_command
@@ -39,6 +40,8 @@ def summarise(run: Path) -> None:
     if test:
         accuracy = f"{test['accuracy']:.2%} of {test['images']} images, retrained"
         lines.append(("test accuracy", accuracy))
+    judged = test or export.get("metadata", {}).get("accuracy", {})
+    lines += _alarm(Chance.of_figures(judged), judged.get("accuracy", 0.0))
     if found:
         figures = Path(arch).parent / "figures"
         lines += [("architecture", arch), *([("figures", figures)] if figures.is_dir() else [])]
@@ -56,7 +59,12 @@ def _search(found: ArchFile) -> list[tuple[str, str]]:
     ]
     if measured := found.measured:
         lines.append(("measured by search", f"{measured.ms:.4g} ms, {measured.comparison}"))
-    return [*lines, ("supernet accuracy", f"{found.accuracy:.2%} of validation images")]
+    lines.append(("supernet accuracy", f"{found.accuracy:.2%} of validation images"))
+    return [*lines, *_alarm(found.chance, found.accuracy)]
+
+
+def _alarm(chance: Chance | None, accuracy: float) -> list[tuple[str, str]]:
+    return [("alarm", chance.words(accuracy))] if chance and chance.alarm else []
 
 
 def _arch_of(run: Path) -> str:

@@ -51,7 +51,7 @@ _COLORS = ("#2F5D92", "#C2410C", "#4B8B6F", "#B7862B", "#7A5BA6", "#5F6B78")
 _DECISION_COLORS = dict(zip(DECISIONS, _COLORS, strict=True))
 _STEPS = LinearSegmentedColormap.from_list("steps", ["#D9DEE4", "#86A8CC", "#2F5D92", "#142B4A"])
 WAY_OUT = "name the folder of a finished search"
-_METRICS = ("step", "reward/mean", "reward/accuracy", "cost/mean")
+_METRICS = ("step", "train/loss", "reward/mean", "reward/accuracy", "cost/mean")
 
 
 def draw_run(folder: str | Path) -> list[Path]:
@@ -71,6 +71,7 @@ def draw_run(folder: str | Path) -> list[Path]:
     found = [read_arch(folder / name) for name in file_names(names, "arch", ".json")]
     titles = file_names(names, "The chosen network", "")
     figures = {
+        "loss.png": draw_loss(metrics, found[0].classes),
         "progress.png": draw_progress(metrics, front.targets, front.unit),
         "entropy.png": draw_entropy(metrics, found[0].space),
         "pareto.png": draw_pareto(samples, front),
@@ -88,6 +89,24 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     """Centred moving average of ``window`` values; fewer, never padded, at the ends."""
     kernel = np.ones(window)
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
+def draw_loss(metrics: Columns, classes: int) -> Figure:
+    """Loss of the shared weights against weight steps, beside that of guessing ``classes``."""
+    figure = new_figure(7.6, 3.8)
+    axes = figure.add_axes((0.09, 0.15, 0.88, 0.7))
+    style_axes(axes, "Loss of the shared weights", "weight steps", "cross-entropy, nats")
+    window = _draw_series(axes, *_present(metrics, "train/loss"))
+    note_above(axes, f"thin: one path on one batch, thick: mean of {window}")
+    guessing = math.log(classes)
+    axes.axhline(guessing, color=ACCENT, linewidth=1.2, linestyle=(0, (5, 3)))
+    text = f"guessing one of {classes} classes"
+    _write(axes, text, (1, guessing), (-6, 5), ("axes fraction", "data"), ha="right")
+    first_update = _present(metrics, "reward/mean")[0][0]
+    axes.axvline(first_update, color=MUTED, linewidth=0.9)
+    place = ("data", "axes fraction")
+    _write(axes, "the controller takes over", (first_update, 0), (-6, 8), place, ha="right")
+    return figure
 
 
 def draw_progress(metrics: Columns, targets: Mapping[str, float], unit: str) -> Figure:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from supernet.arch_records import ConstraintUse, Measured, TableError, check_follows
+from supernet.arch_records import Chance, ConstraintUse, Measured, TableError, check_follows
 from supernet.cost.counts import count
 from supernet.cost.model import CLOSED_FORMS, MAX_MS, TARGET_UNITS, ClosedForm
 from supernet.data_description import DataDescription
@@ -74,10 +74,14 @@ class ArchFile:
     """Versions of the packages that searched; empty in a file that does not tell."""
     data: DataDescription | None = None
     """Images that it was searched for; None in a file that does not tell."""
+    chance: Chance | None = None
+    """What guessing is worth beside ``accuracy``; None in a file of version 0.1."""
 
     def __post_init__(self) -> None:
         """Check the values and spell the architecture canonically."""
         self._check_ranges()
+        if self.chance:
+            self.chance.check(self.accuracy)
         if self.measured:
             self.measured.check(self.predicted, self.unit)
         # Decoding what was encoded turns equal spellings (0 for 0.0, 3.0 for 3) into one.
@@ -155,7 +159,7 @@ _KINDS = {
     for name, kind in get_type_hints(ArchFile).items()
 }
 """Types of the fields, where they are there."""
-_OPTIONAL = ("versions", "data", "table_error", "constraints", "measured")
+_OPTIONAL = ("versions", "data", "chance", "table_error", "constraints", "measured")
 _RECORDED = tuple(name for name in _KINDS if name not in ("space", "arch", *_OPTIONAL))
 _FIELDS = ("format", "version", "space", "arch", *DERIVED, *_RECORDED, *_OPTIONAL, CHECKSUM)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -125,6 +126,63 @@ class Measured:
             Measured.beside(predicted, self.ms).difference_percent,
             f"but between {predicted} and {self.ms} ms lie",
         )
+
+
+NOT_LEARNED = "not learned"
+"""The alarm of a network that tells no more than its most frequent class would."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Accuracy that guessing has on the images on which a network was judged.
+
+    Raises:
+        UserError: for values that no images have.
+    """
+
+    majority_share: float
+    """Share of the images that are of their most frequent class."""
+    images: int
+    alarm: str
+    """``NOT_LEARNED`` where the network's accuracy is no better, else empty."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no images have."""
+        check_range("chance.", self, "majority_share", above=0, most=1)
+        check_range("chance.", self, "images", least=1, below=2**53)
+
+    @staticmethod
+    def beside(accuracy: float, majority_share: float, images: int) -> Chance:
+        """Chance and, within two standard errors of the share, the alarm of an accuracy."""
+        error = math.sqrt(majority_share * (1 - majority_share) / images)
+        is_no_better = accuracy <= majority_share + 2 * error
+        return Chance(majority_share, images, NOT_LEARNED if is_no_better else "")
+
+    @staticmethod
+    def of_figures(figures: Mapping[str, float]) -> Chance | None:
+        """That of a retraining's figures on a split; None where they do not tell, as of boxes."""
+        names = ("accuracy", "majority_share", "images")
+        if not all(name in figures for name in names):
+            return None
+        accuracy, share, images = (figures[name] for name in names)
+        return Chance.beside(accuracy, share, round(images))
+
+    def words(self, accuracy: float) -> str:
+        """What is wrong, with its figures."""
+        return (
+            f"{NOT_LEARNED}: the accuracy is {accuracy:.1%} of {self.images:,} images, where their"
+            f" most frequent class alone has {self.majority_share:.1%}"
+        )
+
+    def check(self, accuracy: float) -> None:
+        """Refuse an alarm that does not follow from an accuracy.
+
+        Raises:
+            UserError: naming it and what it must be.
+        """
+        follows = Chance.beside(accuracy, self.majority_share, self.images).alarm
+        why = f"but with an accuracy of {accuracy} it is"
+        check_follows("chance.alarm", self.alarm, follows, why)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from supernet.arch_records import package_versions
+from supernet.arch_records import Chance, package_versions
 from supernet.data_description import DataDescription
 from supernet.network.checkpoint import TrainedNetwork, file_sha256
 
@@ -107,5 +107,11 @@ def accuracy_of(trained: TrainedNetwork, checkpoint: Path, report: Path) -> dict
         same = False  # not tested, or by version 0.1, which does not tell what
     if same:
         told = {name: value for name, value in tested.items() if type(value) in (int, float)}
-        return {"split": "test", **told}
-    return {"split": "val", **trained.figures} if trained.figures else {}
+        return {"split": "test", **_with_alarm(told)}
+    return {"split": "val", **_with_alarm(trained.figures)} if trained.figures else {}
+
+
+def _with_alarm(figures: Mapping[str, float]) -> dict[str, Any]:
+    """Figures, and the alarm when they are no better than chance; empty where they are."""
+    chance = Chance.of_figures(figures)
+    return {**figures, **({"alarm": chance.alarm} if chance else {})}

@@ -97,7 +97,7 @@ class Health(SearchCallback):
             steps = (plan.number + 1) * trainer.world_size
             due = {op: steps * uses for op, uses in uniform_uses(search.space).items()}
             alarms += self.alarms.of_uses(self.uses, due)
-        _report(trainer, alarms)
+        report_alarms(trainer, alarms)
         values = {f"op_gradient_norm/{op}": norm for op, norm in norms.items()}
         values |= {f"op_uses/{op}": number for op, number in self.uses.items()}
         values |= {"train/image_macs": self.image_macs, "alarms": len(self.alarms.reported)}
@@ -115,7 +115,7 @@ class Health(SearchCallback):
         entropy = sum(value for name, value in logs if name.startswith("decision_entropy/"))
         largest = sum(map(math.log, search.space.decision_sizes))
         if trainer.is_global_zero and (alarms := self.alarms.of_update(update, entropy, largest)):
-            _report(trainer, alarms)
+            report_alarms(trainer, alarms)
             log_metrics(trainer, {"alarms": len(self.alarms.reported)}, record.plan.number)
 
 
@@ -148,7 +148,7 @@ def gradient_norms(supernet: SuperNet, used: Tensor) -> dict[str, float]:
     return norms
 
 
-def _report(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
+def report_alarms(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
     """Print each alarm, and bring it to W&B."""
     wandb = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     for alarm in alarms:

@@ -16,7 +16,9 @@ from rich.console import Console
 from search.callbacks import searching
 from search.figures import draw_run
 from search.module import SearchModule
+from search.monitoring.alarms import Alarm
 from search.monitoring.compute import FORWARD_PASSES, Spending
+from search.monitoring.health import report_alarms
 from search.objective.targets import Target, file_names
 from search.selection.selection import (
     Candidate,
@@ -29,7 +31,7 @@ from search.selection.selection import (
     shortlist,
 )
 from supernet.arch_file import ArchFile, read_arch, write_arch
-from supernet.arch_records import ConstraintUse, Measured, package_versions
+from supernet.arch_records import NOT_LEARNED, Chance, ConstraintUse, Measured, package_versions
 from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
@@ -70,6 +72,7 @@ class Results(pl.Callback):
             if isinstance(logger, WandbLogger):
                 found.log_to_wandb(logger.experiment, figures)
         found.print_summary()
+        report_alarms(trainer, found.alarms())
 
     def _judge(self, module: SearchModule) -> list[Candidate]:
         final = module.final
@@ -212,10 +215,28 @@ class Findings:
             step=module.steps_done,
             measured=self.times.of(choice),
             constraints=tuple(self._constraint_uses(choice)),
+            chance=self._chance(choice),
             table_error=model.error if isinstance(model, LatencyTable) else None,
             versions=package_versions(),
             data=module.data.description,
         )
+
+    def _chance(self, choice: Candidate) -> Chance:
+        data = self.module.data
+        return Chance.beside(choice.accuracy, data.majority_share, data.num_val)
+
+    def alarms(self) -> list[Alarm]:
+        """An alarm when a choice tells no more than the most frequent class would."""
+        unlearned = [one for one in self.choices if self._chance(one).alarm]
+        return [
+            Alarm(
+                NOT_LEARNED,
+                self._chance(one).words(one.accuracy),
+                "look at images and labels, train longer (trainer.max_steps), or change"
+                " model.weights.lr",
+            )
+            for one in unlearned[:1]
+        ]
 
     def _constraint_uses(self, candidate: Candidate) -> list[ConstraintUse]:
         """What a network uses of each constraint."""

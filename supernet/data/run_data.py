@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -17,6 +18,7 @@ from supernet.data.resumable import (
     StepLoader,
     check_labels,
     hold_out,
+    known_labels,
     num_images,
     resumable,
     sharded,
@@ -230,6 +232,14 @@ class RunData(pl.LightningDataModule):
     @cached_property
     def _digest(self) -> str:
         return data_digest(self.records) if self.records else ""
+
+    @cached_property
+    def majority_share(self) -> float:
+        """Share of the validation images that are of their most frequent class."""
+        labels = known_labels(self.inner.val_dataloader().dataset)
+        if labels is None:
+            labels = [int(label) for _, batch in self.val_batches() for label in batch]
+        return max(Counter(labels).values()) / len(labels)
 
     @property
     def num_val(self) -> int:

@@ -163,7 +163,14 @@ def _found_line(found: ArchFile) -> str:
         f"supernet accuracy {found.accuracy:.4f}, predicted {found.predicted:,g} {found.unit}"
         f" of at most {found.target:,g} {found.unit}{device}"
         + (f"; measured {measured.ms:,g} ms, {measured.comparison}\n" if measured else "\n")
+        + _alarm_line(found)
     )
+
+
+def _alarm_line(found: ArchFile) -> str:
+    if not found.chance or not found.chance.alarm:
+        return ""
+    return f"alarm: {found.chance.words(found.accuracy)}\n"
 
 
 def _table_line(path: str, table: LatencyTable) -> str:

@@ -204,6 +204,25 @@ def test_the_best_averaged_weights_are_tested_and_reported(arch, tmp_path):
     assert report["checkpoint"] == str(path)
 
 
+def test_a_training_at_chance_raises_an_alarm_that_its_files_carry(arch, tmp_path, capsys):
+    """Weights that do not move: the network gives every image the same class, or nearly."""
+    module = module_for(arch, dataclasses.replace(QUICK, lr=1e-9))
+    trainer_for(tmp_path, *run_callbacks(tmp_path), max_epochs=1).fit(module, digits())
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    figures = torch.load(best, weights_only=True)["validation"]
+    labels = torch.cat([batch for _, batch in digits().val_batches()])
+    assert figures["images"] == len(labels) == 179
+    share = labels.bincount().max() / len(labels)
+    assert figures["majority_share"] == pytest.approx(float(share))
+    assert f"alarm: not learned: the accuracy is {figures['accuracy']:.1%} of 179 images" in (
+        capsys.readouterr().out
+    )
+    tester = trainer_for(tmp_path, *run_callbacks(tmp_path))
+    tester.test(module_for(arch), digits(), ckpt_path=best, verbose=False)
+    assert json.loads((tmp_path / "test.json").read_text())["alarm"] == "not learned"
+    assert "alarm: not learned" in capsys.readouterr().out
+
+
 def test_training_in_bfloat16_keeps_float32_weights(arch, tmp_path):
     module = module_for(arch)
     before = weights(module)

@@ -15,6 +15,7 @@ from search.figures import (
     WAY_OUT,
     Front,
     draw_entropy,
+    draw_loss,
     draw_pareto,
     draw_progress,
     draw_run,
@@ -82,9 +83,9 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_a_run_is_drawn_into_four_pictures(run):
+def test_a_run_is_drawn_into_five_pictures(run):
     paths = draw_run(run)
-    names = ["progress.png", "entropy.png", "pareto.png", "network.png"]
+    names = ["loss.png", "progress.png", "entropy.png", "pareto.png", "network.png"]
     assert paths == [run / "figures" / name for name in names]
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -173,6 +174,16 @@ def test_progress_draws_each_update_and_marks_the_target(run):
     assert "target 1.2 ms" in texts(figure)
 
 
+def test_the_loss_is_drawn_of_the_whole_search_beside_guessing(run):
+    metrics = read_columns(run / "metrics.csv", ["step", "train/loss", "reward/mean"], "")
+    axes = draw_loss(metrics, 10).axes[0]
+    thin, thick, guessing, taking_over = axes.lines
+    assert list(thin.get_xdata()) == list(thick.get_xdata()) == list(range(0, 1000, 20))
+    assert set(thin.get_ydata()) == {1.0}
+    assert set(guessing.get_ydata()) == {math.log(10)}
+    assert taking_over.get_xdata()[0] == STEPS[0]
+
+
 @pytest.mark.parametrize(("unit", "shown"), [("ms", 1.5), ("macs", 1.5e-6), ("params", 1.5e-6)])
 def test_costs_are_shown_in_their_unit(run, unit, shown):
     front = replace(read_front(run / "pareto.json"), unit=unit)
@@ -246,7 +257,7 @@ def run_of_two(run):
 def test_several_targets_have_a_picture_of_each_network_and_share_the_others(run_of_two):
     names = {path.name for path in draw_run(run_of_two)}
     networks = {"network-p20.png", "network-0.5x_mnasnet_a1.png"}
-    assert names == networks | {"progress.png", "entropy.png", "pareto.png"}
+    assert names == networks | {"loss.png", "progress.png", "entropy.png", "pareto.png"}
 
 
 def test_the_cloud_marks_every_target_and_every_choice(run_of_two):
