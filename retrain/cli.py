@@ -130,6 +130,11 @@ class BestCheckpoint(ModelCheckpoint):
         """Raise the alarm when the best weights tell no more than the most frequent class."""
         tell_unlearned(self._best)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do nothing, not even warn, where there was no validation."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the last weights where no validation has chosen any."""
         # Whether there is one, rank 0 decides for all, which take part in saving.

@@ -108,6 +108,7 @@ def quieten_lightning() -> None:
         ".*val_dataloader. but have no .validation_step",  # a search validates when it ends
         ".*LeafSpec.* is deprecated",  # Lightning 2.6 under torch 2.15
         ".*does not have many workers",
+        r".*add the following callbacks: \['Timer'\]",  # continued without trainer.max_time
         ".*smaller than the logging interval",  # epochs of a small data set
     ):
         warnings.filterwarnings("ignore", message)

@@ -17,13 +17,6 @@ from supernet.run.distributed import largest_over_ranks, steps_done
 from supernet.run.folder import CONTINUE, last_checkpoint, make_folder
 
 WAY_ON = f"the checkpoint before is whole: free some space and go on with {CONTINUE}"
-_NONE = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
-FIRST_VALIDATION_BATCH = {
-    "total": {**_NONE, "ready": 1, "started": 1},
-    "current": _NONE,
-    "is_last_batch": False,
-}
-"""Lightning's progress of a validation in the middle of its first batch."""
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -92,6 +85,11 @@ class LastCheckpoint(Checkpoint):
         elif not trainer.is_last_batch:
             self._save_when_due(trainer)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count no batch twice that a stop has had repeated."""
+        total: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
+        total.ready = total.started = total.completed
+
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
@@ -104,7 +102,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after the validation, when the interval has passed."""
-        self._save_when_due(trainer)
+        # An epoch that max_time has cut short counts as whole by now, and has its checkpoint.
+        if trainer.is_last_batch:
+            self._save_when_due(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the final weights."""
@@ -150,8 +150,13 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Have a validation that is stopped repeated from its first batch."""
         if self._validating:
-            place = "epoch_loop.val_loop.batch_progress"
-            checkpoint["loops"]["fit_loop"][place] = FIRST_VALIDATION_BATCH
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            before = progress["total"]["completed"] - progress["current"]["completed"]
+            for name, done in (("total", before), ("current", 0)):
+                # Lightning knows by a batch without an end that it has not validated yet.
+                progress[name] = {"ready": done + 1, "started": done + 1}
+                progress[name] |= {"processed": done, "completed": done}
+            progress["is_last_batch"] = False
 
 
 def steps_left(trainer: pl.Trainer) -> int:

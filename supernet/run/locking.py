@@ -10,8 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from supernet.command.output import say
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.reading import short
 from supernet.files.writing import remove_temporaries
 
@@ -71,9 +70,11 @@ def _take(folder: Path, descriptor: int) -> None:
                 f"{folder} is being written by {_shown(holder)}: wait for it, end it, or name"
                 " another --run"
             ) from None
-        say(f"note: {folder} lies where nothing can be locked: start no second command in it")
+        sys.stdout.write(
+            f"note: {folder} lies where nothing can be locked: start no second command in it\n"
+        )
     os.ftruncate(descriptor, 0)
-    command = shlex.join(sys.orig_argv[1:])[:200]
+    command = one_line(shlex.join(sys.orig_argv[1:]))[:200]
     holder = f"process {os.getpid()} on {socket.gethostname()} (python {command})\n"
     with contextlib.suppress(OSError):  # a full disk has nothing to say to the next one
         os.pwrite(descriptor, holder.encode(), 0)

@@ -4,9 +4,12 @@ import dataclasses
 
 import torch
 
+from supernet.arch_file import write_arch
 from supernet.cost.model import CLOSED_FORMS
 from supernet.network.supernet import SuperNet
+from supernet.space.arch import Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
+from tests.helpers.archs import counted_arch
 
 MACS = CLOSED_FORMS["macs"]
 SPACE = MnasSpace(
@@ -28,6 +31,13 @@ data:
 trainer: {max_steps: STEPS, max_epochs: -1}
 """
 """A yaml file of a retraining; STEPS is to be replaced."""
+
+
+def write_tiny_arch(path, op="mbconv3"):
+    """An arch.json of the space, as text, at ``path``."""
+    block = BlockChoice(op, 3, 0.25, "none", 1.0, 0)
+    write_arch(path, counted_arch(SPACE, Arch((block, block))))
+    return str(path)
 
 
 def save_supernet(path, space=SPACE, **more):

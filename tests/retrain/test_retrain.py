@@ -20,7 +20,6 @@ from retrain.__main__ import main
 from retrain.cli import run_callbacks
 from retrain.module import RetrainModule
 from retrain.recipe_module import images_per_step
-from supernet.arch_file import write_arch
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.image_folder import ImageFolder
@@ -29,21 +28,13 @@ from supernet.errors import UserError
 from supernet.network.network import Network
 from supernet.run.callbacks import SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
-from supernet.space.arch import Arch, BlockChoice
 from supernet.training.recipe import PAPER, Recipe, WeightEma
-from tests.helpers.archs import counted_arch
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
-from tests.helpers.tiny import SPACE
+from tests.helpers.tiny import write_tiny_arch
 
 ROOT = Path(__file__).parents[2]
 
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1)
-
-
-def write_tiny_arch(path, op="mbconv3"):
-    block = BlockChoice(op, 3, 0.25, "none", 1.0, 0)
-    write_arch(path, counted_arch(SPACE, Arch((block, block))))
-    return str(path)
 
 
 @pytest.fixture
