@@ -1,4 +1,7 @@
-"""The commands ``python -m supernet show``, ``compare`` and ``size``. No torch."""
+"""The commands ``python -m supernet show``, ``compare``, ``size`` and ``check-data``.
+
+All but the last load no torch.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -17,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m supernet")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="show, compare or size")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="show, compare, size or check-data"
+    )
     names = (
         f"an arch.json or one of {', '.join(published)}, also with a width multiplier as in"
         " mnasnet_a1_075"
@@ -52,7 +57,35 @@ def _parser() -> Parser:
         "spaces", nargs="+", metavar="YAML", help="such as configs/spaces/paper.yaml"
     )
     spaces.set_defaults(run=show_sizes)
+    _add_check_data(
+        commands.add_parser(
+            "check-data",
+            help="read every image of a folder and say what is in it",
+            description="Read every image of a folder as a run would: print the classes, the images"
+            " of each split, sizes, brightness, copies, the majority share and all that cannot be"
+            " read, and draw a page of samples. The status is 2 if a run could not begin.",
+        )
+    )
     return parser
+
+
+def _add_check_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="a folder of classes, or of splits of them")
+    parser.add_argument("--page", type=Path, metavar="PNG", help="default DIR-samples.png, here")
+    for name in ("val", "test", "reward"):
+        parser.add_argument(f"--{name}-share", type=positive_float, help="as of a run's data")
+    parser.add_argument("--split-seed", type=int, help="as of a run's data")
+    parser.add_argument("--background", type=int, nargs=3, metavar=("R", "G", "B"))
+    parser.add_argument("--white-16-bit", type=positive_int, metavar="VALUE")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_check_data)
+
+
+def _check_data(options: argparse.Namespace) -> None:
+    # Loaded on demand: data load torch, and matplotlib draws.
+    from supernet.display.data_report import check_data
+
+    check_data(options)
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:

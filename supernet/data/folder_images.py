@@ -15,7 +15,7 @@ from typing import Literal
 
 from supernet.data.content_split import REST, DealtImages, deal_images, fill_gaps, order
 from supernet.data.folder_layout import Layout
-from supernet.data.image_index import IndexedImage, index_images
+from supernet.data.image_index import IndexedImage, index_images, printable
 from supernet.data.image_reading import ImageReader
 from supernet.data.records import ImageRecord
 from supernet.errors import UserError
@@ -124,14 +124,12 @@ def keep_images(dealt: DealtImages, before: Sequence[ImageRecord]) -> list[str]:
 
 def bad_images_line(bad: Sequence[IndexedImage], number: int) -> str:
     """Names of images that cannot be read, of ``number`` in all, each with the reason."""
-    named = ", ".join(f"{image.path} ({image.error})" for image in bad[:SHOWN])
+    named = ", ".join(f"{printable(image.path)} ({image.error})" for image in bad[:SHOWN])
     more = f" and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
     return f"{len(bad):,} of {number:,} images cannot be read: {named}{more}"
 
 
 def _refuse_bad(bad: Sequence[IndexedImage], number: int, on_bad_image: OnBadImage) -> None:
     if bad and on_bad_image == "error":
-        raise UserError(
-            f"{bad_images_line(bad, number)}; repair them, or go on without them:"
-            " --data.on_bad_image skip"
-        )
+        others = ", or go on without them: --data.on_bad_image skip" if len(bad) < number else ""
+        raise UserError(f"{bad_images_line(bad, number)}; repair them{others}")

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 
 from supernet.data.folder_images import FolderImages, OnBadImage, read_images
 from supernet.data.folder_layout import read_layout
+from supernet.data.image_index import printable
 from supernet.data.image_reading import CorruptImageError, ImageReader
 from supernet.data.records import ImageRecord
 from supernet.data.splits import ImageSplits, LabelledImage
@@ -191,4 +192,6 @@ class ImageFiles(Dataset[LabelledImage]):
         """Name a file once for each process that reads."""
         if path not in self._said:
             self._said.add(path)
-            sys.stderr.write(f"note: {path} cannot be read, another image stands in for it\n")
+            sys.stderr.write(
+                f"note: {printable(path)} cannot be read, another image stands in for it\n"
+            )

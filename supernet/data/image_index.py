@@ -84,6 +84,11 @@ def _kept_facts(image: IndexedImage) -> tuple[object, ...]:
     return tuple(getattr(image, name) for name in IndexedImage.__slots__[1:-1])
 
 
+def printable(path: str) -> str:
+    """A path as one line that every terminal takes, whatever bytes it is made of."""
+    return one_line(path.encode("utf-8", "backslashreplace").decode())
+
+
 def num_cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

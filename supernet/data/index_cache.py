@@ -49,7 +49,7 @@ class IndexCache:
     """
 
     def __init__(self, root: Path, kind: str) -> None:
-        name = hashlib.blake2b(f"{root.resolve()}\n{kind}".encode(), digest_size=16).hexdigest()
+        name = hashlib.blake2b(os.fsencode(f"{root.resolve()}\n{kind}"), digest_size=16).hexdigest()
         self.path = cache_folder() / "images" / f"{name}.json.gz"
         self._kept = _read(self.path)
         self._changed = False

@@ -1,1 +1,1 @@
-"""Networks and spaces shown to a person: tables and figures."""
+"""Networks, spaces and data shown to a person: tables and figures."""
