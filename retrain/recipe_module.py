@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +13,7 @@ from timm.utils import distribute_bn
 from torch import Tensor, nn
 
 from retrain.warm_start import WarmStart, load_by_name
-from supernet.arch_file import load_spec
+from supernet.arch_file import is_file_name, load_spec
 from supernet.command.output import say
 from supernet.data.resumable import StepLoader
 from supernet.errors import UserError
@@ -56,6 +57,13 @@ class RecipeModule(pl.LightningModule):
     @abstractmethod
     def first_line(self) -> str:
         """What is trained, and what the data changed in it."""
+
+    @property
+    def learned_from(self) -> Sequence[str]:
+        """Files of earlier runs whose images this network owes something to."""
+        named = [self.arch] if is_file_name(self.arch) else []
+        init = self.warm_start.supernet or self.warm_start.init
+        return [*named, init] if init.endswith(".ckpt") else named
 
     def warm_part(self) -> nn.Module:
         """The layers of ``network`` that first weights are for."""

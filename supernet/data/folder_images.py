@@ -36,6 +36,10 @@ class FolderImages:
     """Files that cannot be read, and are skipped."""
     num_indexed: int
     """Number of all images, bad ones included."""
+    sizes: str
+    """Widths and heights in px, from the smallest area to the largest: ``24x18 to 4000x3000``."""
+    num_frames: int
+    """Files of several frames or pages, of which the first is read."""
 
     def files(self, *splits: str) -> list[tuple[str, int]]:
         """Paths and labels of these splits together."""
@@ -52,7 +56,8 @@ class FolderImages:
     def notes(self) -> list[str]:
         """What a user should know of them, such as ``3 exact copies``."""
         skipped = [f"{bad_images_line(self.bad, self.num_indexed)}: skipped"] if self.bad else []
-        return self.dealt.notes(self.classes) + skipped
+        frames = [f"{self.num_frames:,} of several frames, of which the first is read"]
+        return (frames if self.num_frames else []) + self.dealt.notes(self.classes) + skipped
 
 
 def read_images(
@@ -93,7 +98,23 @@ def read_images(
         missing = [IndexedImage(p, 0, "", error="missing") for p in lost if p not in known]
         _refuse_bad(missing, len(before), on_bad_image)
         bad += missing
-    return FolderImages(layout.root, layout.classes, dealt, bad, len(index))
+    good = [image for image in index if not image.error]
+    return FolderImages(
+        layout.root,
+        layout.classes,
+        dealt,
+        bad,
+        num_indexed=len(index),
+        sizes=_sizes(good),
+        num_frames=sum(image.num_frames > 1 for image in good),
+    )
+
+
+def _sizes(images: Sequence[IndexedImage]) -> str:
+    """The smallest and the largest size of some images."""
+    sizes = sorted({(image.width * image.height, image.width, image.height) for image in images})
+    ends = [f"{width}x{height}" for _, width, height in (*sizes[:1], *sizes[1:][-1:])]
+    return " to ".join(ends)
 
 
 def keep_images(dealt: DealtImages, before: Sequence[ImageRecord]) -> list[str]:

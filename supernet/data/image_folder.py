@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import get_args
 
@@ -127,6 +127,22 @@ class ImageFolder(ImageSplits):
         """The images, read once and dealt to splits."""
         settings = (self._shares, self.split_seed, self.on_bad_image, self._before)
         return read_images(self.layout, self.reader, *settings)
+
+    @property
+    def dealt_splits(self) -> Collection[str]:
+        """Splits whose images are told by their content, as no folder says them."""
+        return self._shares.keys()
+
+    @property
+    def sizes(self) -> str:
+        """Widths and heights of the images in px, such as ``24x18 to 4000x3000``."""
+        return self.found.sizes
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is left out and why, and what else a user should know of the files."""
+        left_out = self.layout.left_out_line
+        return [*([left_out] if left_out else []), *self.found.notes()]
 
     def image_records(self) -> list[ImageRecord]:
         """Where each image lies, what it shows, in which split it is, and its content."""

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
@@ -28,6 +28,8 @@ from supernet.data_description import DataDescription
 from supernet.errors import UserError
 
 Role = Literal["search", "retrain"]
+NAMES_SHOWN = 10
+"""Classes up to which the first line of a run names them."""
 
 
 class RunData(pl.LightningDataModule):
@@ -86,6 +88,14 @@ class RunData(pl.LightningDataModule):
         self._check_labels(stage)
         if stage == "fit":
             self._take_records()
+        if stage == "fit" or (stage == "test" and self.role == "retrain"):
+            say(self.first_line(stage))
+        if stage == "fit" and self.records is None:
+            say(
+                f"note: {type(self.inner).__name__} does not tell its images by their content, so"
+                " that a test on images that were trained on goes unnoticed: give it"
+                " image_records() as docs/data.md says"
+            )
 
     def _check_labels(self, stage: str) -> None:
         """Refuse labels that no network can learn, before anything long begins."""
@@ -102,12 +112,7 @@ class RunData(pl.LightningDataModule):
         trainer, first = self.trainer, "other ranks find in the cache what rank 0 has read"
         if trainer and not trainer.is_global_zero:
             trainer.strategy.barrier(first)
-        if self.records is None:
-            say(
-                f"note: {type(self.inner).__name__} does not tell its images by their content, so"
-                " that a test on images that were trained on goes unnoticed: give it"
-                " image_records() as docs/data.md says"
-            )
+        _ = self.records
         if trainer and trainer.is_global_zero:
             trainer.strategy.barrier(first)
 
@@ -221,6 +226,39 @@ class RunData(pl.LightningDataModule):
     def _held_records(self, split: str) -> list[ImageRecord] | None:
         loader: Any = getattr(self.inner, f"{split}_dataloader")()
         return dataset_records(loader.dataset, split) if isinstance(loader, DataLoader) else None
+
+    def first_line(self, stage: str = "fit") -> str:
+        """The classes, images of each split, their sizes, and what was left out and why."""
+        names, sizes = self.classes, getattr(self.inner, "sizes", "")
+        shown = f" ({', '.join(names)})" if len(names) <= NAMES_SHOWN else ""
+        counts = [f"{number:,} {split}" for split, number in self._split_sizes(stage).items()]
+        line = (
+            f"data: {len(names):,} classes{shown}; {', '.join(counts)} images"
+            f"{f' of {sizes} px' if sizes else ''}, read at {self.resolution} px"
+        )
+        return "; ".join([line, *getattr(self.inner, "notes", ())])
+
+    def _split_sizes(self, stage: str) -> dict[str, int]:
+        """Number of images of each split that this role and stage may read, and of the test's."""
+        if stage == "test":
+            loaders: dict[str, Any] = {"test": self.inner.test_dataloader()}
+        elif self.role == "search":
+            loaders = dict(zip(("weights", "reward"), self._splits, strict=True))
+        else:
+            loaders = {"training": self.inner.train_dataloader()}
+        if stage != "test":
+            loaders["validation"] = self.inner.val_dataloader()
+        datasets = {split: getattr(one, "dataset", None) for split, one in loaders.items()}
+        sizes = {split: len(one) for split, one in datasets.items() if isinstance(one, Sized)}
+        known = given_records(self.inner) or []
+        tested = sum(record.split == "test" for record in known)
+        return {**sizes, "test": sizes.get("test", tested)} if known else sizes
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, known before any image is read."""
+        own: DataDescription | None = getattr(self.inner, "description", None)
+        return (own or DataDescription.of_classes(self.num_classes)).classes
 
     @property
     def description(self) -> DataDescription:

@@ -28,6 +28,7 @@ from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
+from supernet.run.data_check import DataCheck
 from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
@@ -226,6 +227,7 @@ class CLI(LightningCLI):
                 make_data(self.settings.data.as_dict(), "data")
             raise
         self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
+        self._data_check.prepare(self.datamodule, str(self.subcommand))
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the run's loggers and callbacks to those of the config."""
@@ -239,11 +241,14 @@ class CLI(LightningCLI):
         loggers += [one for one in extra if isinstance(one, Logger)]
         progress = [] if trainer_config.enable_progress_bar is False else [RunProgress(self.name)]
         kwargs["enable_progress_bar"] = False  # Lightning's own
+        checkpoint = self.settings.get("ckpt_path")
+        self._data_check = DataCheck(self.folder, Path(checkpoint) if checkpoint else None)
         kwargs["callbacks"] = [
             *(trainer_config.callbacks or []),
             *progress,
             FiniteGuard(self.settings.on_nonfinite, LR_OPTIONS[self.role]),
             SeedEachStep(self.seed),
+            self._data_check,
             RunFiles(self.folder, self._dump()),
             *self.run_callbacks(self.folder),
             # The last of all, since it ends a run that has been asked to stop.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from supernet.data.image_folder import ImageFolder
 from supernet.data.image_reading import CorruptImageError
+from supernet.data.run_data import RunData
 from supernet.data_description import Preprocessing
 from supernet.errors import UserError
 
@@ -152,6 +154,29 @@ def test_the_background_and_white_of_images_are_set(tmp_path: Path) -> None:
     data = folder(tmp_path, background=(255, 0, 51), **settings)
     images = [image[:, 4, 4] * 255 for image, _ in loader(data, "train").dataset]
     assert {tuple(colour.round().tolist()) for colour in images} == {(255, 0, 51), (255, 255, 255)}
+
+
+def test_the_first_line_says_what_the_folder_holds(tmp_path: Path, capsys: Any) -> None:
+    write_images(tmp_path / "train" / "cat", 12)
+    write_images(tmp_path / "train" / "dog", 12, (40, 30))
+    for part in ("val", "test"):
+        for name in ("cat", "dog"):
+            write_images(tmp_path / part / name, 3, (20, 20 + len(part)))
+    (tmp_path / "train" / "cat" / "0.png").rename(tmp_path / "train" / "cat" / ".0.png")
+    (tmp_path / "train" / "cat" / "1.png").rename(tmp_path / "train" / "cat" / "1.heic")
+    (tmp_path / "train" / "dog" / "copy.png").write_bytes(
+        (tmp_path / "train" / "dog" / "1.png").read_bytes()
+    )
+    frames = [Image.new("RGB", (24, 18), (value, 0, 0)) for value in (9, 200)]
+    frames[0].save(tmp_path / "train" / "dog" / "many.gif", save_all=True, append_images=frames[1:])
+    data = RunData(folder(tmp_path), "retrain", seed=0)
+    data.setup("fit")
+    line = capsys.readouterr().out
+    assert line.startswith(
+        "data: 2 classes (cat, dog); 24 training, 6 validation, 6 test images of 12x9 to 40x30 px,"
+        " read at 8 px; 1 .heic, 1 hidden ignored; 1 of several frames, of which the first is"
+        " read; 1 exact copies"
+    )
 
 
 def test_only_training_images_are_cropped_at_random(root: Path) -> None:

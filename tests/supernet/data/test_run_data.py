@@ -115,6 +115,38 @@ def test_validation_and_test_images_may_be_of_one_class() -> None:
     data.setup("test")
 
 
+def said(data: RunData, stage: str, capsys: Any) -> list[str]:
+    capsys.readouterr()
+    data.setup(stage)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_first_line_says_the_images_of_each_split(capsys: Any) -> None:
+    digits = "data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); "
+    sizes = {"search": "1,080 weights, 179 reward", "retrain": "1,259 training"}
+    for role, training in sizes.items():
+        lines = said(RunData(Digits(), role, 0), "fit", capsys)
+        expected = f"{training}, 179 validation, 359 test images, read at 16 px"
+        assert lines == [digits + expected]
+    lines = said(RunData(Digits(), "retrain", 0), "test", capsys)
+    assert lines == [digits + "359 test images, read at 16 px"]
+    assert said(RunData(Digits(), "retrain", 0), "validate", capsys) == []
+
+
+def test_the_first_line_of_a_datamodule_that_tells_little(capsys: Any) -> None:
+    data = RunData(Inner(), "retrain", 0)
+    line, note = said(data, "fit", capsys)
+    assert line == "data: 2 classes (0, 1); 40 training, 10 validation images, read at 100 px"
+    assert note.startswith("note: Inner does not tell its images by their content")
+    assert "test_dataloader" not in data.inner.calls
+
+
+def test_many_classes_are_counted_and_not_named(capsys: Any) -> None:
+    data = RunData(Inner(), "retrain", 0)
+    data.num_classes = 1000
+    assert said(data, "test", capsys) == ["data: 1,000 classes; 12 test images, read at 100 px"]
+
+
 def test_hooks_reach_the_datamodule(tmp_path: Path) -> None:
     data = searching()
     fit(tmp_path, data, max_epochs=1)
