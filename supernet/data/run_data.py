@@ -242,9 +242,9 @@ class RunData(pl.LightningDataModule):
         """Number of images of each split that this role and stage may read, and of the test's."""
         if stage == "test":
             loaders: dict[str, Any] = {"test": self.inner.test_dataloader()}
-        elif self.role == "search":
+        elif self.role == "search" and hasattr(self.inner, "weights_dataloader"):
             loaders = dict(zip(("weights", "reward"), self._splits, strict=True))
-        else:
+        else:  # holding a reward split out may need a pass over all images
             loaders = {"training": self.inner.train_dataloader()}
         if stage != "test":
             loaders["validation"] = self.inner.val_dataloader()

@@ -134,9 +134,8 @@ def test_a_run_has_the_records_of_its_datamodules_sets_and_their_digest():
 def test_a_run_without_records_says_so_in_one_line(capsys):
     data = RunData(Data(Odd(), tensors(4, 0)), "search", seed=0)
     data.setup("fit")
-    line = capsys.readouterr().out
-    assert line.startswith("note: Data does not tell its images by their content")
-    assert line.count("\n") == 1
+    _, note = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: Data does not tell its images by their content")
     assert (data.records, data.description.digest) == (None, "")
 
 
@@ -150,7 +149,7 @@ def test_a_datamodules_own_records_are_taken(capsys):
     data.setup("fit")
     assert data.records == [ImageRecord("a", 0, "train", "11"), ImageRecord("b", 1, "test", "22")]
     assert data.test_records() == data.records[1:]
-    assert capsys.readouterr().out == ""
+    assert "note:" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("given", [(0, "a", "train", "11"), "a", ("a", 0, "train", ""), None])
