@@ -68,9 +68,9 @@ def check_images(
             data = _run_data(run / "config.yaml", changes, trusted)
             images = _validation(data, trained, run)
             return CheckImages(images, "validation", _known(trained.data, data.description))
-        except MissingDataError as error:
-            if source or changes:
-                raise
+        except UserError as error:
+            if not isinstance(error, MissingDataError) or source or changes:
+                raise UserError(f"{error}; or --images generated, which needs no data") from None
             say(f"no data: {error}; files are checked on generated images")
     return CheckImages(generated_images(trained.spec), "generated", known)
 
@@ -96,7 +96,9 @@ def _known(trained: DataDescription | None, now: DataDescription) -> DataDescrip
 
 
 def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> Tensor:
-    _check_classes(data.description, trained, run)
+    # The digest asks for all images; their classes are known without.
+    own: DataDescription | None = getattr(data.inner, "description", None)
+    _check_classes(own or DataDescription.of_classes(data.num_classes), trained, run)
     data.prepare_data()
     data.setup("validate")
     return validation_images(data, trained.spec, run)
@@ -104,10 +106,7 @@ def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> Tensor:
 
 def _check_classes(now: DataDescription, trained: TrainedNetwork, run: Path) -> None:
     """Refuse data of other classes: the network's outputs would be called by wrong names."""
-    way_out = (
-        "give the run's own data with --data.root, or --images generated, which needs none; the"
-        " network keeps the names that it was trained with"
-    )
+    way_out = "give the run's own data with --data.root"
     if trained.data is None:
         if len(now.classes) != trained.spec.classes:
             raise UserError(
@@ -120,8 +119,8 @@ def _check_classes(now: DataDescription, trained: TrainedNetwork, run: Path) -> 
         return
     added = [name for name in now.classes if name not in before]
     gone = [name for name in before if name not in now.classes]
-    said = [f"has a class {added[0]!r} that was not trained"] if added else []
-    said += [f"lacks the class {gone[0]!r}"] if gone else []
+    said = [f"have a class {added[0]!r} that was not trained"] if added else []
+    said += [f"lack the class {gone[0]!r}"] if gone else []
     raise UserError(
         f"the data of {run / 'config.yaml'} {' and '.join(said) or 'order classes otherwise'}"
         f" ({len(now.classes)} classes, trained on {len(before)}): {way_out}"
@@ -148,7 +147,7 @@ def validation_images(data: RunData, spec: NetSpec, run: Path) -> Tensor:
     if images.shape[1:] != (3, side, side):
         raise UserError(
             f"the data of {run / 'config.yaml'} have images {tuple(images.shape[1:])}, but the"
-            f" network takes {(3, side, side)}: give the run's own data, or --images generated"
+            f" network takes {(3, side, side)}: give the run's own data"
         )
     return images
 

@@ -94,7 +94,7 @@ def test_generated_images_need_no_settings_of_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "line"),
     [
-        (["dog", "fox", "owl"], "has a class 'cat' that was not trained and lacks the class 'owl'"),
+        (["dog", "fox", "owl"], "have a class 'cat' that was not trained and lack the class 'owl'"),
         (["fox", "dog", "cat"], "order classes otherwise (3 classes, trained on 3)"),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_class_that_was_added_or_removed_since_is_refused_by_name(run):
         check_images(run, network, None, {})
     for name in ("bird", "dog"):
         (run / "images" / name).rename(run / name)
-    with pytest.raises(UserError, match="lacks the class 'dog'"):
+    with pytest.raises(UserError, match="lack the class 'dog'"):
         check_images(run, network, None, {})
 
 

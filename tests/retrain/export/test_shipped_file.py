@@ -100,7 +100,7 @@ def test_the_accuracy_of_the_readme_program_is_that_of_test_json(shipped):
     files = data.test_dataloader().dataset.files
     names = script(shipped / "run" / "network.onnx")
     found = [names["classify"](path) == CLASSES[label] for path, label in files]
-    assert len(found) == told["images"] == 36
+    assert len(found) == told["images"] > 20
     assert sum(found) == round(told["accuracy"] * told["images"])
     assert 0.4 < np.mean(found) < 1, "the images tell nothing"
 
@@ -128,7 +128,8 @@ def test_the_file_says_what_was_trained_on(shipped):
     assert told["mean"] == [0.485, 0.456, 0.406]
     assert told["background"] == [255, 255, 255]
     assert told["accuracy"]["split"] == "test"
-    assert told["accuracy"]["images"] == 36
+    assert told["accuracy"]["images"] > 20
+    assert told["data_digest"]
     assert told["trained_with"]["torch"] == told["exported_with"]["torch"]
     (images,) = session.get_inputs()
     assert images.shape == ["batch", 3, 21, 21]
