@@ -71,8 +71,14 @@ TABLES = re.findall(
 
 
 @pytest.mark.parametrize("line", LIGHT)
-def test_the_light_commands_of_the_docs_run(line):
-    words = [sys.executable, *shlex.split(line)[1:]]
+def test_the_light_commands_of_the_docs_run(line, tmp_path):
+    for number in range(20):
+        image = tmp_path / "images" / ("light" if number % 2 else "dark") / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 12 * number).save(image)
+    words = [sys.executable, *shlex.split(line.replace("DIR", str(image.parents[1])))[1:]]
+    if "check-data" in words:
+        words += ["--page", tmp_path / "page.png"]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
 
 
