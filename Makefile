@@ -8,7 +8,7 @@ DEMO ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all audit lint clean
+.PHONY: demo test test-all audit mutations lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null; then \
@@ -40,6 +40,10 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# Would the tests notice a wrong line? 60 mutations, each in a copy of the checkout; some 15 minutes.
+mutations: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.mutation_check --processes 2
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

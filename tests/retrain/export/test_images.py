@@ -51,6 +51,17 @@ def test_the_runs_validation_images_are_taken_where_they_are(run):
     assert checked.words == f"{len(expected)} validation images"
 
 
+def test_of_many_validation_images_some_of_every_part_are_taken(run, monkeypatch):
+    monkeypatch.setattr("retrain.export.images.NUM_IMAGES", 3)
+    checked = check_images(run, trained_on(["cat", "dog", "fox"]), None, {"val_share": 0.4})
+    settings = {"resolution": 16, "num_workers": 0, "val_share": 0.4}
+    images = ImageFolder(str(run / "images"), **settings).val_dataloader().dataset
+    total = len(images)
+    assert total > 12
+    expected = [images[place][0] for place in (0, total // 3, 2 * total // 3)]
+    assert torch.equal(checked.images, torch.stack(expected))
+
+
 def test_without_the_data_images_are_generated_and_said(run, capsys):
     (run / "images").rename(run / "elsewhere")
     checked = check_images(run, trained_on(["cat", "dog", "fox"]), None, {})

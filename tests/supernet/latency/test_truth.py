@@ -80,6 +80,17 @@ def test_the_form_is_chosen_that_the_device_needs(device, form):
         assert accuracy(sums(SPECS[80:]).predict(rough), ms[80:]).mape > 2 * error.mape
 
 
+def test_a_form_is_judged_by_networks_that_it_was_not_fitted_to():
+    """Times that follow nothing: more terms fit them better, and predict them worse."""
+    ms = np.exp(0.1 * np.random.default_rng(0).standard_normal(20))
+    found, (*_, largest) = sums(SPECS[:20]), FORMS
+    weights = found.fit(ms, np.arange(20), largest, 1e-3)
+    fitted_to = float(np.abs(found.predict(weights) / ms - 1).mean())
+    assert fitted_to < 0.09
+    assert found.error(ms, largest, 1e-3) > 2 * fitted_to
+    assert found.error(ms, "affine", 1e-3) < found.error(ms, largest, 1e-3)
+
+
 def test_sums_predict_what_the_table_does():
     weights = {"later": 0.8, "part": -0.01, "part with pool": 0.02, "later at 4 px": 0.1}
     correction = Correction("kinds and sizes", 0.01, weights, {})
