@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +35,8 @@ from supernet.display.figures import (
 )
 from supernet.errors import UserError, check_choice
 from supernet.files.csv_table import Columns, read_columns
-from supernet.files.reading import read_text
+from supernet.files.json_text import parse_json
+from supernet.files.reading import read_text, typed
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
 
@@ -305,23 +305,25 @@ def read_front(path: Path) -> Front:
     """
     text = read_text(path, WAY_OUT)
     try:
-        fields = json.loads(text)
-        points = sorted(fields["points"], key=lambda point: point["cost"])
-        chosen = {name: index for index, point in enumerate(points) for name in point["chosen"]}
-        targets = {str(name): float(target) for name, target in fields["targets"].items()}
-        front = Front(
-            targets,
-            fields["unit"],
-            np.array([float(point["cost"]) for point in points]),
-            np.array([float(point["accuracy"]) for point in points]),
-            {name: chosen[name] for name in targets},
-        )
-        if not targets:
-            raise ValueError("no target")
-    except (ValueError, KeyError, TypeError, AttributeError):
+        front = _front(parse_json(text.encode()))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise UserError(
             f"{path} is broken: it must hold targets, unit and points with cost, accuracy and one"
             " chosen for each target; run the search's final stage again"
         ) from None
     check_choice(f"{path}: unit", front.unit, TARGET_UNITS)
     return front
+
+
+def _front(fields: dict[str, Any]) -> Front:
+    points = sorted(fields["points"], key=lambda point: point["cost"])
+    chosen = {name: index for index, point in enumerate(points) for name in point["chosen"]}
+    targets = {name: typed(name, cost, float) for name, cost in fields["targets"].items()}
+    costs = [typed("cost", point["cost"], float) for point in points]
+    accuracies = [typed("accuracy", point["accuracy"], float) for point in points]
+    if not targets or min(costs + list(targets.values())) <= 0:
+        raise ValueError("no target, or a cost that no network has")
+    if not all(0 <= accuracy <= 1 for accuracy in accuracies):
+        raise ValueError("an accuracy lies from 0 to 1")
+    names = {name: chosen[name] for name in targets}
+    return Front(targets, fields["unit"], np.array(costs), np.array(accuracies), names)

@@ -57,4 +57,5 @@ def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
         UserError: naming the value and those that are allowed.
     """
     if value not in allowed:
-        raise UserError(f"{name} is {value!r}, allowed are {', '.join(map(str, allowed))}")
+        told = repr(value) if len(repr(value)) < 100 else f"{repr(value)[:60]}..."
+        raise UserError(f"{name} is {told}, allowed are {', '.join(map(str, allowed))}")

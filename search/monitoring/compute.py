@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from supernet.cost.counts import count, count_layer
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
+from supernet.files.json_text import parse_json
+from supernet.files.reading import read_as
 from supernet.files.writing import write_json
 from supernet.network.elastic import variant
 from supernet.space.arch import MIXED, Arch, Path
@@ -83,12 +84,15 @@ class Spent:
         if not path.exists():
             return None
         try:
-            return Spent(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
+            spent = read_as(Spent, parse_json(path.read_bytes()), partial=True)
+            check_range("", spent, "image_macs", "seconds", "cpu_seconds", least=0)
+        except (OSError, UserError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"{path} is broken: it must hold image_macs, seconds and cpu_seconds; remove it to"
-                " do without"
+                f"{path} is broken ({reason}): it must hold image_macs, seconds and cpu_seconds;"
+                " remove it to do without"
             ) from None
+        return spent
 
     def write(self, path: FilePath) -> None:
         """Write cost.json."""

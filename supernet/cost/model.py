@@ -12,6 +12,7 @@ from supernet.cost.counts import (
     stem_and_head_bytes,
     stem_and_head_memory,
 )
+from supernet.errors import UserError
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
@@ -93,3 +94,16 @@ LIMIT_UNITS = ("ms", *CLOSED_FORMS)
 """Units that a search may have constraints in."""
 MIN_MS, MAX_MS = 1e-6, 3.6e6
 """Shortest and longest time that is believed of a network or a layer, in ms: 1 ns and an hour."""
+
+
+def check_ms(name: str, ms: float) -> None:
+    """Refuse a time in ms that no run of a layer or a network takes.
+
+    Raises:
+        UserError: naming it and the limits.
+    """
+    if not MIN_MS <= ms <= MAX_MS:
+        raise UserError(
+            f"{name} is {ms:g} ms, which no run takes: it must be at least {MIN_MS:g} and at most"
+            f" {MAX_MS:g} ms"
+        )

@@ -100,7 +100,7 @@ class ImageSplits(pl.LightningDataModule):
         self.stem_stride = default_stem_stride(resolution)
         self.batch_size, self.num_workers = batch_size, num_workers
         check_range("", self, "batch_size", least=1)
-        check_range("", self, "num_workers", least=0)
+        check_range("", self, "num_workers", least=0, most=1024)
 
     @abstractmethod
     def _images(self, *splits: str, augment: bool) -> Dataset[LabelledImage]:

@@ -3,13 +3,14 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from supernet.errors import UserError
-from supernet.files.reading import read_text
+from supernet.errors import UserError, one_line
+from supernet.files.reading import read_text, short
 from supernet.files.writing import write_atomic
 
 Columns = dict[str, np.ndarray]
@@ -24,11 +25,27 @@ class CsvRows:
         self.rows: list[dict[str, str]] = []
         self.columns: list[str] = ["step"]
         if path.exists():
-            with path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or self.columns)
-                # A killed process may leave half a row: it has no value in the last column.
-                self.rows = [row for row in reader if row["step"] and None not in row.values()]
+            self._read()
+
+    def _read(self) -> None:
+        """Read what an earlier process has written.
+
+        Raises:
+            UserError: when it is not such a file, naming the line.
+        """
+        way_out = "move it away to go on without its rows"
+        reader = csv.DictReader(read_text(self.path, way_out).splitlines())
+        try:
+            self.columns = list(reader.fieldnames or self.columns)
+            if "step" not in self.columns or len(set(self.columns)) < len(self.columns):
+                raise ValueError("its columns must be different, one of them step")
+            # A killed process may leave half a row: it has no value in the last column.
+            whole = (row for row in reader if row["step"] and None not in row.values())
+            self.rows = [_checked(row) for row in whole]
+        except (ValueError, csv.Error) as error:
+            raise UserError(
+                f"{self.path}, line {reader.line_num}, is broken ({one_line(error)}): {way_out}"
+            ) from None
 
     def cut(self, step: int) -> None:
         """Forget rows past ``step``: the run continues from there."""
@@ -56,13 +73,30 @@ class CsvRows:
         write_atomic(self.path, text.getvalue().encode())
 
 
+def _checked(row: dict[str, str]) -> dict[str, str]:
+    if None in row:
+        raise ValueError("it has more cells than columns")
+    if not re.fullmatch("[0-9]{1,18}", row["step"]):
+        raise ValueError(f"step is {short(row['step'])}, it must be a whole number")
+    for name, cell in row.items():
+        if cell:
+            try:
+                float(cell)
+            except ValueError:
+                raise ValueError(f"{name} is {short(cell)}, not a number") from None
+    return row
+
+
 def read_columns(path: Path, names: Sequence[str], way_out: str) -> Columns:
     """The named columns of a csv file; ``way_out`` is what to name instead of one that is unread.
 
     Raises:
         UserError: when the file or a column is missing, or a cell is not a number.
     """
-    rows = list(csv.DictReader(read_text(path, way_out).splitlines()))
+    try:
+        rows = list(csv.DictReader(read_text(path, way_out).splitlines()))
+    except csv.Error as error:
+        raise UserError(f"cannot read {path} ({one_line(error)}): {way_out}") from None
     missing = [name for name in names if not rows or name not in rows[0]]
     if missing:
         raise UserError(f"{path} has no values of {missing[0]}: was this run a search?")
@@ -76,4 +110,6 @@ def _number(path: Path, line: int, name: str, cell: str | None) -> float:
     try:
         return float(cell or math.nan)
     except ValueError:
-        raise UserError(f"{path}, line {line}: {name} is {cell!r}, not a number") from None
+        raise UserError(
+            f"{path}, line {line}: {name} is {(cell or '')[:60]!r}, not a number"
+        ) from None

@@ -14,9 +14,8 @@ from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, restricted_number_type
+from jsonargparse.typing import NonNegativeFloat, restricted_number_type
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -25,6 +24,7 @@ from supernet.command.process import exit_with, is_first_process, quieten_lightn
 from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.run_data import RunData, image_shape
 from supernet.errors import UserError, one_line
+from supernet.files.reading import parse_yaml
 from supernet.files.writing import write_atomic
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
@@ -34,7 +34,7 @@ from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
 from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
 from supernet.run.ranks import Ranks
-from supernet.training.config import check_class_path, make_data
+from supernet.training.config import check_class_path, check_sections, make_data
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -63,6 +63,13 @@ Seed = restricted_number_type(
 )
 
 
+Threads = restricted_number_type(
+    "Threads", int, [(">=", 0), ("<=", 1024)], docstring="int from 0 to 1024"
+)
+LONGEST_LINE = 1500
+"""Characters of an error: jsonargparse repeats what it was given, of any length."""
+
+
 class RunParser(LightningArgumentParser):
     """Prints a usage error as one line instead of the whole usage."""
 
@@ -72,14 +79,22 @@ class RunParser(LightningArgumentParser):
         if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", message):
             name, path = missing.groups()
             message = f"{name} is {path!r}, which is no file of settings: name a yaml file"
+        if len(message) > LONGEST_LINE:
+            message = f"{message[:LONGEST_LINE]} ..."
         exit_with(message)
 
     def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Say which config is no YAML: with several, jsonargparse leaves that open."""
         try:
-            check_class_path(yaml.safe_load(Path(cfg_path).read_text()), cfg_path)
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            text = Path(cfg_path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
             self.error(f"{cfg_path} is not YAML: {error}")
+        try:
+            content = parse_yaml(text)
+        except UserError as error:
+            self.error(f"{cfg_path} is not YAML: {error}")
+        try:
+            check_class_path(content, cfg_path)
         except UserError as error:
             self.error(str(error))
         return super().parse_path(cfg_path, *args, **kwargs)
@@ -152,7 +167,7 @@ class CLI(LightningCLI):
         lost = "Seconds between checkpoints: what a kill can lose at most."
         parser.add_argument("--checkpoint_every_s", type=NonNegativeFloat, default=30.0, help=lost)
         threads = "CPU threads of each process; 0 leaves the choice to torch."
-        parser.add_argument("--threads", type=NonNegativeInt, default=0, help=threads)
+        parser.add_argument("--threads", type=Threads, default=0, help=threads)
         nonfinite = (
             "What a loss, gradient or image that is not finite does: end the run or its step."
         )
@@ -170,6 +185,19 @@ class CLI(LightningCLI):
         """The run folder."""
         return Path(self.settings.run)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line and its files.
+
+        Raises:
+            UserError: for what the parser itself stumbles over.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - such as a null byte in a path
+            raise UserError(f"the settings cannot be read: {one_line(error)}") from None
+
     def before_instantiate_classes(self) -> None:
         """Settle where the run starts before anything long begins.
 
@@ -177,6 +205,7 @@ class CLI(LightningCLI):
             UserError: when there is nothing to continue, or something to start over.
         """
         config = self.settings
+        check_sections(config, self.model_class)
         self.seed = int(config.seed_everything)
         config.trainer.default_root_dir = str(self.folder)
         # Ours shard and shuffle: Lightning's would replay an epoch's data on a resume.

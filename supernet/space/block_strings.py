@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from supernet.errors import UserError
+from supernet.files.reading import short
 from supernet.space.limits import MAX_SE
 from supernet.space.stage import Stage
 
@@ -103,7 +104,7 @@ def read_block_strings(strings: Sequence[str], stem: int = 0) -> tuple[int, tupl
             inputs = stages[-1].filters if stages else stem
             stages.append(_settle_inputs(_stage(tokens), tokens, inputs))
         except UserError as error:
-            raise UserError(f"block string {number}, {text!r}: {error}") from None
+            raise UserError(f"block string {number}, {short(text)}: {error}") from None
     return stem, tuple(stages)
 
 
@@ -141,7 +142,7 @@ class _Tokens:
     def refuse(self, key: str, reason: str) -> NoReturn:
         """Raise a UserError that names the token of ``key`` and its position."""
         position, text = self.found[key]
-        raise UserError(f"token {position}, '{key}{text}': {reason}")
+        raise UserError(f"token {position}, {short(key + text)}: {reason}")
 
 
 def _read_tokens(text: str) -> _Tokens:
@@ -155,9 +156,9 @@ def _read_tokens(text: str) -> _Tokens:
         key, value = (word, "") if word in _WORDS else match.groups() if match else (None, "")
         if key not in (*needed, *optional):
             known = ", ".join((*needed, *optional))
-            raise UserError(f"token {position}, {word!r}, is unknown; known here are {known}")
+            raise UserError(f"token {position}, {short(word)}, is unknown; known here are {known}")
         if key in found:
-            raise UserError(f"token {position}, {word!r}, repeats token {found[key][0]}")
+            raise UserError(f"token {position}, {short(word)}, repeats token {found[key][0]}")
         found[key] = (position, value)
     missing = [key for key in needed if key not in found]
     if missing:

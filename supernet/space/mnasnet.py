@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from supernet.errors import UserError, check_range
-from supernet.files.reading import read_as, read_yaml
+from supernet.files.reading import read_as, read_yaml, short
 from supernet.space.arch import (
     DECISIONS,
     EXPANSION,
@@ -318,11 +318,12 @@ _LIMITS = {
 
 def _check_values(name: str, values: tuple, allowed: tuple) -> None:
     if not values or len(set(values)) != len(values):
-        raise UserError(f"space.{name} must hold at least one value and none twice, got {values}")
-    unknown = [value for value in values if value not in allowed]
-    if unknown:
-        known = ", ".join(map(str, allowed))
-        raise UserError(f"space.{name}: unknown value {unknown[0]!r}, allowed are {known}")
+        held = f"at least one value and none twice, got {short(values)}"
+        raise UserError(f"space.{name} must hold {held}")
+    for value in values:
+        if value not in allowed:
+            known = ", ".join(map(str, allowed))
+            raise UserError(f"space.{name}: unknown value {short(value)}, allowed are {known}")
 
 
 def read_space(path: str | Path) -> MnasSpace:

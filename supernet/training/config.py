@@ -3,9 +3,10 @@
 import pkgutil
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentParser, Namespace
@@ -13,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 import supernet.data  # noqa: F401 - the short names of its data sets
 from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
-from supernet.files.reading import read_yaml, short
+from supernet.files.reading import read_yaml, short, typed_object
 from supernet.training.recipe import Recipe
 
 _T = TypeVar("_T")
@@ -59,8 +60,10 @@ def read_training(path: str | Path, trusted: Sequence[str] = ()) -> TrainingConf
         raise UserError(f"{path} has no section data: name a yaml file of a retraining")
     check_class_path(config, path)
     check_imports(config, Path(path), trusted)
-    place, lengths = str(path), _lengths(config.get("trainer") or {}, path)
-    recipe = read_section(Recipe, "recipe", (config.get("model") or {}).get("recipe") or {}, place)
+    place = str(path)
+    model, trainer = (_section(config, name, place) for name in ("model", "trainer"))
+    lengths = _lengths(trainer, path)
+    recipe = read_section(Recipe, "recipe", _section(model, "recipe", place), place)
     return TrainingConfig(_parse_data(config["data"], place).as_dict(), recipe, *lengths)
 
 
@@ -72,10 +75,15 @@ def check_class_path(config: Any, path: str | Path) -> None:
     """
     data = config.get("data") if isinstance(config, dict) else None
     named = data.get("class_path") if isinstance(data, dict) else None
-    if named in RENAMED:
+    if isinstance(named, str) and named in RENAMED:
         raise UserError(
             f"{path}: data.class_path is {named}, which is now {RENAMED[named]}: write that"
         )
+
+
+def _section(holder: dict[str, Any], name: str, place: str) -> dict[str, Any]:
+    """A section of a config, empty where it is not there."""
+    return typed_object(f"{place}: {name}", {} if holder.get(name) is None else holder[name])
 
 
 def _lengths(trainer: dict[str, Any], path: str | Path) -> tuple[int, int]:
@@ -118,7 +126,12 @@ def read_section(kind: type[_T], name: str, settings: dict[str, Any], place: str
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, name)
     checked = Namespace({name: _parse(parser, name, settings, place)})
-    return parser.instantiate_classes(checked)[name]
+    try:
+        return parser.instantiate_classes(checked)[name]
+    except TypeError as error:
+        if not is_dataclass(kind):  # a user's own class may have reasons of its own
+            raise
+        raise UserError(f"{place} does not describe {name}: {one_line(error)}") from None
 
 
 def _parse(parser: ArgumentParser, name: str, settings: dict[str, Any], place: str) -> Namespace:
@@ -131,3 +144,43 @@ def _parse(parser: ArgumentParser, name: str, settings: dict[str, Any], place: s
         named = re.search(r"- (Problem with given class_path .*?) Given value type", message)
         reason = named[1] if named else message
         raise UserError(f"{place} does not describe {name}: {reason}") from None
+
+
+def check_sections(settings: Namespace, model_class: Any) -> None:
+    """Refuse settings of a run of which a section is no mapping.
+
+    jsonargparse takes anything for a section and fails, without a word of which, when it makes it.
+
+    Args:
+        settings: as they were parsed.
+        model_class: whose parameters are the section ``model``.
+
+    Raises:
+        UserError: naming the section and what it holds.
+    """
+    for name in ("trainer", "model", "data", "wandb"):
+        _require(name, settings.get(name))
+    kinds = get_type_hints(model_class.__init__)
+    for name, value in settings.model.items():
+        _check_value(f"model.{name}", value, kinds.get(name))
+
+
+def _check_value(place: str, value: Any, kind: Any) -> None:
+    """Check what has a dataclass as its type, or one or None."""
+    found = [one for one in (kind, *get_args(kind)) if is_dataclass(one)]
+    optional = NoneType in get_args(kind)
+    if len(found) == 1 and not (optional and value is None):
+        _check_fields(place, value, found[0])
+
+
+def _check_fields(place: str, value: Any, kind: Any) -> None:
+    held = _require(place, value)
+    kinds = get_type_hints(kind)
+    for name, inner in held.items():
+        _check_value(f"{place}.{name}", inner, kinds.get(name))
+
+
+def _require(place: str, value: Any) -> Namespace:
+    if not isinstance(value, Namespace):
+        raise UserError(f"{place} is {short(value)}, it must be a section of settings")
+    return value

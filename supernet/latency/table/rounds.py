@@ -9,7 +9,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from supernet.errors import UserError
+from supernet.cost.model import check_ms
+from supernet.errors import UserError, check_range
+from supernet.files.json_text import parse_json
+from supernet.files.reading import typed
 
 ROUNDS_FORMAT = "mnasnet-latency-times"
 ROUNDS_VERSION = 1
@@ -133,14 +136,14 @@ class Rounds:
 
     def _read_line(self, number: int, line: bytes) -> None:
         try:
-            fields = json.loads(line)
+            fields = parse_json(line)
             if number == 1:
                 self._check(fields)
             elif "finished" in fields:
-                self.finished.add(fields["finished"])
+                self.finished.add(typed("finished", fields["finished"], str))
             elif "times" in fields:
-                group = fields.pop("group")
-                self.of(group).append(Round(**fields))
+                group = typed("group", fields.pop("group"), str)
+                self.of(group).append(_checked(Round(**fields)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = str(error) if isinstance(error, UserError) else "it is broken"
             raise UserError(
@@ -169,6 +172,16 @@ class Rounds:
                 f"cannot write {self.path}: {error.strerror}; what was measured before is kept:"
                 " make room, then run the same command again"
             ) from None
+
+
+def _checked(one: Round) -> Round:
+    """A round of a file, or UserError where no run takes its times."""
+    for name in ("times", "reference"):
+        for runs in typed(name, getattr(one, name), tuple[list, ...]):
+            for ms in runs:
+                check_ms(name, typed(name, ms, float))
+    check_range("", one, "seconds", "loading", least=0)
+    return one
 
 
 def _rounded(times: Sequence[Sequence[float]]) -> list[list[float]]:

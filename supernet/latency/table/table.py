@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from supernet.arch_records import TableError
-from supernet.cost.model import Combine
+from supernet.cost.model import Combine, check_ms
 from supernet.cost.timed_layers import StageLayer, TimedLayer, stem_and_head, timed_layers_of_space
 from supernet.errors import UserError, check_choice
 from supernet.files.json_text import CHECKSUM, check_checksum, checksum_of, parse_json
@@ -26,7 +26,6 @@ from supernet.latency.table.table_checks import (
     check_errors,
     check_fingerprint,
     check_log_ms,
-    check_ms,
     read_entries,
 )
 from supernet.latency.table.validation import Validation

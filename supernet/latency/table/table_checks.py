@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from supernet.cost.model import MAX_MS, MIN_MS
+from supernet.cost.model import MAX_MS, MIN_MS, check_ms
 from supernet.errors import UserError
 from supernet.files.reading import short, typed, typed_object
 from supernet.latency.devices.backends import MAX_THREADS
@@ -59,19 +59,6 @@ def _times(key: str, value: object) -> Times:
     for ms in times:
         check_ms(f"entries.{key}", ms)
     return Times(*times)
-
-
-def check_ms(name: str, ms: float) -> None:
-    """Refuse a time in ms that no run of a layer or a network takes.
-
-    Raises:
-        UserError: naming it and the limits.
-    """
-    if not MIN_MS <= ms <= MAX_MS:
-        raise UserError(
-            f"{name} is {ms:g} ms, which no run takes: it must be at least {MIN_MS:g} and at most"
-            f" {MAX_MS:g} ms"
-        )
 
 
 def check_log_ms(name: str, logs: tuple[float, ...]) -> None:
