@@ -18,6 +18,7 @@ from supernet.data_description import DataDescription
 from supernet.errors import MissingDataError, UserError
 from supernet.files.reading import read_yaml, typed_object
 from supernet.network.checkpoint import TrainedNetwork
+from supernet.run.data_record import DataChange, DataRecord, read_record, record_file
 from supernet.space.spec import NetSpec
 from supernet.training.config import make_data
 
@@ -96,34 +97,45 @@ def _known(trained: DataDescription | None, now: DataDescription) -> DataDescrip
 
 
 def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> Tensor:
-    # The digest asks for all images; their classes are known without.
-    own: DataDescription | None = getattr(data.inner, "description", None)
-    _check_classes(own or DataDescription.of_classes(data.num_classes), trained, run)
+    _check_classes(data.classes, trained, run)
     data.prepare_data()
     data.setup("validate")
+    _say_change(data, trained, run)
     return validation_images(data, trained.spec, run)
 
 
-def _check_classes(now: DataDescription, trained: TrainedNetwork, run: Path) -> None:
+def _say_change(data: RunData, trained: TrainedNetwork, run: Path) -> None:
+    """Say what has become of the images since the training, where both are known."""
+    digest = trained.data.digest if trained.data else ""
+    now = DataRecord(data.classes, data.records or ())
+    if not digest or not now.images or now.digest == digest:
+        return
+    before = read_record([run], digest)
+    known = str(DataChange.between(before, now)) if before else ""
+    without = f"how is unknown, as {record_file(run, digest)} is missing"
+    say(f"data: changed since the training: {known or without}")
+
+
+def _check_classes(now: Sequence[str], trained: TrainedNetwork, run: Path) -> None:
     """Refuse data of other classes: the network's outputs would be called by wrong names."""
     way_out = "give the run's own data with --data.root"
     if trained.data is None:
-        if len(now.classes) != trained.spec.classes:
+        if len(now) != trained.spec.classes:
             raise UserError(
-                f"the data of {run / 'config.yaml'} have {len(now.classes)} classes, but the"
+                f"the data of {run / 'config.yaml'} have {len(now)} classes, but the"
                 f" network was trained on {trained.spec.classes}: {way_out}"
             )
         return
     before = trained.data.classes
-    if now.classes == before or (trained.data.is_numbered and len(now.classes) == len(before)):
+    if tuple(now) == before or (trained.data.is_numbered and len(now) == len(before)):
         return
-    added = [name for name in now.classes if name not in before]
-    gone = [name for name in before if name not in now.classes]
+    added = [name for name in now if name not in before]
+    gone = [name for name in before if name not in now]
     said = [f"have a class {added[0]!r} that was not trained"] if added else []
     said += [f"lack the class {gone[0]!r}"] if gone else []
     raise UserError(
         f"the data of {run / 'config.yaml'} {' and '.join(said) or 'order classes otherwise'}"
-        f" ({len(now.classes)} classes, trained on {len(before)}): {way_out}"
+        f" ({len(now)} classes, trained on {len(before)}): {way_out}"
     )
 
 

@@ -26,6 +26,7 @@ from supernet.data.resumable import (
 from supernet.data.splits import default_stem_stride
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
+from supernet.files.reading import short
 
 Role = Literal["search", "retrain"]
 NAMES_SHOWN = 10
@@ -65,6 +66,7 @@ class RunData(pl.LightningDataModule):
         self.inner, self.role, self.seed = inner, role, seed
         self.reward_batch_size, self.reward_share = reward_batch_size, reward_share
         self.num_classes, self.resolution, self.stem_stride = image_shape(inner)
+        _own_description(inner, self.num_classes)  # refused before anything long
         self.prepare_data_per_node = inner.prepare_data_per_node
         self._resumed_order: dict[str, int] | None = None
         self._train_loader: StepLoader | None = None
@@ -257,15 +259,17 @@ class RunData(pl.LightningDataModule):
     @property
     def classes(self) -> Sequence[str]:
         """Names of the classes, known before any image is read."""
-        own: DataDescription | None = getattr(self.inner, "description", None)
-        return (own or DataDescription.of_classes(self.num_classes)).classes
+        return self._told.classes
 
     @property
     def description(self) -> DataDescription:
         """What the datamodule says of its classes, its images and itself."""
-        own: DataDescription | None = getattr(self.inner, "description", None)
-        said = own or DataDescription.of_classes(self.num_classes)
+        said = self._told
         return said if said.digest else dataclasses.replace(said, digest=self._digest)
+
+    @property
+    def _told(self) -> DataDescription:
+        return _own_description(self.inner, self.num_classes)
 
     @cached_property
     def _digest(self) -> str:
@@ -326,6 +330,29 @@ def image_shape(inner: pl.LightningDataModule) -> tuple[int, int, int]:
         f"{type(inner).__name__} must have integers num_classes and resolution when constructed,"
         f" got {values[0]} and {values[1]}: set them in its constructor"
     )
+
+
+def _own_description(inner: pl.LightningDataModule, num_classes: int) -> DataDescription:
+    """What a datamodule tells of its classes and its preprocessing, by itself.
+
+    Raises:
+        UserError: if that is of other classes, or no description.
+    """
+    own = getattr(inner, "description", None)
+    if own is None:
+        return DataDescription.of_classes(num_classes)
+    name = f"{type(inner).__name__}.description"
+    if not isinstance(own, DataDescription):
+        raise UserError(
+            f"{name} is {short(own)}, it must be a supernet.data_description.DataDescription: give"
+            " that, or call what it is otherwise"
+        )
+    if len(own.classes) != num_classes:
+        raise UserError(
+            f"{name} names {len(own.classes)} classes, but num_classes is {num_classes}: give each"
+            " class its name"
+        )
+    return own
 
 
 def _require_loaders(inner: pl.LightningDataModule, role: Role) -> None:

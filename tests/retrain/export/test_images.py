@@ -1,5 +1,6 @@
 """Images that files are checked on: the run's own where they are, and of the run's classes."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 from retrain.export.export import data_arguments
 from retrain.export.images import NUM_IMAGES, check_images, generated_images
 from supernet.data.image_folder import ImageFolder
+from supernet.data.run_data import RunData
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
 from supernet.network.checkpoint import TrainedNetwork
+from supernet.run.data_record import DataRecord, record_file, write_record
 from supernet.space.published import published_spec
 
 SPEC = published_spec("mnasnet_small").scaled(resolution=16, classes=3, stem_stride=1)
@@ -125,6 +128,22 @@ def test_a_class_that_was_added_or_removed_since_is_refused_by_name(run):
         (run / "images" / name).rename(run / name)
     with pytest.raises(UserError, match="lack the class 'dog'"):
         check_images(run, network, None, {})
+
+
+def test_a_changed_folder_is_said_with_its_counts(run, capsys):
+    before = RunData(ImageFolder(str(run / "images"), resolution=16, num_workers=0), "retrain", 0)
+    write_record(run, DataRecord(before.classes, before.records))
+    network = dataclasses.replace(trained_on([]), data=before.description)
+    check_images(run, network, None, {})
+    assert capsys.readouterr().out == ""
+    (run / "images" / "cat" / "0.png").rename(run / "images" / "dog" / "cat.png")
+    (run / "images" / "cat" / "1.png").unlink()
+    assert check_images(run, network, None, {}).data == before.description
+    said = capsys.readouterr().out
+    assert said == "data: changed since the training: 1 removed, 1 relabelled, 1 renamed\n"
+    record_file(run, before.description.digest).unlink()
+    check_images(run, network, None, {})
+    assert "how is unknown, as" in capsys.readouterr().out
 
 
 def test_a_checkpoint_that_tells_no_classes_takes_those_of_the_data(run):

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
+from supernet.data_description import DataDescription
 from supernet.errors import UserError
 from tests.helpers.recorded_runs import Inner, Paired, fit, searching
 
@@ -206,6 +207,31 @@ def test_digits_run_through_a_search(tmp_path: Path) -> None:
     images, labels = data.reward_batch(3, rank=0)
     assert images.shape == (32, 3, 8, 8)
     assert labels.shape == (32,)
+
+
+def test_a_datamodule_tells_its_classes_or_they_are_numbers() -> None:
+    inner: Any = Inner()
+    numbers = tuple(map(str, range(inner.num_classes)))
+    assert RunData(inner, "search", 0).classes == numbers
+    inner.description = DataDescription(tuple(f"class {n}" for n in numbers))
+    data = RunData(inner, "search", 0)
+    assert data.classes == data.description.classes == inner.description.classes
+
+
+@pytest.mark.parametrize(
+    ("description", "line"),
+    [
+        ("photos of birds", r"Inner.description is 'photos of birds', it must be a .*Description"),
+        (DataDescription(("a", "b", "c")), "names 3 classes, but num_classes is"),
+    ],
+)
+def test_a_description_of_something_else_is_refused_before_anything_long(
+    description: Any, line: str
+) -> None:
+    inner: Any = Inner()
+    inner.description = description
+    with pytest.raises(UserError, match=line):
+        RunData(inner, "search", 0)
 
 
 TWO_PROCESSES = """
