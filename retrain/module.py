@@ -16,6 +16,14 @@ from supernet.training.recipe import PAPER, Recipe
 class RetrainModule(RecipeModule):
     """One network, trained by a recipe."""
 
+    metrics = (
+        *RecipeModule.metrics,
+        "val/loss",
+        "val/accuracy",
+        "val/images",
+        "val/majority_share",
+    )
+
     def __init__(
         self,
         arch: str,

@@ -18,6 +18,7 @@ from supernet.command.output import say
 from supernet.data.resumable import StepLoader
 from supernet.errors import UserError
 from supernet.run.finite import FiniteGuard, scales_loss
+from supernet.run.options import training_loader
 from supernet.training.recipe import Recipe, WeightEma, check_batch_size
 
 
@@ -30,6 +31,8 @@ class RecipeModule(pl.LightningModule):
 
     network: nn.Module
     """What is trained, averaged and saved."""
+    metrics: tuple[str, ...] = ("train/loss", "lr", "train/skipped")
+    """Names of what callbacks may monitor."""
     warm_start: WarmStart
     """Where its first weights come from."""
 
@@ -211,9 +214,7 @@ def images_per_step(trainer: pl.Trainer) -> int:
     Raises:
         UserError: when a batch has one image only.
     """
-    # Lightning has no loader yet where max_steps alone ends the training.
-    trainer.fit_loop.setup_data()
-    loader: Any = trainer.train_dataloader
+    loader = training_loader(trainer)
     each: int = (loader.sampler if isinstance(loader, StepLoader) else loader).batch_size
     check_batch_size(each)
     return each * trainer.world_size * trainer.accumulate_grad_batches

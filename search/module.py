@@ -34,6 +34,7 @@ from supernet.errors import UserError, check_range
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import first_on_rank_zero, step_seed
 from supernet.run.finite import FiniteGuard, LeftOutError, scales_loss
+from supernet.run.options import training_loader
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import check_batch_size
@@ -139,9 +140,7 @@ class SearchModule(pl.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer for the shared weights, and what the controller has of its own."""
         check_length(self.trainer.estimated_stepping_batches, self.schedule, self.sampling)
-        # Lightning has no loader yet where max_steps alone ends the search.
-        self.trainer.fit_loop.setup_data()
-        loader: Any = self.trainer.train_dataloader
+        loader = training_loader(self.trainer)
         check_batch_size(loader.sampler.batch_size)
         try:  # too few images are found out now, not when the controller takes over
             _, labels = self.data.reward_batch(0, self.global_rank)

@@ -65,6 +65,12 @@ class DetectionModule(RecipeModule):
     classifier, and without the head convolution where no feature map comes from it.
     """
 
+    metrics = (
+        *RecipeModule.metrics,
+        "train/class_loss",
+        "train/box_loss",
+        *(f"val/{name}" for name in FIGURES),
+    )
     network: Detector
 
     def __init__(

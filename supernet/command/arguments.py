@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from supernet.errors import UserError
@@ -16,6 +17,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """A path's ``~`` is one's home, also in ``--run=~/NAME``, which shells leave as it is."""
+        value = super()._get_value(action, arg_string)
+        if isinstance(value, Path) and not arg_string.strip():
+            raise argparse.ArgumentError(action, "it is empty: name a file or folder")
+        is_home = isinstance(value, Path) and value.parts[:1] == ("~",)
+        return value.expanduser() if is_home else value
 
     def error(self, message: str) -> NoReturn:
         """Raise a UserError."""

@@ -110,6 +110,7 @@ def quieten_lightning() -> None:
         ".*does not have many workers",
         r".*add the following callbacks: \['Timer'\]",  # continued without trainer.max_time
         ".*smaller than the logging interval",  # epochs of a small data set
+        ".*AMP with fp16 is not supported on CPU",  # which is refused
     ):
         warnings.filterwarnings("ignore", message)
 

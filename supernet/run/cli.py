@@ -33,6 +33,7 @@ from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
 from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
+from supernet.run.options import SameOptions, check_trainer, check_trainer_options, expanded
 from supernet.run.ranks import Ranks
 from supernet.training.config import check_class_path, check_sections, make_data
 
@@ -204,8 +205,11 @@ class CLI(LightningCLI):
         Raises:
             UserError: when there is nothing to continue, or something to start over.
         """
-        config = self.settings
+        config = expanded(self.settings)
         check_sections(config, self.model_class)
+        if not config.run.strip():
+            raise UserError("--run is empty: name a folder for this run, such as runs/NAME")
+        check_trainer_options(config.trainer)
         self.seed = int(config.seed_everything)
         config.trainer.default_root_dir = str(self.folder)
         # Ours shard and shuffle: Lightning's would replay an epoch's data on a resume.
@@ -215,8 +219,6 @@ class CLI(LightningCLI):
             torch.set_num_threads(config.threads)
             # Without this, Lightning's strategies of several processes set their own number.
             os.environ["OMP_NUM_THREADS"] = str(config.threads)
-        if config.trainer.fast_dev_run:
-            raise UserError("trainer.fast_dev_run keeps no record of a run: use trainer.max_steps")
         self._lock()
         if self.subcommand == "fit":
             config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
@@ -272,10 +274,12 @@ class CLI(LightningCLI):
         kwargs["enable_progress_bar"] = False  # Lightning's own
         checkpoint = self.settings.get("ckpt_path")
         self._data_check = DataCheck(self.folder, Path(checkpoint) if checkpoint else None)
+        own = trainer_config.callbacks or []
         kwargs["callbacks"] = [
-            *(trainer_config.callbacks or []),
+            *(own if isinstance(own, list) else [own]),
             *progress,
             FiniteGuard(self.settings.on_nonfinite, LR_OPTIONS[self.role]),
+            SameOptions(),
             SeedEachStep(self.seed),
             self._data_check,
             RunFiles(self.folder, self._dump()),
@@ -285,11 +289,13 @@ class CLI(LightningCLI):
         ]
         try:
             trainer = super().instantiate_trainer(logger=loggers, **kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
             given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
             raise UserError(
                 f"trainer with {', '.join(given)}: {one_line(error)} Give other options, such"
                 " as --trainer.accelerator cpu"
             ) from None
+        metrics: tuple[str, ...] = getattr(self.model, "metrics", ())
+        check_trainer(trainer, trainer_config.precision, metrics)
         self.ranks.watch(trainer)
         return trainer
