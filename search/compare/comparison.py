@@ -32,6 +32,7 @@ from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser
+from supernet.command.output import say
 from supernet.command.trust import add_trust
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
@@ -103,7 +104,9 @@ class Comparison:
         self.training = read_training(options.config, options.trust)
         self.search = self._search()
         self.trainings = Trainings(self.training, options.cache, options.processes)
-        self.num_steps = options.steps or TrainingRunner(self.training).num_steps
+        runner = TrainingRunner(self.training)
+        say(runner.first_line)
+        self.num_steps = options.steps or runner.num_steps
         self.found = [self._read_run(number) for number in range(len(options.runs))]
         self.trials = self._trials() if options.supernet else None
 

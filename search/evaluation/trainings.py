@@ -74,6 +74,11 @@ class TrainingRunner:
             "image_macs": macs * job.num_steps * self.batch_size,
         }
 
+    @property
+    def first_line(self) -> str:
+        """What the data are, for a person."""
+        return RunData(self.data, "retrain", seed=0).first_line()
+
     @cached_property
     def _sampler(self) -> StepBatchSampler:
         return resumable(self.data.train_dataloader(), 0).sampler

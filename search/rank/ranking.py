@@ -134,6 +134,7 @@ class Ranking:
         self.options = options
         training = read_training(options.config, options.trust)
         runner = TrainingRunner(training)
+        say(runner.first_line)
         self.num_steps = options.steps or runner.num_steps
         images = Final().recalibration_images
         self.supernets = load_supernets(options.supernet, runner, images, "rank them apart")

@@ -127,7 +127,7 @@ class ImageReader:
         if largest > white:
             raise _PixelsError(
                 f"a pixel has the value {largest}, where white is {white}: set"
-                " --data.init_args.white_16_bit higher"
+                " --data.white_16_bit higher"
             )
         shown = Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
         if stored.white_is_zero:
@@ -159,7 +159,7 @@ class ImageReader:
         if alpha.min() < alpha.max() and shown.getcolors(1):
             raise _PixelsError(
                 f"the shapes vanish on the background {list(self.background)}: set"
-                " --data.init_args.background to another colour"
+                " --data.background to another colour"
             )
         return shown
 
@@ -204,7 +204,6 @@ def _check_used_bits(largest: int) -> None:
     bits = max(10, largest.bit_length() + largest.bit_length() % 2)
     if 0 < largest < 2 ** max(_CAMERA_BITS):
         raise _PixelsError(
-            f"the 16-bit pixels reach {largest} of {WHITE_16_BIT} and would be nearly black: set"
-            f" --data.init_args.white_16_bit, to {2**bits - 1} if they are of {bits} bits, to"
-            f" {WHITE_16_BIT} if they are so dark"
+            f"16-bit pixels of at most {largest} of {WHITE_16_BIT} would be nearly black: set"
+            f" --data.white_16_bit {2**bits - 1} if they are of {bits} bits, {WHITE_16_BIT} if not"
         )

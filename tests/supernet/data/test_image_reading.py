@@ -131,7 +131,7 @@ def test_shapes_that_vanish_on_the_background_are_refused(tmp_path):
     pixels[2:6, 2:6, 3] = 0
     Image.fromarray(pixels).save(tmp_path / "white.png")
     line = refused(tmp_path / "white.png")
-    assert "vanish on the background [255, 255, 255]: set --data.init_args.background" in line
+    assert "vanish on the background [255, 255, 255]: set --data.background" in line
     assert read(tmp_path / "white.png", background=(0, 0, 0))[2:6, 2:6].max() == 0
 
 
@@ -152,8 +152,8 @@ def test_images_of_a_camera_are_refused_until_their_white_is_set(tmp_path, bits,
     stored = np.linspace(0, white, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(stored).save(path)
     line = refused(path)
-    assert f"reach {white} of 65535" in line
-    assert f"white_16_bit, to {white} if they are of {bits} bits" in line
+    assert f"at most {white} of 65535" in line
+    assert f"--data.white_16_bit {white} if they are of {bits} bits, 65535 if not" in line
     np.testing.assert_array_equal(grey(path, white_16_bit=white), np.rint(stored * (255 / white)))
     assert grey(path, white_16_bit=2**16 - 1).max() == round(white * 255 / 65535)
 
@@ -176,7 +176,7 @@ def test_a_file_may_tell_its_white(tmp_path):
         assert abs(shown - RAMP * (255 / 4095)).max() <= 1
         assert (shown.min(), shown.max()) == (0, 255)
     (tmp_path / "2.pgm").write_bytes(b"P5 8 2 65535\n" + RAMP.astype(">u2").tobytes())
-    assert "reach 4095 of 65535" in refused(tmp_path / "2.pgm")
+    assert "at most 4095 of 65535" in refused(tmp_path / "2.pgm")
 
 
 def tiff(bits, photometric, data):
