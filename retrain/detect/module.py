@@ -12,6 +12,7 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from retrain.detect.digit_boxes import BoxBatch, Boxes
 from retrain.detect.ssdlite import Detector, SSDLite, make_detector
+from retrain.detect.targets import checked_targets
 from retrain.recipe_module import RecipeModule, refuse_change
 from retrain.warm_start import WarmStart
 from supernet.errors import UserError
@@ -131,7 +132,7 @@ class DetectionModule(RecipeModule):
     def training_loss(self, batch: BoxBatch) -> Tensor:
         """SSD's loss of one batch: the classes of the default boxes, and where the boxes lie."""
         images, targets = batch
-        check_targets(targets, self.spec.classes)
+        targets = checked_targets(targets, self.spec.classes)
         losses = self.network(images, targets)
         self.log("train/class_loss", losses["classification"])
         self.log("train/box_loss", losses["bbox_regression"])
@@ -140,7 +141,7 @@ class DetectionModule(RecipeModule):
     def evaluate(self, batch: BoxBatch, split: str) -> None:
         """Detect on one batch."""
         images, targets = batch
-        check_targets(targets, self.spec.classes)
+        targets = checked_targets(targets, self.spec.classes)
         self.average_precision.update(self(images), targets)
 
     def on_validation_epoch_end(self) -> None:
@@ -173,25 +174,3 @@ class DetectionModule(RecipeModule):
         super().on_load_checkpoint(checkpoint)
         for name, value in dataclasses.asdict(self.ssdlite).items():
             refuse_change(f"ssdlite.{name}", checkpoint["ssdlite"].get(name), value)
-
-
-def check_targets(targets: list[Boxes], num_classes: int) -> None:
-    """Refuse labels that would silently be trained as the background, and boxes of no area.
-
-    Raises:
-        UserError: naming the label or the box.
-    """
-    labels = torch.cat([target["labels"] for target in targets])
-    wrong = labels[(labels < 1) | (labels > num_classes)]
-    if len(wrong):
-        raise UserError(
-            f"a box has label {wrong[0].item()}, allowed are 1 to {num_classes}, as 0 is the"
-            " background: let the data number classes from 1 and set num_classes"
-        )
-    boxes = torch.cat([target["boxes"] for target in targets])
-    empty = boxes[(boxes[:, 2:] <= boxes[:, :2]).any(1)]
-    if len(empty):
-        raise UserError(
-            f"a box is {empty[0].tolist()}, but x1, y1, x2, y2 need x1 < x2 and y1 < y2: mend or"
-            " leave out such boxes in the data"
-        )

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from retrain.cli import run_callbacks
 from retrain.detect.__main__ import main
 from retrain.detect.digit_boxes import DigitBoxes, as_lists
-from retrain.detect.module import DETECTION, DetectionModule, check_targets
+from retrain.detect.module import DETECTION, DetectionModule
 from retrain.detect.ssdlite import SSDLite
 from retrain.module import RetrainModule
 from retrain.summary import summarise
@@ -189,22 +189,6 @@ def test_without_pycocotools_one_line_says_what_to_install(arch, monkeypatch):
     )
     with pytest.raises(UserError, match=r"^detection needs `pip install mnasnet-search.detection"):
         module_for(arch)
-
-
-@pytest.mark.parametrize(
-    ("box", "label", "line"),
-    [
-        ([1, 2, 8, 9], 0, "a box has label 0, allowed are 1 to 10, as 0 is the background"),
-        ([1, 2, 8, 9], 11, "a box has label 11"),
-        ([8, 2, 8, 9], 1, r"a box is \[8.0, 2.0, 8.0, 9.0\]"),
-    ],
-)
-def test_targets_that_mean_nothing_are_named(box, label, line):
-    good = {"boxes": torch.tensor([[0.0, 0.0, 5.0, 5.0]]), "labels": torch.tensor([10])}
-    bad = {"boxes": torch.tensor([box]).float(), "labels": torch.tensor([label])}
-    with pytest.raises(UserError, match=line):
-        check_targets([good, bad], 10)
-    check_targets([good, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}], 10)
 
 
 class FromZero(DigitBoxes):
