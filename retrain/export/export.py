@@ -33,6 +33,7 @@ from supernet.files.writing import put_in_place, write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network, read_trained
+from supernet.run.locking import locked
 from supernet.space.spec import NetSpec
 
 CLASSIFIER_FORMATS = ("onnx", "pt2")
@@ -247,15 +248,16 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--data.NAME", dest="_", help="an argument of the data, such as root")
     add_trust(parser)
     options, others = parser.parse_known_args(args)
-    failures = export(
-        options.run,
-        options.formats,
-        options.checkpoint,
-        options.opset,
-        options.images,
-        data_arguments(others),
-        options.trust,
-    )
+    with locked(options.run):
+        failures = export(
+            options.run,
+            options.formats,
+            options.checkpoint,
+            options.opset,
+            options.images,
+            data_arguments(others),
+            options.trust,
+        )
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)  # noqa: T201
     if failures:

@@ -37,6 +37,8 @@ from supernet.command.trust import add_trust
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
+from supernet.run.folder import make_folder
+from supernet.run.locking import locked
 from supernet.training.config import read_training
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -215,10 +217,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = comparison_options(arguments)
     torch.set_num_threads(1)
     comparison = Comparison(options)
-    trials = comparison.run_trials()
+    make_folder(options.run)
+    with locked(options.run):
+        _compare(comparison)
+
+
+def _compare(comparison: Comparison) -> None:
+    options, trials = comparison.options, comparison.run_trials()
     results = comparison.retrain(comparison.choices(trials))
     report = comparison.report(trials, results)
-    options.run.mkdir(parents=True, exist_ok=True)
     content = report.plain(options, contests=trials, retrained=[one.plain() for one in results])
     write_json(options.run / "compare.json", content)
     figure = draw_comparison(list(trials.values()), results)

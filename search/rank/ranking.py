@@ -55,6 +55,8 @@ from supernet.cost.model import CostModel
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
+from supernet.run.folder import make_folder
+from supernet.run.locking import locked
 from supernet.training.config import read_training
 
 
@@ -261,7 +263,6 @@ class Ranking:
         unit = self.options.cost
         labels = [f"{label} {unit}" for label in band_labels(self.uniform, unit)]
         note = f"tau {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"
-        self.options.run.mkdir(parents=True, exist_ok=True)
         figure = draw_ranking(yardstick, scores[name], name, labels, note)
         save_figure(figure, self.options.run / "rank.png")
 
@@ -271,7 +272,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = ranking_options(arguments)
     torch.set_num_threads(1)
     ranking = Ranking(options)
-    networks = ranking.networks
+    make_folder(options.run)
+    with locked(options.run):
+        _rank(ranking)
+
+
+def _rank(ranking: Ranking) -> None:
+    options, networks = ranking.options, ranking.networks
     say(
         f"{len(networks)} networks, {len(ranking.jobs(networks))} trainings of"
         f" {ranking.num_steps} steps, kept in {options.cache}"

@@ -229,7 +229,7 @@ class CLI(LightningCLI):
 
     def _lock(self) -> None:
         """Let no other command write into the folder, if it is there, until this one ends."""
-        if self.folder.is_dir() and is_first_process():
+        if is_first_process():
             self.until_end.enter_context(locked(self.folder))
 
     def _parse_ckpt_path(self) -> None:

@@ -28,13 +28,14 @@ def locked(folder: Path) -> Iterator[None]:
     What killed writers left in the folder is removed.
 
     Args:
-        folder: that exists.
+        folder: of the run; one that is not there is not locked.
 
     Raises:
         UserError: naming the process that holds it, or when the folder cannot be written.
     """
     folder = folder.resolve()
-    if folder in _held:  # a command within a command, such as tests run
+    # A command within a command, such as tests run, has the folder already.
+    if folder in _held or not folder.is_dir():
         yield
         return
     descriptor = _open(folder / ".lock")

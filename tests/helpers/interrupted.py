@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 ROOT = Path(__file__).parents[2]
-SIGNALS = [signal.SIGKILL, signal.SIGINT]
+SIGNALS = [signal.SIGKILL, signal.SIGTERM]
 
 
 def weights(module):
@@ -64,9 +64,9 @@ def stopped_and_continued(module, options, path, least, how):
     wait_for_lines(path, least, process)
     process.send_signal(how)
     _, errors = process.communicate()
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert errors == "stopped: go on with the same command\n"
+    if how == signal.SIGTERM:
+        assert process.returncode == 143
+        assert errors == "stopped by SIGTERM: go on with the same command\n"
     kept = path.read_bytes()
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
     assert path.read_bytes().startswith(kept)

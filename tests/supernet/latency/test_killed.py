@@ -16,9 +16,7 @@ from tests.helpers.quick_build import SPACE, words
 
 ROOT = Path(__file__).parents[3]
 KILLABLE = """
-import signal, sys
-# A shell that runs the tests in the background has its children ignore Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys
 from supernet.latency.__main__ import main
 from supernet.latency.table.plan import EFFORTS, Effort
 EFFORTS["quick"] = Effort(6.0, 2, 3, 10, 6, 400)
@@ -68,13 +66,15 @@ def test_a_build_that_is_killed_twenty_times_loses_nothing(tmp_path):
     assert table.validation.sessions == 3
 
 
-def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_build_in_one_line(tmp_path, how):
     (tmp_path / "space.yaml").write_text(SPACE)
     process = start(tmp_path)
     while not finished_rounds(tmp_path) and process.poll() is None:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, errors = process.communicate()
-    assert process.returncode == 130
-    assert errors.decode().splitlines()[-1] == "stopped: go on with the same command"
+    assert process.returncode == 128 + how
+    by = " by SIGTERM" if how == signal.SIGTERM else ""
+    assert errors.decode().splitlines()[-1] == f"stopped{by}: go on with the same command"
     assert "Traceback" not in errors.decode()
