@@ -154,6 +154,7 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
     np.testing.assert_allclose(logits, network(torch.from_numpy(images)).detach(), atol=1e-4)
     # No side file, no half-written one.
     assert {path.name for path in run.iterdir()} == {
+        ".lock",
         "config.yaml",
         "checkpoints",
         "network.onnx",
