@@ -90,7 +90,7 @@ class RunData(pl.LightningDataModule):
         self._check_labels(stage)
         if stage == "fit":
             self._take_records()
-        if stage == "fit" or (stage == "test" and self.role == "retrain"):
+        if stage in {"fit", "validate"} or (stage == "test" and self.role == "retrain"):
             say(self.first_line(stage))
         if stage == "fit" and self.records is None:
             say(
@@ -242,11 +242,12 @@ class RunData(pl.LightningDataModule):
 
     def _split_sizes(self, stage: str) -> dict[str, int]:
         """Number of images of each split that this role and stage may read, and of the test's."""
+        loaders: dict[str, Any] = {}
         if stage == "test":
-            loaders: dict[str, Any] = {"test": self.inner.test_dataloader()}
-        elif self.role == "search" and hasattr(self.inner, "weights_dataloader"):
+            loaders = {"test": self.inner.test_dataloader()}
+        elif stage == "fit" and self.role == "search" and hasattr(self.inner, "weights_dataloader"):
             loaders = dict(zip(("weights", "reward"), self._splits, strict=True))
-        else:  # holding a reward split out may need a pass over all images
+        elif stage == "fit":  # holding a reward split out may need a pass over all images
             loaders = {"training": self.inner.train_dataloader()}
         if stage != "test":
             loaders["validation"] = self.inner.val_dataloader()

@@ -79,6 +79,7 @@ class DataCheck(pl.Callback):
             earlier = self.before.trained if self.before else self._earlier(pl_module, self.record)
             own = self.record.contents(*TRAINED)
             self.record = DataRecord(data.classes, data.records, sorted(earlier - own))
+            _warn_of_refusal(self.record)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the record, on one process, before the first checkpoint names it."""
@@ -169,15 +170,27 @@ def _say_change(change: DataChange, since: str) -> None:
         say(f"data: {change} {since}")
 
 
+def _warn_of_refusal(record: DataRecord) -> None:
+    """Say before a training that its test will be refused, not after it."""
+    earlier = set(record.earlier)
+    test = [image for image in record.images if image.split == "test"]
+    seen = sum(image.digest in earlier for image in test)
+    if seen:
+        say(
+            f"note: {seen:,} of {len(test):,} test images were trained on by the search or before:"
+            " test will refuse them, unless the data and the split_seed are the search's"
+        )
+
+
 def _refuse_seen(test: Sequence[ImageRecord], known: DataRecord) -> None:
     """Refuse test images that were trained on; tell those that chose the weights."""
     trained = known.trained
     seen = [image.path for image in test if image.digest in trained]
     if seen:
         raise UserError(
-            f"{len(seen):,} of {len(test):,} test images were trained on, such as {seen[0]}: give"
-            " the data and the split_seed that the run was trained on, or test images that no"
-            " training has seen"
+            f"{len(seen):,} of {len(test):,} test images were trained on, by this run or the search"
+            f" before it, such as {seen[0]}: give the data and the split_seed of that training, or"
+            " test images that no training has seen"
         )
     validated = known.contents("val")
     chose = sum(image.digest in validated for image in test)

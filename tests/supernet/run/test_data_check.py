@@ -120,7 +120,7 @@ def test_another_split_seed_is_refused_with_the_number_of_trained_images(run, im
     trained, test = files(images, "weights", "reward"), files(images, "test", split_seed=seed)
     number = len(set(trained) & set(test))
     line = refused(run, folder_data(images, split_seed=seed))
-    assert f"{number} of {len(test)} test images were trained on, such as" in line
+    assert f"{number} of {len(test)} test images were trained on, by this run" in line
 
 
 def test_trained_images_under_other_names_and_labels_are_counted(run, images, tmp_path):
@@ -194,7 +194,8 @@ def test_a_test_by_another_datamodule_is_compared_by_content(run, images):
     fresh = [one for one in told if one.split == "test"]
     go_on(run, Arrays(records=fresh))
     line = refused(run, Arrays(records=fresh + moved))
-    assert f"5 of {len(fresh) + 5} test images were trained on, such as x/0" in line
+    assert f"5 of {len(fresh) + 5} test images were trained on, by this run" in line
+    assert ", such as x/0" in line
 
 
 def test_a_test_of_images_that_nobody_knows_is_refused(run):
@@ -324,6 +325,7 @@ def test_images_that_the_search_trained_on_are_no_test(tmp_path, images, capsys)
     told = capsys.readouterr().out
     assert f"in another split since {arch}" in told
     both = set(files(images, "test")) & set(files(images, "weights", "reward", split_seed=1))
+    assert f"note: {len(both)} of {len(files(images, 'test'))} test images were trained on" in told
     line = refused(run, folder_data(images))
     assert f"{len(both)} of {len(files(images, 'test'))} test images were trained on" in line
 
