@@ -15,8 +15,9 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
 from supernet.cost.counts import count
+from supernet.data.datamodule import image_shape
 from supernet.data.resumable import StepBatchSampler, resumable
-from supernet.data.run_data import RunData, image_shape
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec

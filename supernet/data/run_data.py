@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
 from supernet.command.output import say
+from supernet.data.datamodule import check_loaders, data_line, image_shape, own_description
 from supernet.data.records import ImageRecord, data_digest, dataset_records, given_records
 from supernet.data.resumable import (
     StepLoader,
@@ -23,14 +24,10 @@ from supernet.data.resumable import (
     resumable,
     sharded,
 )
-from supernet.data.splits import default_stem_stride
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
-from supernet.files.reading import short
 
 Role = Literal["search", "retrain"]
-NAMES_SHOWN = 10
-"""Classes up to which the first line of a run names them."""
 
 
 class RunData(pl.LightningDataModule):
@@ -62,11 +59,11 @@ class RunData(pl.LightningDataModule):
         reward_share: float = 0.1,
     ) -> None:
         super().__init__()
-        _require_loaders(inner, role)
+        check_loaders(inner, tests=role == "retrain")
         self.inner, self.role, self.seed = inner, role, seed
         self.reward_batch_size, self.reward_share = reward_batch_size, reward_share
         self.num_classes, self.resolution, self.stem_stride = image_shape(inner)
-        _own_description(inner, self.num_classes)  # refused before anything long
+        own_description(inner, self.num_classes)  # refused before anything long
         self.prepare_data_per_node = inner.prepare_data_per_node
         self._resumed_order: dict[str, int] | None = None
         self._train_loader: StepLoader | None = None
@@ -231,14 +228,7 @@ class RunData(pl.LightningDataModule):
 
     def first_line(self, stage: str = "fit") -> str:
         """The classes, images of each split, their sizes, and what was left out and why."""
-        names, sizes = self.classes, getattr(self.inner, "sizes", "")
-        shown = f" ({', '.join(names)})" if len(names) <= NAMES_SHOWN else ""
-        counts = [f"{number:,} {split}" for split, number in self._split_sizes(stage).items()]
-        line = (
-            f"data: {len(names):,} classes{shown}; {', '.join(counts)} images"
-            f"{f' of {sizes} px' if sizes else ''}, read at {self.resolution} px"
-        )
-        return "; ".join([line, *getattr(self.inner, "notes", ())])
+        return data_line(self.inner, self._split_sizes(stage))
 
     def _split_sizes(self, stage: str) -> dict[str, int]:
         """Number of images of each split that this role and stage may read, and of the test's."""
@@ -270,7 +260,7 @@ class RunData(pl.LightningDataModule):
 
     @property
     def _told(self) -> DataDescription:
-        return _own_description(self.inner, self.num_classes)
+        return own_description(self.inner, self.num_classes)
 
     @cached_property
     def _digest(self) -> str:
@@ -314,56 +304,3 @@ class RunData(pl.LightningDataModule):
         if hasattr(inner, "weights_dataloader"):
             return inner.weights_dataloader(), inner.reward_dataloader()
         return hold_out(inner.train_dataloader(), self.reward_share, self.seed)
-
-
-def image_shape(inner: pl.LightningDataModule) -> tuple[int, int, int]:
-    """Number of classes, resolution (px) and stem stride that a datamodule says.
-
-    Raises:
-        UserError: if it does not say the first two.
-    """
-    values = [getattr(inner, name, None) for name in ("num_classes", "resolution")]
-    match values:
-        case [int(num_classes), int(resolution)]:
-            stride: int = getattr(inner, "stem_stride", default_stem_stride(resolution))
-            return num_classes, resolution, stride
-    raise UserError(
-        f"{type(inner).__name__} must have integers num_classes and resolution when constructed,"
-        f" got {values[0]} and {values[1]}: set them in its constructor"
-    )
-
-
-def _own_description(inner: pl.LightningDataModule, num_classes: int) -> DataDescription:
-    """What a datamodule tells of its classes and its preprocessing, by itself.
-
-    Raises:
-        UserError: if that is of other classes, or no description.
-    """
-    own = getattr(inner, "description", None)
-    if own is None:
-        return DataDescription.of_classes(num_classes)
-    name = f"{type(inner).__name__}.description"
-    if not isinstance(own, DataDescription):
-        raise UserError(
-            f"{name} is {short(own)}, it must be a supernet.data_description.DataDescription: give"
-            " that, or call what it is otherwise"
-        )
-    if len(own.classes) != num_classes:
-        raise UserError(
-            f"{name} names {len(own.classes)} classes, but num_classes is {num_classes}: give each"
-            " class its name"
-        )
-    return own
-
-
-def _require_loaders(inner: pl.LightningDataModule, role: Role) -> None:
-    name = type(inner).__name__
-    needed = ["train_dataloader", "val_dataloader"] + ["test_dataloader"] * (role == "retrain")
-    missing = [f"{loader}()" for loader in needed if not is_overridden(loader, inner)]
-    if missing:
-        raise UserError(f"{name} lacks {', '.join(missing)}: define what returns a DataLoader")
-    if hasattr(inner, "weights_dataloader") != hasattr(inner, "reward_dataloader"):
-        raise UserError(
-            f"{name} has only one of weights_dataloader() and reward_dataloader(): define both,"
-            " which share no image, or neither"
-        )

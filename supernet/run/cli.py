@@ -22,7 +22,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.process import exit_with, is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
-from supernet.data.run_data import RunData, image_shape
+from supernet.data.datamodule import image_shape
+from supernet.data.run_data import RunData
 from supernet.errors import UserError, one_line
 from supernet.files.reading import parse_yaml
 from supernet.files.writing import write_atomic

@@ -135,12 +135,16 @@ def test_a_changed_folder_is_said_with_its_counts(run, capsys):
     write_record(run, DataRecord(before.classes, before.records))
     network = dataclasses.replace(trained_on([]), data=before.description)
     check_images(run, network, None, {})
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out.count("data:") == 1
     (run / "images" / "cat" / "0.png").rename(run / "images" / "dog" / "cat.png")
     (run / "images" / "cat" / "1.png").unlink()
     assert check_images(run, network, None, {}).data == before.description
     said = capsys.readouterr().out
-    assert said == "data: changed since the training: 1 removed, 1 relabelled, 1 renamed\n"
+    assert said.startswith("data: 3 classes (cat, dog, fox); ")
+    assert (
+        said.partition("\n")[2]
+        == "data: changed since the training: 1 removed, 1 relabelled, 1 renamed\n"
+    )
     record_file(run, before.description.digest).unlink()
     check_images(run, network, None, {})
     assert "how is unknown, as" in capsys.readouterr().out

@@ -131,7 +131,8 @@ def test_the_first_line_says_the_images_of_each_split(capsys: Any) -> None:
         assert lines == [digits + expected]
     lines = said(RunData(Digits(), "retrain", 0), "test", capsys)
     assert lines == [digits + "359 test images, read at 16 px"]
-    assert said(RunData(Digits(), "retrain", 0), "validate", capsys) == []
+    lines = said(RunData(Digits(), "retrain", 0), "validate", capsys)
+    assert lines == [digits + "179 validation, 359 test images, read at 16 px"]
 
 
 def test_the_first_line_of_a_datamodule_that_tells_little(capsys: Any) -> None:
@@ -143,8 +144,9 @@ def test_the_first_line_of_a_datamodule_that_tells_little(capsys: Any) -> None:
 
 
 def test_many_classes_are_counted_and_not_named(capsys: Any) -> None:
-    data = RunData(Inner(), "retrain", 0)
-    data.num_classes = 1000
+    inner = Inner()
+    inner.num_classes = 1000
+    data = RunData(inner, "retrain", 0)
     assert said(data, "test", capsys) == ["data: 1,000 classes; 12 test images, read at 100 px"]
 
 
