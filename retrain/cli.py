@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from retrain.dry_pass import TrainingDryPass
 from supernet.arch_records import Chance
 from supernet.command.output import say
 from supernet.errors import UserError
@@ -162,4 +163,4 @@ def tell_unlearned(figures: Mapping[str, float]) -> None:
 
 def run_callbacks(folder: Path, figure: str = "accuracy") -> Sequence[pl.Callback]:
     """What a training keeps in its run folder; ``figure`` chooses the best checkpoint."""
-    return [BestCheckpoint(folder, figure), TestReport(folder)]
+    return [TrainingDryPass(folder), BestCheckpoint(folder, figure), TestReport(folder)]

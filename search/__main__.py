@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def search_callbacks(folder: Path) -> list[pl.Callback]:
     """The callbacks of a search in a run folder."""
     from search.callbacks import StepLog, UniformCheckpoint
+    from search.dry_pass import SearchDryPass
     from search.monitoring.compute import Spending
     from search.monitoring.health import Health
     from search.selection.bn_probe import BatchNormProbe
@@ -23,6 +24,7 @@ def search_callbacks(folder: Path) -> list[pl.Callback]:
     health = Health()
     spending = Spending(lambda: health.image_macs)
     return [
+        SearchDryPass(folder),
         StepLog(folder),
         health,
         spending,

@@ -143,13 +143,19 @@ class SearchModule(pl.LightningModule):
         loader = training_loader(self.trainer)
         check_batch_size(loader.sampler.batch_size)
         try:  # too few images are found out now, not when the controller takes over
-            _, labels = self.data.reward_batch(0, self.global_rank)
+            self._first_reward_batch = self.data.reward_batch(0, self.global_rank)
         except UserError as error:
             raise UserError(f"reward: {error}, or lower model.sampling.images") from None
-        check_batch_size(len(labels), "model.sampling.images")
+        check_batch_size(len(self._first_reward_batch[1]), "model.sampling.images")
         images = loader.sampler.global_batch_size
         optimizer = self.weights.optimizer(self.supernet, images, not scales_loss(self.trainer))
         return [optimizer, *self.controller.optimizers]
+
+    def first_reward_batch(self) -> Batch:
+        """The first one, once: its loader has read on by now."""
+        batch = self._first_reward_batch
+        del self._first_reward_batch
+        return batch
 
     @property
     def progress(self) -> float:
@@ -271,10 +277,7 @@ class SearchModule(pl.LightningModule):
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory as training sees it: by the data's hooks, on this device."""
-        data = self.data
-        batch = data.on_before_batch_transfer(batch, 0)
-        batch = data.transfer_batch_to_device(batch, self.device, 0)
-        images, labels = data.on_after_batch_transfer(batch, 0)
+        images, labels = self.data.moved(batch, self.device)
         return self.laid_out(images), labels
 
     def slice_scores(self, archs: list[Arch], batch: Batch) -> Tensor:

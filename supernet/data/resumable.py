@@ -144,6 +144,11 @@ class StepLoader:
             self.sampler.start_step = step + 1
             yield batch
 
+    def peek(self) -> Any:
+        """The batch that comes next, read in this process; none is consumed."""
+        dataset: Any = self.loader.dataset
+        return self.loader.collate_fn(dataset.__getitems__(next(iter(self.sampler))))
+
     def endless(self) -> Iterator[Any]:
         """The batches from the sampler's step on, epoch after epoch."""
         while True:

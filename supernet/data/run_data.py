@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
@@ -197,6 +198,12 @@ class RunData(pl.LightningDataModule):
     def _weights(self) -> StepLoader:
         """A search's training images from the first step on, for one rank alone."""
         return resumable(self._splits[0], self.seed)
+
+    def moved(self, batch: Any, device: torch.device) -> Any:
+        """A batch from host memory as training sees it: by the datamodule's hooks, on a device."""
+        batch = self.on_before_batch_transfer(batch, 0)
+        batch = self.transfer_batch_to_device(batch, device, 0)
+        return self.on_after_batch_transfer(batch, 0)
 
     def val_batches(self) -> DataLoader[Any]:
         """All validation images, on this rank alone."""

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
@@ -30,6 +31,7 @@ from supernet.files.writing import write_atomic
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
 from supernet.run.data_check import DataCheck
+from supernet.run.dry_pass import DryPass, DryRunDoneError
 from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
@@ -146,6 +148,8 @@ class CLI(LightningCLI):
                     auto_configure_optimizers=False,
                     load_from_checkpoint_support=False,
                 )
+            except DryRunDoneError:
+                pass
             except MisconfigurationException as error:  # what Lightning says of a trainer's options
                 raise UserError(one_line(error)) from None
             except Exception as error:
@@ -174,6 +178,8 @@ class CLI(LightningCLI):
             "What a loss, gradient or image that is not finite does: end the run or its step."
         )
         parser.add_argument("--on_nonfinite", type=OnNonfinite, default="stop", help=nonfinite)
+        dry = "Only try one weight step, update, judged network and checkpoint; leaves no file."
+        parser.add_argument("--dry_run", type=bool, nargs="?", const=True, default=False, help=dry)
         for name, offered in SHAPE.items():
             parser.link_arguments("data", f"model.{name}", offered, apply_on="instantiate")
 
@@ -220,6 +226,9 @@ class CLI(LightningCLI):
             torch.set_num_threads(config.threads)
             # Without this, Lightning's strategies of several processes set their own number.
             os.environ["OMP_NUM_THREADS"] = str(config.threads)
+        if config.dry_run:
+            self._settle_dry_run()
+            return
         self._lock()
         if self.subcommand == "fit":
             config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
@@ -227,6 +236,16 @@ class CLI(LightningCLI):
             self._lock()
             if config.ckpt_path is None and is_first_process():
                 write_atomic(self.folder / "config.yaml", self._dump().encode())
+
+    def _settle_dry_run(self) -> None:
+        """Start where the run would, with a folder of its own that does not stay."""
+        config = self.settings
+        if self.subcommand != "fit":
+            raise UserError("--dry_run tries a fit: leave it out")
+        config.ckpt_path = starting_point(self.folder, config.get("ckpt_path"))
+        config.run = self.until_end.enter_context(TemporaryDirectory(prefix="dry-run-"))
+        config.trainer.default_root_dir = config.run
+        config.trainer.logger, config.wandb.mode = False, "disabled"
 
     def _lock(self) -> None:
         """Let no other command write into the folder, if it is there, until this one ends."""
@@ -238,7 +257,7 @@ class CLI(LightningCLI):
 
     def _dump(self) -> str:
         config = self.settings.clone()
-        for name in ("ckpt_path", "trust"):  # said anew on each command line
+        for name in ("ckpt_path", "trust", "dry_run"):  # said anew on each command line
             config.pop(name, None)
         parser = self._subcommand_parsers[str(self.subcommand)]
         return parser.dump(config, skip_none=True, skip_validation=True)
@@ -276,15 +295,20 @@ class CLI(LightningCLI):
         checkpoint = self.settings.get("ckpt_path")
         self._data_check = DataCheck(self.folder, Path(checkpoint) if checkpoint else None)
         own = trainer_config.callbacks or []
+        of_run = list(self.run_callbacks(self.folder))
+        dry_passes = [one for one in of_run if isinstance(one, DryPass)]
+        for one in dry_passes:
+            one.is_all = self.settings.dry_run
         kwargs["callbacks"] = [
             *(own if isinstance(own, list) else [own]),
-            *progress,
             FiniteGuard(self.settings.on_nonfinite, LR_OPTIONS[self.role]),
             SameOptions(),
+            *dry_passes,
+            *progress,
             SeedEachStep(self.seed),
             self._data_check,
             RunFiles(self.folder, self._dump()),
-            *self.run_callbacks(self.folder),
+            *(one for one in of_run if one not in dry_passes),
             # The last of all, since it ends a run that has been asked to stop.
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
         ]

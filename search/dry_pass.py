@@ -1,0 +1,74 @@
+"""A search's dry pass: one weight step, one update of the controller, one judged network."""
+
+import random
+from itertools import islice
+
+import pytorch_lightning as pl
+import torch
+from torch.nn import functional
+
+from search.callbacks import searching
+from search.controllers.controller import UpdateStep
+from search.module import SearchModule
+from search.selection.selection import evaluate_recalibrated
+from search.settings import warmup_path
+from search.step import controller_step, make_generator
+from supernet.data.resumable import StepLoader
+from supernet.data.splits import Batch
+from supernet.run.dry_pass import DryPass, Piece, copied
+from supernet.run.finite import scales_loss
+from supernet.space.arch import Arch
+
+
+class SearchDryPass(DryPass):
+    """Runs them on copies of the supernet and the controller."""
+
+    def pieces(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Piece]:
+        """The pieces of a search, the costliest path among them."""
+        search = searching(module)
+        loader = trainer.train_dataloader
+        assert isinstance(loader, StepLoader)
+        batch = search.moved(loader.peek())
+        arch = search.space.sample(random.Random(search.seed))
+        return {
+            "one weight step": lambda: weight_step(search, batch, arch),
+            "one update of the controller": lambda: update(search),
+            "one judged network": lambda: judge(search, arch),
+        }
+
+
+def weight_step(search: SearchModule, batch: Batch, arch: Arch) -> None:
+    """One step of a path that enables everything, which takes the most memory."""
+    images, labels = batch
+    path = warmup_path(arch, search.space, 1.0, random.Random(0))
+    with copied(search, "supernet"):
+        fused = not scales_loss(search.trainer)
+        optimizer = search.weights.optimizer(search.supernet, len(labels), fused)
+        with search.trainer.precision_plugin.train_step_context():
+            logits = search.supernet(images, path, 1.0)
+            loss = functional.cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step()
+
+
+def update(search: SearchModule) -> None:
+    """One update from scores on the first reward batch."""
+    batch = search.first_reward_batch()
+    place = (search.seed, search.steps_done, search.global_rank)
+    with copied(search, "controller"):
+        controller_step(
+            search.controller,
+            search.sampling.samples,
+            # Whether scores are finite is looked at when a controller learns from them.
+            lambda archs: torch.nan_to_num(search.slice_scores(archs, batch)),
+            UpdateStep(0, 1),
+            draws=make_generator("samples", *place),
+            shuffles=make_generator("minibatches", *place),
+        )
+
+
+def judge(search: SearchModule, arch: Arch) -> None:
+    """One network: extracted, tuned for a step, and evaluated on a batch of validation images."""
+    batches = islice(search.data.val_batches(), 1)
+    tuning = min(1, search.final.tuning_steps)
+    evaluate_recalibrated(search, arch, 1, batches, tuning)

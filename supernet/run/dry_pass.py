@@ -1,0 +1,114 @@
+"""DryPass: the pieces of a run once each, on copies, before anything long begins.
+
+What no check of a setting foresees, such as memory, a program of the user's data or a full disk, is
+found in seconds. Nothing of it stays: neither weights nor random states, nor a file.
+"""
+
+import copy
+import time
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import nn
+
+from supernet.command.output import say
+from supernet.errors import UserError, one_line
+
+PROJECT = Path(__file__).parents[2]
+MEMORY = "lower data.init_args.batch_size, or give a device of more memory"
+Piece = Callable[[], object]
+
+
+class DryRunDoneError(Exception):
+    """Ends a run that was only to be tried."""
+
+
+class DryPass(pl.Callback):
+    """Runs each piece once before training begins, and ends the run there if it ``is_all``.
+
+    It comes before all callbacks that write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` is the run folder."""
+        self.path, self.is_all = folder / "checkpoints" / "dry-pass.ckpt", False
+
+    @abstractmethod
+    def pieces(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Piece]:
+        """What the run does over and over, by name; on copies, which nobody else sees."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the pieces on all processes.
+
+        Raises:
+            UserError: naming the piece that fails; or DryRunDoneError.
+        """
+        start = time.monotonic()
+        pieces = self.pieces(trainer, pl_module) | {"one checkpoint": lambda: self._save(trainer)}
+        with isolate_rng():
+            for name, piece in pieces.items():
+                with named(name):
+                    piece()
+        if self.is_all:
+            seconds = f"{time.monotonic() - start:.1f} s"
+            say(f"dry run: {', '.join(pieces)} in {seconds}: the run can begin")
+            trainer.strategy.barrier("dry run")
+            raise DryRunDoneError
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        try:
+            trainer.save_checkpoint(self.path, weights_only=False)
+        finally:
+            _remove(self.path)
+
+
+@rank_zero_only
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(piece: str) -> Iterator[None]:
+    """Say which piece has failed, in one line with the place in the user's code or in ours.
+
+    Raises:
+        UserError: for whatever is raised within.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {one_line(error)[:200]}"
+        mend = MEMORY if "out of memory" in what else "mend that, and try again with --dry_run"
+        raise UserError(
+            f"{piece} fails before anything is trained: {what} ({_place(error)}): {mend}"
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost call that is not in an installed package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if "site-packages" not in one.filename] or list(frames)
+    path = Path(own[-1].filename)
+    short = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+    return f"{short}, line {own[-1].lineno}"
+
+
+@contextmanager
+def copied(owner: nn.Module, *names: str) -> Iterator[None]:
+    """Put copies into the place of modules that ``owner`` holds by these names, for a while."""
+    originals = {name: getattr(owner, name) for name in names}
+    try:
+        for name, original in originals.items():
+            setattr(owner, name, copy.deepcopy(original))
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(owner, name, original)
