@@ -1,5 +1,6 @@
 """What a retraining keeps in its run folder, and how ``test`` finds it there."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ class BestCheckpoint(ModelCheckpoint):
         figures = {
             name.removeprefix("val/"): float(value)
             for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/")
+            if name.startswith("val/") and math.isfinite(value)
         }
         self._judged = (trainer.global_step, figures)
         best = self._best.get("accuracy", -1.0)

@@ -85,6 +85,11 @@ def export(
     trained = read_trained(path)
     formats = _checked_formats(formats, trained)
     checked = check_images(run, trained, images, data or {}, trusted)
+    if checked.data.preprocessing is None:
+        say(
+            "note: the data do not tell how an image becomes an input, so that the files do not"
+            " either: give the datamodule a description, as docs/data.md says"
+        )
     exported = _exported(trained, checked, path, run, opset)
     found = None if trained.ssdlite else _timed_search(run, trained.spec)
     entries = {name: _export_one(exported, checked, run, name, found) for name in formats}

@@ -1,6 +1,5 @@
 """Images on which exported files are compared with PyTorch: of the run's data, or generated."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +89,11 @@ def _run_data(path: Path, changes: Mapping[str, Any], trusted: Sequence[str]) ->
 
 
 def _known(trained: DataDescription | None, now: DataDescription) -> DataDescription:
-    """What the training told of its data, names of today in place of numbers."""
+    """What the training told of its data, and what only the data of today tell."""
     if trained is None:
         return now
-    return dataclasses.replace(trained, classes=now.classes) if trained.is_numbered else trained
+    classes = now.classes if trained.is_numbered else trained.classes
+    return DataDescription(classes, trained.digest, trained.preprocessing or now.preprocessing)
 
 
 def _validation(data: RunData, trained: TrainedNetwork, run: Path) -> Tensor:

@@ -7,6 +7,7 @@ extra file ``metadata.json`` of a torch.export program.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -106,7 +107,8 @@ def accuracy_of(trained: TrainedNetwork, checkpoint: Path, report: Path) -> dict
     except (OSError, ValueError, KeyError, TypeError):
         same = False  # not tested, or by version 0.1, which does not tell what
     if same:
-        told = {name: value for name, value in tested.items() if type(value) in (int, float)}
+        numbers = {name: value for name, value in tested.items() if type(value) in (int, float)}
+        told = {name: value for name, value in numbers.items() if math.isfinite(value)}
         return {"split": "test", **_with_alarm(told)}
     return {"split": "val", **_with_alarm(trained.figures)} if trained.figures else {}
 

@@ -13,12 +13,13 @@ from retrain.export.export import data_arguments
 from retrain.export.images import NUM_IMAGES, check_images, generated_images
 from supernet.data.image_folder import ImageFolder
 from supernet.data.run_data import RunData
-from supernet.data_description import DataDescription
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 from supernet.network.checkpoint import TrainedNetwork
 from supernet.run.data_record import DataRecord, record_file, write_record
 from supernet.space.published import published_spec
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = published_spec("mnasnet_small").scaled(resolution=16, classes=3, stem_stride=1)
 
 
@@ -163,6 +164,7 @@ def test_a_checkpoint_that_tells_no_classes_takes_those_of_the_data(run):
 def test_names_replace_numbers_of_a_datamodule_that_had_none(run):
     checked = check_images(run, trained_on("012"), None, {})
     assert checked.data.classes == ("cat", "dog", "fox")
+    assert checked.data.preprocessing == Preprocessing(18, 16, "bicubic", MEAN, STD)
 
 
 def test_generated_images_are_always_the_same_and_spread_like_normalised_ones():

@@ -52,7 +52,7 @@ def test_a_datamodule_of_its_own_code_tells_no_steps():
 
 
 def test_figures_are_of_the_test_where_these_weights_were_tested(checkpoint):
-    fields = {"accuracy": 0.75, "images": 36, "arch": "arch.json"}
+    fields = {"accuracy": 0.75, "images": 36, "arch": "arch.json", "loss": float("inf")}
     path = report(checkpoint.parent, **fields, checkpoint_sha256=file_sha256(checkpoint))
     expected = {"split": "test", "accuracy": 0.75, "images": 36}
     assert accuracy_of(TRAINED, checkpoint, path) == expected
