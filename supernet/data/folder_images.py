@@ -15,7 +15,7 @@ from typing import Literal
 
 from supernet.data.content_split import REST, DealtImages, deal_images, fill_gaps, order
 from supernet.data.folder_layout import Layout
-from supernet.data.image_index import IndexedImage, index_images, printable
+from supernet.data.image_index import IndexedImage, index_images, printable, relative_to
 from supernet.data.image_reading import ImageReader
 from supernet.data.records import ImageRecord
 from supernet.errors import UserError
@@ -44,7 +44,8 @@ class FolderImages:
     def files(self, *splits: str) -> list[tuple[str, int]]:
         """Paths and labels of these splits together."""
         records = [record for split in splits for record in self.dealt.records[split]]
-        return [(str(self.root / record.path), record.label) for record in records]
+        start = f"{self.root / '_'}"[:-1]
+        return [(start + record.path, record.label) for record in records]
 
     def records(self) -> list[ImageRecord]:
         """Every image of the folder, also those that are not used."""
@@ -82,7 +83,7 @@ def read_images(
         UserError: naming the bad images, or a split or class that gets no image.
     """
     files = {
-        split: [(Path(path).relative_to(layout.root).as_posix(), label) for path, label in held]
+        split: [(relative_to(path, layout.root), label) for path, label in held]
         for split, held in layout.files.items()
     }
     paths = [path for held in files.values() for path, _ in held]

@@ -64,7 +64,7 @@ def index_images(
     found: dict[str, IndexedImage] = {}
     stamps: dict[str, Stamp] = {}
     for path in dict.fromkeys(paths):
-        stamps[path], kept = cache.look_up(path, root / path)
+        stamps[path], kept = cache.look_up(path)
         if kept:
             found[path] = IndexedImage(path, *kept)
     new = [path for path in stamps if path not in found]
@@ -82,6 +82,14 @@ def index_images(
 
 def _kept_facts(image: IndexedImage) -> tuple[object, ...]:
     return tuple(getattr(image, name) for name in IndexedImage.__slots__[1:-1])
+
+
+def relative_to(path: str, root: Path) -> str:
+    """A path below a folder, relative to it, with slashes; quick, for millions of them."""
+    start = f"{root}{os.sep}"
+    if path.startswith(start):
+        return path[len(start) :].replace(os.sep, "/")
+    return Path(path).relative_to(root).as_posix()
 
 
 def printable(path: str) -> str:
@@ -141,6 +149,8 @@ def _look(root: Path, path: str, reader: ImageReader | None) -> IndexedImage:
     except CorruptImageError as error:
         reason = one_line(error.__cause__).replace(f" {file!r}", "")
         return dataclasses.replace(content, error=reason or type(error.__cause__).__name__)
+    except MemoryError:
+        return dataclasses.replace(content, error="too large for the memory")
     luma = ImageStat.Stat(image.convert("L"))
     return dataclasses.replace(
         content,

@@ -51,12 +51,12 @@ class IndexCache:
     def __init__(self, root: Path, kind: str) -> None:
         name = hashlib.blake2b(os.fsencode(f"{root.resolve()}\n{kind}"), digest_size=16).hexdigest()
         self.path = cache_folder() / "images" / f"{name}.json.gz"
-        self._kept = _read(self.path)
+        self._root, self._kept = root, _read(self.path)
         self._changed = False
 
-    def look_up(self, path: str, file: Path) -> tuple[Stamp, Facts | None]:
+    def look_up(self, path: str) -> tuple[Stamp, Facts | None]:
         """The stamp of a file as it is now, and its facts if they were kept under this stamp."""
-        stamp = _stamp(file)
+        stamp = _stamp(self._root, path)
         kept = self._kept.get(path)
         known = kept is not None and stamp != NO_FILE and tuple(kept[:4]) == stamp
         return stamp, tuple(kept[4:]) if kept and known else None
@@ -80,9 +80,9 @@ class IndexCache:
         self._changed = False
 
 
-def _stamp(file: Path) -> Stamp:
+def _stamp(root: Path, path: str) -> Stamp:
     try:
-        found = file.stat()
+        found = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 - for millions of files
     except OSError:
         return NO_FILE
     return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns

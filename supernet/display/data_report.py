@@ -18,7 +18,7 @@ from rich.table import Table
 from supernet.command.output import new_table, print_json, print_table
 from supernet.data.folder_images import FolderImages
 from supernet.data.image_folder import ImageFolder
-from supernet.data.image_index import IndexedImage, index_images, printable
+from supernet.data.image_index import IndexedImage, index_images, printable, relative_to
 from supernet.display.figures import save_figure
 from supernet.display.sample_page import Sample, draw_samples
 from supernet.errors import UserError
@@ -71,7 +71,7 @@ class DataReport:
         """Read every image of a folder."""
         layout = data.layout
         files = [file for held in layout.files.values() for file in held]
-        paths = [Path(path).relative_to(layout.root).as_posix() for path, _ in files]
+        paths = [relative_to(path, layout.root) for path, _ in files]
         index = index_images(layout.root, paths, data.reader)
         found, too_few = None, ""
         try:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from supernet.data import image_index, index_cache
-from supernet.data.image_index import index_images
+from supernet.data.image_index import index_images, relative_to
 from supernet.data.image_reading import ImageReader
 
 
@@ -209,3 +209,19 @@ def test_a_root_is_the_same_by_any_name(root, read, monkeypatch):
     for name in (Path("images"), root.parent / "link"):
         index_images(name, PATHS, READER)
     assert len(read) == 3
+
+
+def test_an_image_that_does_not_fit_into_memory_is_bad(root, monkeypatch):
+    def read(reader, path):
+        if path.endswith("1.png"):
+            raise MemoryError
+        return Image.new("RGB", (2, 2))
+
+    monkeypatch.setattr(ImageReader, "read", read)
+    errors = [one.error for one in index_images(root, PATHS, READER)]
+    assert errors == ["", "too large for the memory", ""]
+
+
+@pytest.mark.parametrize("root", [".", "images", "../images/", "/", "/images"])
+def test_paths_are_relative_to_any_form_of_the_root(root):
+    assert relative_to(str(Path(root) / "cat" / "0.png"), Path(root)) == "cat/0.png"
