@@ -3,12 +3,11 @@
 Reads the files that search, retraining, test and export left; a stage that is missing is named.
 """
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-
-import yaml
 
 from supernet.arch_file import ArchFile, is_file_name, load_spec, read_arch
 from supernet.arch_records import Chance
@@ -17,7 +16,9 @@ from supernet.command.output import print_table
 from supernet.command.process import run_command
 from supernet.cost.counts import count
 from supernet.display.tables import network_table
-from supernet.errors import UserError
+from supernet.errors import UserError, check_range
+from supernet.files.json_text import parse_json
+from supernet.files.reading import read_yaml, short, typed, typed_object
 from supernet.space.spec import NetSpec
 
 
@@ -27,6 +28,7 @@ def summarise(run: Path) -> None:
     found = read_arch(arch) if is_file_name(arch) else None
     export = _read(run / "export.json", f"python -m retrain.export --run {run}")
     test = _read(run / "test.json", "python -m retrain test with the options of fit")
+    _check_reports(run, export, test)
     spec = NetSpec.from_dict(export["spec"]) if export else load_spec(arch)
     print_table(network_table(spec))
     cost, formats = count(spec), export.get("formats", {})
@@ -68,11 +70,11 @@ def _alarm(chance: Chance | None, accuracy: float) -> list[tuple[str, str]]:
 
 
 def _arch_of(run: Path) -> str:
-    try:
-        model = yaml.safe_load((run / "config.yaml").read_text())["model"]
-        arch = str(model["arch"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"{run} holds no retraining: name its --run folder") from None
+    config = read_yaml(run / "config.yaml", "name the --run folder of a retraining")
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("arch"), str):
+        raise UserError(f"{run} holds no retraining: name its --run folder")
+    arch = model["arch"]
     if "ssdlite" in model:
         raise UserError(f"{run} holds a detector: its figures are in {run / 'test.json'}")
     return arch
@@ -84,9 +86,34 @@ def _read(path: Path, way_out: str) -> dict[str, Any]:
         print(f"{path.name} is missing: run `{way_out}`")  # noqa: T201
         return {}
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is broken ({error}): run `{way_out}` again") from None
+        return typed_object("the content", parse_json(path.read_bytes()))
+    except (OSError, UserError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} is broken ({reason}): run `{way_out}` again") from None
+
+
+def _check_reports(run: Path, export: dict[str, Any], test: dict[str, Any]) -> None:
+    """Refuse reports that lack what is printed of them, or hold it as something else."""
+    export_place, test_place = f"{run / 'export.json'}: ", f"{run / 'test.json'}: "
+    if export:
+        typed_object(f"{export_place}spec", export.get("spec"))
+        metadata = typed_object(f"{export_place}metadata", export.get("metadata", {}))
+        accuracy = typed_object(f"{export_place}metadata.accuracy", metadata.get("accuracy", {}))
+        _check_figures(export_place, accuracy)
+        for name, entry in typed_object(f"{export_place}formats", export.get("formats")).items():
+            place = f"{export_place}formats.{short(name)[1:-1]}"
+            typed(f"{place}.file", typed_object(place, entry).get("file"), str)
+            typed(f"{place}.latency_ms", entry.get("latency_ms", 0.0), float)
+    if test:
+        _check_figures(test_place, {"accuracy": None, "images": None, **test})
+
+
+def _check_figures(place: str, figures: dict[str, Any]) -> None:
+    for name in ("accuracy", "majority_share", "images"):
+        if name in figures:
+            most = math.inf if name == "images" else 1
+            figure = typed(f"{place}{name}", figures[name], float)
+            check_range(place, SimpleNamespace(**{name: figure}), name, least=0, most=most)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

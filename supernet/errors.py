@@ -16,8 +16,9 @@ class MissingDataError(UserError):
 
 
 def one_line(message: object) -> str:
-    """A message, or what an exception says, without its line breaks."""
-    return " ".join(str(message).split())
+    """A message, or what an exception says, without line breaks and what a terminal obeys."""
+    words = " ".join(str(message).split())
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
 
 
 def check_range(

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 from supernet.cost.counts import count, count_layer
 from supernet.errors import UserError, check_range
 from supernet.files.json_text import parse_json
-from supernet.files.reading import read_as
+from supernet.files.reading import read_as, typed_object
 from supernet.files.writing import write_json
 from supernet.network.elastic import variant
 from supernet.space.arch import MIXED, Arch, Path
@@ -67,12 +67,18 @@ class Spent:
 
     @staticmethod
     def of(checkpoint: dict[str, Any]) -> Spent | None:
-        """What a search had spent when it wrote a checkpoint; None if it does not say."""
-        states = checkpoint.get("callbacks", {})
+        """What a search had spent when it wrote a checkpoint; None if it does not say.
+
+        Raises:
+            UserError: when it says what no search can have spent.
+        """
+        states = typed_object("callbacks of the checkpoint", checkpoint.get("callbacks", {}))
         if "Health" not in states:
             return None
+        health = typed_object("Health of the checkpoint", states["Health"])
         # Searches of earlier versions kept no time.
-        return Spent(states["Health"]["image_macs"], **states.get(Spending.__name__, {}))
+        times = typed_object("spending of the checkpoint", states.get(Spending.__name__, {}))
+        return _checked({"image_macs": health.get("image_macs"), **times})
 
     @staticmethod
     def read(path: FilePath) -> Spent | None:
@@ -84,15 +90,13 @@ class Spent:
         if not path.exists():
             return None
         try:
-            spent = read_as(Spent, parse_json(path.read_bytes()), partial=True)
-            check_range("", spent, "image_macs", "seconds", "cpu_seconds", least=0)
+            return _checked(typed_object("the content", parse_json(path.read_bytes())))
         except (OSError, UserError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
                 f"{path} is broken ({reason}): it must hold image_macs, seconds and cpu_seconds;"
                 " remove it to do without"
             ) from None
-        return spent
 
     def write(self, path: FilePath) -> None:
         """Write cost.json."""
@@ -106,6 +110,17 @@ class Spent:
             seconds=None if self.seconds is None else self.seconds + seconds,
             cpu_seconds=None if self.cpu_seconds is None else self.cpu_seconds + seconds,
         )
+
+
+def _checked(fields: dict[str, Any]) -> Spent:
+    # Whole numbers of multiply-accumulates may be larger than a JSON reader's exact ones.
+    plain = {
+        name: float(value) if type(value) is int and abs(value) < 10**300 else value
+        for name, value in fields.items()
+    }
+    spent = read_as(Spent, plain, partial=True)
+    check_range("", spent, "image_macs", "seconds", "cpu_seconds", least=0)
+    return spent
 
 
 def _clocks() -> dict[str, float]:

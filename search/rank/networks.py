@@ -15,6 +15,8 @@ from search.controllers.settings import ControllerSettings
 from search.objective.costs import quantile
 from supernet.cost.model import CostModel
 from supernet.errors import UserError
+from supernet.network.functional import submodule_weights
+from supernet.network.supernet import read_checkpoint
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -88,16 +90,12 @@ def load_controller(checkpoint: Path, space: MnasSpace) -> Controller:
     Raises:
         UserError: when the checkpoint holds none.
     """
-    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    own = {
-        name.removeprefix("controller."): value
-        for name, value in held["state_dict"].items()
-        if name.startswith("controller.")
-    }
+    held = read_checkpoint(checkpoint)
     try:
+        own = submodule_weights(held["state_dict"], "controller.")
         controller = _fresh(held["search"], space, own)
         controller.load_state_dict(own)
-    except (KeyError, RuntimeError):
+    except (KeyError, RuntimeError, TypeError, AttributeError, UserError):
         raise UserError(
             f"{checkpoint} holds no controller of this version to draw --policy networks from: give"
             " the last.ckpt of a search, or leave --policy out"

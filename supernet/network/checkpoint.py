@@ -1,6 +1,7 @@
 """TrainedNetwork: what a retraining's checkpoint holds of its network."""
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,25 @@ def read_trained(path: Path) -> TrainedNetwork:
         UserError: when the file is no checkpoint of a retraining.
     """
     try:
-        return _trained(torch.load(path, map_location="cpu", weights_only=True))
+        return _trained(load_checkpoint(path))
     except Exception as error:  # noqa: BLE001 - torch.load raises whatever a broken file causes
         raise broken_checkpoint(path, error) from None
+
+
+def load_checkpoint(path: str | Path) -> Any:
+    """Content of a checkpoint: tensors and plain values, on the CPU; nothing of it is run.
+
+    torch compares no checksums: a tensor that a disk has changed would be taken as it is.
+
+    Raises:
+        ValueError: when a part is not as it was written.
+        Exception: whatever torch raises of a file that is broken, or no checkpoint.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is not as it was written")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_network(path: Path) -> Network:

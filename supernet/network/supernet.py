@@ -3,7 +3,6 @@
 import functools
 import math
 import pathlib
-import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from supernet.errors import UserError
 from supernet.files.reading import read_as
+from supernet.network.checkpoint import load_checkpoint
 from supernet.network.elastic import ElasticLayer, ElasticNorm
 from supernet.network.functional import Weights, batch_norm, convolve, prefix, submodule_weights
 from supernet.network.network import Network, initialise, padded_conv
@@ -143,9 +143,9 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, Any]:
         UserError: when the file is missing, broken, or not of a search.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_checkpoint(path)
         _ = checkpoint["search"]["space"], checkpoint["search"]["seed"], checkpoint["state_dict"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # noqa: BLE001 - torch.load raises whatever a broken file causes
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path} is no checkpoint of a search ({reason}): give a run's") from None
     return checkpoint
@@ -160,7 +160,7 @@ def rebuild_supernet(checkpoint: dict[str, Any], path: str | pathlib.Path) -> Su
     supernet = SuperNet(read_as(MnasSpace, checkpoint["search"]["space"], "space.", partial=True))
     try:
         supernet.load_state_dict(submodule_weights(checkpoint["state_dict"], "supernet."))
-    except RuntimeError:
+    except (RuntimeError, AttributeError, TypeError):
         raise UserError(
             f"{path} holds a supernet of another version: search again, or use the release that"
             " wrote it"

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,6 +73,19 @@ Threads = restricted_number_type(
 )
 LONGEST_LINE = 1500
 """Characters of an error: jsonargparse repeats what it was given, of any length."""
+
+
+def _explain_restoring(error: Exception) -> None:
+    """Say that a checkpoint cannot be restored, where that is where Lightning has failed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if frame.filename.endswith("checkpoint_connector.py")]
+    if any(frame.name.lstrip("_").startswith(("restore", "resume")) for frame in inside) and (
+        not isinstance(error, (UserError, OSError))
+    ):
+        raise UserError(
+            f"the checkpoint cannot be restored ({type(error).__name__}: {one_line(error)[:200]}):"
+            " give another --ckpt_path, or start anew in another --run without it"
+        ) from None
 
 
 class RunParser(LightningArgumentParser):
@@ -154,6 +168,7 @@ class CLI(LightningCLI):
                 raise UserError(one_line(error)) from None
             except Exception as error:
                 self.ranks.explain(error)
+                _explain_restoring(error)
                 raise
             self.ranks.end(patience_s=60.0)
 

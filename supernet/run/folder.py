@@ -62,11 +62,12 @@ def check_checkpoint(path: str | Path) -> None:
     Raises:
         UserError: naming the file and what is wrong.
     """
-    import torch  # here, so that the option's name can be had without it
+    # Here, so that the option's name can be had without torch.
+    from supernet.network.checkpoint import load_checkpoint
 
     way_out = f"give another --ckpt_path, or start anew in another --run without {CONTINUE}"
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_checkpoint(path)
     except Exception as error:  # noqa: BLE001 - a broken file may raise anything
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise UserError(f"{path} is no whole checkpoint ({reason}): {way_out}") from None

@@ -110,3 +110,43 @@ def mutations(original, mutate, number, seed):
     """``number`` of mutations of a file's bytes: a function of the seed."""
     for n in range(number):
         yield n, mutate(original, random.Random(f"{seed} {n}"))
+
+
+_NAMES = (
+    "train",
+    "val",
+    "valid",
+    "test",
+    "Test",
+    "dev",
+    "a",
+    "b",
+    ".a",
+    "__MACOSX",
+    "é",
+    "a b",
+    "x" * 200,
+)
+_FILES = ("1.png", ".2.png", "Thumbs.db", "3.gif", "4", "5.txt", "._1.png", "6.PNG")
+
+
+def mutated_tree(text, rng):
+    """A folder as JSON of names and contents: files moved, added, renamed, emptied or changed."""
+    files = json.loads(text)
+    for _ in range(rng.randint(1, 6)):
+        name = rng.choice(list(files))
+        parts = name.split("/")
+        change = rng.randrange(5)
+        if change == 0 and len(files) > 1:
+            del files[name]
+        elif change == 1:
+            parts[rng.randrange(len(parts) - 1 or 1)] = rng.choice(_NAMES)
+            files["/".join(parts)] = files[name]
+        elif change == 2:
+            files["/".join((*parts[:-1], rng.choice(_FILES)))] = files[name]
+        elif change == 3:
+            folders = rng.sample(_NAMES, rng.randrange(4))
+            files["/".join([*folders, rng.choice(_FILES)])] = files[name]
+        else:
+            files[name] = mutated_bytes(bytes.fromhex(files[name]), rng).hex()
+    return json.dumps(files).encode()
