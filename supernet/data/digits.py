@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -29,8 +29,9 @@ NUM_DRAWS = 6
 of the cut."""
 
 
+@cache
 def source_digits() -> tuple[Tensor, list[int]]:
-    """Scikit-learn's 1,797 digits (N, 1, 8, 8) between 0 and 1, and their N classes."""
+    """Scikit-learn's 1,797 digits (N, 1, 8, 8) between 0 and 1, and their N classes: to be read."""
     from sklearn.datasets import load_digits  # slow to import
 
     pixels, targets = load_digits(return_X_y=True)
