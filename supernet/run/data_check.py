@@ -140,7 +140,8 @@ class DataCheck(pl.Callback):
         """Contents that the runs behind an architecture and its first weights have trained on."""
         found: set[str] = set()
         for file in map(Path, getattr(pl_module, "learned_from", ())):
-            said = _description(file)
+            # A file that is missing is refused in better words by what loads it.
+            said = _description(file) if file.is_file() else None
             if said is None or not said.digest or said.digest == now.digest:
                 continue
             record = read_record((file.parent, file.parent.parent), said.digest)
