@@ -141,7 +141,7 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
     assert (told["resize"], told["interpolation"]) == (8, "bilinear")
     assert NetSpec.from_dict(told["architecture"]) == spec
     best = torch.load(run / "checkpoints" / "best.ckpt")
-    assert told["accuracy"] == {"split": "val", **best["validation"]}
+    assert told["accuracy"] == {"split": "val", **best["validation"], "alarm": ""}
     (kept,) = [one for one in best["callbacks"].values() if "best_model_score" in one]
     assert best["validation"]["accuracy"] == pytest.approx(float(kept["best_model_score"]))
     assert told["trained_with"] == best["versions"] == package_versions()
