@@ -15,8 +15,8 @@ from search.controllers.settings import ControllerSettings
 from search.objective.costs import quantile
 from supernet.cost.model import CostModel
 from supernet.errors import UserError
+from supernet.network.checkpoint import load_checkpoint
 from supernet.network.functional import submodule_weights
-from supernet.network.supernet import read_checkpoint
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -90,7 +90,7 @@ def load_controller(checkpoint: Path, space: MnasSpace) -> Controller:
     Raises:
         UserError: when the checkpoint holds none.
     """
-    held = read_checkpoint(checkpoint)
+    held = load_checkpoint(checkpoint)
     try:
         own = submodule_weights(held["state_dict"], "controller.")
         controller = _fresh(held["search"], space, own)

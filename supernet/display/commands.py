@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -115,9 +116,21 @@ def _read_network(
     found = read_arch(name) if is_file_name(name) else None
     spec = found.spec if found else published_spec(name).scaled(**scale)
     try:
-        return ShownNetwork(name, spec, found, table.predict(spec) if table else None)
+        predicted = table.predict(spec) if table else None
+        if found and table and found.table == table.hash:
+            _check_prediction(found, table.predict(spec))
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
+    return ShownNetwork(name, spec, found, predicted)
+
+
+def _check_prediction(found: ArchFile, ms: float) -> None:
+    """Refuse a file whose prediction is not that of the table that it names."""
+    if not math.isclose(found.predicted, ms, rel_tol=1e-6):
+        raise UserError(
+            f"predicted is {found.predicted} ms, but its table gives {ms}: the file was changed"
+            " after the search wrote it, restore it or search again"
+        )
 
 
 def _read_networks(

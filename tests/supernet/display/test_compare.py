@@ -4,7 +4,7 @@ import json
 import random
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -285,3 +285,14 @@ def test_the_command_runs_as_a_module():
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith("error: unknown network 'nothing'")
+
+
+def test_a_prediction_that_is_not_its_tables_is_refused(capsys, arch_file, table_file, found):
+    table = LatencyTable.read(table_file)
+    honest = table.predict(found.spec)
+    written = replace(found, table=table.hash, predicted=honest, target=honest)
+    write_arch(arch_file, written)
+    assert compared(capsys, arch_file, "--table", table_file)[0]["predicted_ms"] == honest
+    write_arch(arch_file, replace(written, predicted=honest / 2))
+    line = refusal(capsys, arch_file, "--table", table_file)
+    assert f"predicted is {honest / 2} ms, but its table gives {honest}: the file was" in line
