@@ -149,7 +149,7 @@ def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, caps
     ]
     main([str(word) for word in words])
     out = capsys.readouterr().out
-    assert out.startswith("9 networks, 18 trainings of 4 steps")
+    assert "\n9 networks, 18 trainings of 4 steps" in out
     rows = [json.loads(line) for line in (tmp_path / "cache.jsonl").read_text().splitlines()]
     assert len(rows) == 9 * 2 + 9
     random = [row["image_macs"] for row in rows if row["steps"] == 4][:4]

@@ -207,10 +207,17 @@ def test_a_table_predicts_every_network_and_lends_the_names_its_scale(
 def test_a_table_that_tells_no_scale_leaves_the_names_theirs(capsys, tmp_path):
     spec = published["mnasnet_small"]
     path = tmp_path / "table.json"
-    for number, space in enumerate(({}, {"space": "large"}, {"space": {"resolution": "16"}})):
-        table = save_table(path, [spec], space)
-        shown = compared(capsys, "mnasnet_small", "--table", str(path))
-        assert shown[0]["predicted_ms"] == pytest.approx(table.predict(spec)), number
+    table = save_table(path, [spec], {})
+    shown = compared(capsys, "mnasnet_small", "--table", str(path))
+    assert shown[0]["predicted_ms"] == pytest.approx(table.predict(spec))
+
+
+@pytest.mark.parametrize("space", ["large", {"resolution": "16"}, None])
+def test_a_table_of_a_space_that_is_none_is_refused(capsys, tmp_path, space):
+    path = tmp_path / "table.json"
+    save_table(path, [published["mnasnet_small"]], {"space": space})
+    line = refusal(capsys, "mnasnet_small", "--table", str(path))
+    assert "is no latency table of this version: fingerprint.space" in line
 
 
 def test_json_holds_what_show_says_and_the_table(capsys, arch_file, table_file):
