@@ -87,6 +87,19 @@ def test_training_images_are_the_weights_split_and_the_reward_split() -> None:
     assert torch.equal(loader(data, "train").dataset.images, torch.cat(splits))
 
 
+@pytest.mark.parametrize("split", ["reward", "val", "test"])
+def test_evaluation_leaves_no_image_out_though_the_last_batch_is_smaller(split: str) -> None:
+    batches = list(loader(Digits(8, batch_size=50), split))
+    labels = [int(label) for _, labels in batches for label in labels]
+    assert labels == loader(Digits(8), split).dataset.targets
+    assert len(batches[-1][1]) < 50
+
+
+def test_training_takes_whole_batches() -> None:
+    sizes = {len(labels) for _, labels in loader(Digits(8, batch_size=50), "train")}
+    assert sizes == {50}
+
+
 # Digits
 
 
