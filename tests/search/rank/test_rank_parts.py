@@ -1,15 +1,25 @@
 """What search.rank is made of: its networks, and scores that cost nothing or a few trainings."""
 
 import dataclasses
+from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from search.rank.networks import uniform_group
-from search.rank.scores import choice_features, count_features, counts_of, free_scores, ridge_scores
+from search.rank.scores import (
+    choice_features,
+    count_features,
+    counts_of,
+    free_scores,
+    ridge_scores,
+    supernet_scores,
+)
 from supernet.cost.counts import count
 from supernet.errors import UserError
 from supernet.space.published import published_spec
+from supernet.training.standalone import Evaluation
 from tests.helpers.tiny import MACS, SPACE
 
 # The networks
@@ -25,6 +35,14 @@ def test_bands_are_equally_wide_and_take_turns():
         assert one.cost == count(one.spec).macs
         assert SPACE.canonical(one.arch) == one.arch
     assert len({one.spec for one in group.networks}) == 14
+
+
+def test_bands_leave_out_a_twentieth_of_the_networks_at_either_end():
+    edges = uniform_group(SPACE, MACS, 4, 2, seed=1).edges
+    drawn = islice(SPACE.samples(123), 3000)
+    costs = np.array([MACS.predict(SPACE.spec(arch)) for arch in drawn])
+    assert (costs < edges[0]).mean() == pytest.approx(0.05, abs=0.02)
+    assert (costs > edges[-1]).mean() == pytest.approx(0.05, abs=0.02)
 
 
 def test_more_networks_keep_the_first_and_another_seed_has_others():
@@ -94,6 +112,37 @@ def test_counts_are_a_row_for_each_network_with_its_cost():
     assert inputs.shape == (6, len(names) + 1)
     column = sorted([*names, "log cost"]).index("log cost")
     assert inputs[:, column] == pytest.approx(np.log([one.cost for one in networks]))
+
+
+def test_scores_of_a_supernet_are_larger_for_better_networks(tmp_path):
+    networks = uniform_group(SPACE, MACS, 4, 2, seed=0).networks
+    places = {one.arch: place for place, one in enumerate(networks)}
+    supernet = SimpleNamespace(
+        identity={"supernet": "a", "data": "b", "images": 3},
+        checkpoint="last.ckpt",
+        evaluate=lambda arch, steps: Evaluation(
+            accuracy=0.1 * places[arch],
+            loss=2.0 - places[arch],
+            probability=places[arch] + 0.01 * steps,
+            soft_accuracy=9.0,
+        ),
+    )
+    scores = supernet_scores([supernet], networks, tmp_path / "scores.jsonl", [5])
+    assert list(scores) == ["supernet", "supernet, by loss", "supernet, tuned for 5"]
+    assert scores["supernet"] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert scores["supernet, by loss"] == pytest.approx([-2.0, -1.0, 0.0, 1.0])
+    assert scores["supernet, tuned for 5"] == pytest.approx([0.05, 1.05, 2.05, 3.05])
+
+
+def test_a_ridge_learns_nothing_of_what_it_predicts():
+    """Features and trainings that have nothing to do with each other, nearly as many of both."""
+    rng = np.random.default_rng(0)
+    inputs, runs = rng.normal(size=(60, 25)), rng.normal(size=(60, 3))
+    found = [
+        np.corrcoef(row[~np.isnan(row)], runs[~np.isnan(row)].mean(1))[0, 1]
+        for row in ridge_scores(inputs, runs, num_fitted=20, repeats=20)
+    ]
+    assert abs(np.mean(found)) < 0.2
 
 
 def test_a_ridge_predicts_only_what_it_was_not_fitted_to():
