@@ -165,10 +165,11 @@ def test_a_run_that_goes_on_keeps_its_images_and_their_order_whatever_their_name
     assert "10 new left out, as the run goes on with those it had" in found.notes()
 
 
+@pytest.mark.parametrize("split", ["weights", "reward"])
 @pytest.mark.parametrize("spoil", [truncate, lambda path: path.unlink()])
-def test_a_run_goes_on_after_the_remedy_that_the_line_names(root, before, spoil):
+def test_a_run_goes_on_after_the_remedy_that_the_line_names(root, before, spoil, split):
     number = len(trained(folder(root)))
-    lost = next(r for r in before if r.split == "weights").path
+    lost = next(r for r in before if r.split == split).path
     whole = (root / lost).read_bytes()
     spoil(root / lost)
     line = refused(continued(root, before))
