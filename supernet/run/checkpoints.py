@@ -83,7 +83,7 @@ class LastCheckpoint(Checkpoint):
             trainer.should_stop = False  # by max_time: its timer will say so again
         # A run that continues after an epoch's last batch skips that epoch's validation.
         elif not trainer.is_last_batch:
-            self._save_when_due(trainer)
+            self._save_when_due(trainer, after_step=True)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count no batch twice that a stop has had repeated."""
@@ -122,13 +122,16 @@ class LastCheckpoint(Checkpoint):
                 f" {CONTINUE} and a longer --trainer.max_time"
             )
 
-    def _save_when_due(self, trainer: pl.Trainer) -> None:
+    def _save_when_due(self, trainer: pl.Trainer, after_step: bool = False) -> None:
         due = time.monotonic() - self._saved_at >= self.interval_s
         # Clocks differ, and all ranks take part in saving.
         save, stop = largest_over_ranks(
             trainer, int(due and trainer.is_global_zero), int(STOP.asked or 0)
         )
         if save or stop or steps_left(trainer):
+            if after_step:
+                # Lightning does it after this hook: a run that goes on from here never would.
+                trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
         if stop:
             raise Stopped(stop)

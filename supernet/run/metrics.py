@@ -26,6 +26,7 @@ class MetricsCsv(Logger):
         super().__init__()
         self.folder = folder
         self._rows: CsvRows | None = None
+        self._last: tuple[int | None, dict[str, float]] | None = None
 
     @property
     def name(self) -> str:
@@ -46,10 +47,11 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append one row."""
+        """Append one row, unless it has just been appended."""
         values = {name: value for name, value in metrics.items() if name != "epoch"}
-        if values:
+        if values and self._last != (step, values):
             self.experiment.append(step or 0, values)
+            self._last = step, values
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any) -> None:

@@ -1,5 +1,6 @@
 """What tests of stopped and continued trainings share."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -72,3 +73,32 @@ def stopped_and_continued(module, options, path, least, how):
     assert path.read_bytes().startswith(kept)
     rows = [json.loads(row) for row in path.read_text().splitlines()]
     return len(kept.splitlines()), done.stdout, rows
+
+
+def tensors(value, prefix=""):
+    """All tensors and numbers within a nested structure, with their places."""
+    if isinstance(value, dict):
+        for key in sorted(value, key=str):
+            yield from tensors(value[key], f"{prefix}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from tensors(item, f"{prefix}.{index}")
+    elif isinstance(value, torch.Tensor):
+        yield prefix, value.numpy().tobytes()
+    else:
+        yield prefix, repr(value).encode()
+
+
+def state_hash(run, checkpoint="last"):
+    """Of weights, of a search's controller and baseline, and of all optimizers."""
+    content = torch.load(run / "checkpoints" / f"{checkpoint}.ckpt", weights_only=False)
+    names = ("state_dict", "current_model_state", "optimizer_states", "search", "steps_done")
+    state = {name: content[name] for name in names if name in content}
+    digest = hashlib.sha256()
+    for place, content in tensors(state):
+        digest.update(place.encode() + content)
+    return digest.hexdigest()
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []

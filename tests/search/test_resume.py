@@ -1,6 +1,5 @@
 """A search that was killed and continued is the search that was not."""
 
-import hashlib
 import os
 import random
 import signal
@@ -10,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from search.__main__ import main
 from search.module import SearchModule
 from search.monitoring.compute import Spent
 from supernet.errors import UserError
+from tests.helpers.interrupted import lines, state_hash
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,34 +40,6 @@ def kill_when(process, happened):
 def finish(process):
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output.decode()
-
-
-def tensors(value, prefix=""):
-    """All tensors and numbers within a nested structure, with their places."""
-    if isinstance(value, dict):
-        for key in sorted(value, key=str):
-            yield from tensors(value[key], f"{prefix}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from tensors(item, f"{prefix}.{index}")
-    elif isinstance(value, torch.Tensor):
-        yield prefix, value.numpy().tobytes()
-    else:
-        yield prefix, repr(value).encode()
-
-
-def state_hash(run):
-    """Of weights, controller, baseline and both optimizers."""
-    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
-    state = {name: checkpoint[name] for name in ("state_dict", "optimizer_states", "search")}
-    digest = hashlib.sha256()
-    for place, content in tensors(state):
-        digest.update(place.encode() + content)
-    return digest.hexdigest()
-
-
-def lines(path):
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def last_step(run):

@@ -14,8 +14,9 @@ from retrain.module import RetrainModule
 from supernet.command.stopping import STOP, Stopped
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
-from supernet.run.callbacks import SeedEachStep
+from supernet.run.callbacks import RunFiles, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
+from supernet.run.metrics import MetricsCsv
 from supernet.training.recipe import Recipe
 from tests.helpers.interrupted import assert_same_weights, weights
 from tests.helpers.tiny import write_tiny_arch
@@ -41,17 +42,25 @@ def new_module(tmp_path):
 
 
 def fit(folder, module, *callbacks, ckpt_path=None, epochs=2, **settings):
+    folder.mkdir(exist_ok=True)
     trainer = pl.Trainer(
         default_root_dir=folder,
         accelerator="cpu",
-        logger=False,
+        logger=MetricsCsv(folder),
+        log_every_n_steps=1,
         max_epochs=epochs,
         limit_train_batches=STEPS_PER_EPOCH,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        callbacks=[*run_callbacks(folder), *callbacks, SeedEachStep(0), LastCheckpoint(folder)],
+        callbacks=[
+            *run_callbacks(folder),
+            *callbacks,
+            SeedEachStep(0),
+            RunFiles(folder, ""),
+            LastCheckpoint(folder),
+        ],
         **{"limit_val_batches": 3, **settings},
     )
     data = RunData(Digits(resolution=8, batch_size=16), role="retrain", seed=0)
@@ -100,6 +109,8 @@ def test_a_training_that_is_asked_to_stop_continues_to_the_same_bits(new_module,
         for name in ("state_dict", "current_model_state"):
             assert_same_weights(stopped[name], uninterrupted[name])
         assert stopped["loops"]["fit_loop"] == uninterrupted["loops"]["fit_loop"]
+    metrics = [(tmp_path / name / "metrics.csv").read_text() for name in ("stopped", "whole")]
+    assert metrics[0] == metrics[1]
 
 
 def test_a_training_whose_time_is_over_can_be_continued_to_the_same_bits(
