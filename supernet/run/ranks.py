@@ -104,7 +104,8 @@ class Ranks:
         Raises:
             BaseException: what ends this rank instead, when its error was to lose another one.
         """
-        lost = any(word in str(error) for word in LOST) and not isinstance(error, UserError)
+        reason = error.__cause__ or error
+        lost = any(word in str(reason) for word in LOST) and not isinstance(reason, UserError)
         until = time.monotonic() + GRACE_S
         # The first rank ends the others when it has met the same error, which it tells then.
         while (lost or self._first) and time.monotonic() < until:

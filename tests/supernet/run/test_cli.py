@@ -1,6 +1,7 @@
 """The command line: help, overlays, run folders that keep their config, and how a run ends."""
 
 import errno
+import json
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import rich
 import torch
 import yaml
+from pytorch_lightning.callbacks import Timer
 
 from search.__main__ import main
 from supernet.command import output as progress_lines
@@ -275,3 +277,35 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     assert "━" in out
     assert "3/3" in out
     assert not any(line.startswith("search 3/3") for line in out.splitlines())
+
+
+# --- max_time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("steps", "chosen"), [(3, False), (16, True)])
+def test_a_search_whose_time_is_over_chooses_if_its_controller_has_learned(
+    search, tiny_search, tmp_path, capsys, monkeypatch, steps, chosen
+):
+    """It learns first after step 12 of 24."""
+    done = []
+    monkeypatch.setattr(Timer, "on_train_batch_end", lambda timer, trainer, *_: end(trainer))
+
+    def end(trainer):
+        done.append(trainer.global_step)
+        trainer.should_stop = len(done) >= steps
+
+    arguments = ["fit", *tiny_search, "--trainer.max_time", "00:09:00:00"]
+    run = tmp_path / "run"
+    if chosen:
+        search(*arguments)
+        assert f"max_time is over after {steps} of 24 steps" in capsys.readouterr().out
+        assert json.loads((run / "arch.json").read_text())["step"] == steps
+    else:
+        with pytest.raises(SystemExit) as leaving:
+            search(*arguments)
+        assert leaving.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: the search ended after {steps} of 24 steps, before its")
+        assert not (run / "arch.json").exists()
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["search"]["steps_done"] == steps

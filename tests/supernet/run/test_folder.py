@@ -36,6 +36,14 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     assert starting_point(tmp_path, "last") is None
 
 
+def test_one_command_line_starts_and_continues_a_job(tmp_path):
+    assert starting_point(tmp_path / "new", "auto") is None
+    make_run(tmp_path, checkpoint=False)
+    assert starting_point(tmp_path, "auto") is None
+    last_checkpoint(tmp_path).write_text("")
+    assert starting_point(tmp_path, "auto") == str(last_checkpoint(tmp_path))
+
+
 def test_there_is_nothing_to_continue_in_an_empty_folder(tmp_path):
     with pytest.raises(UserError, match="nothing to continue"):
         starting_point(tmp_path, "last")
