@@ -37,8 +37,9 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     assert done.returncode == 0
     assert done.stderr == ""
     printed = done.stdout.splitlines()
-    assert printed[0].startswith("search 24/24  loss ")
-    assert printed[1] == "judge 4/4  on validation images"
+    assert printed[0].startswith("data: 10 classes")
+    assert printed[1].startswith("search 24/24  loss ")
+    assert printed[2] == "judge 4/4  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
 
     found = read_arch(run / "arch.json")
