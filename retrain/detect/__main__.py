@@ -5,11 +5,12 @@ Trains a network with SSDLite on boxes, or tests it.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from supernet.command.process import run_command
-from supernet.run.folder import WAY_ON
+from supernet.run.folder import way_on
 
 if TYPE_CHECKING:
     from pytorch_lightning.cli import ArgsType
@@ -27,4 +28,4 @@ def main(args: ArgsType = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, WAY_ON, trains=True)
+    run_command(main, way_on(sys.argv[1:]), trains=True)

@@ -1,5 +1,6 @@
 """A run's folder: what may start in it, its metrics file, and the checkpoint to continue from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from supernet.errors import UserError
@@ -7,6 +8,11 @@ from supernet.errors import UserError
 CONTINUE = "--ckpt_path last"
 """The option that continues a run."""
 WAY_ON = f"the same command and {CONTINUE}"
+
+
+def way_on(arguments: Sequence[str]) -> str:
+    """How a command with these arguments goes on: a test has nothing to continue from."""
+    return "the same command" if list(arguments[:1]) == ["test"] else WAY_ON
 
 
 def last_checkpoint(folder: Path) -> Path:

@@ -5,7 +5,7 @@ import pytest
 from supernet.errors import UserError
 from supernet.files.csv_table import CsvRows
 from supernet.run.distributed import step_seed
-from supernet.run.folder import last_checkpoint, starting_point
+from supernet.run.folder import last_checkpoint, starting_point, way_on
 from supernet.run.metrics import MetricsCsv
 
 
@@ -34,6 +34,12 @@ def test_last_is_the_runs_own_checkpoint(tmp_path):
 def test_a_run_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     make_run(tmp_path, checkpoint=False)
     assert starting_point(tmp_path, "last") is None
+
+
+def test_only_what_trains_is_continued_from_a_checkpoint():
+    assert way_on(["test", "--run", "fit"]) == "the same command"
+    for arguments in (["fit", "--run", "test"], []):
+        assert way_on(arguments) == "the same command and --ckpt_path last"
 
 
 def test_one_command_line_starts_and_continues_a_job(tmp_path):
