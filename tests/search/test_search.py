@@ -19,7 +19,7 @@ from tests.helpers.tables import random_table
 
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
-FIGURES = {"entropy", "network", "pareto", "progress"}
+FIGURES = {"entropy", "loss", "network", "pareto", "progress"}
 
 
 def rows(path):
@@ -36,11 +36,12 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
-    printed = done.stdout.splitlines()
-    assert printed[0].startswith("data: 10 classes")
-    assert printed[1].startswith("search 24/24  loss ")
-    assert printed[2] == "judge 4/4  on validation images"
+    data, *printed, alarm = done.stdout.splitlines()
+    assert data.startswith("data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,080 weights, ")
+    assert printed[0].startswith("search 24/24  loss ")
+    assert printed[1] == "judge 4/4  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
+    assert alarm.startswith("alarm: not learned: the accuracy is ")  # in 24 steps
 
     found = read_arch(run / "arch.json")
     assert found.predicted <= found.target
@@ -75,10 +76,13 @@ class FakeRun:
     id = "abc"
 
     def __init__(self):
-        self.logged, self.artifacts = [], []
+        self.logged, self.artifacts, self.alerts, self.summary = [], [], [], {}
 
     def log(self, values, **_):
         self.logged.append(values)
+
+    def alert(self, title, text):
+        self.alerts.append(title)
 
     def log_artifact(self, artifact):
         self.artifacts.append(artifact)
@@ -102,6 +106,7 @@ def test_wandb_is_told_what_the_folder_holds(search, tiny_search, tmp_path, monk
     assert [row[:3] for row in table["pareto"].data] == [
         [point["cost"], point["accuracy"], " ".join(point["chosen"])] for point in points
     ]
+    assert fake.alerts == ["not learned"]
     (artifact,) = fake.artifacts
     assert artifact.name == "arch-abc"
     (entry,) = artifact.manifest.entries.values()
