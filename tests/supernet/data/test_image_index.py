@@ -145,10 +145,10 @@ def kept(tmp_path):
     [
         b"",
         b"\x1f\x8b no gzip",
-        gzip.compress(b"no json"),
-        gzip.compress(b"[" * 10_000),
-        gzip.compress(b"[]"),
-        gzip.compress(b'{"images": {}}'),
+        gzip.compress(b"no json", mtime=0),
+        gzip.compress(b"[" * 10_000, mtime=0),
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(b'{"images": {}}', mtime=0),
     ],
 )
 def test_a_damaged_cache_is_passed_over(root, read, tmp_path, content):
