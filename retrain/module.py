@@ -87,12 +87,12 @@ class RetrainModule(RecipeModule):
     def on_validation_epoch_end(self) -> None:
         """Log what guessing is worth on these images."""
         images, share = self._majority()
-        self.log_dict({"val/images": images, "val/majority_share": share})
+        self.log_dict({"val/images": images, "val/majority_share": share}, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """Log what guessing is worth on these images."""
         _, share = self._majority()
-        self.log("test/majority_share", share)
+        self.log("test/majority_share", share, sync_dist=True)
 
     def _majority(self) -> tuple[Tensor, Tensor]:
         """Number of images over all processes, and the share of their most frequent class."""
