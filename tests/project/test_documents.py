@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEPT = re.compile(r"(configs|benchmarks/results|tests)/\S+\.(yaml|jsonl?|py)$")
 """What of a command's words is a file of the repository."""
+ARGPARSE = argparse.ArgumentParser
 LIGHTNING = ("search", "retrain", "retrain.detect")
 
 
@@ -34,13 +35,22 @@ class ParsedError(Exception):
 
 def parse_only(monkeypatch):
     """Let every command end once its options are parsed."""
-    parse = argparse.ArgumentParser.parse_args
+    parse, parse_known = ARGPARSE.parse_args, ARGPARSE.parse_known_args
+    inside = []
 
     def parse_and_leave(parser, *arguments, **named):
+        inside.append(parser)
         parse(parser, *arguments, **named)
         raise ParsedError
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_leave)
+    def parse_known_and_leave(parser, *arguments, **named):
+        parsed = parse_known(parser, *arguments, **named)
+        if inside:  # what is not known is refused by the other
+            return parsed
+        raise ParsedError
+
+    monkeypatch.setattr(ARGPARSE, "parse_args", parse_and_leave)
+    monkeypatch.setattr(ARGPARSE, "parse_known_args", parse_known_and_leave)
 
 
 def test_there_are_commands_of_every_kind():
