@@ -12,7 +12,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
@@ -173,6 +173,9 @@ class WeightEma(WeightAveraging):
     that the average of a short training is not that of its first steps. It lies on the device of
     training, where Lightning leaves it on the CPU. And a test that follows ``fit`` in one process
     loads the average from a checkpoint, not the weights that were being trained.
+
+    Ranks average batch-norm statistics of their own images, and a validation takes the mean of all:
+    a checkpoint holds those of every rank.
     """
 
     def __init__(self, decay: float, device: torch.device) -> None:
@@ -182,8 +185,29 @@ class WeightEma(WeightAveraging):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restore both sets of weights to go on training; evaluation has loaded the average."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        of_ranks = checkpoint.get("averaged_buffers", [])
+        if len(of_ranks) == trainer.world_size:
+            for name, buffer in self._buffers.items():
+                buffer.copy_(of_ranks[trainer.global_rank][name])
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the statistics of all ranks to the average of the first."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if trainer.world_size > 1 and self._average_model is not None:
+            of_ranks: list[Any] = [None] * trainer.world_size
+            mine = {name: buffer.cpu() for name, buffer in self._buffers.items()}
+            distributed.all_gather_object(of_ranks, mine)
+            checkpoint["averaged_buffers"] = of_ranks
+
+    @property
+    def _buffers(self) -> dict[str, Tensor]:
+        assert self._average_model is not None
+        return dict(self._average_model.module.named_buffers())
 
 
 @torch.no_grad()
