@@ -166,6 +166,13 @@ class RecipeModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             distribute_bn(self.network, self.trainer.world_size, reduce=True)
 
+    def on_validation_end(self) -> None:
+        """Give all processes the first one's batch-norm statistics to train on with."""
+        # DDP does so before each step, but not before one that follows a validation: a run that is
+        # continued there, from a checkpoint of the first process, would differ.
+        if self.trainer.world_size > 1:
+            distribute_bn(self.network, self.trainer.world_size, reduce=False)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the network and what a continued run must share."""
         checkpoint["spec"] = self.spec.to_json()
