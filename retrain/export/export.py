@@ -81,6 +81,9 @@ def export(
     """
     if opset not in OPSETS:
         raise UserError(f"opset is {opset}, allowed are {OPSETS[0]} to {OPSETS[-1]}")
+    for name in formats or ():
+        if name not in FORMATS:
+            raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
     path = checkpoint_path(run, checkpoint)
     trained = read_trained(path)
     formats = _checked_formats(formats, trained)
@@ -202,8 +205,6 @@ def _checked_formats(names: Sequence[str] | None, trained: TrainedNetwork) -> Se
     """The formats that were asked for, or those that there are for the network."""
     names = names or (CLASSIFIER_FORMATS if trained.ssdlite is None else DETECTOR_FORMATS)
     for name in names:
-        if name not in FORMATS:
-            raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
         if trained.ssdlite is not None and name not in DETECTOR_FORMATS:
             raise UserError(
                 f"a detector is not exported as {name}, which has no operator that suppresses"

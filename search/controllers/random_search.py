@@ -25,6 +25,8 @@ class Store(nn.Module):
     """(capacity, D) int64."""
     rewards: Tensor
     """(capacity,); minus infinity marks places that nothing has filled yet."""
+    infinite_buffers = ("rewards",)
+    """Names of buffers that may hold an infinity: what looks for faults passes over it."""
 
     def __init__(self, capacity: int, decisions: int) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from supernet.command.output import say
@@ -69,7 +69,7 @@ class FiniteGuard(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse to start from weights that are not finite."""
-        if wrong := _nonfinite(trainer, pl_module.state_dict()):
+        if wrong := _nonfinite(trainer, _weights(pl_module)):
             raise UserError(
                 f"the weight {wrong} to start from is not finite: give a checkpoint of finite"
                 " weights, or start anew in another --run"
@@ -103,7 +103,7 @@ class FiniteGuard(pl.Callback):
     ) -> None:
         """Look at the weights once in a logging interval."""
         if trainer.global_step % _interval(trainer) == 0:
-            self._stop_at_weight(trainer, _nonfinite(trainer, pl_module.state_dict()))
+            self._stop_at_weight(trainer, _nonfinite(trainer, _weights(pl_module)))
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *_: Any
@@ -152,8 +152,10 @@ class FiniteGuard(pl.Callback):
             UserError: naming a weight that is not finite.
         """
         kept = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
-        held = {name: checkpoint[name] for name in kept if name in checkpoint}
-        name = _nonfinite(trainer, dict(_tensors(held)))
+        held = dict(_tensors({name: checkpoint[name] for name in kept if name in checkpoint}))
+        for name in _infinite_buffers(trainer.lightning_module):
+            held.pop(f"state_dict.{name}", None)
+        name = _nonfinite(trainer, held)
         self._stop_at_weight(trainer, name.removeprefix("state_dict."))
 
     def admitted(self, trainer: pl.Trainer, scores: Tensor) -> Tensor:
@@ -264,6 +266,21 @@ def _interval(trainer: pl.Trainer) -> int:
 
 def _device(trainer: pl.Trainer) -> torch.device:
     return trainer.strategy.root_device
+
+
+def _infinite_buffers(module: nn.Module) -> Iterator[str]:
+    """Names of buffers that hold an infinity on purpose, such as places not yet filled."""
+    for place, part in module.named_modules():
+        for name in getattr(part, "infinite_buffers", ()):
+            yield f"{place}.{name}" if place else name
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers that must be finite, by name."""
+    state = module.state_dict()
+    for name in _infinite_buffers(module):
+        state.pop(name, None)
+    return state
 
 
 def _floats(batch: Any) -> Iterator[Tensor]:

@@ -75,7 +75,7 @@ def test_a_search_for_three_targets_leaves_a_network_for_each(
     }
     networks = {f"network-{name}" for name in names}
     figures = {path.stem for path in (run / "figures").iterdir()}
-    assert figures == {"entropy", "pareto", "progress"} | networks
+    assert figures == {"entropy", "loss", "pareto", "progress"} | networks
     printed = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("chosen: ") for line in printed) == 3
     with pytest.raises(UserError, match=r"name one of arch-0\.15x_mnasnet_a1\.json, arch-p20"):

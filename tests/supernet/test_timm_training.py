@@ -20,6 +20,7 @@ from retrain.cli import run_callbacks
 from retrain.module import RetrainModule
 from supernet.arch_file import load_spec, write_arch
 from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.network.checkpoint import load_network
 from supernet.network.network import Network
@@ -148,7 +149,7 @@ def test_the_best_checkpoint_of_a_retraining_gives_its_averaged_weights(arch, tm
         enable_model_summary=False,
         callbacks=run_callbacks(tmp_path),
     )
-    trainer.fit(module, datamodule=Digits(resolution=16, batch_size=32))
+    trainer.fit(module, datamodule=RunData(Digits(resolution=16, batch_size=32), "retrain", 0))
     best = tmp_path / "checkpoints" / "best.ckpt"
     held = torch.load(best)
     name = "network.conv_head.weight"
