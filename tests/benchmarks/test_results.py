@@ -41,17 +41,28 @@ def test_every_other_file_is_a_report_or_the_latency_table():
             assert {"options", "facts", "tables"} <= set(one)
 
 
-@pytest.mark.parametrize("drawn", [0, 1], ids=["development set", "final set"])
-def test_the_kept_table_draws_the_networks_whose_trainings_are_kept(drawn, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def trainings(drawn, seeds, steps):
+    """Identities of the trainings of 60 networks that the kept table draws."""
     training = read_training("configs/clutter/retrain.yaml")
     space = read_space_for(Path("configs/spaces/clutter.yaml"), training.make_data())
     table = LatencyTable.read(RESULTS / "clutter-latency.json")
     table.check_covers(space)
-    networks = uniform_group(space, table, 60, 3, drawn).networks
-    wanted = [identity(training, job) for job in jobs_of([n.spec for n in networks], range(3), 400)]
-    kept = {
-        (row["config"], row["network"], row["seed"])
-        for row in rows_of(RESULTS / "clutter-trainings.jsonl")
-    }
-    assert {tuple(one.values()) for one in wanted} <= kept
+    specs = [one.spec for one in uniform_group(space, table, 60, 3, drawn).networks]
+    wanted = jobs_of(specs, range(seeds), steps)
+    return {tuple(identity(training, job).values()) for job in wanted}
+
+
+def kept(name):
+    return {(row["config"], row["network"], row["seed"]) for row in rows_of(RESULTS / name)}
+
+
+@pytest.mark.parametrize("drawn", [0, 1], ids=["development set", "final set"])
+def test_the_kept_table_draws_the_networks_whose_trainings_are_kept(drawn, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert trainings(drawn, 3, 400) <= kept("clutter-trainings.jsonl")
+
+
+def test_long_trainings_are_of_the_same_networks(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    wanted = trainings(0, 2, 3200) | trainings(0, 2, 6400) | trainings(1, 2, 3200)
+    assert kept("clutter-trainings-long.jsonl") <= wanted
