@@ -31,7 +31,7 @@ def detector_of(trained: TrainedNetwork, checkpoint: Path) -> Detector:
     try:
         detector = make_detector(Network(trained.spec), SSDLite(**(trained.ssdlite or {})))
         detector.load_state_dict(trained.weights)
-    except Exception as error:  # noqa: BLE001 - settings may be anything
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise broken_checkpoint(checkpoint, error) from None
     return detector.eval()
 

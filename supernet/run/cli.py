@@ -218,7 +218,7 @@ class CLI(LightningCLI):
             super().parse_arguments(parser, args)
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - such as a null byte in a path
+        except Exception as error:  # noqa: BLE001 - jsonargparse hands on what a setting raises
             raise UserError(f"the settings cannot be read: {one_line(error)}") from None
 
     def before_instantiate_classes(self) -> None:
