@@ -7,9 +7,10 @@ import pytorch_lightning as pl
 import torch
 
 from search.module import SearchModule
-from search.step import StepRecord
+from search.step import StepRecord, StepResult
 from supernet.files.csv_table import CsvRows
-from supernet.run.metrics import log_metrics
+from supernet.run.checkpoints import callbacks_of
+from supernet.run.metrics import MetricsCsv, log_metrics
 
 
 class SearchCallback(pl.Callback):
@@ -23,11 +24,24 @@ class SearchCallback(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Hand the step's record over."""
-        self.on_step(searching(pl_module), outputs["record"])
+        """Hand the step's record over, and that of the controller step that followed it."""
+        record: StepRecord = outputs["record"]
+        self.on_step(searching(pl_module), record)
+        if record.update:
+            self.on_update(searching(pl_module), record.update, record.plan.number)
 
     def on_step(self, search: SearchModule, record: StepRecord) -> None:
-        """After each weight step, and the controller step that may follow it."""
+        """After each weight step."""
+
+    def on_update(self, search: SearchModule, update: StepResult, number: int) -> None:
+        """After each controller step; ``number`` is that of its row among the metrics."""
+
+
+def notify(search: SearchModule, update: StepResult, number: int) -> None:
+    """Tell all callbacks of a controller step that followed no weight step."""
+    for callback in callbacks_of(search.trainer):
+        if isinstance(callback, SearchCallback):
+            callback.on_update(search, update, number)
 
 
 def searching(module: pl.LightningModule) -> SearchModule:
@@ -50,18 +64,35 @@ class StepLog(SearchCallback):
             self.rows = CsvRows(self.path)
             self.rows.cut(searching(pl_module).steps_done - 1)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget what controller steps after the last weight step wrote before: they follow."""
+        search = searching(pl_module)
+        if search.learns_from_tunings and trainer.is_global_zero:
+            cut_metrics(search)
+            self.rows = CsvRows(self.path)
+            self.rows.cut(search.steps_done - 1)
+
     def on_step(self, search: SearchModule, record: StepRecord) -> None:
-        """Log what is due, and the samples of this step."""
-        number, update = record.plan.number, record.update
-        for logs in (record.logs, update.logs if update else {}):
-            if logs:
-                log_metrics(search.trainer, logs, number)
-        if self.rows and update:
+        """Log what is due."""
+        if record.logs:
+            log_metrics(search.trainer, record.logs, record.plan.number)
+
+    def on_update(self, search: SearchModule, update: StepResult, number: int) -> None:
+        """Log it, and its samples."""
+        log_metrics(search.trainer, update.logs, number)
+        if self.rows:
             scores = update.scores
             columns = {"accuracy": scores.accuracy, "cost": scores.cost, "reward": scores.reward}
             columns |= {"target": update.limits}
             for row in torch.stack([*columns.values()], dim=1).tolist():
                 self.rows.append(number, dict(zip(columns, row, strict=True)))
+
+
+def cut_metrics(search: SearchModule) -> None:
+    """Forget rows of metrics.csv that a stage after the last weight step wrote before."""
+    for logger in search.trainer.loggers:
+        if isinstance(logger, MetricsCsv) and search.trainer.is_global_zero:
+            logger.experiment.cut(search.steps_done - 1)
 
 
 class UniformCheckpoint(SearchCallback):

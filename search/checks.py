@@ -6,7 +6,7 @@ from typing import Any
 from search.objective.feasible import costliest
 from search.objective.objective import Objective
 from search.objective.targets import BAND
-from search.settings import Sampling, Schedule
+from search.settings import update_steps
 from supernet.command.output import say
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
@@ -14,23 +14,29 @@ from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.table import LatencyTable
 
 
-def check_length(num_steps: float, schedule: Schedule, sampling: Sampling) -> None:
-    """Refuse a search without an end, or too few weight steps for one update of the controller.
+def check_length(num_steps: float) -> None:
+    """Refuse a search without steps, or without an end.
 
     Raises:
-        UserError: naming the length, the limit and the option that changes it.
+        UserError: naming the length and the option that changes it.
     """
     if not 0 < num_steps < float("inf"):
         raise UserError(
             f"the search has {num_steps} steps: give trainer.max_steps or trainer.max_epochs"
             " above 0"
         )
-    last_update = (num_steps - 1) // sampling.every * sampling.every
-    if last_update / num_steps < schedule.uniform:
+
+
+def check_updates(first: int, total: int, every: int) -> None:
+    """Refuse a search by slices with too few weight steps for one update of the controller.
+
+    Raises:
+        UserError: naming the steps, the limit and the option that changes it.
+    """
+    if not update_steps(first, total, every):
         raise UserError(
-            f"the controller would learn nothing: of {num_steps} steps it has those from"
-            f" {schedule.uniform * num_steps:g} on, and sampling.every is {sampling.every}: raise"
-            " trainer.max_steps, or lower sampling.every"
+            f"the controller would learn nothing: of {total} steps it has those from {first} on,"
+            f" and sampling.every is {every}: raise trainer.max_steps, or lower sampling.every"
         )
 
 

@@ -1,10 +1,12 @@
 """A search's dry pass: one weight step, one update of the controller, one judged network."""
 
 import random
+from collections.abc import Callable
 from itertools import islice
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from search.callbacks import searching
@@ -52,23 +54,31 @@ def weight_step(search: SearchModule, batch: Batch, arch: Arch) -> None:
 
 
 def update(search: SearchModule) -> None:
-    """One update from scores on the first reward batch."""
-    batch = search.first_reward_batch()
+    """One update from scores on the first reward batch, or from equal ones without slices."""
     place = (search.seed, search.steps_done, search.global_rank)
     with copied(search, "controller"):
         controller_step(
             search.controller,
             search.sampling.samples,
-            # Whether scores are finite is looked at when a controller learns from them.
-            lambda archs: torch.nan_to_num(search.slice_scores(archs, batch)),
+            _equal_scores if search.learns_from_tunings else _slice_scores(search),
             UpdateStep(0, 1),
             draws=make_generator("samples", *place),
             shuffles=make_generator("minibatches", *place),
         )
 
 
+def _equal_scores(rows: Tensor) -> Tensor:
+    return torch.full((len(rows),), 0.5)
+
+
+def _slice_scores(search: SearchModule) -> Callable[[Tensor], Tensor]:
+    batch = search.first_reward_batch()
+    # Whether scores are finite is looked at when a controller learns from them.
+    return lambda rows: torch.nan_to_num(search.slice_scores(search.decoded(rows), batch))
+
+
 def judge(search: SearchModule, arch: Arch) -> None:
     """One network: extracted, tuned for a step, and evaluated on a batch of validation images."""
     batches = islice(search.data.val_batches(), 1)
-    tuning = min(1, search.final.tuning_steps)
+    tuning = min(1, search.lengths.final)
     evaluate_recalibrated(search, arch, 1, batches, tuning)

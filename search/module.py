@@ -1,4 +1,4 @@
-"""SearchModule: one weight step, and every few steps one controller step."""
+"""SearchModule: weight steps on paths of the supernet, and what a controller is asked between."""
 
 import contextlib
 import dataclasses
@@ -11,14 +11,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search.checks import check_identity, check_length, note_costs
+from search.checks import check_identity, check_length, check_updates, note_costs
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint
 from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import Requested, num_targets
-from search.settings import Final, Sampling, Schedule, WeightOptimizer, warmup_path
+from search.settings import (
+    Final,
+    Lengths,
+    Sampling,
+    Schedule,
+    SurrogateSettings,
+    WeightOptimizer,
+    tuning_lengths,
+    update_steps,
+    warmup_path,
+)
 from search.step import (
     Purpose,
     StepPlan,
@@ -62,6 +72,7 @@ class SearchModule(pl.LightningModule):
         schedule: Schedule = Schedule(),
         weights: WeightOptimizer = WeightOptimizer(),
         sampling: Sampling = Sampling(),
+        surrogate: SurrogateSettings = SurrogateSettings(),
         controller: ControllerSettings = ControllerSettings(),
         final: Final = Final(),
         channels_last: bool = True,
@@ -80,9 +91,10 @@ class SearchModule(pl.LightningModule):
             table_cache: folder in which measured tables are kept.
             constraints: further limits on other costs or devices, all of which the choice keeps.
             reward: how cost is traded for accuracy.
-            schedule: warm-up, uniform sampling, policy.
-            weights: optimizer of the shared weights.
-            sampling: how often the controller is asked.
+            schedule: how many of the steps train shared weights, and how.
+            weights: optimizer of the shared weights, and of tunings.
+            sampling: what the controller is rewarded by, and how often it is asked.
+            surrogate: which networks are tuned to learn from.
             controller: which one, and how it learns.
             final: how the last choice is made.
             channels_last: memory format of images and weights; several times faster on CPUs.
@@ -98,16 +110,18 @@ class SearchModule(pl.LightningModule):
         )
         self.schedule, self.controller_kind = schedule, controller.kind
         self.weights, self.sampling, self.final = weights, sampling, final
+        self.surrogate, self.num_targets = surrogate, num_targets(target)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.supernet = SuperNet(self.space)
         self.controller = controller.build(
-            self.space.decision_sizes, sampling.samples, 1 + final.samples, num_targets(target)
+            self.space.decision_sizes, sampling.samples, 1 + final.samples, self.num_targets
         )
         # The controller brings the ranks together itself; DDP must not wait for its gradients.
         self._ddp_params_and_buffers_to_ignore = [
             f"controller.{name}" for name in self.controller.state_dict(keep_vars=True)
         ]
-        self.steps_done = 0
+        self.steps_done = self.total_steps = self.shared_steps = 0
+        self.lengths = Lengths(0, 0)
         self._plan: StepPlan | None = None
         self._gradient_norm = torch.zeros(())
         self._proposed: tuple[int, list[Path]] | None = None
@@ -139,17 +153,41 @@ class SearchModule(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer for the shared weights, and what the controller has of its own."""
-        check_length(self.trainer.estimated_stepping_batches, self.schedule, self.sampling)
+        self._settle_length()
         loader = training_loader(self.trainer)
         check_batch_size(loader.sampler.batch_size)
-        try:  # too few images are found out now, not when the controller takes over
+        if not self.learns_from_tunings:
+            self._take_first_reward_batch()
+        images = loader.sampler.global_batch_size
+        optimizer = self.weights.optimizer(self.supernet, images, not scales_loss(self.trainer))
+        return [optimizer, *self.controller.optimizers]
+
+    def _settle_length(self) -> None:
+        """Deal the steps of the search to shared weights, to the policy's paths and to tunings."""
+        total, score = self.trainer.estimated_stepping_batches, self.sampling.score
+        check_length(total)
+        self.total_steps = int(total)
+        self.shared_steps = self.schedule.shared_steps(self.total_steps, score)
+        left = self.total_steps - self.shared_steps
+        self.lengths = tuning_lengths(left, score, self.surrogate, self.final, self.num_targets)
+        if self.learns_from_tunings:
+            # What is left belongs to the tunings that follow the fit.
+            self.trainer.fit_loop.epoch_loop.max_steps = self.shared_steps
+        else:
+            check_updates(self.shared_steps, self.total_steps, self.sampling.every)
+
+    @property
+    def learns_from_tunings(self) -> bool:
+        """Whether the controller is rewarded by tunings after the weight steps, not by slices."""
+        return self.sampling.score == "tuned"
+
+    def _take_first_reward_batch(self) -> None:
+        """Find out now that images are too few, not when the controller takes over."""
+        try:
             self._first_reward_batch = self.data.reward_batch(0, self.global_rank)
         except UserError as error:
             raise UserError(f"reward: {error}, or lower model.sampling.images") from None
         check_batch_size(len(self._first_reward_batch[1]), "model.sampling.images")
-        images = loader.sampler.global_batch_size
-        optimizer = self.weights.optimizer(self.supernet, images, not scales_loss(self.trainer))
-        return [optimizer, *self.controller.optimizers]
 
     def first_reward_batch(self) -> Batch:
         """The first one, once: its loader has read on by now."""
@@ -159,20 +197,18 @@ class SearchModule(pl.LightningModule):
 
     @property
     def progress(self) -> float:
-        """Share of the search's weight steps that are done, in [0, 1]."""
-        return min(1.0, self.steps_done / self.trainer.estimated_stepping_batches)
+        """Share of the shared steps that are done, in [0, 1]."""
+        return min(1.0, self.steps_done / self.shared_steps) if self.shared_steps else 1.0
 
     def plan(self) -> StepPlan:
         """What the next weight step will do on this rank; the same however often it is asked."""
         if self._plan is None or self._plan.number != self.steps_done:
-            by_policy = self.progress >= self.schedule.uniform
-            total = self.trainer.estimated_stepping_batches
+            by_policy = self.steps_done >= self.shared_steps
             self._plan = StepPlan(
                 number=self.steps_done,
                 path=self._proposed_path() if by_policy else self._uniform_path(),
                 by_policy=by_policy,
-                is_last_uniform=not by_policy
-                and (self.steps_done + 1) / total >= self.schedule.uniform,
+                is_last_uniform=self.steps_done + 1 == self.shared_steps,
                 warmup=self.schedule.warmup_probability(self.progress),
                 stream=self.schedule.stream_weight(self.progress),
                 lr_factor=self.schedule.learning_rate(self.progress),
@@ -259,21 +295,25 @@ class SearchModule(pl.LightningModule):
 
         None where scores are not finite and such steps are left out.
         """
-        step, total = self.steps_done, int(self.trainer.estimated_stepping_batches)
-        update_steps = self.schedule.update_steps(total, self.sampling.every)
+        step = self.steps_done
+        steps = update_steps(self.shared_steps, self.total_steps, self.sampling.every)
         with contextlib.suppress(LeftOutError):
             return controller_step(
                 self.controller,
                 self.sampling.samples,
                 # One batch for all, so that no score differs by the luck of its images.
-                lambda archs: FiniteGuard.of(self.trainer).admitted(
-                    self.trainer, self.slice_scores(archs, batch)
+                lambda rows: FiniteGuard.of(self.trainer).admitted(
+                    self.trainer, self.slice_scores(self.decoded(rows), batch)
                 ),
-                UpdateStep(update_steps.index(step), len(update_steps)),
+                UpdateStep(steps.index(step), len(steps)),
                 draws=self._generator("samples", step),
                 shuffles=self._generator("minibatches", step),
             )
         return None
+
+    def decoded(self, indices: Tensor) -> list[Arch]:
+        """Architectures of indices (M, D)."""
+        return [self.space.decode(row) for row in indices.tolist()]
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory as training sees it: by the data's hooks, on this device."""

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import random
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,45 +14,73 @@ from supernet.space.arch import DECISIONS, MIXED, Arch, Path
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import make_optimizer
 
-Score = Literal["soft_accuracy", "accuracy"]
-"""What a slice of the supernet is worth on a reward batch."""
+Score = Literal["tuned", "soft_accuracy", "accuracy"]
+"""What a controller is rewarded by: what a regression on short tunings predicts of a network, or
+what its slice of the supernet is worth on a reward batch."""
+SHARE_TUNED, SHARE_SLICES = 0.15, 0.8
+"""Shares of the steps that train shared weights on uniform paths, by default."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Shares of a search's weight steps, so that a recipe holds for any length.
+    """What a search spends its weight steps on, so that a recipe holds for any length.
 
-    Up to ``warmup``, each decision takes its all-enabling value with a probability that falls
-    linearly from 1 to 0 (TuNAS, sec. 4.2, who warm up ops and filters; here every decision, without
-    which the space does not train). Then paths are uniform, until at ``uniform`` the controller
-    takes over. The learning rate of the weights falls to ``floor`` by then, so that the rewards
-    are of weights that have settled.
+    A share of ``trainer.max_steps`` trains shared weights on uniform paths. What follows is
+    ``sampling.score``'s: tunings of single networks, or steps on paths that the controller samples.
+    Up to ``warmup`` of the shared steps, each decision takes its all-enabling value with a
+    probability that falls linearly from 1 to 0 (TuNAS, sec. 4.2, who warm up ops and filters; here
+    every decision, without which the space does not train). The learning rate of the weights falls
+    to ``floor`` until their last uniform step, so that what is scored are weights that have
+    settled.
     """
 
-    warmup: float = 0.5
-    """Share of the steps with warm-up paths."""
-    stream: float = 0.7
-    """Share of the steps over which the shared shortcuts fade to nothing."""
-    uniform: float = 0.8
-    """Share of the steps before the controller learns and chooses the paths. Rewards of younger
-    weights rank networks by luck, and a policy that follows them trains only what it prefers."""
+    share: float | None = None
+    """Share of the steps that train shared weights on uniform paths. By default .15 with
+    score tuned, where 0 shares none and begins each tuning afresh, and .8 with the
+    slices' scores: rewards of younger weights rank networks by luck."""
+    warmup: float = 0.625
+    """Share of these with warm-up paths."""
+    stream: float = 0.875
+    """Share of these over which the shared shortcuts fade to nothing."""
     floor: float = 0.05
-    """Learning rate of the weights under the policy, as a share of the largest: above 0, as what
-    the policy comes to prefer is to be trained on, and low, as rewards of moving weights blur."""
+    """Learning rate of the weights at the end of these and later, as a share of the largest: above
+    0, as what a policy comes to prefer is to be trained on, and low, as rewards of moving weights
+    blur."""
     ramp: float = 0.03
-    """Share of the steps over which that learning rate rises from 0 at the start."""
+    """Share of these over which that learning rate rises from 0 at the start."""
+    uniform: float | None = None
+    """Name of ``share`` until 0.2, when warmup, stream and ramp were shares of all steps; for old
+    configs."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup <= self.uniform < 1 or not 0 <= self.stream <= self.uniform:
+        if self.uniform is not None:
+            self._translate(self.uniform)
+        check_range("schedule.", self, "share", least=0, below=1)
+        check_range("schedule.", self, "warmup", "stream", "floor", "ramp", least=0, most=1)
+
+    def _translate(self, uniform: float) -> None:
+        """Take the settings for those of version 0.1."""
+        if not 0 <= self.warmup <= uniform < 1 or not 0 <= self.stream <= uniform:
             raise UserError(
                 "schedule: 0 <= warmup, stream <= uniform < 1 must hold, got"
-                f" warmup {self.warmup}, stream {self.stream}, uniform {self.uniform}"
+                f" warmup {self.warmup}, stream {self.stream}, uniform {uniform}"
             )
-        check_range("schedule.", self, "floor", least=0, most=1)
-        check_range("schedule.", self, "ramp", least=0, below=1)
+        changed = {name: getattr(self, name) for name in ("warmup", "stream", "ramp")}
+        shares = {name: value / uniform if uniform else 0.0 for name, value in changed.items()}
+        for name, value in {**shares, "share": uniform, "uniform": None}.items():
+            object.__setattr__(self, name, value)
+
+    def shared_steps(self, total: int, score: Score) -> int:
+        """How many of a search's steps train shared weights on uniform paths."""
+        usual = SHARE_TUNED if score == "tuned" else SHARE_SLICES
+        share = usual if self.share is None else self.share
+        return math.ceil(round(share * total, 6))
 
     def warmup_probability(self, progress: float) -> float:
-        """Probability that a decision takes its all-enabling value; ``progress`` in [0, 1]."""
+        """Probability that a decision takes its all-enabling value.
+
+        ``progress``, here and below, is the share of the shared steps that are done, in [0, 1].
+        """
         return _fading(progress, self.warmup)
 
     def stream_weight(self, progress: float) -> float:
@@ -63,13 +91,7 @@ class Schedule:
         """Factor on the largest learning rate of the weights: ramp, cosine, floor."""
         if progress < self.ramp:
             return progress / self.ramp
-        done = min(1.0, progress / self.uniform) if self.uniform else 1.0
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
-
-    def update_steps(self, total: int, every: int) -> range:
-        """The steps of ``total`` after which the controller learns, one in ``every``."""
-        first = next(step for step in range(0, total, every) if step / total >= self.uniform)
-        return range(first, total, every)
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _fading(progress: float, end: float) -> float:
@@ -143,23 +165,66 @@ class WeightOptimizer:
         return self.lr * (ratio**0.5 if adaptive else ratio)
 
 
+def update_steps(first: int, total: int, every: int) -> range:
+    """The steps of ``total`` after which a controller learns from slices, one in ``every``."""
+    return range(-(-first // every) * every, total, every)
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How often the controller is asked."""
+    """What the controller is rewarded by, and how often it is asked."""
 
-    every: int = 8
-    """Weight steps between two controller updates."""
+    score: Score = "tuned"
+    """``tuned``: what a regression predicts that was fitted to networks tuned for a few steps each
+    (section ``surrogate``). Or the mean over a reward batch of what slices of the supernet do,
+    while the policy's paths are trained: ``accuracy``, or ``soft_accuracy``, which counts answers
+    that are nearly right in part. Slices rank networks hardly better than their cost does
+    (docs/search-quality.md)."""
     samples: int = 20
-    """Architectures per update and process, scored on one reward batch."""
+    """Architectures per update and process."""
+    every: int = 8
+    """Weight steps between two updates from slices."""
     images: int | None = None
-    """Images of a reward batch, per process; the data's batch size by default."""
-    score: Score = "soft_accuracy"
-    """What is averaged over these images: ``accuracy``, or ``soft_accuracy``, which counts answers
-    that are nearly right in part. On few images it has less noise: docs/search-quality.md."""
+    """Images of a reward batch for slices, per process; the data's batch size by default."""
 
     def __post_init__(self) -> None:
         check_range("sampling.", self, "every", "samples", "images", least=1)
         check_choice("sampling.score", self.score, get_args(Score))
+
+
+@dataclass(frozen=True)
+class SurrogateSettings:
+    """How the networks are chosen that a search with score ``tuned`` learns from.
+
+    The steps that are left after the shared ones are dealt to tunings, so that these grow with the
+    budget, from ten steps on digits to a share of an epoch on ImageNet: each of ``networks`` gets
+    n, and each of ``final.candidates``, for each target, 4 n (or ``final.tuning_steps``).
+    """
+
+    networks: int = 48
+    """Networks to learn from, over all rounds."""
+    first: int = 32
+    """Uniform ones among them, near the targets, before the controller learns for the first time:
+    with a dozen labels two searches of four ended below random networks."""
+    rounds: int = 3
+    """Rounds, the first one included. Each later one tunes what the controller proposes, as many
+    in each; where the regression tells nothing yet, uniform networks instead."""
+    uniform: float = 0.25
+    """Share of uniform networks in later rounds, beside which the proposals are seen to stand."""
+    updates: int = 30
+    """Updates of the controller after each round."""
+
+    def __post_init__(self) -> None:
+        check_range("surrogate.", self, "first", "rounds", "updates", least=1)
+        check_range("surrogate.", self, "networks", least=self.first)
+        check_range("surrogate.", self, "uniform", least=0, most=1)
+
+    def sizes(self) -> list[int]:
+        """Networks of each round."""
+        if self.rounds == 1:
+            return [self.networks]
+        rest, later = self.networks - self.first, self.rounds - 1
+        return [self.first, *(len(range(part, rest, later)) for part in range(later))]
 
 
 @dataclass(frozen=True)
@@ -168,16 +233,62 @@ class Final:
 
     samples: int = 256
     """The likeliest architectures of a policy, or the best that another controller has met."""
-    candidates: int = 24
-    """How many of them are judged on the whole validation split."""
+    candidates: int = 12
+    """How many of them are tuned, for each target, and judged on the whole validation split."""
     recalibration_images: int = 2048
     """Training images that give an extracted network its batch statistics (OFA: 2,000)."""
-    tuning_steps: int = 40
+    tuning_steps: int | None = None
     """Steps that each of these is trained for on its own before it is judged: without them shared
-    weights rank it by half as much, see docs/search-quality.md. 0 judges the slice as it is."""
+    weights rank it by half as much, see docs/search-quality.md. By default what the budget gives
+    (section ``surrogate``), and 40 beside the slices' scores. 0 judges slices as they are."""
     measured: int = 3
     """How many of the best are timed on this device."""
 
     def __post_init__(self) -> None:
         check_range("final.", self, "samples", "candidates", "recalibration_images", least=1)
         check_range("final.", self, "tuning_steps", "measured", least=0)
+
+
+BESIDE_SLICES = 40
+"""Steps of the last tunings where controllers learn from slices."""
+LONGER = 4
+"""How much longer a finalist is tuned than a network that is learned from."""
+
+
+class Lengths(NamedTuple):
+    """Steps of tunings."""
+
+    label: int
+    """Of a network to learn from; 0 where slices are scored."""
+    final: int
+    """Of a finalist."""
+
+
+def tuning_lengths(
+    left: int, score: Score, surrogate: SurrogateSettings, final: Final, targets: int
+) -> Lengths:
+    """Lengths of the tunings that ``left`` steps pay for, see ``SurrogateSettings``.
+
+    Raises:
+        UserError: when there are too few.
+    """
+    if score != "tuned":
+        given = final.tuning_steps
+        return Lengths(0, BESIDE_SLICES if given is None else given)
+    finalists = final.candidates * targets
+    if final.tuning_steps is None:
+        label = left // (surrogate.networks + LONGER * finalists)
+    else:
+        label = (left - finalists * final.tuning_steps) // surrogate.networks
+    if label < LEAST_STEPS:
+        raise UserError(
+            f"{left} steps are left for tuning {surrogate.networks} networks and {finalists}"
+            f" finalists, fewer than {LEAST_STEPS} for each network: raise trainer.max_steps, or"
+            " lower model.schedule.share, surrogate.networks, final.candidates or"
+            " final.tuning_steps"
+        )
+    return Lengths(label, LONGER * label if final.tuning_steps is None else final.tuning_steps)
+
+
+LEAST_STEPS = 2
+"""Steps of the shortest tuning: one would show the network only as it was before."""

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from search.controllers.controller import Controller, Proposals, Scores, UpdateStep
-from search.objective.constraints import violation
+from search.objective.constraints import violations
 from search.settings import Score
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import mean_over_ranks, step_seed
 from supernet.space.arch import Arch, Path
 from supernet.training.standalone import soft_accuracies
 
-Purpose = Literal["path", "samples", "minibatches", "final"]
+Purpose = Literal["path", "samples", "minibatches", "final", "uniform", "proposals"]
 """What random numbers are for; each has generators of its own."""
 
 
@@ -113,24 +113,23 @@ class StepRecord:
 def controller_step(
     controller: Controller,
     num: int,
-    accuracies: Callable[[list[Arch]], Tensor],
+    accuracies: Callable[[Tensor], Tensor],
     update_step: UpdateStep,
     draws: torch.Generator,
     shuffles: torch.Generator,
 ) -> StepResult:
     """Let a controller propose ``num`` architectures, score them, and let it learn.
 
-    The controller knows its objective. ``accuracies`` gives (M,) scores on the CPU; ``draws`` are
-    for proposing, ``shuffles`` for learning.
+    The controller knows its objective. ``accuracies`` gives (M,) scores of indices (M, D), both on
+    the CPU; ``draws`` are for proposing, ``shuffles`` for learning.
     """
     objective, start = controller.objective, time.process_time()
     proposals = controller.propose(num, draws)
     proposed = time.process_time()
-    archs = [objective.space.decode(row) for row in proposals.indices.tolist()]
-    accuracy = accuracies(archs)
-    specs = [objective.space.spec(arch) for arch in archs]
-    cost = torch.tensor([objective.cost_model.predict(spec) for spec in specs])
-    missed = torch.tensor([violation(objective.constraints, spec) for spec in specs])
+    rows = proposals.indices.cpu()
+    accuracy = accuracies(rows)
+    cost = objective.costs.of(rows).float()
+    missed = violations(objective.constraints, rows).float()
     limits = objective.limits(proposals.targets.cpu())
     reward = objective.rewards(accuracy, cost, limits, missed)
     device = proposals.indices.device

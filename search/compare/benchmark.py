@@ -25,7 +25,7 @@ from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import Requested, one_target
 from search.selection.selection import Candidate, Code
-from search.settings import Final, Sampling
+from search.settings import Final, Sampling, Score
 from search.step import slice_scores
 from supernet.command.trust import check_imports
 from supernet.data.run_data import RunData
@@ -108,6 +108,12 @@ class Budget:
             )
 
     @property
+    def score(self) -> Score:
+        """What slices are scored by; a search that scores none says nothing of it."""
+        asked = self.search.sampling.score
+        return "soft_accuracy" if asked == "tuned" else asked
+
+    @property
     def updates(self) -> int:
         """How often a controller learns."""
         return self.evaluations // self.search.sampling.samples
@@ -125,7 +131,7 @@ class Budget:
         search = self.search
         return {
             "reward": dataclasses.asdict(search.reward),
-            "sampling": dataclasses.asdict(search.sampling),
+            "sampling": {**dataclasses.asdict(search.sampling), "score": self.score},
             "final": [search.final.samples, search.final.recalibration_images],
             "controller": dataclasses.asdict(search.controller).get(kind),
             "evaluations": self.evaluations,
@@ -183,9 +189,9 @@ class Benchmark:
         for number in range(self.budget.updates):
             yield channels_last(data.reward_batch(seed * self.budget.updates + number, 0))
 
-    def slice_scores(self, supernet: int, archs: list[Arch], batch: Batch) -> Tensor:
-        """What ``sampling.score`` says of each architecture's slice, on batch statistics, (M,)."""
-        score = self.budget.search.sampling.score
+    def slice_scores(self, supernet: int, indices: Tensor, batch: Batch) -> Tensor:
+        """What ``score`` says of the slices of architectures (M, D), on batch statistics, (M,)."""
+        archs, score = [self.space.decode(row) for row in indices.tolist()], self.budget.score
         with torch.inference_mode():
             found = slice_scores(self.supernets[supernet].supernet, archs, *batch, score)
         return found.clone()  # outside, so that a controller may differentiate what it multiplies
@@ -193,7 +199,7 @@ class Benchmark:
     def rescored(self, supernet: int, code: Code) -> Candidate:
         """A network judged on the whole validation split, batch norms recalibrated.
 
-        Its score is what ``sampling.score`` says, as what a controller was rewarded by counts.
+        Its score is the budget's, as what a controller was rewarded by counts.
         """
         return self._judged(supernet, code)[0]
 
@@ -214,7 +220,7 @@ class Benchmark:
         if (supernet, code) not in self._rescored:
             start, arch = time.process_time(), self.space.decode(code)
             found = self.supernets[supernet].evaluate(arch)._asdict()
-            score = found[self.budget.search.sampling.score]
+            score = found[self.budget.score]
             candidate = Candidate(code, self.cost(arch), found["accuracy"], score)
             self._rescored[supernet, code] = candidate, time.process_time() - start
         return self._rescored[supernet, code]

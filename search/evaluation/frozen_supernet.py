@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from search.evaluation.jobs import Row, short_hash
@@ -23,33 +25,58 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.training.standalone import Evaluation, evaluate
 
 
+class Course(NamedTuple):
+    """What each step of a tuning showed, before it changed the network."""
+
+    losses: Tensor
+    """(S,) cross-entropies, in nats."""
+    accuracies: Tensor
+    """(S,) shares of right answers."""
+
+
 @torch.enable_grad()
 def tune(
-    network: Network, batches: Iterable[Batch], weights: WeightOptimizer, num_steps: int
-) -> None:
-    """Train all weights of a network; the learning rate falls linearly to 0.
+    network: Network,
+    batches: Iterable[Batch],
+    weights: WeightOptimizer,
+    num_steps: int,
+    decays: bool = True,
+    precision: AbstractContextManager[object] | None = None,
+) -> Course:
+    """Train all weights of a network for a few steps.
 
     Its running statistics are stale afterwards: ``recalibrate`` it.
 
     Args:
-        network: extracted from a supernet.
+        network: extracted from a supernet, or fresh.
         batches: at least ``num_steps``, on the network's device and in its memory format.
         weights: the optimizer of the shared weights, which starts afresh here.
         num_steps: 0 leaves the network as it is.
+        decays: whether the learning rate falls linearly to 0; else it stays the largest, so that
+            the losses of two lengths agree as far as both go.
+        precision: the context of forward passes that need no scaled loss; full precision by
+            default.
     """
     network.train()
+    losses, accuracies = [], []
     for step, (images, labels) in enumerate(islice(batches, num_steps)):
         if step == 0:
             optimizer = weights.optimizer(network, len(labels))
         for group in optimizer.param_groups:
-            group["lr"] = group["largest_lr"] * (1 - step / num_steps)
-        loss = functional.cross_entropy(
-            network(images), labels, label_smoothing=weights.label_smoothing
-        )
+            group["lr"] = group["largest_lr"] * (1 - step / num_steps if decays else 1)
+        with precision or nullcontext():
+            logits = network(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), weights.max_grad_norm)
         optimizer.step()
+        losses.append(loss.detach().float())
+        accuracies.append((logits.detach().argmax(1) == labels).float().mean())
+    if not losses:
+        return Course(torch.zeros(0), torch.zeros(0))
+    # Only now, as reading a number waits for a GPU.
+    return Course(torch.stack(losses).cpu(), torch.stack(accuracies).cpu())
 
 
 def channels_last(batch: Batch) -> Batch:

@@ -155,6 +155,11 @@ class Spending(pl.Callback):
         """The end of the search runs architectures on as many images each, on any process."""
         self.final_image_macs += running_macs(space, archs, images)
 
+    def add(self, seconds: float, cpu_seconds: float) -> None:
+        """What was done at the end of the search by a process before this one."""
+        self._before["seconds"] += seconds
+        self._before["cpu_seconds"] += cpu_seconds
+
     @property
     def spent(self) -> Spent:
         """Compute up to now."""

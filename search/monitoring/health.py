@@ -14,7 +14,7 @@ from search.callbacks import SearchCallback, searching
 from search.module import SearchModule
 from search.monitoring.alarms import Alarm, Alarms
 from search.monitoring.compute import FORWARD_PASSES, path_macs, running_macs
-from search.step import StepRecord
+from search.step import StepRecord, StepResult
 from supernet.command.output import say
 from supernet.data.splits import Batch
 from supernet.network.elastic import ElasticLayer
@@ -104,19 +104,21 @@ class Health(SearchCallback):
         log_metrics(trainer, values, plan.number)
 
     def on_step(self, search: SearchModule, record: StepRecord) -> None:
-        """Look at the controller's update, if there was one."""
-        update, trainer = record.update, search.trainer
-        if update is None:
+        """Count what the controller step that followed has run, if there was one."""
+        if record.update is None:
             return
-        archs = [search.space.decode(row) for row in update.proposals.indices.tolist()]
+        archs = search.decoded(record.update.proposals.indices)
         work = running_macs(search.space, archs, record.reward_images) // FORWARD_PASSES
         self.totals[-1:] += sum_over_ranks(torch.tensor([work], device=self.totals.device))
-        logs = update.logs.items()
+
+    def on_update(self, search: SearchModule, update: StepResult, number: int) -> None:
+        """Look at the controller's update."""
+        trainer, logs = search.trainer, update.logs.items()
         entropy = sum(value for name, value in logs if name.startswith("decision_entropy/"))
         largest = sum(map(math.log, search.space.decision_sizes))
         if trainer.is_global_zero and (alarms := self.alarms.of_update(update, entropy, largest)):
             report_alarms(trainer, alarms)
-            log_metrics(trainer, {"alarms": len(self.alarms.reported)}, record.plan.number)
+            log_metrics(trainer, {"alarms": len(self.alarms.reported)}, number)
 
 
 def op_uses(space: MnasSpace, path: Path) -> list[list[int]]:

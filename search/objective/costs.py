@@ -1,6 +1,5 @@
 """Costs: cost models of a space, and their prices by the choices of each block."""
 
-import dataclasses
 import functools
 import random
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search.objective.block_tables import BlockTables
 from supernet.cost.model import CLOSED_FORMS, TARGET_UNITS, CostModel
-from supernet.cost.timed_layers import block_sizes
 from supernet.errors import UserError, check_choice
-from supernet.space.arch import DECISIONS, Arch
+from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace, reference_specs
 from supernet.space.stage import Stage
 
@@ -50,11 +49,8 @@ def cost_model(
     return table_for(space, reference_specs(space), cache_dir)
 
 
-class BlockCosts:
-    """A cost, tabulated by the choices of each block: the sum over blocks, or the largest of them.
-
-    A block's cost depends on its own six decisions and, through its input width, on the filters of
-    the block before. Tabulating takes 0.1 s in the paper's space: do it once for each model.
+class BlockCosts(BlockTables):
+    """A cost, tabulated by the choices of each block.
 
     Args:
         space: Whose architectures are priced.
@@ -62,45 +58,13 @@ class BlockCosts:
     """
 
     def __init__(self, space: MnasSpace, model: CostModel) -> None:
-        self.space, self.model = space, model
-        self.is_peak = model.combine is max
-
         @functools.cache
         def cost(stage: Stage, inputs: int, size: int) -> float:
             layers = stage.layers(inputs, size)
             return model.combine([model.layer_cost(layer, "relu") for layer in layers])
 
-        outputs = [
-            [space.block_filters(block, filters) for filters in choices["filters"]]
-            for block, choices in enumerate(space.choices)
-        ]
-        self.widths = [[space.stem_filters], *outputs]
-        """Channels that enter each block, by the filters of the block before, and the head."""
-        self.tables = []
-        """Costs (widths, choices) of each block, in double precision."""
-        for block, size in enumerate(block_sizes(space)[:-1]):
-            stages = [space.stage(block, choice) for choice in space.block_choices(block)]
-            rows = [[cost(stage, width, size) for stage in stages] for width in self.widths[block]]
-            self.tables.append(torch.tensor(rows, dtype=torch.float64))
-        self.stem_and_head = torch.tensor(
-            [model.stem_and_head_cost(space.spec(arch)) for arch in _one_for_each_end(space)],
-            dtype=torch.float64,
-        )
-        """Costs (widths,), by the filters of the last block."""
-
-    def of(self, indices: Tensor) -> Tensor:
-        """Costs (M,), in double precision, of architectures (M, D) on the CPU."""
-        add = torch.maximum if self.is_peak else torch.add
-        blocks = indices.unflatten(1, (-1, len(DECISIONS)))
-        inputs = indices.new_zeros(len(indices))
-        total = torch.zeros(len(indices), dtype=torch.float64)
-        for number, table in enumerate(self.tables):
-            choice = indices.new_zeros(len(indices))
-            for decision, values in enumerate(self.space.choices[number].values()):
-                choice = choice * len(values) + blocks[:, number, decision]
-            total = add(total, table[inputs, choice])
-            inputs = blocks[:, number, DECISIONS.index("filters")]
-        return add(total, self.stem_and_head[inputs])
+        self.model = model
+        super().__init__(space, cost, model.stem_and_head_cost, is_peak=model.combine is max)
 
     def expected(self, probabilities: Tensor) -> Tensor:
         """Expectation of an additive cost under independent decisions, a differentiable scalar.
@@ -120,15 +84,6 @@ class BlockCosts:
             total = total + inputs @ table.to(probabilities) @ joint
             inputs = block[DECISIONS.index("filters")]
         return total + inputs @ self.stem_and_head.to(probabilities)
-
-
-def _one_for_each_end(space: MnasSpace) -> list[Arch]:
-    """An architecture for each value of the last block's filters."""
-    first = [next(space.block_choices(block)) for block in range(space.num_blocks)]
-    return [
-        Arch((*first[:-1], dataclasses.replace(first[-1], filters=filters)))
-        for filters in space.choices[-1]["filters"]
-    ]
 
 
 def quantile(model: CostModel, space: MnasSpace, q: float, seed: int = 0) -> float:

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
-from search.callbacks import searching
+from search.callbacks import cut_metrics, searching
 from search.figures import draw_run
 from search.module import SearchModule
 from search.monitoring.alarms import Alarm
@@ -22,7 +22,6 @@ from search.monitoring.health import report_alarms
 from search.objective.targets import Target, file_names
 from search.selection.selection import (
     Candidate,
-    Code,
     best_hits,
     draft,
     final_codes,
@@ -30,6 +29,10 @@ from search.selection.selection import (
     judge,
     shortlist,
 )
+from search.settings import update_steps
+from search.surrogate.findings import Gain, expected_gain, surrogate_alarms, write_surrogate
+from search.surrogate.rounds import Rounds
+from search.surrogate.tunings import Code, Tunings
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import NOT_LEARNED, Chance, ConstraintUse, Measured, package_versions
 from supernet.errors import UserError
@@ -40,8 +43,8 @@ from supernet.latency.table.bench import NETWORKS
 from supernet.latency.table.plan import random_networks
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import measure_specs
-from supernet.run.folder import CONTINUE
-from supernet.run.metrics import MetricsCsv, log_metrics
+from supernet.run.folder import CONTINUE, last_checkpoint
+from supernet.run.metrics import log_metrics
 
 
 class Results(pl.Callback):
@@ -55,15 +58,18 @@ class Results(pl.Callback):
         """Runs after fit, and again when a finished fit is continued."""
         module = searching(pl_module)
         refuse_unlearned(module)
+        self._keep_checkpoint(trainer)
         module.to(trainer.strategy.root_device)  # Lightning has taken it off the device by now
-        judged = self._judge(module)
+        rounds = self._rounds(module) if module.learns_from_tunings else None
+        judged = finalists(module, rounds) if rounds else self._judge(module)
         module.cpu()
         if not trainer.is_global_zero:
             return
-        found = Findings(module, judged, self.folder)
+        found = Findings(module, judged, self.folder, rounds)
         # Before anything is measured: whoever stops the search now still has its choices.
         found.write_archs()
         found.write_pareto()
+        found.write_surrogate()
         figures = draw_run(self.folder)
         self.spending.spent.write(self.folder / "cost.json")
         found.measure()
@@ -74,14 +80,33 @@ class Results(pl.Callback):
         found.print_summary()
         report_alarms(trainer, found.alarms())
 
+    def _keep_checkpoint(self, trainer: pl.Trainer) -> None:
+        """Leave something to go on from where no weights are shared, and so none were saved."""
+        path = last_checkpoint(self.folder)
+        if not trainer.strategy.broadcast(path.exists()):
+            trainer.save_checkpoint(path, weights_only=False)
+
+    def _rounds(self, module: SearchModule) -> Rounds:
+        module.controller.cpu()  # one of a few networks at a time: an accelerator would only wait
+        rounds = Rounds(module, Tunings(module, self.folder, self.spending))
+        rounds.run()
+        accuracy = fmean(one.tuning.val_accuracy for one in rounds.finalists)
+        log_metrics(
+            module.trainer,
+            {"final/recalibrated_accuracy": accuracy},
+            module.steps_done + rounds.updates,
+        )
+        return rounds
+
     def _judge(self, module: SearchModule) -> list[Candidate]:
         final = module.final
         drafted = draft(module, final_codes(module, final.samples))
         listed = shortlist(drafted, module.objective.targets, final.candidates)
         judged = judge(module, listed, self.folder)
-        self._log(module, final_accuracies(drafted, judged))
+        cut_metrics(module)  # what this stage wrote before
+        log_metrics(module.trainer, final_accuracies(drafted, judged), module.steps_done)
         self._count(module, drafted, len(module.data.reward_batch(0, 0)[1]))
-        tuning = FORWARD_PASSES * final.tuning_steps * module.data.weights_batch_size
+        tuning = FORWARD_PASSES * module.lengths.final * module.data.weights_batch_size
         self._count(module, judged, tuning + final.recalibration_images + module.data.num_val)
         return judged
 
@@ -89,11 +114,20 @@ class Results(pl.Callback):
         archs = [module.space.decode(one.code) for one in scored]
         self.spending.score(module.space, archs, images)
 
-    def _log(self, module: SearchModule, values: dict[str, float]) -> None:
-        for logger in module.trainer.loggers:
-            if isinstance(logger, MetricsCsv) and module.trainer.is_global_zero:
-                logger.experiment.cut(module.steps_done - 1)  # what this stage wrote before
-        log_metrics(module.trainer, values, module.steps_done)
+
+def finalists(module: SearchModule, rounds: Rounds) -> list[Candidate]:
+    """What the rounds have tuned to choose from, each once."""
+    model, space = module.objective.cost_model, module.space
+    found = {
+        one.tuning.code: Candidate(
+            one.tuning.code,
+            model.predict(space.spec(space.decode(one.tuning.code))),
+            one.tuning.val_accuracy,
+            one.quality,
+        )
+        for one in rounds.finalists
+    }
+    return list(found.values())
 
 
 def final_accuracies(drafted: Sequence[Candidate], judged: Sequence[Candidate]) -> dict[str, float]:
@@ -116,8 +150,10 @@ def refuse_unlearned(module: SearchModule) -> None:
     Raises:
         UserError: saying how far the search has come.
     """
-    total, done = int(module.trainer.estimated_stepping_batches), module.steps_done
-    if done <= module.schedule.update_steps(total, module.sampling.every)[0]:
+    total, done, first = module.total_steps, module.steps_done, module.shared_steps
+    if not module.learns_from_tunings:
+        first = update_steps(first, total, module.sampling.every)[0] + 1
+    if done < first:
         raise UserError(
             f"the search ended after {done} of {total} steps, before its controller learned"
             f" anything: go on with {CONTINUE}, and a longer --trainer.max_time if that ended it"
@@ -178,14 +214,34 @@ class DeviceTimes:
 class Findings:
     """What a search found: the candidates that were judged, and a choice for each target."""
 
-    def __init__(self, module: SearchModule, judged: list[Candidate], folder: Path) -> None:
-        """Choose; ``folder`` is the run folder."""
-        self.module, self.judged, self.folder = module, judged, folder
+    def __init__(
+        self,
+        module: SearchModule,
+        judged: list[Candidate],
+        folder: Path,
+        rounds: Rounds | None = None,
+    ) -> None:
+        """Choose; ``folder`` is the run folder, ``rounds`` are those of a search by tunings."""
+        self.module, self.judged, self.folder, self.rounds = module, judged, folder, rounds
         self.objective, targets = module.objective, module.objective.targets
         self.choices = [best_hits(judged, target, 1)[0] for target in targets]
         self.times = DeviceTimes(module, folder / "measured.json")
         names = file_names([target.name for target in targets], "arch", ".json")
         self.files = [folder / name for name in names]
+        self.gains = self._gains(rounds) if rounds else {}
+
+    def _gains(self, rounds: Rounds) -> dict[str, Gain]:
+        """What each target's choice is expected to gain over a random network, by its name."""
+        chosen = enumerate(zip(self.choices, self.objective.targets, strict=True))
+        return {
+            target.name: expected_gain(rounds.surrogate, rounds.labels, choice.code, number)
+            for number, (choice, target) in chosen
+        }
+
+    def write_surrogate(self) -> None:
+        """Write surrogate.json, if there is a surrogate."""
+        if self.rounds:
+            write_surrogate(self.folder / "surrogate.json", self.rounds, self.gains)
 
     def measure(self) -> None:
         """Time the best few that hit each target."""
@@ -226,9 +282,10 @@ class Findings:
         return Chance.beside(choice.accuracy, data.majority_share, data.num_val)
 
     def alarms(self) -> list[Alarm]:
-        """An alarm when a choice tells no more than the most frequent class would."""
+        """Of the rounds, and when a choice tells no more than the most frequent class would."""
+        of_rounds = surrogate_alarms(self.rounds) if self.rounds else []
         unlearned = [one for one in self.choices if self._chance(one).alarm]
-        return [
+        return of_rounds + [
             Alarm(
                 NOT_LEARNED,
                 self._chance(one).words(one.accuracy),
@@ -294,9 +351,11 @@ class Findings:
     def print_summary(self) -> None:
         """Print the choices, and where their files are."""
         console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
-        steps, times = self.module.final.tuning_steps, self.times.times
+        steps, times = self.module.lengths.final, self.times.times
+        shared = "supernet" if self.module.shared_steps else "unshared"
         tuned = f", tuned for {steps} steps" * (steps > 0)
-        for choice, path in zip(self.choices, self.files, strict=True):
+        rows = zip(self.choices, self.files, self.objective.targets, strict=True)
+        for choice, path, target in rows:
             found = read_arch(path)
             below = f"{1 - found.predicted / found.target:.1%} below"
             console.print(
@@ -311,6 +370,8 @@ class Findings:
                 console.print(
                     f"{kept.cost}{device}: {kept.predicted:.4g}, at most {kept.limit:.4g} allowed"
                 )
-            console.print(f"supernet accuracy on validation images{tuned}: {found.accuracy:.3f}")
+            console.print(f"{shared} accuracy on validation images{tuned}: {found.accuracy:.3f}")
+            if gain := self.gains.get(target.name):
+                console.print(gain.words)
             console.print(f"architecture: {path}")
         console.print(f"figures: {self.folder / 'figures'}")

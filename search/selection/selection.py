@@ -1,4 +1,4 @@
-"""The end of a search: from the controller to one network for each target, just below it.
+"""The end of a search by slices: from the controller to one network for each target, just below it.
 
 The controller's finalists, and their neighbours that hit a target, are scored by their slices of
 the supernet. The best of those that hit, and the best trade-offs among all, are extracted, tuned
@@ -6,30 +6,30 @@ for a few steps, their batch norms recalibrated, and judged on the whole validat
 be killed and repeated: judged candidates are kept in the run folder.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from search.evaluation.frozen_supernet import evaluate_extracted
 from search.evaluation.jobs import CachedJobs, Row
 from search.module import SearchModule
 from search.objective.constraints import violations
 from search.objective.feasible import nearest_below
+from search.objective.local_search import LocalSearch
 from search.objective.targets import Target
-from search.selection.local_search import LocalSearch
 from search.step import make_generator
+from search.surrogate.tunings import Code, fingerprint
 from supernet.data.splits import Batch
 from supernet.errors import UserError
+from supernet.run.distributed import gather_objects
 from supernet.run.folder import CONTINUE
 from supernet.space.arch import Arch
 from supernet.training.standalone import Evaluation
 
-Code = tuple[int, ...]
 MEND = f"mend the images and go on with {CONTINUE}, or start anew with a lower model.weights.lr"
 
 
@@ -42,10 +42,11 @@ class Candidate:
     cost: float
     """Predicted, in the target's unit."""
     accuracy: float
-    """First the slice's score on a reward batch, at last the accuracy on the validation split."""
+    """On the validation split; of a slice that is drafted its score on a reward batch."""
     score: float
-    """What it is preferred by: first its accuracy, at last the mean probability of the right class,
-    which ranks better than accuracy (docs/search-quality.md)."""
+    """What it is preferred by: the quality of a finalist of the rounds, the mean probability of the
+    right class of a judged slice (which ranks better than accuracy, docs/search-quality.md), or
+    what a drafted one scores."""
 
 
 def final_codes(module: SearchModule, num: int) -> list[Code]:
@@ -132,11 +133,12 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
     the same weights and settings.
     """
     final, rank, world = module.final, module.global_rank, module.trainer.world_size
+    tuning = module.lengths.final
     conditions = {
         "step": module.steps_done,
-        "shared": _fingerprint(module),
+        "shared": fingerprint(module),
         "images": final.recalibration_images,
-        "tuning": final.tuning_steps,
+        "tuning": tuning,
     }
 
     def identity(code: Code) -> Row:
@@ -145,11 +147,11 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
     def evaluate(code: Code, _: object) -> Row:
         arch, batches = module.space.decode(code), module.data.val_batches()
         images = final.recalibration_images
-        found = evaluate_recalibrated(module, arch, images, batches, final.tuning_steps)
+        found = evaluate_recalibrated(module, arch, images, batches, tuning)
         if not math.isfinite(found.loss):
             raise UserError(
                 f"a network's loss on the validation images is {found.loss}: {MEND}; or, if tuning"
-                f" made it so, lower model.final.tuning_steps ({final.tuning_steps})"
+                f" made it so, lower model.final.tuning_steps ({tuning})"
             )
         return {**identity(code), **found._asdict()}
 
@@ -169,15 +171,6 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
         for one, row in zip(mine, jobs.rows([one.code for one in mine]), strict=True)
     ]
     return _gather(judged, [candidate.code for candidate in candidates])
-
-
-def _fingerprint(module: SearchModule) -> str:
-    """A short name of the shared weights, and of how networks cut from them are tuned."""
-    how = (module.weights, module.data.weights_batch_size, module.trainer.precision)
-    digest = hashlib.sha256(repr(how).encode())
-    for tensor in module.supernet.state_dict().values():
-        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def evaluate_recalibrated(
@@ -206,9 +199,5 @@ def evaluate_recalibrated(
 
 def _gather(mine: list[Candidate], order: list[Code]) -> list[Candidate]:
     """All ranks' candidates in the order of ``order``, on every rank."""
-    parts = [mine]
-    if distributed.is_available() and distributed.is_initialized():
-        parts = [[] for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(parts, mine)
-    by_code = {candidate.code: candidate for part in parts for candidate in part}
+    by_code = {candidate.code: candidate for candidate in gather_objects(mine)}
     return [by_code[code] for code in order]

@@ -1,6 +1,8 @@
 """Ranks and steps: what a process is a function of, and sums over all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, distributed
 
 Built = TypeVar("Built")
+Item = TypeVar("Item")
 
 
 def steps_done(module: Any) -> int:
@@ -35,9 +38,28 @@ def step_seed(*numbers: int) -> int:
     return state >> 1
 
 
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A context in which each process computes as if there were no others: all compute the same."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def has_peers() -> bool:
+    """Whether other processes take part."""
+    started = distributed.is_available() and distributed.is_initialized()
+    return started and not _ALONE.get()
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The element-wise sum over all processes; the tensor itself where there is only one."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not has_peers():
         return tensor
     total = tensor.clone()
     distributed.all_reduce(total)
@@ -55,7 +77,7 @@ def largest_over_ranks(trainer: pl.Trainer, *numbers: int) -> list[int]:
 
 def least_over_ranks(tensor: Tensor) -> Tensor:
     """The element-wise least of all processes; the tensor itself where there is only one."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not has_peers():
         return tensor
     least = tensor.clone()
     distributed.all_reduce(least, distributed.ReduceOp.MIN)
@@ -70,8 +92,24 @@ def mean_over_ranks(tensor: Tensor) -> Tensor:
 
 def gather_rows(tensor: Tensor) -> Tensor:
     """The rows of all processes in the order of their ranks; every process must give as many."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not has_peers():
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, tensor.contiguous())
     return torch.cat(parts)
+
+
+def gather_objects(mine: list[Item]) -> list[Item]:
+    """The items of all processes in the order of their ranks, on each of them."""
+    if not has_peers():
+        return mine
+    parts: list[list[Item]] = [[] for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(parts, mine)
+    return [item for part in parts for item in part]
+
+
+def told_by_rank_zero(items: list[Item]) -> list[Item]:
+    """What rank 0 holds, on every process: they may differ in the last digit of what led to it."""
+    if has_peers():
+        distributed.broadcast_object_list(items, src=0)
+    return items

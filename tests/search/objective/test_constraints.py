@@ -12,10 +12,10 @@ from search.controllers.settings import ControllerSettings
 from search.objective.constraints import Constraint, Limit, violation, violations
 from search.objective.costs import BlockCosts
 from search.objective.feasible import cheapest
+from search.objective.local_search import LocalSearch
 from search.objective.objective import Objective, resolve_constraints
 from search.objective.reward import Reward
 from search.objective.targets import resolve_targets
-from search.selection.local_search import LocalSearch
 from search.selection.selection import final_codes
 from search.step import make_generator
 from supernet.arch_records import ConstraintUse

@@ -7,8 +7,8 @@ import torch
 
 from search.objective.costs import BlockCosts
 from search.objective.feasible import cheapest, costliest, nearest_below
+from search.objective.local_search import LocalSearch
 from search.objective.targets import Target, file_names, num_targets, resolve_targets
-from search.selection.local_search import LocalSearch
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace, Restriction

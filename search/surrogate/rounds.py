@@ -1,0 +1,190 @@
+"""Rounds: networks are tuned, the surrogate learns from them, the controller from the surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from search.callbacks import notify
+from search.controllers.controller import UpdateStep
+from search.module import SearchModule
+from search.step import controller_step, make_generator
+from search.surrogate.proposals import apart, hits, proposed_codes, shares, uniform_codes
+from search.surrogate.surrogate import Surrogate
+from search.surrogate.tunings import Code, Tuning, Tunings
+from supernet.run.distributed import alone, told_by_rank_zero
+
+Origin = Literal["uniform", "proposed"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A tuned network to learn from."""
+
+    tuning: Tuning
+    round: int
+    """Number of its round, from 0."""
+    origin: Origin
+    target: int
+    """Number of the target that it hits."""
+
+    @property
+    def code(self) -> Code:
+        """Canonical indices of its architecture."""
+        return self.tuning.code
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A network that has been tuned longer, to be chosen from."""
+
+    tuning: Tuning
+    target: int
+    predicted: float
+    """By the surrogate, which has not seen this network's own label: quality in nats."""
+
+    @property
+    def quality(self) -> float:
+        """What it is preferred by: its own loss and the surrogate's prediction, in nats."""
+        return -self.tuning.loss + self.predicted
+
+
+class Rounds:
+    """What a search with score ``tuned`` does after its weight steps.
+
+    All of it is a function of the shared weights, the settings and the seed, and is repeated when a
+    search is continued; what has been tuned is found in the run folder. Ranks share the tunings.
+    Everything else each rank computes alike, and rank 0 says what is tuned.
+
+    Args:
+        module: The search, its supernet on its device, its controller on the CPU.
+        tunings: Of the run.
+    """
+
+    def __init__(self, module: SearchModule, tunings: Tunings) -> None:
+        self.module, self.tunings = module, tunings
+        self.objective, self.settings = module.objective, module.surrogate
+        self.surrogate = Surrogate(module.space)
+        self.labels: list[Label] = []
+        self.finalists: list[Finalist] = []
+        self.updates = 0
+        """Updates of the controller so far."""
+
+    def run(self) -> None:
+        """Tune, learn and propose, round after round, and tune the finalists."""
+        for number, size in enumerate(self.settings.sizes()):
+            self._tune_round(number, size)
+            self.surrogate.fit([one.tuning for one in self.labels])
+            self._learn()
+        self._tune_finalists()
+
+    def _tune_round(self, number: int, size: int) -> None:
+        """Tune the networks of a round: uniform ones in the first, and while nothing is known."""
+        chosen: list[tuple[Code, Origin, int]] = []
+        explores = number == 0 or not self.surrogate.ridge.tells
+        proposals = 0 if explores else round((1 - self.settings.uniform) * size)
+        targets = range(len(self.objective.targets))
+        for target, num in shares(proposals, targets):
+            generator = make_generator("proposals", self.module.seed, number, target)
+            codes = self._apart(self._proposals(target, generator), num, chosen)
+            chosen += [(code, "proposed", target) for code in codes]
+        for target, num in shares(size - len(chosen), targets):
+            generator = make_generator("uniform", self.module.seed, number, target)
+            taken = self._taken(chosen)
+            codes = uniform_codes(
+                self.objective, self.objective.targets[target], num, taken, generator
+            )
+            chosen += [(code, "uniform", target) for code in codes]
+        chosen = told_by_rank_zero(chosen)
+        found = self.tunings.of([code for code, *_ in chosen], self.module.lengths.label)
+        self.labels += [
+            Label(tuning, number, origin, target)
+            for tuning, (_, origin, target) in zip(found, chosen, strict=True)
+        ]
+
+    def _taken(self, chosen: Sequence[tuple[Code, Origin, int]] = ()) -> set[Code]:
+        return {one.code for one in self.labels} | {code for code, *_ in chosen}
+
+    def _apart(
+        self, ranked: list[Code], num: int, chosen: Sequence[tuple[Code, Origin, int]]
+    ) -> list[Code]:
+        taken = self._taken()
+        fresh = [code for code in ranked if code not in taken]
+        return apart(fresh, num, [code for code, *_ in chosen])
+
+    def _proposals(self, target: int, generator: torch.Generator) -> list[Code]:
+        with alone():
+            return proposed_codes(
+                self.module.controller,
+                self.objective,
+                target,
+                self.module.final.samples,
+                self.surrogate.values,
+                generator,
+            )
+
+    def _learn(self) -> None:
+        """Let the controller learn from the surrogate, which costs nothing."""
+        total = self.settings.updates * len(self.settings.sizes())
+        module, seed = self.module, self.module.seed
+        for _ in range(self.settings.updates):
+            with alone():
+                update = controller_step(
+                    module.controller,
+                    module.sampling.samples,
+                    self.surrogate.accuracies,
+                    UpdateStep(self.updates, total),
+                    draws=make_generator("samples", seed, self.updates),
+                    shuffles=make_generator("minibatches", seed, self.updates),
+                )
+            if module.trainer.is_global_zero:
+                notify(module, update, module.steps_done + self.updates)
+            self.updates += 1
+
+    def _tune_finalists(self) -> None:
+        """Tune the best of what was learned from, and the last proposals, for longer."""
+        chosen: list[tuple[Code, int]] = []
+        for target in range(len(self.objective.targets)):
+            chosen += [(code, target) for code in self._finalist_codes(target)]
+        chosen = told_by_rank_zero(chosen)
+        found = self.tunings.of([code for code, _ in chosen], self.module.lengths.final, True)
+        predicted = self._predicted([code for code, _ in chosen])
+        self.finalists = [
+            Finalist(tuning, target, value)
+            for tuning, (_, target), value in zip(found, chosen, predicted, strict=True)
+        ]
+
+    def _finalist_codes(self, target: int) -> list[Code]:
+        num = self.module.final.candidates
+        measured = apart(self._best_labels(target), -(-num // MEASURED), least=1)
+        generator = make_generator("final", self.module.seed, target)
+        fresh = [code for code in self._proposals(target, generator) if code not in measured]
+        return measured + apart(fresh, num - len(measured), measured)
+
+    def _best_labels(self, target: int) -> list[Code]:
+        """Networks that were tuned and hit a target, by their loss and what others say of them."""
+        codes = [one.code for one in self.labels]
+        hit = hits(self.objective, self.objective.targets[target], torch.tensor(codes))
+        predicted = self._predicted(codes)
+        quality = {
+            one.code: value - one.tuning.loss
+            for one, value, fits in zip(self.labels, predicted, hit.tolist(), strict=True)
+            if fits
+        }
+        return sorted(quality, key=lambda code: (-quality[code], code))
+
+    def _predicted(self, codes: Sequence[Code]) -> list[float]:
+        """Quality of networks by a surrogate that has not seen their own labels, in nats."""
+        left_out = dict(
+            zip([one.code for one in self.labels], self.surrogate.ridge.left_out, strict=True)
+        )
+        values = self.surrogate.values(torch.tensor(list(codes))).tolist()
+        return [float(left_out.get(code, value)) for code, value in zip(codes, values, strict=True)]
+
+
+MEASURED = 3
+"""One finalist in so many is a network that was learned from, so that no search ends below its own
+first round."""

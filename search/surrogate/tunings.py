@@ -1,0 +1,209 @@
+"""Tunings: networks trained for a few steps each, to learn from and to choose by."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.evaluation.frozen_supernet import tune
+from search.evaluation.jobs import CachedJobs, Row
+from search.module import SearchModule
+from search.monitoring.compute import FORWARD_PASSES, Spending
+from supernet.data.splits import Batch
+from supernet.errors import UserError
+from supernet.network.network import Network, recalibrate
+from supernet.run.distributed import gather_objects
+from supernet.run.folder import CONTINUE
+from supernet.training.standalone import evaluate
+
+Code = tuple[int, ...]
+"""Canonical indices of an architecture."""
+KEPT_BYTES = 2**28
+"""Batches that take less are read once for all tunings, of the same images each."""
+CONDITIONS = ("weights", "images", "code", "steps", "judged")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a network showed in a short training of its own.
+
+    All networks see the same batches, so that their luck cancels. Losses are of batches that a
+    network has not been trained on, each before its step.
+    """
+
+    code: Code
+    steps: int
+    loss: float
+    """Mean cross-entropy over the second half of the steps, in nats."""
+    accuracy: float
+    """Share of right answers in these steps."""
+    val_accuracy: float = math.nan
+    """On the whole validation split, batch norms recalibrated; NaN where it was not asked for."""
+
+
+class Tunings:
+    """Tunings of a search, shared among ranks and kept in its run folder.
+
+    Networks begin with slices of the shared weights, or afresh where no weights are shared. What
+    has been tuned with the same weights and settings is not tuned again, whatever ended the search.
+
+    Args:
+        module: The search, after its last weight step.
+        folder: Of the run.
+        spending: Is told what tunings cost.
+    """
+
+    def __init__(self, module: SearchModule, folder: Path, spending: Spending) -> None:
+        self.module, self.folder, self.spending = module, folder, spending
+        rank = module.global_rank
+        self.jobs: CachedJobs[tuple[Code, int, bool]] = CachedJobs(
+            "tuned networks",
+            folder / f"tunings-rank{rank}.jsonl",
+            CONDITIONS,
+            self._identity,
+            lambda: self._tune,
+            status=lambda row: f"loss {row['loss']:.3f}",
+            shown=module.trainer.is_global_zero,
+            strict=False,
+        )
+        self.counted: set[tuple] = set()
+
+    def of(self, codes: Sequence[Code], steps: int, judged: bool = False) -> list[Tuning]:
+        """Tunings of networks, in their order, on every rank.
+
+        Args:
+            codes: of the networks.
+            steps: to train each for.
+            judged: whether each is evaluated on the validation split afterwards.
+
+        Raises:
+            UserError: when a loss is not finite.
+        """
+        rank, world = self.module.global_rank, self.module.trainer.world_size
+        mine = [(code, steps, judged) for code in codes[rank::world]]
+        known = set(self.jobs.known)
+        rows = self.jobs.rows(mine)
+        self._count(rows, known)
+        by_code = {one.code: one for one in gather_objects([_tuning(row) for row in rows])}
+        return [by_code[code] for code in codes]
+
+    def _count(self, rows: Sequence[Row], known: set[tuple]) -> None:
+        """Tell what each tuning has cost, once; also those of a process that was killed."""
+        space, data = self.module.space, self.module.data
+        for row in rows:
+            key = self.jobs._key(row)
+            if key in self.counted:
+                continue
+            self.counted.add(key)
+            images = FORWARD_PASSES * row["steps"] * data.weights_batch_size
+            images += row["judged"] * (self.module.final.recalibration_images + data.num_val)
+            self.spending.score(space, [space.decode(row["code"])], images)
+            if key in known:
+                self.spending.add(row["seconds"], row["cpu_seconds"])
+
+    @cached_property
+    def _conditions(self) -> Row:
+        module = self.module
+        images = module.final.recalibration_images
+        return {"weights": fingerprint(module), "images": images}
+
+    def _identity(self, job: tuple[Code, int, bool]) -> Row:
+        code, steps, judged = job
+        return {**self._conditions, "code": code, "steps": steps, "judged": judged}
+
+    def _tune(self, job: tuple[Code, int, bool], _: object) -> Row:
+        code, steps, judged = job
+        wall, cpu = time.perf_counter(), time.process_time()
+        network = self._network(code)
+        course = tune(
+            network, self._batches(steps), self.module.weights, steps, False, self._precision()
+        )
+        half = steps // 2
+        row = {
+            **self._identity(job),
+            "loss": float(course.losses[half:].mean()),
+            "accuracy": float(course.accuracies[half:].mean()),
+        }
+        if not math.isfinite(row["loss"]):
+            raise UserError(
+                f"the loss of a network that was tuned for {steps} steps is {row['loss']}: mend the"
+                f" images and go on with {CONTINUE}, or start anew with a lower model.weights.lr"
+            )
+        if judged:
+            row["val_accuracy"] = self._validation_accuracy(network)
+        seconds = time.perf_counter() - wall, time.process_time() - cpu
+        return {**row, **dict(zip(("seconds", "cpu_seconds"), seconds, strict=True))}
+
+    def _network(self, code: Code) -> Network:
+        module = self.module
+        arch = module.space.decode(code)
+        if module.shared_steps:
+            network = module.supernet.extract(arch)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(module.seed)
+                network = Network(module.space.spec(arch))
+        return network.to(module.device).to(memory_format=module.memory_format)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        # float16 would need its losses scaled.
+        bf16 = self.module.trainer.precision == "bf16-mixed"
+        context: AbstractContextManager[object] = (
+            self.module.trainer.precision_plugin.forward_context() if bf16 else nullcontext()
+        )
+        return context
+
+    def _batches(self, steps: int) -> Iterable[Batch]:
+        module = self.module
+        batches = map(module.moved, module.data.endless_weights_batches())
+        if not self._kept and steps:
+            self._kept.append(next(batches))
+        size = sum(_bytes(one) for one in self._kept[:1])
+        if steps * size > KEPT_BYTES:
+            return batches
+        if len(self._kept) < steps:
+            fresh = map(module.moved, module.data.endless_weights_batches())
+            self._kept[:] = list(islice(fresh, steps))
+        return self._kept
+
+    @cached_property
+    def _kept(self) -> list[Batch]:
+        return []
+
+    def _validation_accuracy(self, network: Network) -> float:
+        module = self.module
+        images = module.data.weights_batches(module.final.recalibration_images)
+        with module.trainer.precision_plugin.forward_context():
+            recalibrate(network, (module.moved(batch)[0] for batch in images))
+            batches = map(module.moved, module.data.val_batches())
+            return float(evaluate(network, batches).accuracy)
+
+
+def fingerprint(module: SearchModule) -> str:
+    """A short name of the shared weights, and of how networks that begin with them are tuned."""
+    how = (module.weights, module.data.weights_batch_size, module.trainer.precision)
+    digest = hashlib.sha256(repr((*how, module.seed)).encode())
+    if module.shared_steps:
+        for tensor in module.supernet.state_dict().values():
+            digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _tuning(row: Row) -> Tuning:
+    measured = row["steps"], row["loss"], row["accuracy"], row.get("val_accuracy", math.nan)
+    return Tuning(tuple(row["code"]), *measured)
+
+
+def _bytes(batch: Any) -> int:
+    return sum(one.nbytes for one in batch if isinstance(one, Tensor))
