@@ -1,0 +1,244 @@
+"""What searches find, trained from scratch, beside random networks of the same cost.
+
+``python -m benchmarks.searches --methods "tuned" "none=--model.schedule.share 0"`` runs each method
+(a name, and options of ``python -m search fit``) for each target and seed, or finds it among the
+rows of ``--results``. Every choice is trained with fresh seeds. Each target has controls: ten
+uniform networks of its band, trained once each; the best of them by validation accuracy, trained
+with the fresh seeds; and the rule "fewest layers", three networks of as few layers as uniform
+draws hold, trained once each. It can be stopped and run again: finished searches and trainings are
+kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.record import RESULTS, config_hash, machine, record
+from search.controllers.random_search import draw_uniform
+from search.evaluation.estimates import Estimate, Mean, cell
+from search.evaluation.jobs import Row, other_commits
+from search.evaluation.trainings import Job, Trainings, read_space_for
+from search.objective.objective import Objective
+from search.objective.reward import Reward
+from search.surrogate.proposals import canonical_codes, hits, uniform_codes
+from supernet.arch_file import read_arch
+from supernet.command.output import new_table, print_table
+from supernet.command.process import run_command
+from supernet.space.spec import NetSpec
+from supernet.training.config import read_training
+
+FIRST_FRESH = 100
+"""Seed of the first fresh training: a search has never seen it."""
+CONTROLS, FEWEST, DRAWS = 10, 3, 400_000
+"""Random networks, networks of fewest layers, and uniform draws these are looked for among."""
+
+
+class Controls(NamedTuple):
+    """Test accuracies of a target's networks that no search has found."""
+
+    random: Mean
+    """Of random networks."""
+    best: Mean
+    """Of the best of them, by fresh trainings."""
+    fewest: Mean
+    """Of networks of fewest layers."""
+    cpu_seconds: float
+    """Mean CPU time of training one of the random networks."""
+
+
+def parse_options() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--search", type=Path, default=Path("configs/clutter/search.yaml"))
+    add("-c", "--config", type=Path, default=Path("configs/clutter/retrain.yaml"))
+    add("--space", type=Path, default=Path("configs/spaces/clutter.yaml"))
+    add("--table", type=Path, default=RESULTS / "clutter-latency.json")
+    add("--methods", nargs="+", default=["default"], metavar="NAME[=OPTIONS]")
+    add("--targets", nargs="+", default=["p20", "p30", "p50", "p70", "p80"])
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    add("--trainings", type=int, default=3, help="of each choice, with fresh seeds (3)")
+    add("--steps", type=int, help="of a training, instead of the config's")
+    add("--name", default="clutter-searches", help="of the file in benchmarks/results")
+    add("--runs", type=Path, default=Path("runs/searches"), help="folder of the searches")
+    add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of the trainings")
+    add("--processes", type=int, default=1, help="trainings at a time (1)")
+    add("--search-only", action="store_true", help="search, and train nothing")
+    return parser.parse_args()
+
+
+def read_methods(given: Sequence[str]) -> dict[str, str]:
+    """Options of ``search fit`` by the names of methods."""
+    return dict((*one.split("=", 1), "")[:2] for one in given)
+
+
+class Searches:
+    """Finished searches, by method, target and seed."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.path = options, RESULTS / f"{options.name}.jsonl"
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        self.known = {self._key(row): row for row in map(json.loads, lines)}
+
+    @staticmethod
+    def _key(row: Row) -> tuple[str, str, int]:
+        return row["config"], row["target"], row["seed"]
+
+    def row(self, method: str, words: str, target: str, seed: int) -> Row:
+        """A search, done now or found."""
+        settings = {"search": str(self.options.search), "options": words}
+        config = {**settings, "method": method, "target": target}
+        key = config_hash(config), target, seed
+        if key not in self.known:
+            record(self.options.name, config, seed, self._search(words, target, seed))
+            self.known[key] = json.loads(self.path.read_text().splitlines()[-1])
+        return self.known[key]
+
+    def _search(self, words: str, target: str, seed: int) -> Row:
+        folder = self.options.runs / f"{config_hash(words)}-{target}-{seed}"
+        line = [sys.executable, "-m", "search", "fit", "-c", self.options.search]
+        line += ["--run", folder, "--model.target", target, "--seed_everything", seed]
+        line += ["--model.table", self.options.table, "--model.final.measured", 0]
+        line += ["--wandb.mode", "disabled", *shlex.split(words)]
+        if (folder / "config.yaml").exists():
+            line += ["--ckpt_path", "last"]
+        subprocess.run([str(word) for word in line], check=True, stdout=subprocess.DEVNULL)
+        found = read_arch(folder / "arch.json")
+        spent = json.loads((folder / "cost.json").read_text())
+        return {
+            "network": json.loads(found.spec.to_json()),
+            "blocks": found.spec.block_strings(),
+            "predicted": found.predicted,
+            "tuned_accuracy": found.accuracy,
+            **{name: spent[name] for name in ("cpu_seconds", "image_macs")},
+            **_surrogate(folder / "surrogate.json"),
+        }
+
+
+def _surrogate(path: Path) -> dict[str, Any]:
+    """What a search by tunings says of its surrogate."""
+    if not path.exists():
+        return {}
+    held = json.loads(path.read_text())
+    (gain,) = held["expected"].values()
+    steps = {name: held[name] for name in ("shared_steps", "label_steps", "final_steps")}
+    return {**steps, "penalty": held["penalty"], **held["leave_one_out"], "expected": gain}
+
+
+class Judge:
+    """Trainings from scratch of choices and of controls."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.training = options, read_training(options.config)
+        self.space = read_space_for(options.space, self.training.make_data())
+        self.trainings = Trainings(self.training, options.cache, options.processes)
+        self.steps = options.steps or self.training.max_steps
+
+    def rows(self, specs: Sequence[NetSpec], seeds: Sequence[int]) -> list[Row]:
+        """Trainings of networks, each with all seeds."""
+        return self.trainings.rows([Job(one, seed, self.steps) for one in specs for seed in seeds])
+
+    @property
+    def fresh(self) -> range:
+        """Seeds that a choice is trained with."""
+        return range(FIRST_FRESH, FIRST_FRESH + self.options.trainings)
+
+    def controls(self, target: str) -> Controls:
+        """What networks of a target's band are worth without a search."""
+        specs = self._uniform(target)
+        rows = self.rows(specs, [0])
+        best = max(range(len(rows)), key=lambda place: rows[place]["val"])
+        fewest = self.rows(self._fewest(target), [0])
+        cpu = float(np.mean([row["cpu_seconds"] for row in rows]))
+        again = self.rows([specs[best]], self.fresh)
+        tests = ([row["test"] for row in some] for some in (rows, again, fewest))
+        return Controls(*map(Mean.of, tests), cpu)
+
+    def _objective(self, target: str) -> Objective:
+        return Objective.resolve(
+            self.space, Reward(), target, "ms", str(self.options.table), "runs/tables"
+        )
+
+    def _uniform(self, target: str) -> list[NetSpec]:
+        objective, generator = self._objective(target), torch.Generator().manual_seed(0)
+        codes = uniform_codes(objective, objective.targets[0], CONTROLS, (), generator)
+        return [self.space.spec(self.space.decode(code)) for code in codes]
+
+    def _fewest(self, target: str) -> list[NetSpec]:
+        objective, generator = self._objective(target), torch.Generator().manual_seed(1)
+        rows = draw_uniform(torch.tensor(self.space.decision_sizes), DRAWS, generator)
+        rows = rows[hits(objective, objective.targets[0], rows)]
+        codes = canonical_codes(objective, rows)
+        specs = [self.space.spec(self.space.decode(code)) for code in codes]
+        return sorted(specs, key=lambda spec: sum(1 for _ in spec.layers()))[:FEWEST]
+
+
+def main() -> None:
+    """Search, train, and print a table for each method."""
+    options = parse_options()
+    torch.set_num_threads(1)
+    methods, searches = read_methods(options.methods), Searches(options)
+    found = {
+        (name, target, seed): searches.row(name, words, target, seed)
+        for seed in options.seeds
+        for target in options.targets
+        for name, words in methods.items()
+    }
+    print(f"# {machine()}")
+    if other := other_commits(found.values()):
+        print(f"# {other}")
+    if not options.search_only:
+        report(found, Judge(options), options)
+
+
+def report(
+    found: dict[tuple[str, str, int], Row], judge: Judge, options: argparse.Namespace
+) -> None:
+    """Print what choices are worth, in points of test accuracy, and what searches cost."""
+    controls = {target: judge.controls(target) for target in options.targets}
+    head = ["choice", "less random", "worst", "less best of ten", "less fewest layers", "trainings"]
+    table = new_table("method", "target", *head, left=["method", "target"])
+    pooled: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for name in read_methods(options.methods):
+        for target in options.targets:
+            known = controls[target]
+            columns: dict[str, list[float]] = defaultdict(list)
+            for seed in options.seeds:
+                row = found[name, target, seed]
+                spec = NetSpec.from_json(json.dumps(row["network"]))
+                tests = [one["test"] for one in judge.rows([spec], judge.fresh)]
+                choice = float(np.mean(tests))
+                values = (choice, *(choice - one.value for one in known[:3]))
+                for column, value in zip(("choice", *Controls._fields[:3]), values, strict=True):
+                    columns[column].append(value)
+                columns["trainings"].append(row["cpu_seconds"] / known.cpu_seconds)
+            table.add_row(name, target, *_cells(columns))
+            for column, some in columns.items():
+                pooled[name][column] += some
+    for name, columns in pooled.items():
+        table.add_row(name, "all", *_cells(columns))
+    print_table(table)
+
+
+def _cells(columns: dict[str, list[float]]) -> list[str]:
+    def points(column: str) -> Estimate:
+        return Mean.of(columns[column]).estimate * 100
+
+    worst = f"{100 * min(columns['random']):.1f}"
+    cells = [cell(points(name)) for name in ("choice", "random", "best", "fewest")]
+    return [*cells[:2], worst, *cells[2:], f"{np.mean(columns['trainings']):.1f}"]
+
+
+if __name__ == "__main__":
+    run_command(main, trains=True)
