@@ -37,11 +37,11 @@ class Surrogate:
         self.varies = deviation > 0
         """(F,): whether a count differs between networks of the space."""
         self.centre, self.scale = uniform.mean(axis=0), np.where(self.varies, deviation, 1.0)
-        self._uniform = self._inputs(torch.tensor(codes))
+        self._uniform = self.inputs(torch.tensor(codes))
         self.ridge: Ridge
         self.accuracy_ridge: Ridge
 
-    def _inputs(self, indices: Tensor) -> Floats:
+    def inputs(self, indices: Tensor) -> Floats:
         """(M, F) counts in standard deviations of uniform networks."""
         return (self.counts.of(indices).numpy() - self.centre) / self.scale
 
@@ -50,7 +50,7 @@ class Surrogate:
 
         A single label teaches nothing: all networks are then worth the same.
         """
-        inputs = self._inputs(torch.tensor([one.code for one in tunings]))
+        inputs = self.inputs(torch.tensor([one.code for one in tunings]))
         self.ridge = fit_ridge(inputs, np.array([-one.loss for one in tunings]))
         self.accuracy_ridge = fit_ridge(inputs, np.array([one.accuracy for one in tunings]))
         predicted = self.ridge.predict(self._uniform)
@@ -58,7 +58,7 @@ class Surrogate:
 
     def values(self, indices: Tensor) -> Tensor:
         """Predicted quality (M,), the loss with its sign changed in nats, of rows (M, D)."""
-        return torch.from_numpy(self.ridge.predict(self._inputs(indices)))
+        return torch.from_numpy(self.ridge.predict(self.inputs(indices)))
 
     def accuracies(self, indices: Tensor) -> Tensor:
         """Predicted quality (M,) on the scale of an accuracy, as rewards take it, in [0, 1]."""
@@ -69,7 +69,7 @@ class Surrogate:
 
     def gain(self, code: Sequence[int], others: Sequence[Sequence[int]]) -> tuple[float, float]:
         """Predicted accuracy of a network less the mean of others', after a tuning; its error."""
-        inputs = self._inputs(torch.tensor([tuple(code), *map(tuple, others)]))
+        inputs = self.inputs(torch.tensor([tuple(code), *map(tuple, others)]))
         away = inputs[:1] - inputs[1:].mean(axis=0)
         ridge = self.accuracy_ridge
         difference = float((away @ ridge.weights)[0])
