@@ -10,7 +10,13 @@ from supernet.cost.timed_layers import StageLayer, timed_layers_of_space
 from supernet.display.figures import ACCENT, FAINT, INK, MUTED, new_figure, style_axes
 from supernet.latency.table.table import LatencyTable
 
-COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", "mbconv3": "#8FB2DA", "mbconv6": "#3C6AA6"}
+COLORS = {
+    "conv": "#D08A2E",
+    "sepconv": "#4E9B80",
+    "mbconv3": "#8FB2DA",
+    "mbconv4": "#6389BE",
+    "mbconv6": "#3C6AA6",
+}
 """Colours of the ops' points."""
 
 

@@ -25,6 +25,7 @@ _NORMS = {
     "conv": {"output": "bn1"},
     "sepconv": {"depthwise": "bn1", "output": "bn2"},
     "mbconv3": _MBCONV_NORMS,
+    "mbconv4": _MBCONV_NORMS,
     "mbconv6": _MBCONV_NORMS,
 }
 """Where each op has batch norms, with their names in ``network.Block``."""

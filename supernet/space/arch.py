@@ -8,7 +8,7 @@ VALUE_FIELDS = dict(
     zip(DECISIONS, ("ops", "kernels", "ses", "skips", "filters", "layers"), strict=True)
 )
 """Field of a space and of its restrictions that holds the values of each decision."""
-EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv6": 6}
+EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv4": 4, "mbconv6": 6}
 """Hidden width over input width of every op that a space may offer."""
 MIXED = "mixed"
 """The op of a warm-up path: the average of all ops. Never part of an Arch."""

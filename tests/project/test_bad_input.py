@@ -36,7 +36,7 @@ def test_the_command_itself_prints_one_line(tiny_search):
     line = [sys.executable, "-m", "search", "fit", *tiny_search, "--model.space.ops", "[conv, foo]"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    allowed = "allowed are conv, sepconv, mbconv3, mbconv6"
+    allowed = "allowed are conv, sepconv, mbconv3, mbconv4, mbconv6"
     assert done.stderr == f"error: space.ops: unknown value 'foo', {allowed}\n"
     assert done.stdout == ""
 

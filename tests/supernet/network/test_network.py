@@ -49,6 +49,7 @@ def test_200_architectures_equal_their_extracted_networks_and_their_counts(space
 
 SETTINGS = {
     "no plain convolution": {"ops": ("sepconv", "mbconv6")},
+    "expansion 4": {"ops": ("sepconv", "mbconv4", "mbconv6")},
     "separable only": {"ops": ("sepconv",), "ses": (0.0,), "skips": ("none", "identity")},
     "plain only": {"ops": ("conv",), "kernels": (3, 5, 7)},
     "around A1": {"reference": "mnasnet_a1", "divisor": 1},

@@ -329,8 +329,8 @@ def test_a_restricted_block_has_only_its_values_in_the_order_of_the_space():
         ({"restrictions": (Restriction(8),)}, r"block is 8, it must be one of 1 to 7"),
         ({"restrictions": (Restriction(2), Restriction(2))}, r"block is 2, .* each at most once"),
         (
-            {"restrictions": (Restriction(3, ops=("conv", "mbconv4")),)},
-            r"restrictions, block 3, ops: unknown value 'mbconv4', allowed are conv, sepconv, mbco",
+            {"restrictions": (Restriction(3, ops=("conv", "mbconv5")),)},
+            r"restrictions, block 3, ops: unknown value 'mbconv5', allowed are conv, sepconv, mbco",
         ),
         ({"restrictions": (Restriction(3, kernels=(3, 3)),)}, r"none twice, got \(3, 3\)"),
         ({"strides": (1, 2, 2, 2, 0, 2, 1)}, r"space\.strides is 0, it must be at least 1 and at"),
