@@ -1,5 +1,8 @@
 """BlockTables: quantities of a network, tabulated by the choices of each block."""
 
+from __future__ import annotations
+
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -52,6 +55,13 @@ class BlockTables:
         ends = [of_stem_and_head(space.spec(arch)) for arch in _one_for_each_end(space)]
         self.stem_and_head = torch.tensor(ends, dtype=torch.float64)
         """Values (widths,) or (widths, F), by the filters of the last block."""
+
+    def weighted(self, weights: Tensor) -> BlockTables:
+        """Sums of the F quantities, each times its weight (F,), as a single one that adds up."""
+        single = copy.copy(self)
+        single.tables = [table @ weights for table in self.tables]
+        single.stem_and_head = self.stem_and_head @ weights
+        return single
 
     def of(self, indices: Tensor) -> Tensor:
         """Values (M,) or (M, F), in double precision, of architectures (M, D) on the CPU."""

@@ -4,18 +4,21 @@ import itertools
 import random
 
 import pytest
+import torch
 
-from search.objective.constraints import Constraint, Limit, violation
+from search.objective.constraints import Constraint, Limit, violation, violations
 from search.objective.costs import BlockCosts, quantile
-from search.objective.feasible import GAP, cheapest, costliest, nearest_below
+from search.objective.feasible import GAP, best_within, cheapest, costliest, nearest_below
 from search.objective.objective import resolve_constraints
 from search.objective.targets import resolve_targets
+from search.surrogate.counts import BlockCounts
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.space.arch import Arch
 from tests.helpers.tables import DIGITS, TINY, random_table
 
-SPECS = [TINY.spec(Arch(a)) for a in itertools.product(*map(TINY.block_choices, range(2)))]
+ARCHS = [Arch(a) for a in itertools.product(*map(TINY.block_choices, range(2)))]
+SPECS = list(map(TINY.spec, ARCHS))
 MODELS = {**CLOSED_FORMS, "ms": random_table(TINY, 1)}
 ALL_COSTS = {name: BlockCosts(TINY, model) for name, model in MODELS.items()}
 TABLE = random_table(TINY, 0)
@@ -159,3 +162,74 @@ def test_limits_that_no_network_keeps_are_refused(cost):
     for question in (cheapest, lambda costs, limits: nearest_below(costs, 1e9, limits)):
         with pytest.raises(UserError, match=f"found that keeps {cost} at most 10: raise a limit"):
             question(COSTS, none)
+
+
+def drawn_values(space, seed):
+    """Tables of a value that weighs all counts by chance, each about as much as another."""
+    counts = BlockCounts(space)
+    codes = torch.tensor([space.encode(space.sample(random.Random(one))) for one in range(200)])
+    scale = counts.of(codes).std(dim=0)
+    weights = torch.randn(len(scale), generator=torch.Generator().manual_seed(seed)).double()
+    return counts.weighted(torch.where(scale > 0, weights / scale, 0.0))
+
+
+def value_of(values, arch):
+    return float(values.of(torch.tensor([values.space.encode(arch)])))
+
+
+@pytest.mark.parametrize(
+    "shares", [{}, {"params": 0.5}, {"params": 0.6, "macs": 0.6, "memory": 0.7}]
+)
+def test_the_best_network_of_a_cost_is_that_of_trying_every_network(shares):
+    limits, costs = [limit(*pair) for pair in shares.items()], kept_costs([])
+    for seed in range(8):
+        values, rng = drawn_values(TINY, seed), random.Random(seed)
+        most = rng.uniform(costs[0], 1.2 * costs[-1])
+        least = most * rng.choice([0.99, 0.9, 0.5])
+        kept = [
+            arch
+            for arch, spec in zip(ARCHS, SPECS, strict=True)
+            if least <= TABLE.predict(spec) <= most and not violation(limits, spec)
+        ]
+        found = best_within(values, COSTS, least, most, limits)
+        assert bool(found) == bool(kept)
+        if found:
+            arch, cost = found
+            assert_keeps(arch, cost, limits)
+            assert least <= cost <= most
+            best = max(value_of(values, one) for one in kept)
+            assert value_of(values, arch) == pytest.approx(best, abs=1e-6)
+
+
+def test_a_band_may_be_as_narrow_as_one_network():
+    """As that of the nearest network below a target is, where networks are few."""
+    cost = kept_costs([])[len(SPECS) // 3]
+    arch, found = best_within(drawn_values(TINY, 0), COSTS, cost, cost)
+    assert found == cost
+    assert_keeps(arch, cost)
+
+
+def test_the_best_network_of_the_whole_space_beats_all_that_chance_and_changes_find():
+    """Under a limit on another device too; and no single change within the band makes it better."""
+    phone = random_table(DIGITS, 4)
+    limits = [Limit(BlockCosts(DIGITS, phone), quantile(phone, DIGITS, 0.5))]
+    table = random_table(DIGITS, 5)
+    costs, values = BlockCosts(DIGITS, table), drawn_values(DIGITS, 1)
+    most = quantile(table, DIGITS, 0.4)
+    free, cost = best_within(values, costs, 0.99 * most, most)
+    assert 0.99 * most <= cost <= most
+    limited, cost = best_within(values, costs, 0.99 * most, most, limits)
+    assert 0.99 * most <= cost <= most
+    assert_keeps(limited, cost, limits, costs)
+    codes = torch.tensor([DIGITS.encode(DIGITS.sample(random.Random(one))) for one in range(2000)])
+    for arch, kept in ((free, []), (limited, limits)):
+        code = DIGITS.encode(arch)
+        changed = [
+            (*code[:place], value, *code[place + 1 :])
+            for place, size in enumerate(DIGITS.decision_sizes)
+            for value in range(size)
+        ]
+        rows = torch.cat([torch.tensor(changed), codes])
+        priced = costs.of(rows)
+        fits = (priced >= 0.99 * most) & (priced <= most) & (violations(kept, rows) == 0)
+        assert value_of(values, arch) >= float(values.of(rows[fits]).max()) - 1e-6
