@@ -168,13 +168,17 @@ class SearchModule(pl.LightningModule):
         check_length(total)
         self.total_steps = int(total)
         self.shared_steps = self.schedule.shared_steps(self.total_steps, score)
-        left = self.total_steps - self.shared_steps
-        self.lengths = tuning_lengths(left, score, self.surrogate, self.final, self.num_targets)
+        self.lengths = self.tuning_lengths()
         if self.learns_from_tunings:
             # What is left belongs to the tunings that follow the fit.
             self.trainer.fit_loop.epoch_loop.max_steps = self.shared_steps
         else:
             check_updates(self.shared_steps, self.total_steps, self.sampling.every)
+
+    def tuning_lengths(self) -> Lengths:
+        """Lengths of the tunings that the steps after the shared ones pay for."""
+        left, score = self.total_steps - self.shared_steps, self.sampling.score
+        return tuning_lengths(left, score, self.surrogate, self.final, self.num_targets)
 
     @property
     def learns_from_tunings(self) -> bool:

@@ -58,9 +58,9 @@ class Results(pl.Callback):
         """Runs after fit, and again when a finished fit is continued."""
         module = searching(pl_module)
         refuse_unlearned(module)
-        self._keep_checkpoint(trainer)
+        self.keep_checkpoint(trainer)
         module.to(trainer.strategy.root_device)  # Lightning has taken it off the device by now
-        rounds = self._rounds(module) if module.learns_from_tunings else None
+        rounds = self._run_rounds(module) if module.learns_from_tunings else None
         judged = finalists(module, rounds) if rounds else self._judge(module)
         module.cpu()
         if not trainer.is_global_zero:
@@ -70,7 +70,7 @@ class Results(pl.Callback):
         found.write_archs()
         found.write_pareto()
         found.write_surrogate()
-        figures = draw_run(self.folder)
+        figures = self.draw()
         self.spending.spent.write(self.folder / "cost.json")
         found.measure()
         found.write_archs()
@@ -80,15 +80,23 @@ class Results(pl.Callback):
         found.print_summary()
         report_alarms(trainer, found.alarms())
 
-    def _keep_checkpoint(self, trainer: pl.Trainer) -> None:
+    def keep_checkpoint(self, trainer: pl.Trainer) -> None:
         """Leave something to go on from where no weights are shared, and so none were saved."""
         path = last_checkpoint(self.folder)
         if not trainer.strategy.broadcast(path.exists()):
             trainer.save_checkpoint(path, weights_only=False)
 
-    def _rounds(self, module: SearchModule) -> Rounds:
+    def draw(self) -> list[Path]:
+        """Draw the figures; their files."""
+        return draw_run(self.folder)
+
+    def rounds(self, module: SearchModule) -> Rounds:
+        """What tunes networks to choose from, where the search learns from tunings."""
+        return Rounds(module, Tunings(module, self.folder, self.spending))
+
+    def _run_rounds(self, module: SearchModule) -> Rounds:
         module.controller.cpu()  # one of a few networks at a time: an accelerator would only wait
-        rounds = Rounds(module, Tunings(module, self.folder, self.spending))
+        rounds = self.rounds(module)
         rounds.run()
         accuracy = fmean(one.tuning.val_accuracy for one in rounds.finalists)
         log_metrics(

@@ -52,7 +52,9 @@ class Gain:
 
 def expected_gain(surrogate: Surrogate, labels: Sequence[Label], code: Code, target: int) -> Gain:
     """What a choice for a target is expected to gain over the uniform networks that hit it."""
-    uniform = [one for one in labels if one.origin == "uniform" and one.target == target]
+    near = [one for one in labels if one.target == target]
+    # Where the space has few networks, all of them may have been proposed.
+    uniform = [one for one in near if one.origin == "uniform"] or near
     value, error = surrogate.gain(code, [one.code for one in uniform])
     reach, steps = NORMAL_95 * error, labels[0].tuning.steps
     return Gain(value, value - reach, value + reach, steps, len(labels))
@@ -167,8 +169,9 @@ def surrogate_alarms(rounds: Rounds) -> list[Alarm]:
             f" leave-one-out error {ridge.error:.3g} nats, penalty {ridge.penalty:g}"
         )
         alarms.append(Alarm("surrogate blind", seen, f"{longer}, or surrogate.networks"))
+    known = [one for one in labels if one.target is not None]
     later = {
-        origin: [one.tuning.loss for one in labels if one.round and one.origin == origin]
+        origin: [one.tuning.loss for one in known if one.round and one.origin == origin]
         for origin in ("uniform", "proposed")
     }
     if min(map(len, later.values())) > 1 and fmean(later["proposed"]) >= fmean(later["uniform"]):

@@ -28,8 +28,8 @@ class Label:
     round: int
     """Number of its round, from 0."""
     origin: Origin
-    target: int
-    """Number of the target that it hits."""
+    target: int | None
+    """Number of the target that it hits; None where it was tuned for another question."""
 
     @property
     def code(self) -> Code:
@@ -79,7 +79,7 @@ class Rounds:
             self._tune_round(number, size)
             self.surrogate.fit([one.tuning for one in self.labels])
             self._learn()
-        self._tune_finalists()
+        self.tune_finalists()
 
     def _tune_round(self, number: int, size: int) -> None:
         """Tune the networks of a round: uniform ones in the first, and while nothing is known."""
@@ -89,7 +89,7 @@ class Rounds:
         targets = range(len(self.objective.targets))
         for target, num in shares(proposals, targets):
             generator = make_generator("proposals", self.module.seed, number, target)
-            codes = self._apart(self._proposals(target, generator), num, chosen)
+            codes = self._apart(self.proposals(target, generator), num, chosen)
             chosen += [(code, "proposed", target) for code in codes]
         for target, num in shares(size - len(chosen), targets):
             generator = make_generator("uniform", self.module.seed, number, target)
@@ -115,7 +115,8 @@ class Rounds:
         fresh = [code for code in ranked if code not in taken]
         return apart(fresh, num, [code for code, *_ in chosen])
 
-    def _proposals(self, target: int, generator: torch.Generator) -> list[Code]:
+    def proposals(self, target: int, generator: torch.Generator) -> list[Code]:
+        """Networks that hit a target, the most promising first, by the number of the target."""
         with alone():
             return proposed_codes(
                 self.module.controller,
@@ -144,11 +145,11 @@ class Rounds:
                 notify(module, update, module.steps_done + self.updates)
             self.updates += 1
 
-    def _tune_finalists(self) -> None:
+    def tune_finalists(self) -> None:
         """Tune the best of what was learned from, and the last proposals, for longer."""
         chosen: list[tuple[Code, int]] = []
         for target in range(len(self.objective.targets)):
-            chosen += [(code, target) for code in self._finalist_codes(target)]
+            chosen += [(code, target) for code in self.finalist_codes(target)]
         chosen = told_by_rank_zero(chosen)
         found = self.tunings.of([code for code, _ in chosen], self.module.lengths.final, True)
         predicted = self._predicted([code for code, _ in chosen])
@@ -157,11 +158,12 @@ class Rounds:
             for tuning, (_, target), value in zip(found, chosen, predicted, strict=True)
         ]
 
-    def _finalist_codes(self, target: int) -> list[Code]:
+    def finalist_codes(self, target: int) -> list[Code]:
+        """Networks to choose from for a target, by its number: measured ones and proposals."""
         num = self.module.final.candidates
         measured = apart(self._best_labels(target), -(-num // MEASURED), least=1)
         generator = make_generator("final", self.module.seed, target)
-        fresh = [code for code in self._proposals(target, generator) if code not in measured]
+        fresh = [code for code in self.proposals(target, generator) if code not in measured]
         return measured + apart(fresh, num - len(measured), measured)
 
     def _best_labels(self, target: int) -> list[Code]:

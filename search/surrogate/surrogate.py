@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search.objective.block_tables import BlockTables
 from search.surrogate.counts import BlockCounts
 from search.surrogate.regression import Floats, Ridge, fit_ridge
 from search.surrogate.tunings import Tuning
@@ -59,6 +60,10 @@ class Surrogate:
     def values(self, indices: Tensor) -> Tensor:
         """Predicted quality (M,), the loss with its sign changed in nats, of rows (M, D)."""
         return torch.from_numpy(self.ridge.predict(self.inputs(indices)))
+
+    def tables(self, weights: Floats) -> BlockTables:
+        """What each block adds to ``values`` under weights (F,) of the counts, up to a constant."""
+        return self.counts.weighted(torch.from_numpy(weights / self.scale))
 
     def accuracies(self, indices: Tensor) -> Tensor:
         """Predicted quality (M,) on the scale of an accuracy, as rewards take it, in [0, 1]."""

@@ -62,22 +62,30 @@ class Tunings:
         module: The search, after its last weight step.
         folder: Of the run.
         spending: Is told what tunings cost.
+        earlier: Folder of another run, whose tunings are known and paid for.
     """
 
-    def __init__(self, module: SearchModule, folder: Path, spending: Spending) -> None:
+    def __init__(
+        self, module: SearchModule, folder: Path, spending: Spending, earlier: Path | None = None
+    ) -> None:
         self.module, self.folder, self.spending = module, folder, spending
-        rank = module.global_rank
-        self.jobs: CachedJobs[tuple[Code, int, bool]] = CachedJobs(
+        self.jobs = self._kept_in(folder / f"tunings-rank{module.global_rank}.jsonl")
+        paths = sorted(earlier.glob("tunings-rank*.jsonl")) if earlier else []
+        paid = {key: row for path in paths for key, row in self._kept_in(path).known.items()}
+        self.counted = set(paid) - set(self.jobs.known)
+        self.jobs.known |= {key: paid[key] for key in self.counted}
+
+    def _kept_in(self, path: Path) -> CachedJobs[tuple[Code, int, bool]]:
+        return CachedJobs(
             "tuned networks",
-            folder / f"tunings-rank{rank}.jsonl",
+            path,
             CONDITIONS,
             self._identity,
             lambda: self._tune,
             status=lambda row: f"loss {row['loss']:.3f}",
-            shown=module.trainer.is_global_zero,
+            shown=self.module.trainer.is_global_zero,
             strict=False,
         )
-        self.counted: set[tuple] = set()
 
     def of(self, codes: Sequence[Code], steps: int, judged: bool = False) -> list[Tuning]:
         """Tunings of networks, in their order, on every rank.

@@ -86,6 +86,10 @@ class DataCheck(pl.Callback):
         if self.record and trainer.is_global_zero:
             write_record(self.folder, self.record)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the record also where no training was left to do."""
+        self.on_train_start(trainer, pl_module)
+
     def _check_continued(self, now: DataRecord, data: RunData) -> None:
         """Refuse other training images than the run had; say what else has changed."""
         if not self.before:
