@@ -41,7 +41,7 @@ def tune(
     weights: WeightOptimizer,
     num_steps: int,
     decays: bool = True,
-    precision: AbstractContextManager[object] | None = None,
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Course:
     """Train all weights of a network for a few steps.
 
@@ -54,8 +54,8 @@ def tune(
         num_steps: 0 leaves the network as it is.
         decays: whether the learning rate falls linearly to 0; else it stays the largest, so that
             the losses of two lengths agree as far as both go.
-        precision: the context of forward passes that need no scaled loss; full precision by
-            default.
+        precision: makes the context of a forward pass, one that needs no scaled loss; full
+            precision by default.
     """
     network.train()
     losses, accuracies = [], []
@@ -64,7 +64,7 @@ def tune(
             optimizer = weights.optimizer(network, len(labels))
         for group in optimizer.param_groups:
             group["lr"] = group["largest_lr"] * (1 - step / num_steps if decays else 1)
-        with precision or nullcontext():
+        with precision():
             logits = network(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
         optimizer.zero_grad(set_to_none=True)

@@ -135,7 +135,7 @@ class Tunings:
         wall, cpu = time.perf_counter(), time.process_time()
         network = self._network(code)
         course = tune(
-            network, self._batches(steps), self.module.weights, steps, False, self._precision()
+            network, self._batches(steps), self.module.weights, steps, False, self._precision
         )
         half = steps // 2
         row = {
@@ -167,8 +167,9 @@ class Tunings:
     def _precision(self) -> AbstractContextManager[object]:
         # float16 would need its losses scaled.
         bf16 = self.module.trainer.precision == "bf16-mixed"
+        plugin = self.module.trainer.precision_plugin
         context: AbstractContextManager[object] = (
-            self.module.trainer.precision_plugin.forward_context() if bf16 else nullcontext()
+            plugin.forward_context() if bf16 else nullcontext()
         )
         return context
 
