@@ -60,13 +60,27 @@ class Schedule:
 
     def _translate(self, uniform: float) -> None:
         """Take the settings for those of version 0.1."""
-        if not 0 <= self.warmup <= uniform < 1 or not 0 <= self.stream <= uniform:
+        if self.share is not None:
             raise UserError(
-                "schedule: 0 <= warmup, stream <= uniform < 1 must hold, got"
-                f" warmup {self.warmup}, stream {self.stream}, uniform {uniform}"
+                f"schedule: uniform {uniform} is the old name of share, which is {self.share}:"
+                " give one of them, and null for the other"
             )
-        changed = {name: getattr(self, name) for name in ("warmup", "stream", "ramp")}
-        shares = {name: value / uniform if uniform else 0.0 for name, value in changed.items()}
+        # Today's defaults are those that nobody has named.
+        shares = {
+            name: before if value == default else value
+            for name, value, default, before in (
+                ("warmup", self.warmup, 0.625, 0.5),
+                ("stream", self.stream, 0.875, 0.7),
+            )
+        }
+        shares["ramp"] = self.ramp
+        if not 0 <= uniform < 1 or max(shares.values()) > uniform > 0:
+            given = ", ".join(f"{name} {value}" for name, value in shares.items())
+            raise UserError(
+                "schedule: 0 <= warmup, stream, ramp <= uniform < 1 must hold, got"
+                f" {given}, uniform {uniform}"
+            )
+        shares = {name: value / uniform if uniform else 0.0 for name, value in shares.items()}
         for name, value in {**shares, "share": uniform, "uniform": None}.items():
             object.__setattr__(self, name, value)
 
@@ -240,7 +254,7 @@ class Final:
     tuning_steps: int | None = None
     """Steps that each of these is trained for on its own before it is judged: without them shared
     weights rank it by half as much, see docs/search-quality.md. By default what the budget gives
-    (section ``surrogate``), and 40 beside the slices' scores. 0 judges slices as they are."""
+    (section ``surrogate``), and 40 beside the slices' scores, where 0 judges slices as they are."""
     measured: int = 3
     """How many of the best are timed on this device."""
 
@@ -270,12 +284,18 @@ def tuning_lengths(
     """Lengths of the tunings that ``left`` steps pay for, see ``SurrogateSettings``.
 
     Raises:
-        UserError: when there are too few.
+        UserError: when there are too few, or finalists are to be tuned for none.
     """
     if score != "tuned":
         given = final.tuning_steps
         return Lengths(0, BESIDE_SLICES if given is None else given)
     finalists = final.candidates * targets
+    if final.tuning_steps is not None and final.tuning_steps < LEAST_STEPS:
+        raise UserError(
+            f"final.tuning_steps is {final.tuning_steps}: with sampling.score tuned it must be at"
+            f" least {LEAST_STEPS}, as finalists are chosen by their losses; leave it out for what"
+            " the budget gives"
+        )
     if final.tuning_steps is None:
         label = left // (surrogate.networks + LONGER * finalists)
     else:

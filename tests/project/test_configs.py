@@ -103,9 +103,10 @@ TINY_SEARCH = """
 model:
   space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0], head: 32}
   cost: macs
-  schedule: {warmup: 0.5, stream: 0.5, uniform: 0.5}
-  sampling: {every: 1, samples: 2, images: 2}
-  final: {samples: 4, candidates: 2, recalibration_images: 8, tuning_steps: 1, measured: 0}
+  schedule: {share: 0.2, uniform: null}
+  sampling: {samples: 2}
+  surrogate: {networks: 3, first: 2, rounds: 2, updates: 1}
+  final: {samples: 4, candidates: 1, recalibration_images: 8, tuning_steps: null, measured: 0}
 """
 
 
@@ -122,9 +123,9 @@ def test_the_configs_for_image_folders_search_and_retrain(image_root, tmp_path, 
             torch.distributed.destroy_process_group()
 
     searched, trained = tmp_path / "searched", tmp_path / "trained"
-    run("search", searched, "tiny-search.yaml")
+    run("search", searched, "tiny-search.yaml", "--trainer.max_epochs=9")
     found = read_arch(searched / "arch.json")
-    assert (found.classes, found.resolution, found.step) == (3, 16, 2)
+    assert (found.classes, found.resolution, found.step) == (3, 16, 4)
     assert found.predicted <= found.target
     run("retrain", trained, "tiny.yaml", f"--model.arch={searched / 'arch.json'}")
     last = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)

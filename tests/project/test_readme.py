@@ -24,9 +24,10 @@ OPTIONS = [
     for option in re.findall(r"`((?:-c|--)[^`]+)`", row)
 ]
 SHORT = {
-    "search": "--trainer.max_steps 24 --model.sampling.every 2 --model.cost macs"
+    "search": "--trainer.max_steps 40 --model.cost macs --model.surrogate.networks 4"
+    " --model.surrogate.first 2 --model.surrogate.rounds 2 --model.surrogate.updates 2"
     " --model.space.base_layers [1,1,1,1,1,1,1] --model.space.layers [0,1]"
-    " --model.final.samples 8 --model.final.candidates 2 --model.final.tuning_steps 1"
+    " --model.final.samples 8 --model.final.candidates 2"
     " --model.final.measured 0",
     "retrain fit": "--trainer.max_epochs 1",
 }

@@ -1,10 +1,11 @@
 """The schedule and the warm-up paths, in closed form."""
 
+import math
 import random
 
 import pytest
 
-from search.settings import Schedule, warmup_path
+from search.settings import Schedule, update_steps, warmup_path
 from supernet.errors import UserError
 from supernet.space.arch import MIXED
 from supernet.space.mnasnet import MnasSpace
@@ -18,35 +19,43 @@ def test_the_warmup_probability_falls_linearly_to_zero():
     assert values == [1, 0.5, 0, 0]
 
 
-def test_the_stream_is_gone_before_the_controller_scores():
-    schedule = Schedule()
-    assert schedule.stream_weight(schedule.uniform) == 0
+def test_the_stream_is_gone_before_anything_is_scored():
+    assert Schedule().stream_weight(0.9) == 0
 
 
-def test_the_learning_rate_ramps_up_and_falls_to_its_floor_when_the_policy_begins():
-    schedule = Schedule(ramp=0.1, uniform=0.8, floor=0.05)
+def test_the_learning_rate_ramps_up_and_falls_to_its_floor_at_the_last_shared_step():
+    schedule = Schedule(ramp=0.1, floor=0.05)
     assert schedule.learning_rate(0.05) == 0.5
-    assert schedule.learning_rate(0.4) == pytest.approx(0.05 + 0.95 / 2)
-    assert schedule.learning_rate(0.8) == schedule.learning_rate(1.0) == pytest.approx(0.05)
-
-
-def test_a_policy_from_the_first_step_on_trains_at_the_floor():
-    schedule = Schedule(warmup=0, stream=0, uniform=0, ramp=0.1, floor=0.05)
-    assert [schedule.learning_rate(p) for p in (0, 0.05, 0.1, 1)] == [0, 0.5, 0.05, 0.05]
+    assert schedule.learning_rate(0.5) == pytest.approx(0.05 + 0.95 / 2)
+    assert schedule.learning_rate(1.0) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
-    ("uniform", "total", "every", "steps"),
+    ("share", "total", "score", "steps"),
     [
-        (0.8, 24, 2, [20, 22]),
-        (0.8, 3000, 8, range(2400, 3000, 8)),
-        (0.0, 5, 2, [0, 2, 4]),
-        (0.1, 30, 3, range(3, 30, 3)),
+        (None, 2000, "tuned", 300),
+        (None, 2000, "accuracy", 1600),
+        (0.0, 2000, "tuned", 0),
+        (0.3, 10, "tuned", 3),
+        (0.15, 24, "soft_accuracy", 4),
     ],
 )
-def test_the_controller_learns_after_these_steps(uniform, total, every, steps):
-    schedule = Schedule(warmup=0.0, stream=0.0, uniform=uniform)
-    assert list(schedule.update_steps(total, every)) == list(steps)
+def test_a_share_of_the_steps_trains_shared_weights(share, total, score, steps):
+    assert Schedule(share).shared_steps(total, score) == steps
+
+
+@pytest.mark.parametrize(
+    ("first", "total", "every", "steps"),
+    [
+        (20, 24, 2, [20, 22]),
+        (2400, 3000, 8, range(2400, 3000, 8)),
+        (0, 5, 2, [0, 2, 4]),
+        (4, 30, 3, range(6, 30, 3)),
+        (20, 24, 40, []),
+    ],
+)
+def test_the_controller_learns_from_slices_after_these_steps(first, total, every, steps):
+    assert list(update_steps(first, total, every)) == list(steps)
 
 
 def test_without_warmup_nothing_is_warmed_up():
@@ -54,11 +63,65 @@ def test_without_warmup_nothing_is_warmed_up():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"warmup": 0.9}, {"uniform": 1.0}, {"stream": 0.9}, {"floor": 2.0}, {"ramp": 1.0}]
+    "wrong",
+    [{"warmup": 1.1}, {"share": 1.0}, {"share": -0.1}, {"stream": 2}, {"floor": 2.0}, {"ramp": -1}],
 )
-def test_shares_out_of_order_are_refused(wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))):
+def test_shares_that_are_none_are_refused(wrong):
+    with pytest.raises(UserError, match=f"schedule.{next(iter(wrong))} is "):
         Schedule(**wrong)
+
+
+# --- settings of version 0.1 ----------------------------------------------------------------------
+
+
+def rates_of_before(progress, warmup, stream, uniform, floor, ramp):
+    """Warm-up, stream and learning rate at a share of all steps, as version 0.1 had them."""
+    done = min(1.0, progress / uniform)
+    cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+    return (
+        max(0.0, 1 - progress / warmup) if warmup else 0.0,
+        max(0.0, 1 - progress / stream) if stream else 0.0,
+        progress / ramp if progress < ramp else cosine,
+    )
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"warmup": 0.5, "stream": 0.7, "uniform": 0.8, "floor": 0.05, "ramp": 0.03},
+        {"warmup": 0.0, "stream": 0.0, "uniform": 0.5, "floor": 1.0, "ramp": 0.0},
+        {"warmup": 0.2, "stream": 0.2, "uniform": 0.2, "floor": 0.1, "ramp": 0.1},
+    ],
+)
+def test_settings_that_name_uniform_do_at_every_step_what_they_did(old):
+    schedule, total = Schedule(**old), 200
+    shared = schedule.shared_steps(total, "soft_accuracy")
+    assert (schedule.uniform, shared) == (None, old["uniform"] * total)
+    for step in range(total):
+        progress = min(1.0, step / shared)
+        found = (
+            schedule.warmup_probability(progress),
+            schedule.stream_weight(progress),
+            schedule.learning_rate(progress),
+        )
+        assert found == pytest.approx(rates_of_before(step / total, **old)), step
+
+
+def test_uniform_beside_nothing_else_has_the_other_defaults_of_its_time():
+    expected = Schedule(warmup=0.5, stream=0.7, uniform=0.9, ramp=0.03)
+    assert Schedule(uniform=0.9) == expected != Schedule(share=0.9)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"warmup": 0.9}, {"uniform": 1.0}, {"stream": 0.9}, {"ramp": 0.9}, {"share": 0.5}]
+)
+def test_settings_that_name_uniform_are_refused_out_of_order(wrong):
+    old = {"warmup": 0.5, "stream": 0.7, "uniform": 0.8, "ramp": 0.03, **wrong}
+    with pytest.raises(UserError, match=f"schedule: .*{next(iter(wrong))}"):
+        Schedule(**old)
+
+
+# --- warm-up paths --------------------------------------------------------------------------------
 
 
 def test_a_certain_warmup_enables_everything():
