@@ -41,7 +41,7 @@ model:
   space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
   cost: macs
   target: p40
-  sampling: {every: 2, samples: 4}
+  sampling: {score: soft_accuracy, every: 2, samples: 4}
   final: {samples: 8, candidates: 4, recalibration_images: 64, tuning_steps: 2, measured: 0}
 trainer: {accelerator: cpu, devices: 1, max_steps: 24, max_epochs: -1, log_every_n_steps: 4}
 wandb: {mode: disabled}

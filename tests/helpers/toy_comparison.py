@@ -10,7 +10,7 @@ SEARCH = """
 model:
   cost: macs
   target: p40
-  sampling: {samples: 4, images: 32}
+  sampling: {score: soft_accuracy, samples: 4, images: 32}
   final: {samples: 8, recalibration_images: 32}
 """
 SECONDS = {"seconds": 9.0, "cpu_seconds": 8.0}

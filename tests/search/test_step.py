@@ -106,8 +106,8 @@ class Recorder(Controller):
 def stepped(controller):
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
 
-    def accuracies(archs):
-        return torch.full((len(archs),), 0.5)
+    def accuracies(rows):
+        return torch.full((len(rows),), 0.5)
 
     return controller_step(controller, 4, accuracies, UpdateStep(2, 9), draws, shuffles)
 
@@ -118,12 +118,7 @@ def test_a_step_proposes_scores_and_teaches():
     controller.prepare(toy_objective(Reward("hard"), cost / 2, space=SPACE, cost_model=MACS))
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
     result = controller_step(
-        controller,
-        4,
-        lambda archs: torch.full((len(archs),), 0.5),
-        UpdateStep(2, 9),
-        draws,
-        shuffles,
+        controller, 4, lambda rows: torch.full((len(rows),), 0.5), UpdateStep(2, 9), draws, shuffles
     )
     proposals, scores, shuffled, step = controller.told
     assert (result.proposals, result.scores, result.logs["seen"]) == (proposals, scores, 1.0)
@@ -147,12 +142,7 @@ def test_each_architecture_is_scored_under_its_own_target():
     controller.prepare(objective)
     draws, shuffles = (make_generator(purpose, 3, 7) for purpose in ("samples", "minibatches"))
     result = controller_step(
-        controller,
-        4,
-        lambda archs: torch.full((len(archs),), 0.5),
-        UpdateStep(2, 9),
-        draws,
-        shuffles,
+        controller, 4, lambda rows: torch.full((len(rows),), 0.5), UpdateStep(2, 9), draws, shuffles
     )
     assert sorted(result.proposals.targets.tolist()) == [0, 0, 1, 1]
     expected = torch.tensor([0.25, 0.125])[result.proposals.targets]

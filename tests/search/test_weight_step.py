@@ -48,7 +48,7 @@ def watched(tmp_path, schedule, steps, name="momentum", **weights):
         *(10, 8, 1, SPACE, "p40", "macs"),
         schedule=schedule,
         weights=WeightOptimizer(name=name, lr=LR, lr_batch=16, **weights),
-        sampling=Sampling(every=2, samples=4),
+        sampling=Sampling("soft_accuracy", every=2, samples=4),
     )
     watch = Watch()
     trainer = pl.Trainer(
@@ -68,7 +68,7 @@ def watched(tmp_path, schedule, steps, name="momentum", **weights):
     return watch
 
 
-FLAT = Schedule(warmup=0.0, stream=0.0, uniform=0.5, floor=1.0, ramp=0.0)
+FLAT = Schedule(share=0.5, warmup=0.0, stream=0.0, floor=1.0, ramp=0.0)
 
 
 def test_a_long_gradient_is_shortened_to_the_norm_that_was_asked_for(tmp_path):
@@ -84,9 +84,9 @@ def test_a_short_gradient_is_left_as_it_is(tmp_path):
 
 
 def test_every_step_has_the_learning_rate_of_its_schedule(tmp_path):
-    schedule = Schedule(warmup=0.0, stream=0.0, uniform=0.5, floor=0.1, ramp=0.25)
+    schedule = Schedule(share=0.5, warmup=0.0, stream=0.0, floor=0.1, ramp=0.5)
     watch = watched(tmp_path, schedule, 8)
-    expected = [LR * schedule.learning_rate(step / 8) for step in range(8)]
+    expected = [LR * schedule.learning_rate(min(1.0, step / 4)) for step in range(8)]
     assert watch.rates == pytest.approx(expected)
     assert watch.lengths[0] == 0.0  # the ramp begins at 0
     assert min(watch.lengths[1:]) > 0

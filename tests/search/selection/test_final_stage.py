@@ -12,7 +12,7 @@ import torch
 from search.module import SearchModule
 from search.selection.results import Results
 from search.selection.selection import Candidate, judge
-from search.settings import Final, WeightOptimizer
+from search.settings import Final, Lengths, WeightOptimizer
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.network.network import recalibrate
@@ -61,7 +61,10 @@ def test_the_final_judge_knows_the_validation_split_and_nothing_else(tmp_path):
     torch.manual_seed(0)
     data, supernet = RunData(Digits(8, batch_size=32), "search", seed=0), SuperNet(SPACE)
     module = SimpleNamespace(
-        final=Final(recalibration_images=64, tuning_steps=0),
+        final=Final(recalibration_images=64),
+        lengths=Lengths(0, 0),
+        seed=0,
+        shared_steps=5,
         global_rank=0,
         trainer=SimpleNamespace(
             world_size=1,

@@ -64,7 +64,7 @@ def test_what_fails_is_named_before_the_first_step(
 
 
 def test_a_dry_pass_changes_no_bit_of_a_search(search, tiny_search, tmp_path, monkeypatch):
-    options = ["--trainer.max_steps=11", "--model.schedule.uniform=0.7"]
+    options = ["--trainer.max_steps=11", "--model.schedule.share=0.7"]
     search(*tiny_search, *options)
     monkeypatch.setattr(DryPass, "on_train_start", lambda *_: None)
     search(*tiny_search, *options, "--run", tmp_path / "other")

@@ -260,7 +260,7 @@ def test_16_mixed_shortens_gradients_of_their_own_size(tmp_path):
             1,
             space=SPACE,
             cost="macs",
-            sampling=Sampling(every=2, samples=4),
+            sampling=Sampling("soft_accuracy", every=2, samples=4),
             weights=WeightOptimizer(lr=0.01, max_grad_norm=0.5),
         )
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14)
