@@ -1,7 +1,6 @@
 """Scores of networks that are not trained alone: by shared weights, for free, by regressions."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from search.evaluation.frozen_supernet import FrozenSupernet
 from search.evaluation.jobs import CachedJobs, Row, commit
 from search.evaluation.trainings import network_hash
 from search.rank.networks import BandNetwork
+from search.surrogate.counts import counts_of
 from supernet.cost.counts import count
 from supernet.network.network import Network
 from supernet.space.mnasnet import MnasSpace
@@ -134,30 +134,10 @@ def choice_features(space: MnasSpace, networks: Sequence[BandNetwork]) -> np.nda
 
 
 def count_features(networks: Sequence[BandNetwork]) -> np.ndarray:
-    """Counts of each network that a dozen trainings can weigh, (N, F): see ``counts_of``."""
-    rows = [{**counts_of(one.spec), "log cost": math.log(one.cost)} for one in networks]
+    """Counts of each network, as a search's surrogate weighs them, (N, F)."""
+    rows = [counts_of(one.spec) for one in networks]
     names = sorted({name for row in rows for name in row})
     return np.array([[row.get(name, 0.0) for name in names] for row in rows])
-
-
-def counts_of(spec: NetSpec) -> dict[str, float]:
-    """Layers of a network by what they are, its mean kernel and its widths.
-
-    A count leaves out in which block a choice was made, so that there are a dozen of them where a
-    space has a hundred choices.
-    """
-    layers = list(spec.layers())
-    ops = (f"{layer.op}{layer.expand if layer.expand > 1 else ''}" for layer in layers)
-    widths = [math.log(layer.outputs) for layer in layers]
-    return {
-        "layers": len(layers),
-        **Counter(ops),
-        "layers with se": sum(layer.se > 0 for layer in layers),
-        **Counter(f"layers with skip {layer.skip}" for layer in layers),
-        "mean kernel": float(np.mean([layer.kernel for layer in layers])),
-        "mean log width": float(np.mean(widths)),
-        "last log width": widths[-1],
-    }
 
 
 def ridge_scores(

@@ -11,11 +11,11 @@ from search.rank.networks import uniform_group
 from search.rank.scores import (
     choice_features,
     count_features,
-    counts_of,
     free_scores,
     ridge_scores,
     supernet_scores,
 )
+from search.surrogate.counts import counts_of
 from supernet.cost.counts import count
 from supernet.errors import UserError
 from supernet.space.published import published_spec
@@ -89,29 +89,31 @@ def test_features_are_one_choice_of_each_decision_and_the_macs():
 
 def test_counts_of_mnasnet_a1_are_those_of_figure_7():
     counts = counts_of(published_spec("mnasnet_a1"))
-    assert counts.pop("mean log width") == pytest.approx(
-        np.log([16, 24, 24, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3, 320]).mean()
-    )
-    assert counts.pop("last log width") == pytest.approx(np.log(320))
+    widths = [16, 24, 40, 80, 112, 160, 320]
+    assert counts.pop("log width of a block") == pytest.approx(np.log(widths).sum())
+    assert counts.pop("log width of the last block") == pytest.approx(np.log(320))
     assert counts == {
         "layers": 16,
         "sepconv": 1,
         "mbconv6": 12,
         "mbconv3": 3,
-        "layers with se": 8,
-        "layers with skip identity": 9,
-        "layers with skip none": 7,
-        "mean kernel": 3.75,
+        "layers with squeeze-and-excitation": 8,
+        "shortcut identity": 9,
+        "shortcut none": 7,
+        "kernel 3": 10,
+        "kernel 5": 6,
+        "parameters": 3_887_038,
     }
 
 
-def test_counts_are_a_row_for_each_network_with_its_cost():
+def test_counts_are_a_row_for_each_network_of_what_the_surrogate_weighs():
     networks = uniform_group(SPACE, MACS, 6, 2, seed=0).networks
     inputs = count_features(networks)
-    names = {name for one in networks for name in counts_of(one.spec)}
-    assert inputs.shape == (6, len(names) + 1)
-    column = sorted([*names, "log cost"]).index("log cost")
-    assert inputs[:, column] == pytest.approx(np.log([one.cost for one in networks]))
+    counted = [counts_of(one.spec) for one in networks]
+    names = sorted({name for one in counted for name in one})
+    assert inputs.shape == (6, len(names))
+    expected = [[one.get(name, 0.0) for one in counted] for name in names]
+    assert inputs.T.tolist() == expected
 
 
 def test_scores_of_a_supernet_are_larger_for_better_networks(tmp_path):
