@@ -193,7 +193,7 @@ class Sampling:
     (section ``surrogate``). Or the mean over a reward batch of what slices of the supernet do,
     while the policy's paths are trained: ``accuracy``, or ``soft_accuracy``, which counts answers
     that are nearly right in part. Slices rank networks hardly better than their cost does
-    (docs/search-quality.md)."""
+    (docs/lab-notebook.md)."""
     samples: int = 20
     """Architectures per update and process."""
     every: int = 8
@@ -253,7 +253,7 @@ class Final:
     """Training images that give an extracted network its batch statistics (OFA: 2,000)."""
     tuning_steps: int | None = None
     """Steps that each of these is trained for on its own before it is judged: without them shared
-    weights rank it by half as much, see docs/search-quality.md. By default what the budget gives
+    weights rank it by half as much, see docs/lab-notebook.md. By default what the budget gives
     (section ``surrogate``), and 40 beside the slices' scores, where 0 judges slices as they are."""
     measured: int = 3
     """How many of the best are timed on this device."""

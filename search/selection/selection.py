@@ -45,7 +45,7 @@ class Candidate:
     """On the validation split; of a slice that is drafted its score on a reward batch."""
     score: float
     """What it is preferred by: the quality of a finalist of the rounds, the mean probability of the
-    right class of a judged slice (which ranks better than accuracy, docs/search-quality.md), or
+    right class of a judged slice (which ranks better than accuracy, docs/lab-notebook.md), or
     what a drafted one scores."""
 
 

@@ -21,7 +21,7 @@ def stage_counts(layers: Sequence[Layer]) -> dict[str, float]:
     A count leaves out in which block a choice was made, so that there are a dozen of them where a
     space has a hundred choices. It is a sum over blocks, and no mean: so the best network for a
     regression on counts can be found exactly, and such sums rank networks better
-    (docs/search-quality.md). No cost is among them, so that they serve every device.
+    (docs/lab-notebook.md). No cost is among them, so that they serve every device.
     """
     named: Counter[str] = Counter()
     for layer in layers:

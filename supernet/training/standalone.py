@@ -86,7 +86,7 @@ def right_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
 SHARPNESS = 4.0
 """Factor of the logits in a soft accuracy. At 1 shared weights, which are sure of nothing, make all
 networks nearly alike, so that a reward would be of cost alone; the more it is, the nearer to the
-accuracy and its noise (docs/search-quality.md)."""
+accuracy and its noise (docs/lab-notebook.md)."""
 
 
 def soft_accuracies(logits: Tensor, labels: Tensor) -> Tensor:

@@ -255,7 +255,7 @@ def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, ho
 
 
 def test_the_commands_of_the_manual_parse():
-    manual = (ROOT / "docs/search-quality.md").read_text().splitlines()
+    manual = (ROOT / "docs/lab-notebook.md").read_text().splitlines()
     commands = [line for line in manual if line.startswith("python -m search.compare ")]
     assert len(commands) == 2
     for line in commands:
