@@ -1,4 +1,4 @@
-"""The documents' commands are of today: their options parse, the files that they name exist."""
+"""The documents' commands and links are of today: they parse, what they name exists."""
 
 import argparse
 import re
@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from search.settings import Final, Schedule, SurrogateSettings, tuning_lengths
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEPT = re.compile(r"(configs|benchmarks/results|tests)/\S+\.(yaml|jsonl?|py)$")
 """What of a command's words is a file of the repository."""
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+"""A link within the repository: to a file, if it is another one, and to a heading, if to one."""
 ARGPARSE = argparse.ArgumentParser
 LIGHTNING = ("search", "retrain", "retrain.detect")
 
@@ -78,3 +83,45 @@ def test_every_command_parses_and_names_files_that_exist(page, line, monkeypatch
     with pytest.raises((ParsedError, SystemExit)) as leaving:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     assert getattr(leaving.value, "code", 0) == 0, capsys.readouterr().err
+
+
+def anchors(page):
+    """What links call a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading_that_exist(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for name, anchor in LINK.findall(text):
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), name
+        assert not anchor or anchor in anchors(file), f"{name}#{anchor}"
+
+
+def lengths_of(config, total):
+    """Shared steps of a search, steps of a label and of a finalist, by a config."""
+    model = config["model"]
+    schedule, surrogate, final = (
+        kind(**model.get(name, {}))
+        for name, kind in (
+            ("schedule", Schedule),
+            ("surrogate", SurrogateSettings),
+            ("final", Final),
+        )
+    )
+    shared = schedule.shared_steps(total, "tuned")
+    return [shared, *tuning_lengths(total - shared, "tuned", surrogate, final, 1)]
+
+
+def test_the_lengths_that_the_method_names_are_those_of_the_configs():
+    page = (ROOT / "docs/search-method.md").read_text()
+    rows = re.findall(r"^\| (configs/\w+)[^|]*\|" + r" ([\d,]+) \|" * 4, page, flags=re.MULTILINE)
+    assert len(rows) == 3
+    for folder, *cells in rows:
+        total, *lengths = [int(cell.replace(",", "")) for cell in cells]
+        config = yaml.safe_load((ROOT / folder / "search.yaml").read_text())
+        assert config["trainer"].get("max_steps", total) == total
+        assert lengths_of(config, total) == lengths
