@@ -1,8 +1,8 @@
 """Which settings train the shared weights? Accuracy of random networks, variant by variant.
 
-``python -m benchmarks.supernet_variants`` runs a short digits search for each variant and judges 50
-random architectures at the end of uniform sampling (``benchmarks.supernet_accuracy``). A variant
-that is recorded in benchmarks/results/supernet_accuracy.jsonl is not run again.
+``python -m benchmarks.supernet_variants`` runs a short digits search by slices for each variant and
+judges 50 random architectures at the end of uniform sampling (``benchmarks.supernet_accuracy``). A
+variant that is recorded in benchmarks/results/supernet_accuracy.jsonl is not run again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ VARIANTS = {
     "lr 3e-3": ["--model.weights.lr", "3e-3"],
     "lr 1.2e-2": ["--model.weights.lr", "1.2e-2"],
     "no warm-up": ["--model.schedule.warmup", "0"],
-    "warm-up 30 %": ["--model.schedule.warmup", "0.3"],
-    "warm-up 80 %": ["--model.schedule.warmup", "0.8"],
+    # Of all steps, of which SLICES leaves 80 % to uniform paths.
+    "warm-up 30 %": ["--model.schedule.warmup", "0.375"],
+    "warm-up 80 %": ["--model.schedule.warmup", "1"],
     "no stream": ["--model.schedule.stream", "0"],
     "weight decay 0.05": ["--model.weights.weight_decay", "0.05"],
 }
-FINAL = '{"samples": 1, "candidates": 1, "measured": 0}'
+FINAL = '{"samples": 1, "candidates": 1, "tuning_steps": 0, "measured": 0}'
+SLICES = ["--model.sampling.score", "accuracy", "--model.schedule.share", "0.8"]
+"""A search by tunings would leave fewer steps to shared weights."""
 
 
 def recorded() -> dict[str, dict]:
@@ -43,7 +46,7 @@ def measure(name: str, note: str, steps: int, folder: Path) -> None:
     search = ["search", "fit", "-c", "configs/digits/search.yaml", "--run", run]
     search += ["--trainer.max_steps", steps, "--model.final", FINAL, "--wandb.mode", "disabled"]
     for line in (
-        [*search, *VARIANTS[name], *going],
+        [*search, *SLICES, *VARIANTS[name], *going],
         ["benchmarks.supernet_accuracy", run, "--note", note],
     ):
         subprocess.run([sys.executable, "-m", *map(str, line)], check=True)
