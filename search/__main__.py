@@ -1,15 +1,22 @@
-"""``python -m search fit -c configs/digits/search.yaml``."""
+"""``python -m search fit -c configs/digits/search.yaml``, and ``choose`` from what it has found."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.choose.command import choose
 from supernet.command.process import run_command
 from supernet.run.folder import WAY_ON
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+
+
+CHOOSE = (
+    "choose: networks for other targets, devices or limits from a finished search (choose --help)"
+)
 
 
 def search_callbacks(folder: Path) -> list[pl.Callback]:
@@ -41,12 +48,15 @@ def search() -> None:
     from search.module import SearchModule
     from supernet.run.cli import CLI
 
-    CLI(SearchModule, "search", search_callbacks)
+    CLI(SearchModule, "search", search_callbacks, more=CHOOSE)
 
 
 def main() -> None:
-    """Search for an architecture."""
-    run_command(search, WAY_ON, trains=True)
+    """Search for an architecture, or choose others from a finished search."""
+    if sys.argv[1:2] == ["choose"]:
+        run_command(lambda: choose(sys.argv[2:]), trains=True)
+    else:
+        run_command(search, WAY_ON, trains=True)
 
 
 if __name__ == "__main__":

@@ -129,12 +129,14 @@ class CLI(LightningCLI):
         verbs: Sequence[str] = ("fit",),
         args: ArgsType = None,
         name: str = "",
+        more: str = "",
     ) -> None:
         """Parse and run the command line, by default the process's.
 
         The parameters of the model are the section ``model`` of a config, the role says on which
         splits it trains, ``callbacks`` makes the run's for its folder, ``verbs`` are methods of the
-        Trainer, and ``name`` is what ``python -m`` runs, by default the role.
+        Trainer, ``name`` is what ``python -m`` runs, by default the role, and ``more`` is what its
+        help says of commands beside these.
 
         Raises:
             UserError: for what cannot be, in one line.
@@ -147,6 +149,7 @@ class CLI(LightningCLI):
         if args is None or isinstance(args, list):
             check_command_line(sys.argv[1:] if args is None else args)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
+        help_of["epilog"] = more
         with contextlib.ExitStack() as self.until_end:
             self.until_end.callback(self.ranks.end)
             try:

@@ -31,7 +31,6 @@ SHORT = {
     "retrain/__main__.py": "entry point",
     "retrain/detect/__main__.py": "entry point",
     "retrain/export/__main__.py": "entry point",
-    "search/__main__.py": "entry point",
     "search/compare/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
     "supernet/command/arguments.py": "every command parses with it; loads nothing but argparse",

@@ -1,0 +1,104 @@
+"""Choices: a finished search that answers another question, in a run of no steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from search.callbacks import cut_metrics, searching
+from search.checks import check_identity
+from search.choose.finished import FinishedSearch
+from search.choose.later_rounds import LaterRounds
+from search.choose.question import Question
+from search.figures import read_front
+from search.module import SearchModule
+from search.monitoring.compute import Spending
+from search.objective.targets import file_names
+from search.selection.results import Results
+from search.settings import Lengths
+from search.surrogate.tunings import Tunings
+from supernet.arch_file import read_arch
+from supernet.display.figures import draw_network, save_figure
+from supernet.errors import UserError
+from supernet.run.folder import CONTINUE
+
+SUPERNET = "supernet."
+
+
+class ChoiceModule(SearchModule):
+    """The supernet of a finished search, with another target, device or constraints."""
+
+    finished: FinishedSearch
+    """Given before the run begins."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the supernet alone: controller, optimizers and callbacks are of the old question."""
+        ours = self._identity()
+        check_identity(checkpoint.get("search"), {name: ours[name] for name in ("space", "seed")})
+        self.steps_done = checkpoint["search"]["steps_done"]
+        shared = {
+            name: value
+            for name, value in checkpoint["state_dict"].items()
+            if name.startswith(SUPERNET)
+        }
+        checkpoint["state_dict"] = self.state_dict() | shared
+        checkpoint["optimizer_states"], checkpoint["callbacks"] = [], {}
+
+    def tuning_lengths(self) -> Lengths:
+        """Lengths of the search's tunings, whose labels count.
+
+        Raises:
+            UserError: when the search was to go on.
+        """
+        if self.steps_done < self.shared_steps:
+            raise UserError(
+                f"{self.finished.folder} holds a search that is not finished: it has made"
+                f" {self.steps_done} of {self.shared_steps} steps of its shared weights; go on with"
+                f" its own command and {CONTINUE}"
+            )
+        return self.finished.lengths
+
+
+class Choices(Results):
+    """As the end of a search, with the rounds of a later question."""
+
+    def __init__(
+        self, folder: Path, spending: Spending, finished: FinishedSearch, question: Question
+    ) -> None:
+        """``folder`` is that of the choice; ``spending`` is told what it costs."""
+        super().__init__(folder, spending)
+        self.finished, self.question = finished, question
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Tell the module what it goes on from."""
+        assert isinstance(pl_module, ChoiceModule)
+        pl_module.finished = self.finished
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin, now that nothing has been refused."""
+        if trainer.is_global_zero:
+            self.question.keep(self.folder)
+        cut_metrics(searching(pl_module))
+
+    def keep_checkpoint(self, trainer: pl.Trainer) -> None:
+        """Keep none: the weights are the search's."""
+
+    def rounds(self, module: SearchModule) -> LaterRounds:
+        """Those of the question."""
+        tunings = Tunings(module, self.folder, self.spending, self.finished.folder)
+        return LaterRounds(module, tunings, self.finished, self.question.labels)
+
+    def draw(self) -> list[Path]:
+        """Draw the networks: no controller has learned anything."""
+        folder = self.folder / "figures"
+        folder.mkdir(exist_ok=True)
+        names = [*read_front(self.folder / "pareto.json").targets]
+        files = (file_names(names, *words) for words in (("arch", ".json"), ("network", ".png")))
+        titles = file_names(names, "The chosen network", "")
+        paths = []
+        for arch, drawn, title in zip(*files, titles, strict=True):
+            save_figure(draw_network(read_arch(self.folder / arch).spec, title), folder / drawn)
+            paths.append(folder / drawn)
+        return paths
