@@ -1,4 +1,4 @@
-"""The README's commands run, shortened; its options parse; its links lead somewhere."""
+"""The README's commands run, shortened; its options parse."""
 
 import re
 import shlex
@@ -109,9 +109,3 @@ def test_every_option_parses(option, monkeypatch, capsys):
     with pytest.raises(SystemExit) as leaving:
         main()
     assert leaving.value.code == 0, capsys.readouterr().err
-
-
-@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
-def test_links_lead_to_files(path):
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
-        assert (path.parent / target).exists(), target
