@@ -47,7 +47,7 @@ from search.rank.scores import (
     synflow_scores,
 )
 from search.rank.statistics import Yardstick
-from search.settings import Final
+from search.settings import BESIDE_SLICES, Final
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.command.trust import add_trust
@@ -94,7 +94,7 @@ def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--tuning",
         type=int,
         nargs="*",
-        default=[Final().tuning_steps],
+        default=[BESIDE_SLICES],
         metavar="STEPS",
         help="judge slices of supernets after so much training of their own, too (40)",
     )

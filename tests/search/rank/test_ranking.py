@@ -169,6 +169,11 @@ def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
     assert len({(row["network"], row["seed"]) for row in rows}) == len(rows) == 8
 
 
+def test_slices_are_tuned_for_forty_steps_unless_told(files, tmp_path):
+    options = ranking_options([str(one) for one in (*files, "--space", tmp_path / "space.yaml")])
+    assert options.tuning == [40]
+
+
 WRONG = {
     "--networks 3": "--networks is 3, it must be at least 4",
     "--networks 4 --bands 3": "--networks is 4, too few for 3 bands of at least 2",
