@@ -72,7 +72,8 @@ class Searches:
         if place not in self.known:
             found = self._search(key, seed)
             record(NAME, config, seed, found, self.folder)
-            self.known[place] = {**config, "seed": seed, "commit": commit(), **found}
+            head = {"config": place[0], "seed": seed, "commit": commit()}
+            self.known[place] = {**head, **config, **found}
         return self.known[place]
 
     def _search(self, key: Key, seed: int) -> Row:
@@ -82,7 +83,7 @@ class Searches:
         ten = np.random.default_rng(seed).choice(field.worths, TEN, replace=False)
         accuracy = float(field.truth(torch.tensor([code]))[0])
         return {
-            "code": code,
+            "code": list(code),
             "accuracy": accuracy,
             "regret": field.best - accuracy,
             "regret_of_mean": field.best - float(field.worths.mean()),

@@ -170,7 +170,7 @@ def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
 
 
 def test_slices_are_tuned_for_forty_steps_unless_told(files, tmp_path):
-    options = ranking_options([str(one) for one in (*files, "--space", tmp_path / "space.yaml")])
+    options = ranking_options([str(one) for one in (*files[:-1], "--space", tmp_path / "s.yaml")])
     assert options.tuning == [40]
 
 
