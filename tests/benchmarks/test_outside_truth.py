@@ -168,7 +168,7 @@ def test_counts_that_hold_the_truth_rank_what_was_not_fitted(table):
     networks = read_accel(table)
     inputs = inputs_of(networks.specs, SETS["today's"])
     assert inputs.std(axis=0) == pytest.approx(np.ones(inputs.shape[1]))
-    assert taus(inputs, networks.accuracies, 45).mean() > 0.9
+    assert taus(inputs, networks.accuracies, 45).mean() > 0.7
     rng = np.random.default_rng(0)
     assert abs(taus(inputs, rng.normal(size=(400, 1)), 45).mean()) < 0.1
 
