@@ -12,7 +12,7 @@ from search.checks import check_identity
 from search.choose.finished import FinishedSearch
 from search.choose.later_rounds import LaterRounds
 from search.choose.question import Question
-from search.figures import read_front
+from search.front import read_front
 from search.module import SearchModule
 from search.monitoring.compute import Spending
 from search.objective.targets import file_names

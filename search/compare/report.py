@@ -13,13 +13,15 @@ from search.compare.retrained import COST_DISTANCE, ChoiceResult
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Cell, Estimate, Mean, TextTable
 from search.evaluation.jobs import Row
-from search.figures import COSTS, percent, smooth
+from search.figures import smooth
 from supernet.display.figures import (
     ACCENT,
+    COSTS,
     FAINT,
     MUTED,
     legend_above,
     new_figure,
+    percent,
     short_count,
     style_axes,
 )

@@ -103,7 +103,7 @@ class Alarms:
             alarm = Alarm(
                 "reward constant",
                 f"the reward is constant: {self.rewards[-1][0]:.4g} for all samples of"
-                f" {CONSTANT_UPDATES} updates, at a mean accuracy of"
+                f" {CONSTANT_UPDATES} updates, at a mean score of"
                 f" {float(update.scores.accuracy.mean()):.1%}",
                 "train longer (trainer.max_steps) if that is chance, else change model.target or"
                 " model.reward",

@@ -13,10 +13,16 @@ from matplotlib.figure import Figure
 
 from search.evaluation.estimates import Estimate, Report
 from search.evaluation.trainings import network_hash
-from search.figures import note_above, percent
 from search.rank.networks import NetworkGroup
 from search.rank.statistics import Yardstick
-from supernet.display.figures import legend_above, new_figure, short_count, style_axes
+from supernet.display.figures import (
+    legend_above,
+    new_figure,
+    note_above,
+    percent,
+    short_count,
+    style_axes,
+)
 
 _BANDS = LinearSegmentedColormap.from_list("bands", ["#D9963B", "#4B8B6F", "#2F5D92"])
 

@@ -1,6 +1,5 @@
 """After a search's last step: its choices, their times, files and figures, and the summary."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from search.monitoring.alarms import Alarm
 from search.monitoring.compute import FORWARD_PASSES, Spending
 from search.monitoring.health import report_alarms
 from search.objective.targets import Target, file_names
+from search.selection.device_times import DeviceTimes
 from search.selection.selection import (
     Candidate,
     best_hits,
@@ -30,19 +30,16 @@ from search.selection.selection import (
     shortlist,
 )
 from search.settings import update_steps
-from search.surrogate.findings import Gain, expected_gain, surrogate_alarms, write_surrogate
+from search.surrogate.alarms import surrogate_alarms
+from search.surrogate.findings import log_round, summary_lines, write_surrogate
+from search.surrogate.gain import Gain, gain_of_choice
 from search.surrogate.rounds import Rounds
-from search.surrogate.tunings import Code, Tunings
+from search.surrogate.tunings import Tunings
 from supernet.arch_file import ArchFile, read_arch, write_arch
-from supernet.arch_records import NOT_LEARNED, Chance, ConstraintUse, Measured, package_versions
+from supernet.arch_records import NOT_LEARNED, Chance, ConstraintUse, package_versions
 from supernet.errors import UserError
 from supernet.files.writing import write_json
-from supernet.latency.devices.device import device_name
-from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.latency.table.bench import NETWORKS
-from supernet.latency.table.plan import random_networks
 from supernet.latency.table.table import LatencyTable
-from supernet.latency.this_machine import measure_specs
 from supernet.run.folder import CONTINUE, last_checkpoint
 from supernet.run.metrics import log_metrics
 
@@ -97,6 +94,7 @@ class Results(pl.Callback):
     def _run_rounds(self, module: SearchModule) -> Rounds:
         module.controller.cpu()  # one of a few networks at a time: an accelerator would only wait
         rounds = self.rounds(module)
+        rounds.after_fit = log_round
         rounds.run()
         accuracy = fmean(one.tuning.val_accuracy for one in rounds.finalists)
         log_metrics(
@@ -168,57 +166,6 @@ def refuse_unlearned(module: SearchModule) -> None:
         )
 
 
-class DeviceTimes:
-    """measured.json: networks timed on this machine, each once.
-
-    Timing is not repeatable to the last digit, so what a run has measured on a machine stands: a
-    final stage that is repeated writes the same files.
-
-    Args:
-        module: a search with its target's unit and its latency table, if it has one.
-        path: of the file.
-    """
-
-    def __init__(self, module: SearchModule, path: Path) -> None:
-        self.module, self.path = module, path
-        self.device = device_name(OnnxRuntime().description())
-        self.times: dict[Code, float] = self._load()
-
-    def _load(self) -> dict[Code, float]:
-        # Whatever is wrong with the file, measuring again mends it.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            content = json.loads(self.path.read_bytes())
-            if content["device"] == self.device:
-                rows = content["networks"]
-                return {tuple(row["arch"]): float(row["measured_ms"]) for row in rows}
-        return {}
-
-    def measure(self, candidates: Sequence[Candidate]) -> None:
-        """Time the candidates that have not been timed, and write the file."""
-        space = self.module.space
-        new = [one.code for one in candidates if one.code not in self.times]
-        specs = [space.spec(space.decode(code)) for code in new]
-        if specs:
-            among = random_networks(space, specs, NETWORKS.group_size - 1, seed=0)
-            self.times |= zip(new, measure_specs(specs, among), strict=True)
-        content = {
-            "unit": self.module.objective.cost_model.unit,
-            "device": self.device,
-            "networks": [
-                {"arch": one.code, "predicted": one.cost, "measured_ms": self.times[one.code]}
-                for one in candidates
-            ],
-        }
-        write_json(self.path, content)
-
-    def of(self, candidate: Candidate) -> Measured | None:
-        """The time for arch.json: None unless it was taken, and predicted for this machine."""
-        ms = self.times.get(candidate.code)
-        if ms is None or self.module.objective.cost_model.device != self.device:
-            return None
-        return Measured.beside(candidate.cost, ms)
-
-
 class Findings:
     """What a search found: the candidates that were judged, and a choice for each target."""
 
@@ -240,16 +187,19 @@ class Findings:
 
     def _gains(self, rounds: Rounds) -> dict[str, Gain]:
         """What each target's choice is expected to gain over a random network, by its name."""
-        chosen = enumerate(zip(self.choices, self.objective.targets, strict=True))
-        return {
-            target.name: expected_gain(rounds.surrogate, rounds.labels, choice.code, number)
-            for number, (choice, target) in chosen
+        gains = {
+            target.name: gain_of_choice(rounds, choice.code, number)
+            for number, (choice, target) in enumerate(
+                zip(self.choices, self.objective.targets, strict=True)
+            )
         }
+        return {name: gain for name, gain in gains.items() if gain}
 
     def write_surrogate(self) -> None:
         """Write surrogate.json, if there is a surrogate."""
         if self.rounds:
-            write_surrogate(self.folder / "surrogate.json", self.rounds, self.gains)
+            chosen = [choice.code for choice in self.choices]
+            write_surrogate(self.folder / "surrogate.json", self.rounds, self.gains, chosen)
 
     def measure(self) -> None:
         """Time the best few that hit each target."""
@@ -351,10 +301,23 @@ class Findings:
             code = " ".join(map(str, point["arch"]))
             table.add_data(point["cost"], point["accuracy"], " ".join(point["chosen"]), code)
         run.log({"pareto": table})
+        self._log_labels(run)
         artifact = wandb.Artifact(f"arch-{run.id}", type="architecture")
         for path in self.files:
             artifact.add_file(str(path))
         run.log_artifact(artifact)
+
+    def _log_labels(self, run: Any) -> None:
+        """Add the networks that were learned from, if there are any, to a run of W&B."""
+        import wandb
+
+        if not self.rounds:
+            return
+        rows = json.loads((self.folder / "surrogate.json").read_text())["labels"]
+        table = wandb.Table(columns=[*rows[0]])
+        for row in rows:
+            table.add_data(*{**row, "arch": " ".join(map(str, row["arch"]))}.values())
+        run.log({"labels": table})
 
     def print_summary(self) -> None:
         """Print the choices, and where their files are."""
@@ -382,4 +345,6 @@ class Findings:
             if gain := self.gains.get(target.name):
                 console.print(gain.words)
             console.print(f"architecture: {path}")
+        if self.rounds:
+            console.print("\n" + "\n".join(summary_lines(self.rounds)))
         console.print(f"figures: {self.folder / 'figures'}")

@@ -32,16 +32,12 @@ class Ridge:
     labels: Floats
     """(N,) labels, clipped."""
     covariance: Floats
-    """(F, F) of the weights, given the penalty and the noise."""
+    """(F, F) of the weights, given the penalty and the noise: too small by what is not known of
+    these, see ``posterior``."""
 
     def predict(self, inputs: Floats) -> Floats:
         """Predictions (M,) for inputs (M, F)."""
         return (inputs - self.centre) @ self.weights + self.level
-
-    def deviation(self, inputs: Floats) -> Floats:
-        """Standard errors (M,) of the predictions less the mean label, for inputs (M, F)."""
-        away = inputs - self.centre
-        return np.sqrt(np.einsum("mf,fg,mg->m", away, self.covariance, away))
 
     @property
     def error(self) -> float:

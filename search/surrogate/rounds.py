@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from search.controllers.controller import UpdateStep
 from search.module import SearchModule
 from search.step import controller_step, make_generator
 from search.surrogate.proposals import apart, hits, proposed_codes, shares, uniform_codes
-from search.surrogate.surrogate import Surrogate
+from search.surrogate.surrogate import MIDDLE, UNIT, Surrogate
 from search.surrogate.tunings import Code, Tuning, Tunings
 from supernet.run.distributed import alone, told_by_rank_zero
 
@@ -72,12 +72,15 @@ class Rounds:
         self.finalists: list[Finalist] = []
         self.updates = 0
         """Updates of the controller so far."""
+        self.after_fit: Callable[[Rounds], None] = lambda _: None
+        """Is told of each round, before the controller learns from it."""
 
     def run(self) -> None:
         """Tune, learn and propose, round after round, and tune the finalists."""
         for number, size in enumerate(self.settings.sizes()):
             self._tune_round(number, size)
             self.surrogate.fit([one.tuning for one in self.labels])
+            self.after_fit(self)
             self._learn()
         self.tune_finalists()
 
@@ -141,6 +144,8 @@ class Rounds:
                     draws=make_generator("samples", seed, self.updates),
                     shuffles=make_generator("minibatches", seed, self.updates),
                 )
+            value = (update.logs["reward/accuracy"] - MIDDLE) / UNIT
+            update = replace(update, logs={**update.logs, "surrogate/value": value})
             if module.trainer.is_global_zero:
                 notify(module, update, module.steps_done + self.updates)
             self.updates += 1

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from search.objective.block_tables import BlockTables
 from search.surrogate.counts import BlockCounts
+from search.surrogate.posterior import Posterior, fit_posterior
 from search.surrogate.regression import Floats, Ridge, fit_ridge
 from search.surrogate.tunings import Tuning
 from supernet.space.mnasnet import MnasSpace
@@ -40,7 +41,9 @@ class Surrogate:
         self.centre, self.scale = uniform.mean(axis=0), np.where(self.varies, deviation, 1.0)
         self._uniform = self.inputs(torch.tensor(codes))
         self.ridge: Ridge
-        self.accuracy_ridge: Ridge
+        """Of the loss with its sign changed: what networks are proposed by."""
+        self.posterior: Posterior
+        """Of the accuracy: what a person is told."""
 
     def inputs(self, indices: Tensor) -> Floats:
         """(M, F) counts in standard deviations of uniform networks."""
@@ -53,7 +56,7 @@ class Surrogate:
         """
         inputs = self.inputs(torch.tensor([one.code for one in tunings]))
         self.ridge = fit_ridge(inputs, np.array([-one.loss for one in tunings]))
-        self.accuracy_ridge = fit_ridge(inputs, np.array([one.accuracy for one in tunings]))
+        self.posterior = fit_posterior(inputs, np.array([one.accuracy for one in tunings]))
         predicted = self.ridge.predict(self._uniform)
         self.mean, self.deviation = float(predicted.mean()), float(predicted.std())
 
@@ -71,11 +74,3 @@ class Surrogate:
         scale = self.deviation if self.deviation > 0 else 1.0
         z = (self.values(indices.cpu()) - self.mean) / scale
         return (MIDDLE + UNIT * z).clamp(0, 1).float()
-
-    def gain(self, code: Sequence[int], others: Sequence[Sequence[int]]) -> tuple[float, float]:
-        """Predicted accuracy of a network less the mean of others', after a tuning; its error."""
-        inputs = self.inputs(torch.tensor([tuple(code), *map(tuple, others)]))
-        away = inputs[:1] - inputs[1:].mean(axis=0)
-        ridge = self.accuracy_ridge
-        difference = float((away @ ridge.weights)[0])
-        return difference, float(ridge.deviation(away + ridge.centre)[0])

@@ -31,7 +31,7 @@ Code = tuple[int, ...]
 """Canonical indices of an architecture."""
 KEPT_BYTES = 2**28
 """Batches that take less are read once for all tunings, of the same images each."""
-CONDITIONS = ("weights", "images", "code", "steps", "judged")
+CONDITIONS = ("weights", "images", "label_steps", "code", "steps", "judged")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Tuning:
     """Share of right answers in these steps."""
     val_accuracy: float = math.nan
     """On the whole validation split, batch norms recalibrated; NaN where it was not asked for."""
+    label_accuracy: float = math.nan
+    """The accuracy when it had been tuned for as long as a network to learn from; NaN where it was
+    tuned for less."""
 
 
 class Tunings:
@@ -123,8 +126,8 @@ class Tunings:
     @cached_property
     def _conditions(self) -> Row:
         module = self.module
-        images = module.final.recalibration_images
-        return {"weights": fingerprint(module), "images": images}
+        images, label = module.final.recalibration_images, module.lengths.label
+        return {"weights": fingerprint(module), "images": images, "label_steps": label}
 
     def _identity(self, job: tuple[Code, int, bool]) -> Row:
         code, steps, judged = job
@@ -137,7 +140,7 @@ class Tunings:
         course = tune(
             network, self._batches(steps), self.module.weights, steps, False, self._precision
         )
-        half = steps // 2
+        half, label = steps // 2, self.module.lengths.label
         row = {
             **self._identity(job),
             "loss": float(course.losses[half:].mean()),
@@ -148,6 +151,8 @@ class Tunings:
                 f"the loss of a network that was tuned for {steps} steps is {row['loss']}: mend the"
                 f" images and go on with {CONTINUE}, or start anew with a lower model.weights.lr"
             )
+        if 0 < label <= steps:
+            row["label_accuracy"] = float(course.accuracies[label // 2 : label].mean())
         if judged:
             row["val_accuracy"] = self._validation_accuracy(network)
         seconds = time.perf_counter() - wall, time.process_time() - cpu
@@ -210,8 +215,8 @@ def fingerprint(module: SearchModule) -> str:
 
 
 def _tuning(row: Row) -> Tuning:
-    measured = row["steps"], row["loss"], row["accuracy"], row.get("val_accuracy", math.nan)
-    return Tuning(tuple(row["code"]), *measured)
+    told = (row.get(name, math.nan) for name in ("val_accuracy", "label_accuracy"))
+    return Tuning(tuple(row["code"]), row["steps"], row["loss"], row["accuracy"], *told)
 
 
 def _bytes(batch: Any) -> int:

@@ -28,6 +28,12 @@ INK, MUTED, FAINT = "#1F2933", "#66727F", "#E4E8EC"
 """Text, secondary text, and rules."""
 ACCENT = "#C2410C"
 """What the reader should see first."""
+COSTS = {
+    "ms": (1.0, "predicted latency", "ms"),
+    "macs": (1e6, "multiply-adds", "M"),
+    "params": (1e6, "parameters", "M"),
+}
+"""Units on axes: how many of each are one on an axis, what it is, and the axis's unit."""
 _UNITS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 _OP_COLORS = {"conv": "#E3AE68", "sepconv": "#8CC0AB"}
@@ -88,6 +94,29 @@ def legend_above(
     """A legend between axes and title; ``at`` its lower left corner, as shares of the axes."""
     style = {"frameon": False, "fontsize": 9, "labelcolor": INK, **style}
     axes.legend(loc="lower left", bbox_to_anchor=at, ncols=num_columns, **style)
+
+
+def percent(value: float, _: float | None = None) -> str:
+    """Labels an axis of shares."""
+    return f"{100 * value:.3g}%"
+
+
+def write_beside(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    coordinates: str | tuple[str, str],
+    **style: Any,
+) -> None:
+    """Write ``offset`` points beside a place, whose x and y have the coordinates named."""
+    style = {"fontsize": 8.5, "color": ACCENT, **style}
+    axes.annotate(text, at, offset, xycoords=coordinates, textcoords="offset points", **style)
+
+
+def note_above(axes: Axes, text: str, points: float = 10) -> None:
+    """A remark at the right end of the title's line, so many points above the axes."""
+    write_beside(axes, text, (1, 1), (0, points), "axes fraction", ha="right", color=MUTED)
 
 
 def short_count(value: float) -> str:

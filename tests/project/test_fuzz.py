@@ -20,7 +20,7 @@ from retrain.__main__ import main as retrain
 from retrain.summary import summarise
 from search.__main__ import main as search
 from search.compare.benchmark import read_search
-from search.figures import read_front
+from search.front import read_front
 from search.monitoring.compute import Spent
 from supernet.arch_file import read_arch, write_arch
 from supernet.command.process import run_command

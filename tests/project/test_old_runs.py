@@ -12,7 +12,7 @@ from retrain.detect.__main__ import main as detect
 from search.__main__ import main as search
 from search.compare.benchmark import read_search
 from search.evaluation.trainings import Job, identity
-from search.figures import read_front
+from search.front import read_front
 from search.monitoring.compute import Spent
 from supernet.arch_file import read_arch
 from supernet.errors import UserError

@@ -11,22 +11,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from search.figures import (
-    WAY_OUT,
-    Front,
-    draw_entropy,
-    draw_loss,
-    draw_pareto,
-    draw_progress,
-    draw_run,
-    read_front,
-    smooth,
-)
+from search.figures import draw_entropy, draw_loss, draw_progress, draw_run, smooth
+from search.front import WAY_OUT, Front, draw_pareto, read_front
+from search.surrogate.figure import read_known
 from supernet.arch_file import ArchFile, write_arch
 from supernet.errors import UserError
 from supernet.files.csv_table import read_columns
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
+from tests.helpers.surrogate_file import content
 
 SPACE = MnasSpace(width=0.35, resolution=16, classes=10, stem_stride=1, head=256)
 STEPS = range(400, 1000, 20)
@@ -281,3 +274,52 @@ def test_the_line_of_the_front_leaves_out_a_choice_that_others_beat(run):
     axes = draw_pareto(samples, front).axes[0]
     assert axes.lines[0].get_xdata().tolist() == [0.7, 1.4]
     assert axes.collections[1].get_offsets().tolist() == [[1.1, 0.8]]
+
+
+@pytest.fixture
+def tuned_run(run):
+    """The same search, but by tunings, with 400 weight steps before the first of them."""
+    rows = [{**update_row(step), "surrogate/value": step / 100} for step in STEPS]
+    weights = [{"step": step, "train/loss": 1.0} for step in range(0, 400, 20)]
+    write_rows(run / "metrics.csv", weights + rows)
+    (run / "surrogate.json").write_text(json.dumps({**content(), "shared_steps": 400}))
+    return run
+
+
+def test_updates_after_the_last_weight_step_are_counted_and_not_weight_steps(tuned_run):
+    known = read_known(tuned_run / "surrogate.json")
+    names = [*update_row(0), "surrogate/value"]
+    metrics = read_columns(tuned_run / "metrics.csv", names, WAY_OUT)
+    progress = draw_progress(metrics, {"p40": 1.2}, "ms", known)
+    entropy = draw_entropy(metrics, SPACE, known)
+    for figure in (progress, entropy):
+        assert figure.axes[0].lines[0].get_xdata()[0] == 1
+        assert "updates of the controller, after 400 weight steps" in texts(figure)
+        assert "weight steps" not in texts(figure)
+    assert progress.axes[1].lines[0].get_ydata()[0] == 4
+    assert "Surrogate of the sampled networks (sd)" in texts(progress)
+
+
+def test_a_search_without_shared_weights_has_no_loss_to_draw(tuned_run):
+    rows = [{**update_row(step - 400), "surrogate/value": 1.0} for step in STEPS]
+    write_rows(tuned_run / "metrics.csv", rows)
+    (tuned_run / "surrogate.json").write_text(json.dumps(content()))
+    names = {path.name for path in draw_run(tuned_run)}
+    assert names == {"progress.png", "entropy.png", "pareto.png", "surrogate.png", "network.png"}
+
+
+def test_a_search_whose_slices_are_scored_must_have_a_loss(run):
+    write_rows(run / "metrics.csv", [update_row(step) for step in STEPS])
+    with pytest.raises(UserError, match="no values of train/loss"):
+        draw_run(run)
+
+
+def test_the_front_of_a_search_by_tunings_shows_labels_and_finalists(tuned_run):
+    known = read_known(tuned_run / "surrogate.json")
+    samples = read_columns(tuned_run / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
+    axes = draw_pareto(samples, read_front(tuned_run / "pareto.json"), known).axes[0]
+    uniform, proposed, finalists, chosen = axes.collections
+    assert [len(one.get_offsets()) for one in (uniform, proposed)] == [36, 12]
+    assert finalists.get_offsets()[0].tolist() == [1.0, 0.35]
+    assert len(chosen.get_offsets()) == 1
+    assert {"uniform, 10 steps", "proposed, 10 steps"} <= set(texts(axes.figure))

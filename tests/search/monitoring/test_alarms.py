@@ -67,7 +67,7 @@ def test_a_reward_that_stays_the_same_for_three_updates_is_constant():
     alarms, level = Alarms("random"), (0.25, 0.25, 0.25)
     found = [alarms.of_update(update(n, level), LARGEST, LARGEST) for n in range(5)]
     assert list(map(causes, found)) == [[], [], ["reward constant"], [], []]
-    assert "0.25 for all samples of 3 updates, at a mean accuracy of 25.0%" in found[2][0].seen
+    assert "0.25 for all samples of 3 updates, at a mean score of 25.0%" in found[2][0].seen
 
 
 def test_rewards_that_differ_within_or_between_updates_are_not_constant():
