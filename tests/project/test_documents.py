@@ -125,3 +125,12 @@ def test_the_lengths_that_the_method_names_are_those_of_the_configs():
         config = yaml.safe_load((ROOT / folder / "search.yaml").read_text())
         assert config["trainer"].get("max_steps", total) == total
         assert lengths_of(config, total) == lengths
+
+
+@pytest.mark.parametrize("name", ["lab-notebook.md", "search-quality.md"])
+def test_every_raw_file_that_a_result_names_is_kept(name):
+    named = set(
+        re.findall(r"\bclutter-[\w-]+\.json\b|[\w-]+\.jsonl", (ROOT / "docs" / name).read_text())
+    )
+    assert named
+    assert named <= {path.name for path in (ROOT / "benchmarks/results").iterdir()}
