@@ -20,7 +20,7 @@ from search.rank.networks import uniform_group
 from search.surrogate.counts import LAST_WIDTH, PARAMETERS, WIDTH, counts_of
 from search.surrogate.regression import fit_ridge
 from supernet.command.output import new_table, print_table, say
-from supernet.cost.counts import count
+from supernet.cost.counts import count, count_layer
 from supernet.errors import UserError
 from supernet.latency.table.table import LatencyTable
 from supernet.space.spec import NetSpec
@@ -50,6 +50,19 @@ def _without(*names: str) -> Callable[[NetSpec], Counts]:
 def _with_log_parameters(spec: NetSpec) -> Counts:
     counts = counts_of(spec)
     return {**counts, PARAMETERS: math.log(counts[PARAMETERS])}
+
+
+def _with_block_parameters(spec: NetSpec) -> Counts:
+    """With the sum over blocks of the logarithm of a block's parameters, which adds up as well."""
+    blocks = spec.stage_layers()
+    sizes = [sum(count_layer(layer).params for layer in layers) for layers in blocks]
+    return {**counts_of(spec), "log parameters of a block": sum(map(math.log, sizes))}
+
+
+def _block_parameters_instead(spec: NetSpec) -> Counts:
+    counts = _with_block_parameters(spec)
+    del counts[PARAMETERS]
+    return counts
 
 
 def _means(spec: NetSpec) -> Counts:
@@ -93,6 +106,8 @@ SETS: dict[str, Callable[[NetSpec], Counts]] = {
     "today's": counts_of,
     "without parameters": _without(PARAMETERS),
     "log parameters": _with_log_parameters,
+    "with blocks' log parameters": _with_block_parameters,
+    "blocks' log parameters instead": _block_parameters_instead,
     "without widths": _without(WIDTH, LAST_WIDTH),
     "means": _means,
     "with place": _with_place,
