@@ -109,7 +109,7 @@ class SearchModule(pl.LightningModule):
             *(self.space, reward, target, cost, table, table_cache, constraints or ()),
         )
         self.schedule, self.controller_kind = schedule, controller.kind
-        self.weights, self.sampling, self.final = weights, sampling, final
+        self.weights, self.sampling, self.final = weights, sampling, final.settled(sampling.score)
         self.surrogate, self.num_targets = surrogate, num_targets(target)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.supernet = SuperNet(self.space)

@@ -1,5 +1,7 @@
 """Settings of a search that a config names, beside the reward and the controller's."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import random
@@ -210,14 +212,15 @@ class Sampling:
 class SurrogateSettings:
     """How the networks are chosen that a search with score ``tuned`` learns from.
 
-    The steps that are left after the shared ones are dealt to tunings, so that these grow with the
-    budget, from ten steps on digits to a share of an epoch on ImageNet: each of ``networks`` gets
-    n, and each of ``final.candidates``, for each target, 4 n (or ``final.tuning_steps``).
+    The steps that are left after the shared ones are dealt to tunings, as many to each of
+    ``networks`` and of ``final.candidates`` for each target, so that tunings grow with the budget,
+    from some 25 steps on digits to a share of an epoch on ImageNet.
     """
 
-    networks: int = 48
-    """Networks to learn from, over all rounds."""
-    first: int = 32
+    networks: int = 36
+    """Networks to learn from, over all rounds. Half as many that are tuned for twice as long tell
+    no less: what short tunings like is not yet what long trainings like."""
+    first: int = 28
     """Uniform ones among them, near the targets, before the controller learns for the first time:
     with a dozen labels two searches of four ended below random networks."""
     rounds: int = 3
@@ -225,8 +228,9 @@ class SurrogateSettings:
     in each; where the regression tells nothing yet, uniform networks instead."""
     uniform: float = 0.25
     """Share of uniform networks in later rounds, beside which the proposals are seen to stand."""
-    updates: int = 30
-    """Updates of the controller after each round."""
+    updates: int = 15
+    """Updates of the controller after each round. Three times as many find networks that the
+    surrogate values by 4 % more."""
 
     def __post_init__(self) -> None:
         check_range("surrogate.", self, "first", "rounds", "updates", least=1)
@@ -247,14 +251,15 @@ class Final:
 
     samples: int = 256
     """The likeliest architectures of a policy, or the best that another controller has met."""
-    candidates: int = 12
-    """How many of them are tuned, for each target, and judged on the whole validation split."""
+    candidates: int | None = None
+    """How many are tuned, for each target, and judged on the whole validation split: 4 by default,
+    and 24 in all beside the slices' scores."""
     recalibration_images: int = 2048
     """Training images that give an extracted network its batch statistics (OFA: 2,000)."""
     tuning_steps: int | None = None
-    """Steps that each of these is trained for on its own before it is judged: without them shared
-    weights rank it by half as much, see docs/lab-notebook.md. By default what the budget gives
-    (section ``surrogate``), and 40 beside the slices' scores, where 0 judges slices as they are."""
+    """Steps that each of these is trained for on its own before it is judged. By default what the
+    budget gives every network (section ``surrogate``), and 40 beside the slices' scores, which rank
+    half as well without; 0 judges those as they are."""
     measured: int = 3
     """How many of the best are timed on this device."""
 
@@ -262,11 +267,22 @@ class Final:
         check_range("final.", self, "samples", "candidates", "recalibration_images", least=1)
         check_range("final.", self, "tuning_steps", "measured", least=0)
 
+    def settled(self, score: Score) -> Final:
+        """The settings with the number of candidates that suits a score."""
+        usual = TUNED_CANDIDATES if score == "tuned" else SLICE_CANDIDATES
+        return dataclasses.replace(self, candidates=self.candidates or usual)
 
+    @property
+    def num(self) -> int:
+        """Number of candidates, once it is settled."""
+        assert self.candidates is not None
+        return self.candidates
+
+
+TUNED_CANDIDATES, SLICE_CANDIDATES = 4, 24
+"""Candidates of the last choice, by default."""
 BESIDE_SLICES = 40
 """Steps of the last tunings where controllers learn from slices."""
-LONGER = 4
-"""How much longer a finalist is tuned than a network that is learned from."""
 
 
 class Lengths(NamedTuple):
@@ -289,7 +305,7 @@ def tuning_lengths(
     if score != "tuned":
         given = final.tuning_steps
         return Lengths(0, BESIDE_SLICES if given is None else given)
-    finalists = final.candidates * targets
+    finalists = final.num * targets
     if final.tuning_steps is not None and final.tuning_steps < LEAST_STEPS:
         raise UserError(
             f"final.tuning_steps is {final.tuning_steps}: with sampling.score tuned it must be at"
@@ -297,7 +313,7 @@ def tuning_lengths(
             " the budget gives"
         )
     if final.tuning_steps is None:
-        label = left // (surrogate.networks + LONGER * finalists)
+        label = left // (surrogate.networks + finalists)
     else:
         label = (left - finalists * final.tuning_steps) // surrogate.networks
     if label < LEAST_STEPS:
@@ -307,7 +323,7 @@ def tuning_lengths(
             " lower model.schedule.share, surrogate.networks, final.candidates or"
             " final.tuning_steps"
         )
-    return Lengths(label, LONGER * label if final.tuning_steps is None else final.tuning_steps)
+    return Lengths(label, label if final.tuning_steps is None else final.tuning_steps)
 
 
 LEAST_STEPS = 2

@@ -107,7 +107,7 @@ class Results(pl.Callback):
     def _judge(self, module: SearchModule) -> list[Candidate]:
         final = module.final
         drafted = draft(module, final_codes(module, final.samples))
-        listed = shortlist(drafted, module.objective.targets, final.candidates)
+        listed = shortlist(drafted, module.objective.targets, final.num)
         judged = judge(module, listed, self.folder)
         cut_metrics(module)  # what this stage wrote before
         log_metrics(module.trainer, final_accuracies(drafted, judged), module.steps_done)
