@@ -77,7 +77,7 @@ class LaterRounds(Rounds):
 
     def proposals(self, target: int, generator: torch.Generator) -> list[Code]:
         """Optima of the surrogate for a target, by its number."""
-        num, seed = self.module.final.candidates, generator.initial_seed()
+        num, seed = self.module.final.num, generator.initial_seed()
         return best_codes(self.surrogate, self.objective, self.objective.targets[target], num, seed)
 
     def finalist_codes(self, target: int) -> list[Code]:
