@@ -169,7 +169,7 @@ class Rounds:
             self.updates += 1
 
     def tune_finalists(self) -> None:
-        """Tune the best of what was learned from, and the last proposals, for longer."""
+        """Tune the best of what was learned from and the last proposals, and judge them."""
         chosen: list[tuple[Code, int]] = []
         for target in range(len(self.objective.targets)):
             chosen += [(code, target) for code in self.finalist_codes(target)]
