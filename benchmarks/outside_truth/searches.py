@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from benchmarks.outside_truth.simulation import Setting, SimulatedTunings, Simulator
+from benchmarks.outside_truth.simulation import BUDGET, Setting, SimulatedTunings, Simulator
 from benchmarks.outside_truth.tables import ACCEL_SPACE
 from benchmarks.outside_truth.truth import Field
 from search.controllers.controller import UpdateStep
@@ -19,14 +19,12 @@ from search.controllers.settings import ControllerSettings, Kind
 from search.module import SearchModule
 from search.selection.results import finalists
 from search.selection.selection import Candidate, best_hits, final_codes, shortlist
-from search.settings import LONGER, Final, Lengths, Sampling, Schedule, update_steps
+from search.settings import Final, Sampling, Schedule, tuning_lengths, update_steps
 from search.step import controller_step, make_generator
 from search.surrogate.rounds import Rounds
 from search.surrogate.tunings import Code
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-STEPS = 10
-"""Of a label; nothing depends on it but the finalists' number, as nothing is trained."""
 BEFORE = {"total": 1600, "uniform": 1200, "every": 5, "samples": 128, "candidates": 24}
 """The search by slices: configs/clutter of version 0.1, and the 24 finalists of its default."""
 SLICE_MIDDLE, SLICE_UNIT = 0.3, 0.01
@@ -45,7 +43,7 @@ def make_module(field: Field, kind: Kind, seed: int, final: Final) -> SearchModu
         final=final,
     )
     module.seed, module.objective = seed, field.objective
-    module.lengths = Lengths(STEPS, LONGER * STEPS)
+    module.lengths = tuning_lengths(BUDGET, "tuned", module.surrogate, module.final, 1)
     module.controller.prepare(field.objective)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     module.trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, barebones=True)
@@ -57,7 +55,7 @@ def by_tunings(kind: Kind) -> Callable[[Field, Setting, int], Code]:
 
     def search(field: Field, setting: Setting, seed: int) -> Code:
         module = make_module(field, kind, seed, Final())
-        rounds = Rounds(module, SimulatedTunings(Simulator(field, setting, seed), STEPS))
+        rounds = Rounds(module, SimulatedTunings(Simulator(field, setting, seed)))
         rounds.run()
         return best_hits(finalists(module, rounds), field.target, 1)[0].code
 
@@ -87,7 +85,7 @@ def by_slices(field: Field, setting: Setting, seed: int) -> Code:
         )
     codes = final_codes(module, final.samples)
     drafted = _candidates(field, codes, scores(torch.tensor(codes)).tolist())
-    listed = [one.code for one in shortlist(drafted, [field.target], final.candidates)]
+    listed = [one.code for one in shortlist(drafted, [field.target], final.num)]
     judged = simulator.seen(torch.tensor(listed), setting.judged, purpose=2)
     return best_hits(_candidates(field, listed, judged.tolist()), field.target, 1)[0].code
 

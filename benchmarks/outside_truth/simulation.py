@@ -15,11 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.outside_truth.truth import Field
-from search.settings import LONGER
 from search.surrogate.tunings import Code, Tuning, Tunings
 
 NATS, LEVEL = 0.05, 4.0
 """Nats of loss for a point of accuracy, about as on ImageNet, and the loss at no accuracy."""
+
+
+SHORT, BUDGET = 10, 960
+"""Steps of a short tuning, and of all tunings of a search, which its rules deal out."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Setting:
 
     name: str
     label: float
-    """Tunings of n steps."""
+    """Tunings of a 96th part of the steps that a search spends on them, ``SHORT``."""
     final: float
-    """Tunings of 4 n steps."""
+    """Tunings four times as long; others lie on the line through both, over log steps."""
     bias: float
     """Share of the noise's variance that is a sum over a network's choices: what a search is fooled
     by, for it is no luck that averages out."""
@@ -38,6 +41,10 @@ class Setting:
     """Slices of the supernet, by which controllers were rewarded before tunings were."""
     judged: float = 0.45
     """Candidates of such a search, each tuned for 40 steps."""
+
+    def tau_after(self, steps: int) -> float:
+        """Tau of tunings of so many steps."""
+        return self.label + (self.final - self.label) * math.log(steps / SHORT, 4)
 
 
 SETTINGS = {
@@ -108,16 +115,15 @@ class Simulator:
 class SimulatedTunings(Tunings):
     """Tunings that show a network's truth and noise: nothing is trained."""
 
-    def __init__(self, simulator: Simulator, steps: int) -> None:
-        """``steps`` are those of a label; finalists are tuned ``LONGER`` times as long."""
-        self.simulator, self.steps = simulator, steps
+    def __init__(self, simulator: Simulator) -> None:
+        """What the tunings of one search show."""
+        self.simulator = simulator
 
     def of(self, codes: Sequence[Code], steps: int, judged: bool = False) -> list[Tuning]:
         """Tunings of networks, in their order."""
-        setting = self.simulator.setting
-        taus = {self.steps: setting.label, LONGER * self.steps: setting.final}
         rows = torch.tensor([tuple(code) for code in codes])
-        seen = self.simulator.seen(rows, taus[steps], purpose=10 + steps)
+        tau = self.simulator.setting.tau_after(steps)
+        seen = self.simulator.seen(rows, tau, purpose=10 + steps)
         return [
             Tuning(tuple(code), steps, LEVEL - NATS * points, points / 100, points / 100)
             for code, points in zip(codes, seen.tolist(), strict=True)
