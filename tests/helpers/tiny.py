@@ -31,6 +31,13 @@ data:
 trainer: {max_steps: STEPS, max_epochs: -1}
 """
 """A yaml file of a retraining; STEPS is to be replaced."""
+TUNED_OPTIONS = (
+    *("--model.sampling.score", "tuned", "--model.schedule.share", "0"),
+    *("--model.surrogate.networks", "12", "--model.surrogate.first", "8"),
+    *("--model.surrogate.rounds", "2", "--model.surrogate.updates", "2"),
+    *("--trainer.max_steps", "44"),
+)
+"""Options that make a tiny search one by tunings, without shared weights."""
 
 
 def write_tiny_arch(path, op="mbconv3"):

@@ -17,6 +17,7 @@ from search.controllers.settings import ControllerSettings, Kind
 from supernet.command.process import run_command
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace
+from tests.helpers.tiny import TUNED_OPTIONS
 from tests.helpers.toys import Toy, generator, train
 
 ROOT = Path(__file__).parents[2]
@@ -74,10 +75,17 @@ def in_process(monkeypatch):
     return run
 
 
-def test_every_metric_of_a_search_is_explained_once(in_process, tiny_search, tmp_path, capsys):
+def test_every_metric_of_a_search_is_explained_once(
+    in_process, tiny_search, tmp_path, capsys, monkeypatch
+):
     constraint = '[{"cost": "params", "limit": "p50"}]'
     in_process(search, "fit", *tiny_search, "--model.constraints", constraint)
     logged = columns(tmp_path / "run")
+    # So that there are proposals, whatever a dozen labels tell.
+    monkeypatch.setattr("search.surrogate.regression.Ridge.tells", True)
+    tuned = [*tiny_search[:-1], tmp_path / "tuned", *TUNED_OPTIONS]
+    in_process(search, "fit", *tuned)
+    logged |= columns(tmp_path / "tuned")
     for kind in get_args(Kind):
         logged |= logs_of(kind).keys()
     assert_documented("Search", logged)

@@ -16,6 +16,7 @@ from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.latency.table.table import LatencyTable
 from tests.helpers.tables import random_table
+from tests.helpers.wandb_run import FakeRun
 
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -68,24 +69,6 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     stored = (offline / f"run-{identity}.wandb").read_bytes()
     for name in ("reward/mean", "train/loss", f"arch-{identity}", "arch.json"):
         assert name.encode() in stored
-
-
-class FakeRun:
-    """Takes what a W&B run takes."""
-
-    id = "abc"
-
-    def __init__(self):
-        self.logged, self.artifacts, self.alerts, self.summary = [], [], [], {}
-
-    def log(self, values, **_):
-        self.logged.append(values)
-
-    def alert(self, title, text):
-        self.alerts.append(title)
-
-    def log_artifact(self, artifact):
-        self.artifacts.append(artifact)
 
 
 def test_wandb_is_told_what_the_folder_holds(search, tiny_search, tmp_path, monkeypatch):
