@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.settings import Final, Schedule, SurrogateSettings, tuning_lengths
+from search.settings import Final, Sampling, Schedule, SurrogateSettings, tuning_lengths
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -113,6 +113,7 @@ def lengths_of(config, total):
         )
     )
     shared = schedule.shared_steps(total, "tuned")
+    final = final.settled("tuned")
     return [shared, *tuning_lengths(total - shared, "tuned", surrogate, final, 1)]
 
 
@@ -127,6 +128,19 @@ def test_the_lengths_that_the_method_names_are_those_of_the_configs():
         assert lengths_of(config, total) == lengths
 
 
+def test_the_defaults_that_the_method_names_are_todays():
+    page = (ROOT / "docs/search-method.md").read_text()
+    defaults = {
+        "surrogate": SurrogateSettings(),
+        "final": Final().settled("tuned"),
+        "sampling": Sampling(),
+    }
+    named = re.findall(r"`(surrogate|final|sampling)\.(\w+)` \((\d+)\)", " ".join(page.split()))
+    assert len(named) > 5
+    for section, name, value in named:
+        assert getattr(defaults[section], name) == int(value), f"{section}.{name}"
+
+
 @pytest.mark.parametrize("name", ["lab-notebook.md", "search-quality.md"])
 def test_every_raw_file_that_a_result_names_is_kept(name):
     named = set(
@@ -134,3 +148,10 @@ def test_every_raw_file_that_a_result_names_is_kept(name):
     )
     assert named
     assert named <= {path.name for path in (ROOT / "benchmarks/results").iterdir()}
+
+
+@pytest.mark.parametrize("folder", ["search", "supernet", "retrain", "benchmarks", "tests"])
+def test_every_document_that_the_code_names_exists(folder):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    named = {name for file in files for name in re.findall(r"\bdocs/\S+?\.md", file.read_text())}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
