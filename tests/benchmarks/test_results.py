@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.outside_truth.counts import CLUTTER, SETS, SIZES
+from benchmarks.outside_truth.report import Key
+from benchmarks.outside_truth.searches import METHODS
+from benchmarks.outside_truth.simulation import SETTINGS
+from benchmarks.outside_truth.tables import ACCEL_SPACE
 from search.evaluation.trainings import identity, jobs_of, read_space_for
 from search.rank.networks import uniform_group
 from supernet.latency.table.table import LatencyTable
@@ -66,3 +71,24 @@ def test_long_trainings_are_of_the_same_networks(monkeypatch):
     monkeypatch.chdir(ROOT)
     wanted = trainings(0, 2, 3200) | trainings(0, 2, 6400) | trainings(1, 2, 3200)
     assert kept("clutter-trainings-long.jsonl") <= wanted
+
+
+def test_outside_searches_are_of_today_s_methods_and_settings_each_once():
+    rows = rows_of(RESULTS / "outside_truth.jsonl")
+    keys = [(Key(row["method"], row["setting"], row["target"]), row["seed"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    for row in rows:
+        assert row["method"] in METHODS
+        setting = {**vars(SETTINGS[row["setting"]]), "setting": row["setting"]}
+        del setting["name"]
+        config = {**setting, "method": row["method"], "target": row["target"]}
+        assert config.items() <= row.items()
+        assert ACCEL_SPACE.decode(row["code"])
+        assert 0 <= row["regret"] <= 20
+
+
+def test_outside_counts_are_of_today_s_sets():
+    rows = rows_of(RESULTS / "outside_counts.jsonl")
+    assert {row["counts"] for row in rows} == set(SETS)
+    assert {row["labels"] for row in rows} == set(SIZES)
+    assert set(CLUTTER) < {row["networks"] for row in rows}
