@@ -144,6 +144,8 @@ def _draw_tuned(axes: Axes, known: Known, scale: float) -> None:
     style: dict[str, Any] = {"s": 20, "linewidths": 0, "zorder": 2}
     for origin, color in ORIGIN_COLORS.items():
         rows = [row for row in known.labels if row["origin"] == origin]
+        if not rows:
+            continue
         costs, accuracies = ([row[name] for row in rows] for name in ("cost", "accuracy"))
         text = f"{origin}, {known.label_steps} steps"
         axes.scatter(np.array(costs) / scale, accuracies, color=color, label=text, **style)

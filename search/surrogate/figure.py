@@ -176,7 +176,7 @@ def _draw_finalists(axes: Axes, known: Known) -> None:
         rows = [row for row in known.finalists if row["target"] == number]
         color = _TARGET_COLORS[number % len(_TARGET_COLORS)]
         predicted, tuned = ([row[name] for row in rows] for name in ("predicted_loss", "loss"))
-        label = "tuned for longer" if len(known.targets) == 1 else name
+        label = "not chosen" if len(known.targets) == 1 else name
         axes.scatter(predicted, tuned, s=20, color=color, linewidths=0, label=label, zorder=2)
     best = [row for row in known.finalists if row["chosen"]]
     predicted, tuned = ([row[name] for row in best] for name in ("predicted_loss", "loss"))
