@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -218,7 +219,10 @@ class CLI(LightningCLI):
             UserError: for what the parser itself stumbles over.
         """
         try:
-            super().parse_arguments(parser, args)
+            with warnings.catch_warnings():
+                # A command may stand for a longer line than the process's.
+                warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
+                super().parse_arguments(parser, args)
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 - jsonargparse hands on what a setting raises
