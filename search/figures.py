@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from search.front import WAY_OUT, draw_pareto, mark_targets, read_front
+from search.front import WAY_OUT, Front, draw_pareto, mark_targets, read_front
 from search.objective.targets import file_names
 from search.surrogate.figure import Known, draw_surrogate, read_known
-from supernet.arch_file import read_arch
+from supernet.arch_file import ArchFile, read_arch
 from supernet.display.figures import (
     ACCENT,
     COSTS,
@@ -55,9 +55,7 @@ def draw_run(folder: str | Path) -> list[Path]:
     metrics = read_columns(folder / "metrics.csv", _metric_names(known), WAY_OUT)
     samples = read_columns(folder / "samples.csv", ("step", "accuracy", "cost", "reward"), WAY_OUT)
     front = read_front(folder / "pareto.json")
-    names = list(front.targets)
-    found = [read_arch(folder / name) for name in file_names(names, "arch", ".json")]
-    titles = file_names(names, "The chosen network", "")
+    found = _chosen(folder, front)
     figures = {"loss.png": draw_loss(metrics, found[0].classes)} if LOSS in metrics else {}
     figures |= {
         "progress.png": draw_progress(metrics, front.targets, front.unit, known),
@@ -66,8 +64,43 @@ def draw_run(folder: str | Path) -> list[Path]:
     }
     if known:
         figures["surrogate.png"] = draw_surrogate(known)
-    for name, title, one in zip(file_names(names, "network", ".png"), titles, found, strict=True):
-        figures[name] = draw_network(one.spec, title)
+    return _save(folder, {**figures, **_networks(found, front)})
+
+
+def draw_choices(folder: str | Path) -> list[Path]:
+    """The files drawn of what was chosen from a finished search, in its folder ``figures``.
+
+    The folder has pareto.json, surrogate.json and each target's arch.json.
+
+    Raises:
+        UserError: naming the file that is missing or broken.
+    """
+    folder = Path(folder)
+    known, front = read_known(folder / "surrogate.json"), read_front(folder / "pareto.json")
+    figures = _networks(_chosen(folder, front), front)
+    if known:
+        figures |= {
+            "pareto.png": draw_pareto({}, front, known),
+            "surrogate.png": draw_surrogate(known),
+        }
+    return _save(folder, figures)
+
+
+def _chosen(folder: Path, front: Front) -> list[ArchFile]:
+    """The network of each target."""
+    return [read_arch(folder / name) for name in file_names([*front.targets], "arch", ".json")]
+
+
+def _networks(found: Sequence[ArchFile], front: Front) -> dict[str, Figure]:
+    """A drawing of each target's network, by the name of its file."""
+    names = [*front.targets]
+    titles = file_names(names, "The chosen network", "")
+    rows = zip(file_names(names, "network", ".png"), titles, found, strict=True)
+    return {name: draw_network(one.spec, title) for name, title, one in rows}
+
+
+def _save(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Write figures into a run's folder ``figures``; their files."""
     (folder / "figures").mkdir(exist_ok=True)
     paths = [folder / "figures" / name for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):

@@ -12,15 +12,12 @@ from search.checks import check_identity
 from search.choose.finished import FinishedSearch
 from search.choose.later_rounds import LaterRounds
 from search.choose.question import Question
-from search.front import read_front
+from search.figures import draw_choices
 from search.module import SearchModule
 from search.monitoring.compute import Spending
-from search.objective.targets import file_names
 from search.selection.results import Results
 from search.settings import Lengths
 from search.surrogate.tunings import Tunings
-from supernet.arch_file import read_arch
-from supernet.display.figures import draw_network, save_figure
 from supernet.errors import UserError
 from supernet.run.folder import CONTINUE
 
@@ -91,14 +88,5 @@ class Choices(Results):
         return LaterRounds(module, tunings, self.finished, self.question.labels)
 
     def draw(self) -> list[Path]:
-        """Draw the networks: no controller has learned anything."""
-        folder = self.folder / "figures"
-        folder.mkdir(exist_ok=True)
-        names = [*read_front(self.folder / "pareto.json").targets]
-        files = (file_names(names, *words) for words in (("arch", ".json"), ("network", ".png")))
-        titles = file_names(names, "The chosen network", "")
-        paths = []
-        for arch, drawn, title in zip(*files, titles, strict=True):
-            save_figure(draw_network(read_arch(self.folder / arch).spec, title), folder / drawn)
-            paths.append(folder / drawn)
-        return paths
+        """Draw all but what a controller has learned, since none has."""
+        return draw_choices(self.folder)

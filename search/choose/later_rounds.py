@@ -46,6 +46,7 @@ class LaterRounds(Rounds):
         self.labels = [Label(tuning, one.round, one.origin, hit) for one, tuning, hit in rows]
         self._add_labels()
         self.surrogate.fit([one.tuning for one in self.labels])
+        self.after_fit(self)
         self.tune_finalists()
 
     def _targets_hit(self, codes: Sequence[Code]) -> list[int | None]:

@@ -49,13 +49,13 @@ def test_the_best_network_comes_first_and_the_others_differ(surrogate, limited):
     macs = BlockCosts(TINY, CLOSED_FORMS["macs"])
     limits = [Limit(macs, float(macs.of(ROWS).quantile(0.7)))] if limited else []
     objective = objective_of(limits)
-    codes = best_codes(surrogate, objective, objective.targets[0], 4, seed=0)
-    assert len(set(codes)) == 4
+    codes = best_codes(surrogate, objective, objective.targets[0], 2, seed=0)
+    assert len(codes) == 2
     assert bool(hits(objective, objective.targets[0], torch.tensor(codes)).all())
     allowed = ROWS[hits(objective, objective.targets[0], ROWS)]
     value = float(surrogate.values(torch.tensor(codes[:1])))
     assert value == pytest.approx(float(surrogate.values(allowed).max()), abs=1e-9)
-    assert min(differences(*pair) for pair in itertools.combinations(codes[:3], 2)) >= APART
+    assert differences(*codes) >= APART
 
 
 def test_the_same_seed_draws_the_same_networks(surrogate):
