@@ -300,12 +300,17 @@ def tuning_lengths(
     """Lengths of the tunings that ``left`` steps pay for, see ``SurrogateSettings``.
 
     Raises:
-        UserError: when there are too few, or finalists are to be tuned for none.
+        UserError: when there are too few steps or networks, or finalists are to be tuned for none.
     """
     if score != "tuned":
         given = final.tuning_steps
         return Lengths(0, BESIDE_SLICES if given is None else given)
     finalists = final.num * targets
+    if surrogate.first < targets:
+        raise UserError(
+            f"surrogate.first is {surrogate.first}, fewer than the {targets} targets, near each of"
+            " which a network is tuned: raise it"
+        )
     if final.tuning_steps is not None and final.tuning_steps < LEAST_STEPS:
         raise UserError(
             f"final.tuning_steps is {final.tuning_steps}: with sampling.score tuned it must be at"
