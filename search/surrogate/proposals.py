@@ -1,6 +1,6 @@
 """Which networks are tuned: uniform ones near a target, and what a controller proposes."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -21,22 +21,35 @@ DRAWS = 20_000
 """Uniform architectures to look among, at a time, for those that hit a target."""
 MOST_TIMES = 5
 """How often: then changes of a few decisions lead into the band what does not lie there."""
+EDGE = 1e-9
+"""Share of an edge of the band by which sums of the same costs may differ."""
 APART = 4
 """Decisions in which networks that are tuned together differ: near copies tell the same."""
 
 
 def hits(objective: Objective, target: Target, rows: Tensor) -> Tensor:
     """(M,) bool: which architectures (M, D) may be chosen for a target."""
-    costs = objective.costs.of(rows)
+    costs, space = objective.costs.of(rows), objective.space
     fits = (costs >= target.least) & (costs <= target.cost)
+    # Tables add up in another order than the price of one network, by which it is chosen.
+    edges = costs.new_tensor([target.least, target.cost])
+    on_edge = torch.isclose(costs[:, None], edges, rtol=EDGE, atol=0.0).any(dim=1)
+    distinct, place = rows[on_edge].unique(dim=0, return_inverse=True)
+    specs = [space.spec(space.decode(row)) for row in distinct.tolist()]
+    hit = [target.is_hit_by(objective.cost_model.predict(spec)) for spec in specs]
+    fits[on_edge] = torch.tensor(hit, dtype=torch.bool)[place]
     return fits & (violations(objective.constraints, rows) == 0)
 
 
 def canonical_codes(objective: Objective, rows: Tensor) -> list[Code]:
     """Distinct canonical codes of architectures (M, D), in their order."""
+    return list(dict.fromkeys(_canonical(objective, rows)))
+
+
+def _canonical(objective: Objective, rows: Tensor) -> Iterator[Code]:
     space = objective.space
-    archs = map(space.decode, rows.tolist())
-    return list(dict.fromkeys(space.encode(space.canonical(arch)) for arch in archs))
+    for row in dict.fromkeys(map(tuple, rows.tolist())):
+        yield space.encode(space.canonical(space.decode(row)))
 
 
 def uniform_codes(
@@ -64,10 +77,11 @@ def uniform_codes(
     for _ in range(MOST_TIMES):
         rows = draw_uniform(sizes, DRAWS, generator)
         # Spellings of one network are priced alike, so a network with many is drawn more often.
-        landed = canonical_codes(objective, rows[hits(objective, target, rows)])
-        found |= dict.fromkeys(code for code in landed if code not in taken)
-        if len(found) >= num:
-            return list(found)[:num]
+        for code in _canonical(objective, rows[hits(objective, target, rows)]):
+            if code not in taken:
+                found[code] = None
+            if len(found) >= num:
+                return list(found)
     local = LocalSearch(objective.costs, target, indifferent(sizes), objective.constraints)
     rows = local.find(rows[: DRAWS // 100], num, generator)
     landed = canonical_codes(objective, rows[hits(objective, target, rows)])

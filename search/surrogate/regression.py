@@ -50,7 +50,8 @@ class Ridge:
 
         Else the penalty has shrunk it to nothing, or should have.
         """
-        return self.penalty < PENALTIES[-1] and self.error < self.error_of_mean
+        varies = np.ptp(self.labels) > 0  # else both errors are those of rounding
+        return bool(varies and self.penalty < PENALTIES[-1] and self.error < self.error_of_mean)
 
     @property
     def error_of_mean(self) -> float:
