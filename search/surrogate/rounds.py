@@ -186,13 +186,11 @@ class Rounds:
         self, found: Sequence[Tuning], chosen: Sequence[tuple[Code, int]]
     ) -> None:
         """Let the surrogate learn from the last proposals too, if they were tuned as long."""
-        taken, number = self._taken(), len(self.settings.sizes())
+        number = len(self.settings.sizes())
         if self.module.lengths.final == self.module.lengths.label:
-            self.labels += [
-                Label(tuning, number, "proposed", target)
-                for tuning, (code, target) in zip(found, chosen, strict=True)
-                if code not in taken
-            ]
+            for tuning, (code, target) in zip(found, chosen, strict=True):
+                if code not in self._taken():
+                    self.labels.append(Label(tuning, number, "proposed", target))
             self.surrogate.fit([one.tuning for one in self.labels])
 
     def finalist_codes(self, target: int) -> list[Code]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,13 +104,16 @@ class Tunings:
         rank, world = self.module.global_rank, self.module.trainer.world_size
         mine = [(code, steps, judged) for code in codes[rank::world]]
         known = set(self.jobs.known)
-        rows = self.jobs.rows(mine)
+        rows = gather_objects(self.jobs.rows(mine))
         self._count(rows, known)
-        by_code = {one.code: one for one in gather_objects([_tuning(row) for row in rows])}
+        by_code = {one.code: one for one in map(_tuning, rows)}
         return [by_code[code] for code in codes]
 
     def _count(self, rows: Sequence[Row], known: set[tuple]) -> None:
-        """Tell what each tuning has cost, once; also those of a process that was killed."""
+        """Tell what each tuning has cost, once; also those of a process that was killed.
+
+        Images count on all ranks, time on this one.
+        """
         space, data = self.module.space, self.module.data
         for row in rows:
             key = self.jobs._key(row)
@@ -179,21 +182,19 @@ class Tunings:
         return context
 
     def _batches(self, steps: int) -> Iterable[Batch]:
-        module = self.module
-        batches = map(module.moved, module.data.endless_weights_batches())
-        if not self._kept and steps:
-            self._kept.append(next(batches))
-        size = sum(_bytes(one) for one in self._kept[:1])
-        if steps * size > KEPT_BYTES:
-            return batches
         if len(self._kept) < steps:
-            fresh = map(module.moved, module.data.endless_weights_batches())
-            self._kept[:] = list(islice(fresh, steps))
+            fresh = self._fresh_batches()
+            if steps * _bytes(self._kept[0]) > KEPT_BYTES:
+                return fresh
+            self._kept[:] = islice(fresh, steps)
         return self._kept
+
+    def _fresh_batches(self) -> Iterator[Batch]:
+        return map(self.module.moved, self.module.data.endless_weights_batches())
 
     @cached_property
     def _kept(self) -> list[Batch]:
-        return []
+        return [next(self._fresh_batches())]
 
     def _validation_accuracy(self, network: Network) -> float:
         module = self.module
