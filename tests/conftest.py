@@ -48,6 +48,21 @@ wandb: {mode: disabled}
 """
 
 
+TUNED_SEARCH = """
+data: {class_path: Digits, init_args: {resolution: 8, batch_size: 16}}
+threads: 1
+model:
+  space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
+  cost: macs
+  target: p40
+  sampling: {samples: 4}
+  surrogate: {networks: 8, first: 4, rounds: 3, updates: 2}
+  final: {samples: 8, candidates: 3, recalibration_images: 64, measured: 0}
+trainer: {accelerator: cpu, devices: 1, max_steps: 60, max_epochs: -1, log_every_n_steps: 4}
+wandb: {mode: disabled}
+"""
+
+
 @pytest.fixture
 def search(monkeypatch):
     """Run ``python -m search fit ARGS`` in this process."""
@@ -65,6 +80,14 @@ def tiny_search(tmp_path):
     """A search of seconds: config file and run folder as command-line arguments."""
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_SEARCH)
+    return ["-c", str(config), "--run", str(tmp_path / "run")]
+
+
+@pytest.fixture
+def tuned_search(tmp_path):
+    """A search of seconds that learns from tunings: 9 shared steps, 8 labels, 3 finalists."""
+    config = tmp_path / "tuned.yaml"
+    config.write_text(TUNED_SEARCH)
     return ["-c", str(config), "--run", str(tmp_path / "run")]
 
 
