@@ -102,12 +102,18 @@ class Tunings:
             UserError: when a loss is not finite.
         """
         rank, world = self.module.global_rank, self.module.trainer.world_size
-        mine = [(code, steps, judged) for code in codes[rank::world]]
+        mine = [
+            (code, steps, judged or self._was_judged(code, steps)) for code in codes[rank::world]
+        ]
         known = set(self.jobs.known)
         rows = gather_objects(self.jobs.rows(mine))
         self._count(rows, known)
         by_code = {one.code: one for one in map(_tuning, rows)}
         return [by_code[code] for code in codes]
+
+    def _was_judged(self, code: Code, steps: int) -> bool:
+        """Whether a network was judged after such a tuning: then all is known that it showed."""
+        return self.jobs._key(self._identity((code, steps, True))) in self.jobs.known
 
     def _count(self, rows: Sequence[Row], known: set[tuple]) -> None:
         """Tell what each tuning has cost, once; also those of a process that was killed.
