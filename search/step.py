@@ -10,6 +10,7 @@ from torch import Tensor
 
 from search.controllers.controller import Controller, Proposals, Scores, UpdateStep
 from search.objective.constraints import violations
+from search.objective.objective import Objective
 from search.settings import Score
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import mean_over_ranks, step_seed
@@ -126,23 +127,34 @@ def controller_step(
     objective, start = controller.objective, time.process_time()
     proposals = controller.propose(num, draws)
     proposed = time.process_time()
-    rows = proposals.indices.cpu()
-    accuracy = accuracies(rows)
-    cost = objective.costs.of(rows).float()
-    missed = violations(objective.constraints, rows).float()
     limits = objective.limits(proposals.targets.cpu())
-    reward = objective.rewards(accuracy, cost, limits, missed)
-    device = proposals.indices.device
-    scores = Scores(*(values.to(device) for values in (accuracy, cost, reward, missed)))
+    scores = score_rows(objective, proposals.indices, accuracies, limits)
     scored = time.process_time()
     logs = controller.learn(proposals, scores, shuffles, update_step)
     seconds = proposed - start + time.process_time() - scored
     limits = limits.to(scores.cost)
     logs = {**_mean_logs(scores, limits), **logs}
     if objective.constraints:
-        broken = (missed.to(device) > 0).float().mean()
+        broken = torch.as_tensor(scores.violation > 0).float().mean()
         logs["constraints/broken"] = float(mean_over_ranks(broken))
     return StepResult(update_step, proposals, scores, limits, logs, seconds)
+
+
+def score_rows(
+    objective: Objective,
+    indices: Tensor,
+    accuracies: Callable[[Tensor], Tensor],
+    limits: Tensor | float,
+) -> Scores:
+    """Scores of architectures (M, D), on their device, under targets (M,) or one for all.
+
+    ``accuracies`` gives (M,) of them, both on the CPU.
+    """
+    rows = indices.cpu()
+    accuracy, cost = accuracies(rows), objective.costs.of(rows).float()
+    missed = violations(objective.constraints, rows).float()
+    reward = objective.rewards(accuracy, cost, limits, missed)
+    return Scores(*(values.to(indices.device) for values in (accuracy, cost, reward, missed)))
 
 
 def _mean_logs(scores: Scores, limits: Tensor) -> dict[str, float]:

@@ -5,6 +5,7 @@ them). The search knows none of them: it asks for proposals, scores them, and ha
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -104,6 +105,13 @@ class Controller(nn.Module, ABC):
     @abstractmethod
     def preferences(self, indices: Tensor, target: int = 0) -> Tensor:
         """(M, D, V) log-probabilities in nats of each decision's values, beside (M, D) indices."""
+
+    def reconsider(self, rewards: Callable[[int, Tensor], Tensor]) -> None:
+        """Take new rewards for those remembered, as what scores architectures has learned.
+
+        A policy remembers none. ``rewards`` gives, for the number of a target, those (M,) of
+        architectures (M, D) on the controller's device.
+        """
 
     def _rewards(self, scores: Scores) -> list[Tensor]:
         """The rewards (M,) under each target: accuracy and cost are the same under all."""

@@ -1,7 +1,8 @@
 """Regularised evolution (Real et al. 2019): a population in which the oldest dies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import torch
@@ -103,6 +104,12 @@ class RegularisedEvolution(ArchiveController):
         held = [functional.one_hot(one.held, values).double() for one in self._populations]
         shares = torch.stack([ones.mean(dim=0) for ones in held])
         return logs | entropy_logs(torch.special.entr(shares).sum(dim=2))
+
+    def reconsider(self, rewards: Callable[[int, Tensor], Tensor]) -> None:
+        """Reward what is remembered anew, the living too."""
+        super().reconsider(rewards)
+        for number, population in enumerate(self._populations):
+            population.reconsider(partial(rewards, number))
 
 
 class Population(Store):

@@ -1,6 +1,7 @@
 """RandomSearch, what every other controller has to beat, and the archive of the best-rewarded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 
 import torch
@@ -38,6 +39,11 @@ class Store(nn.Module):
         """(K, D), K <= capacity: the architectures in the places that are taken."""
         return self.indices[self.rewards > -torch.inf]
 
+    def reconsider(self, rewards: Callable[[Tensor], Tensor]) -> None:
+        """Take new rewards (K,) for the K architectures held."""
+        if len(self.held):
+            self.rewards[self.rewards > -torch.inf] = rewards(self.held).to(self.rewards)
+
 
 class Archive(Store):
     """The best-rewarded distinct architectures, best first.
@@ -54,6 +60,13 @@ class Archive(Store):
         for row, (code, reward) in enumerate(ranked):
             self.indices[row] = self.indices.new_tensor(code)
             self.rewards[row] = reward
+
+    def reconsider(self, rewards: Callable[[Tensor], Tensor]) -> None:
+        """Take new rewards for all held, and put them in the order of these."""
+        super().reconsider(rewards)
+        order = self.rewards.argsort(descending=True, stable=True)
+        self.indices.copy_(self.indices[order])
+        self.rewards.copy_(self.rewards[order])
 
 
 class ArchiveController(Controller):
@@ -76,6 +89,11 @@ class ArchiveController(Controller):
     def _best_reward(self) -> float:
         """The best reward so far, the mean over targets."""
         return fmean(float(archive.rewards[0]) for archive in self._archives)
+
+    def reconsider(self, rewards: Callable[[int, Tensor], Tensor]) -> None:
+        """Reward what is remembered anew."""
+        for number, archive in enumerate(self._archives):
+            archive.reconsider(partial(rewards, number))
 
     def finalists(self, num: int, generator: torch.Generator, target: int = 0) -> Tensor:
         """The best-rewarded architectures so far."""

@@ -12,7 +12,7 @@ import torch
 from search.callbacks import notify
 from search.controllers.controller import UpdateStep
 from search.module import SearchModule
-from search.step import controller_step, make_generator
+from search.step import controller_step, make_generator, score_rows
 from search.surrogate.proposals import apart, hits, proposed_codes, shares, uniform_codes
 from search.surrogate.regression import Floats
 from search.surrogate.surrogate import MIDDLE, UNIT, Surrogate
@@ -152,6 +152,7 @@ class Rounds:
         """Let the controller learn from the surrogate, which costs nothing."""
         total = self.settings.updates * len(self.settings.sizes())
         module, seed = self.module, self.module.seed
+        module.controller.reconsider(self._rewards)
         for _ in range(self.settings.updates):
             with alone():
                 update = controller_step(
@@ -167,6 +168,11 @@ class Rounds:
             if module.trainer.is_global_zero:
                 notify(module, update, module.steps_done + self.updates)
             self.updates += 1
+
+    def _rewards(self, target: int, indices: torch.Tensor) -> torch.Tensor:
+        """Rewards (M,) of architectures (M, D) by what the surrogate knows now."""
+        limit = self.objective.targets[target].cost
+        return score_rows(self.objective, indices, self.surrogate.accuracies, limit).reward
 
     def tune_finalists(self) -> None:
         """Tune the best of what was learned from and the last proposals, and judge them."""

@@ -116,3 +116,12 @@ def test_the_archive_keeps_the_best_distinct_ones_with_their_newest_rewards():
 def test_sizes_below_one_are_refused(key):
     with pytest.raises(UserError, match=rf"evolution\.{key} is 0, it must be at least 1"):
         Evolution(**{key: 0})
+
+
+def test_what_is_remembered_is_rewarded_anew_when_the_judge_has_learned():
+    codes = [code(place, 1) for place in range(4)]
+    controller, _ = told(evolving(4, 2), codes, [0.1, 0.2, 0.3, 0.4])
+    assert controller.finalists(3, generator(0)).tolist() == codes[::-1]
+    controller.reconsider(lambda target, rows: -rows[:, 0].float() - target)
+    assert controller.finalists(3, generator(0)).tolist() == codes
+    assert controller.populations[0].rewards.tolist() == [0, -1, -2, -3]
