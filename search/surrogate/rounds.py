@@ -223,5 +223,5 @@ class Rounds:
 
 
 MEASURED = 4
-"""One finalist in so many is a network that was learned from, so that no search ends below its own
-first round."""
+"""One finalist in so many is a network that was learned from, so that a search may end with the
+best that it has measured."""

@@ -4,8 +4,6 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-import pytest
-
 from benchmarks.controller_cost import Stopwatch, result_of, search
 from supernet.command.process import run_command
 
@@ -19,13 +17,11 @@ def test_the_controllers_share_of_a_search_is_timed(tiny_search, tmp_path, monke
     assert (tmp_path / "run/arch.json").exists()
     assert result["proposing_s"] > 0
     assert result["learning_s"] > 0
-    assert 0 < result["share"] < result["share_of_policy_steps"] < 1
-    assert result["policy_s"] < result["search_s"]
+    assert 0 < result["share"] < 1
 
 
-def test_shares_are_of_the_search_and_of_its_policy_steps():
+def test_the_share_is_of_the_whole_search():
     watch = Stopwatch()
     watch.controller = {"proposing": 1.0, "learning": 3.0}
-    watch.began, watch.policy_began, watch.trained, watch.ended = 100.0, 180.0, 190.0, 200.0
-    result = result_of(watch)
-    assert (result["share"], result["share_of_policy_steps"]) == (0.04, pytest.approx(0.4))
+    watch.began, watch.ended = 100.0, 200.0
+    assert result_of(watch)["share"] == 0.04
