@@ -75,7 +75,7 @@ def test_every_command_parses_and_names_files_that_exist(page, line, monkeypatch
     monkeypatch.chdir(ROOT)
     if len(words) < 2:  # mentioned, not meant to be typed so
         words += ["--help"]
-    elif module in LIGHTNING:  # which also reads the configs
+    elif module in LIGHTNING and words[0] != "choose":  # which also reads the configs
         words += ["--print_config"] + ["--run", "r"] * ("--run" not in words)
     else:
         parse_only(monkeypatch)

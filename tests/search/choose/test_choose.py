@@ -161,11 +161,11 @@ def test_the_searchs_own_question_is_answered_at_least_as_well(run, tmp_path):
     [
         ("lies below the cheapest network of the space", ("--target", 3)),
         pytest.param(
-            "other.json", ("--target", "p50", "--table", "other.json"), marks=pytest.mark.slow
+            "latency table", ("--target", "p50", "--table", "other.json"), marks=pytest.mark.slow
         ),
         pytest.param(
             "space.resolution is 8, this",
-            ("--target", 1e5, "--data.init_args.resolution", 16),
+            ("--target", "p50", "--data.init_args.resolution", 16),
             marks=pytest.mark.slow,
         ),
     ],
