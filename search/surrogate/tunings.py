@@ -112,8 +112,12 @@ class Tunings:
         return [by_code[code] for code in codes]
 
     def _was_judged(self, code: Code, steps: int) -> bool:
-        """Whether a network was judged after such a tuning: then all is known that it showed."""
-        return self.jobs._key(self._identity((code, steps, True))) in self.jobs.known
+        """Whether all that such a tuning shows is known, but only from one that was judged."""
+        plain, judged = (
+            self.jobs._key(self._identity((code, steps, one))) in self.jobs.known
+            for one in (False, True)
+        )
+        return judged and not plain
 
     def _count(self, rows: Sequence[Row], known: set[tuple]) -> None:
         """Tell what each tuning has cost, once; also those of a process that was killed.
