@@ -95,7 +95,7 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
     for name, machine in (("here", OnnxRuntime().description()), ("elsewhere", None)):
         random_table(space, 0, machine).write(tmp_path / f"{name}.json")
     monkeypatch.setattr(
-        "search.selection.results.measure_specs", lambda specs, among: [2.0] * len(specs)
+        "search.selection.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
     )
     timed = ["--model.cost", "ms", "--model.final.measured", "2", "--model.table"]
     for name in ("here", "elsewhere"):
@@ -111,12 +111,12 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
         assert found.measured == Measured.beside(found.predicted, 2.0)
         assert text == f"measured on this machine: 2 ms, {found.measured.comparison}"
         files = [(tmp_path / name / file).read_bytes() for file in ("arch.json", "measured.json")]
-        monkeypatch.setattr("search.selection.results.measure_specs", None)
+        monkeypatch.setattr("search.selection.device_times.measure_specs", None)
         search(*line, "--ckpt_path", "last")
         again = [(tmp_path / name / file).read_bytes() for file in ("arch.json", "measured.json")]
         assert again == files
         monkeypatch.setattr(
-            "search.selection.results.measure_specs", lambda specs, among: [2.0] * len(specs)
+            "search.selection.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
         )
     assert read_arch(run / "arch.json").measured is None
 

@@ -117,8 +117,9 @@ def test_a_trial_reports_what_it_evaluated(runner, monkeypatch):
     asked = []
     original = Benchmark.slice_scores
 
-    def counted(benchmark, supernet, archs, batch):
-        found = original(benchmark, supernet, archs, batch)
+    def counted(benchmark, supernet, indices, batch):
+        found = original(benchmark, supernet, indices, batch)
+        archs = map(SPACE.decode, indices.tolist())
         asked.extend(zip(archs, found.tolist(), strict=True))
         return found
 

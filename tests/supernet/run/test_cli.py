@@ -106,7 +106,7 @@ def test_help_of_a_verb_explains_every_part(search, capsys):
         "--seed_everything",
         "--model.space.width",
         "--trainer.max_steps",
-        "Weight steps between two controller updates",
+        "Weight steps between two updates from slices",
         "--wandb.mode",
         "--data.help",
     ):
