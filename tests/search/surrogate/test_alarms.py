@@ -109,7 +109,7 @@ def test_two_networks_of_a_kind_accuse_nobody():
 
 
 def finalist(code, target=0):
-    return Finalist(Tuning(code, 40, 1.0, 0.5, 0.5), target, -1.0)
+    return Finalist(Tuning(code, 40, 1.0, 0.5, 0.5), target, -1.0, -1.0)
 
 
 def test_finalists_that_are_near_copies_are_told():

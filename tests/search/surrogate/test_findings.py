@@ -194,7 +194,7 @@ def rounds(surrogate):
         for place, one in enumerate(tunings)
     ]
     finalists = [
-        Finalist(replace(one, steps=40, val_accuracy=0.5), 0, -1.5) for one in tunings[-3:]
+        Finalist(replace(one, steps=40, val_accuracy=0.5), 0, -1.5, -1.4) for one in tunings[-3:]
     ]
     objective = toy_objective(None, 1.0, space=SPACE, cost_model=CLOSED_FORMS["macs"])
     logged = []

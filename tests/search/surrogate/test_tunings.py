@@ -12,7 +12,7 @@ import torch
 
 from search.evaluation.frozen_supernet import tune
 from search.module import SearchModule
-from search.settings import Final, WeightOptimizer
+from search.settings import Final, Lengths, WeightOptimizer
 from search.surrogate import tunings
 from search.surrogate.tunings import Tunings, fingerprint
 from supernet.data.digits import Digits
@@ -50,6 +50,7 @@ def search():
         data=RunData(Digits(8, batch_size=16), "search", seed=0),
         weights=WeightOptimizer(),
         final=Final(recalibration_images=64),
+        lengths=Lengths(2, 8),
         seed=0,
         shared_steps=5,
         global_rank=0,
