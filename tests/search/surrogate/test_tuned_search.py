@@ -72,7 +72,10 @@ def test_a_search_leaves_its_labels_finalists_and_choice(search, tuned_search, t
     assert again["cpu_seconds"] >= sum(row["cpu_seconds"] for row in kept)
 
 
-@pytest.mark.parametrize("shared", [["--model.controller.kind", "evolution"], UNSHARED])
+EVOLUTION = ["--model.controller.kind", "evolution"]
+
+
+@pytest.mark.parametrize("shared", [pytest.param(EVOLUTION, marks=pytest.mark.slow), UNSHARED])
 def test_a_search_stopped_in_its_tunings_ends_as_one_that_was_not(
     search, tuned_search, tmp_path, monkeypatch, shared
 ):
