@@ -34,33 +34,36 @@ def _environment(monkeypatch, tmp_path_factory):
 
 
 ROOT = Path(__file__).parent.parent
-TINY_SEARCH = """
+ON_DIGITS = """
 data: {class_path: Digits, init_args: {resolution: 8, batch_size: 16}}
 threads: 1
 model:
   space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
   cost: macs
   target: p40
+"""
+"""What both tiny searches are of."""
+TINY_SEARCH = (
+    ON_DIGITS
+    + """\
   sampling: {score: soft_accuracy, every: 2, samples: 4}
   final: {samples: 8, candidates: 4, recalibration_images: 64, tuning_steps: 2, measured: 0}
 trainer: {accelerator: cpu, devices: 1, max_steps: 24, max_epochs: -1, log_every_n_steps: 4}
 wandb: {mode: disabled}
 """
+)
 
 
-TUNED_SEARCH = """
-data: {class_path: Digits, init_args: {resolution: 8, batch_size: 16}}
-threads: 1
-model:
-  space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
-  cost: macs
-  target: p40
+TUNED_SEARCH = (
+    ON_DIGITS
+    + """\
   sampling: {samples: 4}
   surrogate: {networks: 8, first: 4, rounds: 3, updates: 2}
   final: {samples: 8, candidates: 3, recalibration_images: 64, measured: 0}
 trainer: {accelerator: cpu, devices: 1, max_steps: 60, max_epochs: -1, log_every_n_steps: 4}
 wandb: {mode: disabled}
 """
+)
 
 
 @pytest.fixture
