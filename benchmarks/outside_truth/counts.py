@@ -17,10 +17,10 @@ from benchmarks.record import RESULTS, machine, record
 from search.evaluation.jobs import Row
 from search.evaluation.trainings import identity, jobs_of, read_space_for
 from search.rank.networks import uniform_group
-from search.surrogate.counts import LAST_WIDTH, PARAMETERS, WIDTH, counts_of
+from search.surrogate.counts import LAST_WIDTH, PARAMETERS, SIZE, WIDTH, counts_of
 from search.surrogate.regression import fit_ridge
 from supernet.command.output import new_table, print_table, say
-from supernet.cost.counts import count, count_layer
+from supernet.cost.counts import count
 from supernet.errors import UserError
 from supernet.latency.table.table import LatencyTable
 from supernet.space.spec import NetSpec
@@ -52,26 +52,13 @@ def _with_log_parameters(spec: NetSpec) -> Counts:
     return {**counts, PARAMETERS: math.log(counts[PARAMETERS])}
 
 
-def _with_block_parameters(spec: NetSpec) -> Counts:
-    """With the sum over blocks of the logarithm of a block's parameters, which adds up as well."""
-    blocks = spec.stage_layers()
-    sizes = [sum(count_layer(layer).params for layer in layers) for layers in blocks]
-    return {**counts_of(spec), "log parameters of a block": sum(map(math.log, sizes))}
-
-
-def _block_parameters_instead(spec: NetSpec) -> Counts:
-    counts = _with_block_parameters(spec)
-    del counts[PARAMETERS]
-    return counts
-
-
 def _means(spec: NetSpec) -> Counts:
     """Kernel and log width as means over layers, as regressions of ``search.rank`` had them."""
     layers = list(spec.layers())
     kept = {
         name: value
         for name, value in counts_of(spec).items()
-        if not name.startswith("kernel ") and name not in (PARAMETERS, WIDTH)
+        if not name.startswith("kernel ") and name not in (PARAMETERS, SIZE, WIDTH)
     }
     return {
         **kept,
@@ -104,10 +91,10 @@ def _one_hot(spec: NetSpec) -> Counts:
 
 SETS: dict[str, Callable[[NetSpec], Counts]] = {
     "today's": counts_of,
-    "without parameters": _without(PARAMETERS),
+    "without parameters": _without(PARAMETERS, SIZE),
+    "parameters alone": _without(SIZE),
+    "blocks' log parameters alone": _without(PARAMETERS),
     "log parameters": _with_log_parameters,
-    "with blocks' log parameters": _with_block_parameters,
-    "blocks' log parameters instead": _block_parameters_instead,
     "without widths": _without(WIDTH, LAST_WIDTH),
     "means": _means,
     "with place": _with_place,

@@ -13,6 +13,7 @@ from supernet.space.stage import Layer, Stage
 
 LAYERS, GATED, PARAMETERS = "layers", "layers with squeeze-and-excitation", "parameters"
 WIDTH, LAST_WIDTH = "log width of a block", "log width of the last block"
+SIZE = "log parameters of a block"
 
 
 def stage_counts(layers: Sequence[Layer]) -> dict[str, float]:
@@ -21,15 +22,19 @@ def stage_counts(layers: Sequence[Layer]) -> dict[str, float]:
     A count leaves out in which block a choice was made, so that there are a dozen of them where a
     space has a hundred choices. It is a sum over blocks, and no mean: so the best network for a
     regression on counts can be found exactly, and such sums rank networks better
-    (docs/lab-notebook.md). No cost is among them, so that they serve every device.
+    (docs/lab-notebook.md). Parameters count twice, as a sum and as one of logarithms, which a few
+    large blocks do not decide (docs/outside-truth.md). No cost is among them, so that they serve
+    every device.
     """
     named: Counter[str] = Counter()
     for layer in layers:
         named.update((LAYERS, op_name(layer), f"shortcut {layer.skip}", f"kernel {layer.kernel}"))
+    parameters = sum(count_layer(layer).params for layer in layers)
     return {
         **named,
         GATED: sum(layer.se > 0 for layer in layers),
-        PARAMETERS: sum(count_layer(layer).params for layer in layers),
+        PARAMETERS: parameters,
+        SIZE: math.log(parameters),
         WIDTH: math.log(layers[-1].outputs),
     }
 

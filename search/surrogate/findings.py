@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from search.surrogate.alarms import told_beside_cost
-from search.surrogate.counts import GATED, LAST_WIDTH, LAYERS, PARAMETERS, WIDTH
+from search.surrogate.counts import GATED, LAST_WIDTH, LAYERS, PARAMETERS, SIZE, WIDTH
 from search.surrogate.gain import Gain
 from search.surrogate.regression import Floats
 from search.surrogate.rounds import Finalist, Label, Rounds
@@ -79,6 +79,7 @@ def _changes(surrogate: Surrogate) -> dict[str, Floats]:
         GATED: ("each squeeze-and-excitation", one[GATED]),
         WIDTH: ("each block twice as wide", one[WIDTH] * math.log(2)),
         LAST_WIDTH: ("the last block twice as wide", (one[WIDTH] + one[LAST_WIDTH]) * math.log(2)),
+        SIZE: ("each block of twice the parameters", one[SIZE] * math.log(2)),
         PARAMETERS: (
             "a tenth more parameters than the mean",
             one[PARAMETERS] * mean[PARAMETERS] / 10,
@@ -100,7 +101,7 @@ def _each(name: str, kind: str) -> str:
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
     groups = {kind: [name for name in names if name.startswith(f"{kind} ")] for kind in KINDS}
-    others = {LAYERS, GATED, PARAMETERS, WIDTH, LAST_WIDTH, *chain(*groups.values())}
+    others = {LAYERS, GATED, PARAMETERS, SIZE, WIDTH, LAST_WIDTH, *chain(*groups.values())}
     return {"op": [name for name in names if name not in others], **groups}
 
 

@@ -91,6 +91,7 @@ def test_counts_of_mnasnet_a1_are_those_of_figure_7():
     counts = counts_of(published_spec("mnasnet_a1"))
     widths = [16, 24, 40, 80, 112, 160, 320]
     assert counts.pop("log width of a block") == pytest.approx(np.log(widths).sum())
+    assert counts.pop("log parameters of a block") == pytest.approx(79.0782, abs=1e-4)
     assert counts.pop("log width of the last block") == pytest.approx(np.log(320))
     assert counts == {
         "layers": 16,
