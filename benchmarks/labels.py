@@ -5,8 +5,8 @@ the development and of the final set for ``--steps`` from a supernet (without on
 search does, and keeps the loss of each step. A table tells for several lengths, with the mean loss
 over their second half: Kendall's tau of a network's own loss with its accuracy trained alone, over
 all networks and within bands of cost; that of the surrogate's regression, fitted to N networks of
-one set, on the other set, the mean of both ways; and that of their sum, what finalists are chosen
-by. It can be stopped and run again.
+one set, on the other set, the mean of both ways; and that of what finalists are chosen by, once all
+networks of a set have been learned from. It can be stopped and run again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from search.rank.networks import BandNetwork, uniform_group
 from search.rank.statistics import Yardstick
 from search.settings import WeightOptimizer
 from search.surrogate.regression import fit_ridge
+from search.surrogate.rounds import believed
 from search.surrogate.surrogate import Surrogate
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
@@ -139,10 +140,11 @@ def unseen(inputs: np.ndarray, quality: np.ndarray, num: int) -> np.ndarray:
     return found
 
 
-def left_out(inputs: np.ndarray, quality: np.ndarray) -> np.ndarray:
-    """Predictions (120,) of each network by a regression on all others of its set."""
+def selecting(inputs: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """What a search would choose by (120,), had it learned from all networks of a set."""
     parts = [slice(place * NUM, (place + 1) * NUM) for place in range(len(SETS))]
-    return np.concatenate([fit_ridge(inputs[one], quality[one]).left_out for one in parts])
+    fits = ((quality[one], fit_ridge(inputs[one], quality[one]), inputs[one]) for one in parts)
+    return np.concatenate([believed(own, fit.predict(given)) for own, fit, given in fits])
 
 
 def main() -> None:
@@ -153,18 +155,16 @@ def main() -> None:
     yardsticks, losses, inputs = labels.yardsticks(), labels.losses(), labels.inputs()
     print_head(labels.rows)
     sizes = [f"on {num}" for num in SIZES]
-    table = new_table("steps", "own", "in bands", *sizes, "own + left out", "in bands", left=[])
+    table = new_table("steps", "own", "in bands", *sizes, "chosen by", "in bands", left=[])
     for steps in (length for length in LENGTHS if length <= options.steps):
         quality = -losses[:, steps // 2 : steps].mean(axis=1)
-        # What finalists are preferred by: their own longer tuning, and a quarter of it for others.
-        short = -losses[:, steps // 8 : max(1, steps // 4)].mean(axis=1)
-        both = taus(quality + left_out(inputs, short), yardsticks)
         predicted = [unseen(inputs, quality, num) for num in SIZES]
         on_others = [
             float(np.mean([taus(row, yardsticks)[0] for row in rows])) for rows in predicted
         ]
-        values = [*taus(quality, yardsticks), *on_others]
-        table.add_row(str(steps), *(f"{value:.2f}" for value in (*values, *both)))
+        chosen_by = taus(selecting(inputs, quality), yardsticks)
+        values = [*taus(quality, yardsticks), *on_others, *chosen_by]
+        table.add_row(str(steps), *(f"{value:.2f}" for value in values))
     print_table(table)
 
 

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.searches --methods "tuned" "none=--model.schedule.share 0"`` runs each method
 (a name, and options of ``python -m search fit``) for each target and seed, or finds it among the
-rows of ``--results``. Every choice is trained with fresh seeds. Each target has controls: ten
+rows of ``--name``. What several methods tune alike, from the same weights, is tuned once, and
+counts for each of them. Every choice is trained with fresh seeds. Each target has controls: ten
 uniform networks of its band, trained once each; the best of them by validation accuracy, trained
 with the fresh seeds; and the rule "fewest layers", three networks of as few layers as uniform
 draws hold, trained once each. It can be stopped and run again: finished searches and trainings are
@@ -17,7 +18,7 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ import torch
 
 from benchmarks.record import RESULTS, config_hash, machine, record
 from search.controllers.random_search import draw_uniform
-from search.evaluation.estimates import Estimate, Mean, cell
+from search.evaluation.estimates import Mean, cell
 from search.evaluation.jobs import Row, other_commits
 from search.evaluation.trainings import Job, Trainings, read_space_for
 from search.objective.objective import Objective
@@ -113,6 +114,8 @@ class Searches:
         line += ["--wandb.mode", "disabled", *shlex.split(words)]
         if (folder / "config.yaml").exists():
             line += ["--ckpt_path", "last"]
+        else:
+            self._lend_tunings(folder, f"{target}-{seed}")
         subprocess.run([str(word) for word in line], check=True, stdout=subprocess.DEVNULL)
         found = read_arch(folder / "arch.json")
         spent = json.loads((folder / "cost.json").read_text())
@@ -124,6 +127,18 @@ class Searches:
             **{name: spent[name] for name in ("cpu_seconds", "image_macs")},
             **_surrogate(folder / "surrogate.json"),
         }
+
+    def _lend_tunings(self, folder: Path, question: str) -> None:
+        """Give a search what other methods have tuned for its target and seed.
+
+        It takes what began with the same weights, and counts it as its own.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(self.options.runs.glob(f"*-{question}/tunings-rank0.jsonl"))
+        lines = dict.fromkeys(
+            "".join(path.read_text() for path in others).splitlines(keepends=True)
+        )
+        (folder / "tunings-rank0.jsonl").write_text("".join(lines))
 
 
 def _surrogate(path: Path) -> dict[str, Any]:
@@ -153,6 +168,11 @@ class Judge:
     def fresh(self) -> range:
         """Seeds that a choice is trained with."""
         return range(FIRST_FRESH, FIRST_FRESH + self.options.trainings)
+
+    def value(self, found: Row) -> float:
+        """Mean test accuracy of a search's choice, trained with the fresh seeds."""
+        spec = NetSpec.from_json(json.dumps(found["network"]))
+        return float(np.mean([row["test"] for row in self.rows([spec], self.fresh)]))
 
     def controls(self, target: str) -> Controls:
         """What networks of a target's band are worth without a search."""
@@ -202,41 +222,41 @@ def main() -> None:
         report(found, Judge(options), options)
 
 
-def report(
-    found: dict[tuple[str, str, int], Row], judge: Judge, options: argparse.Namespace
-) -> None:
+Key = tuple[str, str, int]
+"""Method, target and seed of a search."""
+
+
+def report(found: dict[Key, Row], judge: Judge, options: argparse.Namespace) -> None:
     """Print what choices are worth, in points of test accuracy, and what searches cost."""
     controls = {target: judge.controls(target) for target in options.targets}
-    head = ["choice", "less random", "worst", "less best of ten", "less fewest layers", "trainings"]
-    table = new_table("method", "target", *head, left=["method", "target"])
-    pooled: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for name in read_methods(options.methods):
+    values = {key: judge.value(row) for key, row in found.items()}
+    methods = list(read_methods(options.methods))
+    head = ["choice", "less random", "worst", "less best of ten", "less fewest layers"]
+    beside = f"less {methods[0]}"
+    table = new_table("method", "target", *head, beside, "trainings", left=["method", "target"])
+    for method in methods:
+        pooled: dict[str, list[float]] = defaultdict(list)
         for target in options.targets:
-            known = controls[target]
-            columns: dict[str, list[float]] = defaultdict(list)
-            for seed in options.seeds:
-                row = found[name, target, seed]
-                spec = NetSpec.from_json(json.dumps(row["network"]))
-                tests = [one["test"] for one in judge.rows([spec], judge.fresh)]
-                choice = float(np.mean(tests))
-                values = (choice, *(choice - one.value for one in known[:3]))
-                for column, value in zip(("choice", *Controls._fields[:3]), values, strict=True):
-                    columns[column].append(value)
-                columns["trainings"].append(row["cpu_seconds"] / known.cpu_seconds)
-            table.add_row(name, target, *_cells(columns))
-            for column, some in columns.items():
-                pooled[name][column] += some
-    for name, columns in pooled.items():
-        table.add_row(name, "all", *_cells(columns))
+            known, columns = controls[target], defaultdict(list)
+            for key in ((method, target, seed) for seed in options.seeds):
+                columns["choice"].append(values[key])
+                for name, control in zip(Controls._fields[:3], known[:3], strict=True):
+                    columns[name].append(values[key] - control.value)
+                columns["first"].append(values[key] - values[methods[0], *key[1:]])
+                columns["trainings"].append(found[key]["cpu_seconds"] / known.cpu_seconds)
+            table.add_row(method, target, *_cells(columns))
+            for name, some in columns.items():
+                pooled[name] += some
+        table.add_row(method, "all", *_cells(pooled))
     print_table(table)
 
 
-def _cells(columns: dict[str, list[float]]) -> list[str]:
-    def points(column: str) -> Estimate:
-        return Mean.of(columns[column]).estimate * 100
-
+def _cells(columns: Mapping[str, Sequence[float]]) -> list[str]:
     worst = f"{100 * min(columns['random']):.1f}"
-    cells = [cell(points(name)) for name in ("choice", "random", "best", "fewest")]
+    names = ("choice", "random", "best", "fewest", "first")
+    cells = [cell(Mean.of(columns[name]).estimate * 100) for name in names]
+    if not any(columns["first"]):
+        cells[-1] = ""
     return [*cells[:2], worst, *cells[2:], f"{np.mean(columns['trainings']):.1f}"]
 
 

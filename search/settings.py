@@ -217,10 +217,10 @@ class SurrogateSettings:
     from some 25 steps on digits to a share of an epoch on ImageNet.
     """
 
-    networks: int = 36
-    """Networks to learn from, over all rounds. Half as many that are tuned for twice as long tell
-    no less: what short tunings like is not yet what long trainings like."""
-    first: int = 28
+    networks: int = 56
+    """Networks to learn from, over all rounds. At equal cost half as many that are tuned for twice
+    as long tell less of networks unseen (docs/search-quality.md)."""
+    first: int = 44
     """Uniform ones among them, near the targets, before the controller learns for the first time:
     with a dozen labels two searches of four ended below random networks."""
     rounds: int = 3

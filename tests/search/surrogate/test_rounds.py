@@ -53,7 +53,7 @@ def qualities(tuned, surrogate):
 @pytest.mark.parametrize(
     ("settings", "sizes"),
     [
-        ({}, [28, 4, 4]),
+        ({}, [44, 6, 6]),
         ({"networks": 8, "first": 4}, [4, 2, 2]),
         ({"networks": 9, "first": 4}, [4, 3, 2]),
         ({"networks": 9, "first": 4, "rounds": 1}, [9]),
