@@ -83,7 +83,8 @@ def test_a_label_far_below_the_others_is_moved_nearer_and_one_above_stays():
     reach = CLIP * 1.4826 * 2.0
     assert clipped(y).tolist() == pytest.approx([-2, -1, 0, 1, 2, 50, -reach])
     assert clipped(y[:5]).tolist() == y[:5].tolist()
-    assert clipped(np.array([1.0, 1.0, 1.0, -9.0])).tolist() == [1, 1, 1, -9]  # no distance to go by
+    # Without any distance to go by:
+    assert clipped(np.array([1.0, 1.0, 1.0, -9.0])).tolist() == [1, 1, 1, -9]
 
 
 def test_one_network_that_did_not_train_changes_little():
