@@ -228,8 +228,8 @@ Key = tuple[str, str, int]
 
 def report(found: dict[Key, Row], judge: Judge, options: argparse.Namespace) -> None:
     """Print what choices are worth, in points of test accuracy, and what searches cost."""
-    controls = {target: judge.controls(target) for target in options.targets}
     values = {key: judge.value(row) for key, row in found.items()}
+    controls = {target: judge.controls(target) for target in options.targets}
     methods = list(read_methods(options.methods))
     head = ["choice", "less random", "worst", "less best of ten", "less fewest layers"]
     beside = f"less {methods[0]}"
