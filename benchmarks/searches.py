@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from benchmarks.figures import Expected, draw_expected, draw_gains
 from benchmarks.record import RESULTS, config_hash, machine, record
 from search.controllers.random_search import draw_uniform
 from search.evaluation.estimates import Mean, cell
@@ -36,6 +37,7 @@ from search.surrogate.proposals import canonical_codes, hits, uniform_codes
 from supernet.arch_file import read_arch
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
+from supernet.display.figures import save_figure
 from supernet.space.spec import NetSpec
 from supernet.training.config import read_training
 
@@ -76,6 +78,8 @@ def parse_options() -> argparse.Namespace:
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of the trainings")
     add("--processes", type=int, default=1, help="trainings at a time (1)")
     add("--search-only", action="store_true", help="search, and train nothing")
+    add("--plot", type=Path, metavar="PNG", help="draw what choices have beyond random networks")
+    add("--plot-expected", type=Path, metavar="PNG", help="draw that beside what was expected")
     return parser.parse_args()
 
 
@@ -234,6 +238,7 @@ def report(found: dict[Key, Row], judge: Judge, options: argparse.Namespace) -> 
     head = ["choice", "less random", "worst", "less best of ten", "less fewest layers"]
     beside = f"less {methods[0]}"
     table = new_table("method", "target", *head, beside, "trainings", left=["method", "target"])
+    gains: dict[str, dict[str, list[float]]] = {method: {} for method in methods}
     for method in methods:
         pooled: dict[str, list[float]] = defaultdict(list)
         for target in options.targets:
@@ -245,10 +250,29 @@ def report(found: dict[Key, Row], judge: Judge, options: argparse.Namespace) -> 
                 columns["first"].append(values[key] - values[methods[0], *key[1:]])
                 columns["trainings"].append(found[key]["cpu_seconds"] / known.cpu_seconds)
             table.add_row(method, target, *_cells(columns))
+            gains[method][target] = [100 * value for value in columns["random"]]
             for name, some in columns.items():
                 pooled[name] += some
         table.add_row(method, "all", *_cells(pooled))
     print_table(table)
+    if options.plot:
+        save_figure(draw_gains(gains), options.plot)
+    if options.plot_expected:
+        save_figure(draw_expected(_beside_truth(found, gains)), options.plot_expected)
+
+
+def _beside_truth(
+    found: Mapping[Key, Row], gains: Mapping[str, Mapping[str, Sequence[float]]]
+) -> dict[str, list[Expected]]:
+    """What searches said of themselves, and what came true, in points, by method."""
+    by_method: dict[str, list[Expected]] = defaultdict(list)
+    for method, by_target in gains.items():
+        for target, true in by_target.items():
+            rows = [row for key, row in found.items() if key[:2] == (method, target)]
+            for row, value in zip(rows, true, strict=True):
+                said = (100 * row["expected"][name] for name in ("value", "low", "high"))
+                by_method[method].append(Expected(*said, value))
+    return by_method
 
 
 def _cells(columns: Mapping[str, Sequence[float]]) -> list[str]:

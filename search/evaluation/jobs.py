@@ -37,11 +37,23 @@ def short_hash(value: Any) -> str:
 
 @cache
 def commit() -> str:
-    """The commit of this code, marked where the files differ from it; empty without git."""
-    line = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    """The commit of this code, marked where the files differ from it; empty without git.
+
+    Rows of benchmarks do not count: each that is added would mark all that follow.
+    """
+    named = _git("describe", "--always", "--exclude", "*")
+    differs = named and _git("diff", "HEAD", "--name-only", "--", ":/", f":(top,exclude){ROWS}")
+    return f"{named}-dirty" if differs else named
+
+
+ROWS = "benchmarks/results"
+
+
+def _git(*words: str) -> str:
+    """What git says of the repository that this file lies in; nothing without one."""
     try:
         done = subprocess.run(
-            line, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
         )
     except OSError:
         return ""

@@ -4,6 +4,7 @@ from argparse import Namespace
 
 import pytest
 
+from benchmarks.figures import Expected, draw_expected, draw_gains
 from benchmarks.searches import Controls, Searches, report
 from search.evaluation.estimates import Mean
 
@@ -34,7 +35,7 @@ class Judged:
         return row["worth"]
 
 
-def test_choices_stand_beside_controls_and_the_first_method(capsys):
+def test_choices_stand_beside_controls_and_the_first_method(capsys, tmp_path):
     worths = {
         ("one", "p30"): (0.58, 0.62),
         ("one", "p70"): (0.66, 0.7),
@@ -42,11 +43,21 @@ def test_choices_stand_beside_controls_and_the_first_method(capsys):
         ("two", "p70"): (0.59, 0.73),
     }
     found = {
-        (method, target, seed): {"worth": worth, "cpu_seconds": 25.0}
+        (method, target, seed): {
+            "worth": worth,
+            "cpu_seconds": 25.0,
+            "expected": {"value": 0.1, "low": 0.02, "high": 0.18},
+        }
         for (method, target), values in worths.items()
         for seed, worth in enumerate(values)
     }
-    options = Namespace(methods=["one", "two=--x 1"], targets=["p30", "p70"], seeds=[0, 1])
+    options = Namespace(
+        methods=["one", "two=--x 1"],
+        targets=["p30", "p70"],
+        seeds=[0, 1],
+        plot=tmp_path / "gains.png",
+        plot_expected=tmp_path / "expected.png",
+    )
     report(found, Judged(), options)
     rows = {tuple(line.split()[:2]): line for line in capsys.readouterr().out.splitlines()}
     assert "less one" in rows["method", "target"]
@@ -59,3 +70,16 @@ def test_choices_stand_beside_controls_and_the_first_method(capsys):
     assert numbers["one", "p30"] == pytest.approx([60, 10, 8, 5, 8, 2.5])
     assert numbers["two", "p70"] == pytest.approx([66, 6, -1, 1, 4, -2, 2.5])
     assert numbers["two", "all"] == pytest.approx([63, 8, -1, 3, 6, -1, 2.5])
+    assert options.plot.stat().st_size > options.plot_expected.stat().st_size / 4 > 1000
+
+
+def test_figures_hold_each_search_where_it_belongs():
+    gains = {"one": {"p30": [8.0, 12.0], "p70": [6.0, 10.0]}, "two": {"p30": [1.0], "p70": [2.0]}}
+    (axes,) = draw_gains(gains).axes
+    heights = [[float(y) for _, y in dots.get_offsets()] for dots in axes.collections]
+    assert heights == [[8, 12], [6, 10], [8, 12, 6, 10], [1], [2], [1, 2]]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["p30", "p70", "all"]
+    (axes,) = draw_expected({"one": [Expected(10, 2, 18, 7)], "two": [Expected(5, 1, 9, 6)]}).axes
+    dots = [one.get_offsets().tolist() for one in axes.collections if len(one.get_offsets()) == 1]
+    assert [[10, 7]] in dots
+    assert [[5, 6]] in dots

@@ -1,6 +1,7 @@
 """Long jobs: their cache and their processes."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +95,29 @@ def test_rows_of_other_commits_are_told(monkeypatch):
         [{"commit": "abc1234"}, {"commit": "1-dirty"}, {}, {"commit": "1-dirty"}]
     )
     assert line == "of 4 rows of other commits than abc1234: 2 by 1-dirty, 1 by unknown"
+
+
+def test_a_commit_is_marked_where_code_differs_and_not_for_a_row_more(tmp_path, monkeypatch):
+    def git(*words):
+        named = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *named, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def named():
+        jobs.commit.cache_clear()
+        return jobs.commit()
+
+    monkeypatch.setattr(jobs, "__file__", str(tmp_path / "code.py"))
+    assert named() == ""
+    (tmp_path / jobs.ROWS).mkdir(parents=True)
+    for path in (tmp_path / "code.py", tmp_path / jobs.ROWS / "rows.jsonl"):
+        path.write_text("one\n")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "Begin")
+    clean = named()
+    assert len(clean) >= 7
+    (tmp_path / jobs.ROWS / "rows.jsonl").write_text("one\ntwo\n")
+    assert named() == clean
+    (tmp_path / "code.py").write_text("two\n")
+    assert named() == f"{clean}-dirty"
+    jobs.commit.cache_clear()
