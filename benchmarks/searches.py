@@ -6,8 +6,9 @@ rows of ``--name``. What several methods tune alike, from the same weights, is t
 counts for each of them. Every choice is trained with fresh seeds. Each target has controls: ten
 uniform networks of its band, trained once each; the best of them by validation accuracy, trained
 with the fresh seeds; and the rule "fewest layers", three networks of as few layers as uniform
-draws hold, trained once each. It can be stopped and run again: finished searches and trainings are
-kept.
+draws hold, trained once each. With ``--asked-again p50`` the search for that target is also asked
+for the others (``python -m search choose``), which makes a method more. It can be stopped and run
+again: finished searches and trainings are kept.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def parse_options() -> argparse.Namespace:
     add("--runs", type=Path, default=Path("runs/searches"), help="folder of the searches")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of the trainings")
     add("--processes", type=int, default=1, help="trainings at a time (1)")
+    add("--asked-again", metavar="TARGET", help="whose searches also choose for the other targets")
     add("--search-only", action="store_true", help="search, and train nothing")
     add("--plot", type=Path, metavar="PNG", help="draw what choices have beyond random networks")
     add("--plot-expected", type=Path, metavar="PNG", help="draw that beside what was expected")
@@ -100,18 +102,31 @@ class Searches:
     def _key(row: Row) -> tuple[str, str, int]:
         return row["config"], row["target"], row["seed"]
 
-    def row(self, method: str, words: str, target: str, seed: int) -> Row:
-        """A search, done now or found."""
+    def row(self, method: str, words: str, target: str, seed: int, asked: str | None = None) -> Row:
+        """A search, or a choice by a search for the target ``asked``; done now or found."""
         settings = {"search": str(self.options.search), "options": words}
         config = {**settings, "method": method, "target": target}
         key = config_hash(config), target, seed
         if key not in self.known:
-            record(self.options.name, config, seed, self._search(words, target, seed))
+            folder = self._choose if asked else self._search
+            result = _result(folder(words, asked or target, seed, target))
+            record(self.options.name, config, seed, result)
             self.known[key] = json.loads(self.path.read_text().splitlines()[-1])
         return self.known[key]
 
-    def _search(self, words: str, target: str, seed: int) -> Row:
-        folder = self.options.runs / f"{config_hash(words)}-{target}-{seed}"
+    def _folder(self, words: str, target: str, seed: int) -> Path:
+        return self.options.runs / f"{config_hash(words)}-{target}-{seed}"
+
+    def _choose(self, words: str, asked: str, seed: int, target: str) -> Path:
+        folder = self._folder(words, asked, seed)
+        out = folder / "choices" / target
+        line = [sys.executable, "-m", "search", "choose", "--run", folder, "--target", target]
+        line += ["--out", out, "--wandb.mode", "disabled"]
+        subprocess.run([str(word) for word in line], check=True, stdout=subprocess.DEVNULL)
+        return out
+
+    def _search(self, words: str, target: str, seed: int, _: str) -> Path:
+        folder = self._folder(words, target, seed)
         line = [sys.executable, "-m", "search", "fit", "-c", self.options.search]
         line += ["--run", folder, "--model.target", target, "--seed_everything", seed]
         line += ["--model.table", self.options.table, "--model.final.measured", 0]
@@ -121,16 +136,7 @@ class Searches:
         else:
             self._lend_tunings(folder, f"{target}-{seed}")
         subprocess.run([str(word) for word in line], check=True, stdout=subprocess.DEVNULL)
-        found = read_arch(folder / "arch.json")
-        spent = json.loads((folder / "cost.json").read_text())
-        return {
-            "network": json.loads(found.spec.to_json()),
-            "blocks": found.spec.block_strings(),
-            "predicted": found.predicted,
-            "tuned_accuracy": found.accuracy,
-            **{name: spent[name] for name in ("cpu_seconds", "image_macs")},
-            **_surrogate(folder / "surrogate.json"),
-        }
+        return folder
 
     def _lend_tunings(self, folder: Path, question: str) -> None:
         """Give a search what other methods have tuned for its target and seed.
@@ -143,6 +149,20 @@ class Searches:
             "".join(path.read_text() for path in others).splitlines(keepends=True)
         )
         (folder / "tunings-rank0.jsonl").write_text("".join(lines))
+
+
+def _result(folder: Path) -> Row:
+    """What a finished search or choice has found, and what it cost."""
+    found = read_arch(folder / "arch.json")
+    spent = json.loads((folder / "cost.json").read_text())
+    return {
+        "network": json.loads(found.spec.to_json()),
+        "blocks": found.spec.block_strings(),
+        "predicted": found.predicted,
+        "tuned_accuracy": found.accuracy,
+        **{name: spent[name] for name in ("cpu_seconds", "image_macs")},
+        **_surrogate(folder / "surrogate.json"),
+    }
 
 
 def _surrogate(path: Path) -> dict[str, Any]:
@@ -219,6 +239,15 @@ def main() -> None:
         for target in options.targets
         for name, words in methods.items()
     }
+    if asked := options.asked_again:
+        found |= {
+            (f"{name} from {asked}", target, seed): searches.row(
+                f"{name} from {asked}", words, target, seed, asked
+            )
+            for seed in options.seeds
+            for target in options.targets
+            for name, words in methods.items()
+        }
     print(f"# {machine()}")
     if other := other_commits(found.values()):
         print(f"# {other}")
@@ -234,7 +263,7 @@ def report(found: dict[Key, Row], judge: Judge, options: argparse.Namespace) -> 
     """Print what choices are worth, in points of test accuracy, and what searches cost."""
     values = {key: judge.value(row) for key, row in found.items()}
     controls = {target: judge.controls(target) for target in options.targets}
-    methods = list(read_methods(options.methods))
+    methods = list(dict.fromkeys(method for method, *_ in found))
     head = ["choice", "less random", "worst", "less best of ten", "less fewest layers"]
     beside = f"less {methods[0]}"
     table = new_table("method", "target", *head, beside, "trainings", left=["method", "target"])
