@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.record import machine, record
-from retrain.export.formats import Shipment, write_onnx
-from retrain.export.metadata import describe
+from retrain.export.formats.metadata import describe
+from retrain.export.formats.onnx_file import write_onnx
+from retrain.export.formats.shipment import Shipment
 from search.objective.constraints import Constraint, Limit, violation
 from search.objective.costs import BlockCosts, quantile
 from search.objective.feasible import cheapest, costliest, nearest_below

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from retrain.detect.ssdlite import Detector
-from retrain.export.formats import Format, Outputs, Runner
-from retrain.export.metadata import Metadata
+from retrain.export.formats.metadata import Metadata
+from retrain.export.formats.shipment import Format, Outputs, Runner
 
 NUM_ALONE = 16
 """Images that are also run one by one."""

@@ -20,10 +20,11 @@ from torch import Tensor
 from retrain.cli import checkpoint_path
 from retrain.export.comparison import compare_detections, compare_metadata, compare_outputs
 from retrain.export.detector import OPERATORS, DetectorGraph, detector_of
-from retrain.export.formats import FORMATS, Format, Shipment
+from retrain.export.formats.formats import FORMATS
+from retrain.export.formats.metadata import accuracy_of, describe, exporter_versions
+from retrain.export.formats.opset import EXPORTED, OPSETS
+from retrain.export.formats.shipment import Format, Shipment
 from retrain.export.images import CheckImages, Source, check_images
-from retrain.export.metadata import accuracy_of, describe, exporter_versions
-from retrain.export.opset import EXPORTED, OPSETS
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say

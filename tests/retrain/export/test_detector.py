@@ -15,7 +15,7 @@ from retrain.detect.ssdlite import SSDLite, make_detector
 from retrain.export.comparison import compare_detections
 from retrain.export.detector import DetectorGraph, kept
 from retrain.export.export import main
-from retrain.export.formats import FORMATS
+from retrain.export.formats.formats import FORMATS
 from supernet.command.process import run_command
 from supernet.network.network import Network
 from supernet.space.published import published_spec

@@ -18,8 +18,9 @@ import yaml
 from retrain.cli import run_callbacks
 from retrain.export.comparison import compare_outputs
 from retrain.export.export import main
-from retrain.export.formats import FORMATS, write_pt2
-from retrain.export.metadata import as_text, as_values
+from retrain.export.formats.formats import FORMATS
+from retrain.export.formats.metadata import as_text, as_values
+from retrain.export.formats.torch_program import write_pt2
 from retrain.module import RetrainModule
 from supernet.arch_file import read_arch, write_arch
 from supernet.arch_records import TableError, package_versions

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from retrain.export.comparison import compare_metadata
-from retrain.export.formats import FORMATS
-from retrain.export.metadata import accuracy_of, as_text, as_values, describe
+from retrain.export.formats.formats import FORMATS
+from retrain.export.formats.metadata import accuracy_of, as_text, as_values, describe
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.network.checkpoint import TrainedNetwork, file_sha256
 from supernet.space.published import published_spec
@@ -98,7 +98,8 @@ def test_what_a_file_says_is_read_back(told, failure):
 
 def test_executorch_gives_metadata_by_constant_methods(tmp_path):
     pytest.importorskip("executorch")
-    from retrain.export.formats import Shipment, read_executorch_metadata, write_executorch
+    from retrain.export.formats.executorch_program import read_executorch_metadata, write_executorch
+    from retrain.export.formats.shipment import Shipment
     from supernet.network.network import Network
 
     told = describe(TRAINED, DATA, "classification", {})

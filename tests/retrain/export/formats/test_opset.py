@@ -11,8 +11,9 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from retrain.export.export import main
-from retrain.export.formats import Shipment, write_onnx
-from retrain.export.opset import EXPORTED, OPSETS, opset_of, set_opset
+from retrain.export.formats.onnx_file import write_onnx
+from retrain.export.formats.opset import EXPORTED, OPSETS, opset_of, set_opset
+from retrain.export.formats.shipment import Shipment
 from supernet.errors import UserError
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec

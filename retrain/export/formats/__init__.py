@@ -1,0 +1,1 @@
+"""Formats: the files that a network can be shipped as, one module for each runtime."""

@@ -1,0 +1,38 @@
+"""ExecuTorch: a program of XNNPACK's layers, for phones."""
+
+from pathlib import Path
+
+import torch
+
+from retrain.export.formats.metadata import Metadata, as_text, as_values
+from retrain.export.formats.shipment import Format, Runner, Shipment
+from supernet.latency.models.torch_modules import pte_program
+
+
+def write_executorch(shipment: Shipment, path: Path) -> None:
+    """An ExecuTorch program for one image, its layers delegated to XNNPACK."""
+    image = torch.zeros(1, 3, shipment.side, shipment.side)
+    text = as_text(shipment.metadata)
+    path.write_bytes(pte_program(shipment.network, image, constant_methods=text))
+
+
+def open_executorch(path: Path) -> Runner:
+    """Open the program in ExecuTorch's runtime, which takes one image at a time."""
+    from executorch.runtime import Runtime
+
+    forward = Runtime.get().load_program(path).load_method("forward")
+    return lambda images: (torch.cat([forward.execute([image[None]])[0] for image in images]),)
+
+
+def read_executorch_metadata(path: Path) -> Metadata:
+    """What the program's constant methods give."""
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path)
+    names = program.method_names - {"forward"}
+    return as_values({name: program.load_method(name).execute([])[0] for name in names})
+
+
+EXECUTORCH = Format(
+    "pte", write_executorch, open_executorch, read_executorch_metadata, "executorch"
+)

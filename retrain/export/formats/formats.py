@@ -1,0 +1,7 @@
+"""The formats that ``python -m retrain.export --formats`` knows."""
+
+from retrain.export.formats.executorch_program import EXECUTORCH
+from retrain.export.formats.onnx_file import ONNX
+from retrain.export.formats.torch_program import PT2
+
+FORMATS = {"onnx": ONNX, "pt2": PT2, "executorch": EXECUTORCH}

@@ -1,0 +1,70 @@
+"""ONNX: one file for any batch size, in an opset that the runtime knows."""
+
+import re
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from onnx import helper
+
+from retrain.export.formats.metadata import Metadata, as_text, as_values
+from retrain.export.formats.opset import EXPORTED, opset_of, set_opset
+from retrain.export.formats.shipment import Format, Runner, Shipment
+from supernet.latency.this_machine import measure_onnx
+
+
+def write_onnx(shipment: Shipment, path: Path) -> None:
+    """One ONNX file, weights included, for any batch size.
+
+    Raises:
+        UserError: when the opset cannot describe the network.
+    """
+    torch.onnx.export(
+        shipment.program(),
+        (),
+        path,
+        input_names=["images"],
+        output_names=shipment.outputs,
+        opset_version=max(shipment.opset, EXPORTED),
+        custom_translation_table=dict(shipment.operators or {}),
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    model = onnx.load(path)
+    _name_batch(model.graph)
+    set_opset(model, shipment.opset)
+    helper.set_model_props(model, as_text(shipment.metadata))
+    onnx.save(model, path)
+
+
+def _name_batch(graph: onnx.GraphProto) -> None:
+    """Call the axis of images ``batch``, wherever it is: the exporter numbers its symbols."""
+    (images,) = graph.input
+    symbol = re.escape(images.type.tensor_type.shape.dim[0].dim_param)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(rf"\b{symbol}\b", "batch", dim.dim_param)
+
+
+def open_onnx(path: Path) -> Runner:
+    """Check the graph and its shapes, and open it in ONNX Runtime."""
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"onnx.checker: {error}") from None
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: tuple(map(torch.from_numpy, session.run(None, {name: images.numpy()})))
+
+
+def read_onnx_metadata(path: Path) -> Metadata:
+    """The file's ``metadata_props``, and the opset in which its operators are written."""
+    model = onnx.load(path)
+    told = as_values({one.key: one.value for one in model.metadata_props})
+    return {**told, "opset": opset_of(model)}
+
+
+ONNX = Format("onnx", write_onnx, open_onnx, read_onnx_metadata, "onnxscript", measure_onnx)
