@@ -9,6 +9,7 @@ import statistics
 import subprocess
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import IO
 
 from supernet.errors import UserError
 from supernet.latency.devices.backends import Backend
@@ -66,8 +67,10 @@ def _known(output: str) -> list[float]:
     return []
 
 
-def run(command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end.
+def run(
+    command: Sequence[str], timeout: float, stdin: IO[bytes] | int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with nothing to read unless ``stdin`` is a file.
 
     Raises:
         UserError: when it is missing or takes more than ``timeout`` seconds.
@@ -75,7 +78,7 @@ def run(command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[s
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,1 @@
+"""Runners for ``--backend command``: programs that time a model file on a device elsewhere."""
