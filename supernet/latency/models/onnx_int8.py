@@ -1,101 +1,118 @@
-"""ONNX graphs in int8: every tensor behind QuantizeLinear and DequantizeLinear (QDQ).
+"""ONNX graphs in int8, by ONNX Runtime's quantizer: of a latency table, and of a shipped network.
 
-The form that static quantisation writes, per channel for weights: ONNX Runtime turns it into
-integer kernels when it loads it. Scales are made up, as weights are: they change no time.
+Every tensor stands behind QuantizeLinear and DequantizeLinear (QDQ), of which runtimes make integer
+kernels when they load the file. Features are unsigned, which x86 computes faster and others as
+fast; weights are signed, with a scale for each output channel; logits stay floats.
 """
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QDQQuantizer,
+    QuantType,
+    TensorsData,
+    create_calibrator,
+)
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from supernet.cost.timed_layers import TimedLayer
-from supernet.latency.models.onnx_graph import Graph, layer_model, network_model
+from supernet.latency.models.onnx_graph import layer_model, network_model
 from supernet.space.spec import NetSpec
 
 WEIGHT_OP = "ConstantOfShape"
 """The op that makes up weights."""
-WEIGHTED = ("Conv", "Gemm")
-_INDEX_INPUTS = {"ReduceMean": 1, "Reshape": 1, "Pad": 1, "Slice": 1}
-"""Place of the first input that is no feature map."""
-_ACTIVATIONS = ("Relu", "Clip")
-_FEATURE_SCALE, _WEIGHT_SCALE = 0.05, 0.01
+OLDEST_OPSET = 13
+"""Of scales for each channel."""
+_MADE_UP_RANGE = (np.float32(0), np.float32(12.75))
+"""Of features whose weights are made up: it changes no time."""
 
 
 def model_of(subject: TimedLayer | NetSpec, precision: str = "fp32") -> onnx.ModelProto:
     """The graph of a layer alone or of a whole network, in fp32 or int8, for batch 1."""
     model = network_model(subject) if isinstance(subject, NetSpec) else layer_model(subject)
-    return quantised(model) if precision == "int8" else model
+    return _made_up(model) if precision == "int8" else model
 
 
-def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph with made-up weights, quantised; its input and output are float."""
-    graph = _Int8(model.graph)
-    graph.run()
-    del model.graph.node[:]
-    model.graph.node.extend(graph.nodes)
-    model.graph.initializer.extend(graph.initializers[len(model.graph.initializer) :])
-    return model
+def quantized(model: onnx.ModelProto, ranges: TensorsData) -> onnx.ModelProto:
+    """A graph of floats in int8; its inputs and outputs stay floats.
+
+    Args:
+        model: of opset ``OLDEST_OPSET`` or above, its weights initializers.
+        ranges: least and largest value of each feature map.
+    """
+    quantizer = QDQQuantizer(
+        onnx.shape_inference.infer_shapes(model),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
+        extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    return quantizer.model.model
 
 
-class _Int8(Graph):
-    """Appends the nodes of a graph again, with a pair of QDQ nodes behind each."""
+def measured_ranges(path: Path, batches: Iterable[NDArray[np.float32]]) -> TensorsData:
+    """Least and largest value of each feature map of a file, over batches (B, 3, R, R)."""
+    with tempfile.TemporaryDirectory() as folder:
+        augmented = str(Path(folder) / "augmented.onnx")
+        calibrator = create_calibrator(path, augmented_model_path=augmented)
+        calibrator.collect_data(_Reader(calibrator.model.graph.input[0].name, batches))
+        return calibrator.compute_data()
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        super().__init__(activation="")
-        self.graph = graph
-        self.initializers = list(graph.initializer)
-        self.shapes = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-        self.made = {node.output[0]: node for node in graph.node if node.op_type == WEIGHT_OP}
-        self.names = {graph.input[0].name: ""}
 
-    def run(self) -> None:
-        """Go through all nodes in the order of computation."""
-        start = self.graph.input[0].name
-        self.names[start] = self._pair(start)
-        for node in self.graph.node:
-            if node.op_type == WEIGHT_OP:
-                continue
-            if node.op_type == "Clip":  # the range of the integers clips, as quantisers have it
-                self.names[node.output[0]] = self._pair(node.input[0])
-                continue
-            inputs = [self._input(node, place) for place in range(len(node.input))]
-            del node.input[:]
-            node.input.extend(inputs)
-            self.nodes.append(node)
-            name = node.output[0]
-            self.names[name] = name if self._stays_float(node) else self._pair(name)
-        # A layer ends in integers as it would within a network.
-        self.graph.output[0].name = self.names[self.graph.output[0].name]
+class _Reader(CalibrationDataReader):
+    """Batches as ONNX Runtime's calibration asks for them."""
 
-    def _input(self, node: onnx.NodeProto, place: int) -> str:
-        name = node.input[place]
-        if place >= _INDEX_INPUTS.get(node.op_type, len(node.input)):
-            return name
-        if node.op_type in WEIGHTED and place > 0:
-            return self._weight(name, is_bias=place == 2)
-        return self.names[name]
+    def __init__(self, name: str, batches: Iterable[NDArray[np.float32]]) -> None:
+        self.feeds: Iterator[dict[str, Any]] = ({name: batch} for batch in batches)
 
-    def _stays_float(self, node: onnx.NodeProto) -> bool:
-        """Logits, or what goes into an activation and is fused with it."""
-        readers = [one for one in self.graph.node if node.output[0] in one.input]
-        if not readers:
-            return node.op_type == "Gemm"
-        return all(one.op_type in _ACTIVATIONS for one in readers)
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch by the input's name; None after the last."""
+        return next(self.feeds, None)
 
-    def _pair(self, name: str) -> str:
-        scale, zero = np.array(_FEATURE_SCALE, np.float32), np.array(0, np.uint8)
-        settings = (self.constant(scale), self.constant(zero))
-        return self.add("DequantizeLinear", self.add("QuantizeLinear", name, *settings), *settings)
 
-    def _weight(self, name: str, is_bias: bool) -> str:
-        """An integer tensor of the same shape with a scale for each output channel."""
-        maker = self.made[name]
-        channels = int(self.shapes[maker.input[0]][0])
-        kind = np.int32 if is_bias else np.int8
+def _made_up(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph with made-up weights in int8, its weights made up again: the file stays small."""
+    made = [node for node in model.graph.node if node.op_type == WEIGHT_OP]
+    sizes = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    weights = {node.output[0]: sizes[node.input[0]] for node in made}
+    for node in made:
+        model.graph.node.remove(node)
+        value = numpy_helper.to_array(node.attribute[0].t)[0]
+        array = np.full(weights[node.output[0]], value, np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
+    names = [model.graph.input[0].name, *(node.output[0] for node in model.graph.node)]
+    ranges = TensorsData(CalibrationMethod.MinMax, dict.fromkeys(names, _MADE_UP_RANGE))
+    small = quantized(model, ranges)
+    _make_up(small.graph, {f"{name}_quantized": size for name, size in weights.items()})
+    return small
+
+
+def _make_up(graph: onnx.GraphProto, sizes: dict[str, NDArray[np.int64]]) -> None:
+    """Put nodes that make up weights in place of initializers."""
+    arrays = [one for one in graph.initializer if one.name in sizes]
+    assert len(arrays) == len(sizes), "the quantizer has named its weights otherwise"
+    for number, array in enumerate(arrays):
+        graph.initializer.remove(array)
+        shape = numpy_helper.from_array(sizes[array.name], f"{array.name}_shape")
+        graph.initializer.append(shape)
         # A value of its own for each tensor, lest alike ones are merged.
-        value = numpy_helper.from_array(np.array([1 + len(self.nodes) % 100], kind))
-        made = self.add(WEIGHT_OP, maker.input[0], value=value)
-        scale = _FEATURE_SCALE * _WEIGHT_SCALE if is_bias else _WEIGHT_SCALE
-        scales = self.constant(np.full(channels, scale, np.float32))
-        zeros = self.constant(np.zeros(channels, kind))
-        return self.add("DequantizeLinear", made, scales, zeros, axis=0)
+        kind = helper.tensor_dtype_to_np_dtype(array.data_type)
+        value = numpy_helper.from_array(np.array([1 + number % 100], kind))
+        node = helper.make_node(WEIGHT_OP, [shape.name], [array.name], value=value)
+        graph.node.insert(0, node)
