@@ -5,7 +5,9 @@ whatever trains or evaluates timm's models, then builds from any arch.json::
 
     timm.create_model("mnasnet_searched", arch="runs/NAME/arch.json", num_classes=10)
 
-Its state dict has the names of ``network.Network``, which are those of timm's MnasNets.
+Its state dict has the names of ``network.Network``, which are those of timm's MnasNets. Where a
+library takes no more than a name of timm's, ``register("runs/NAME/arch.json", "my_net")`` makes it
+one.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from timm.models import (
     FeatureInfo,
     build_model_with_cfg,
     generate_default_cfgs,
+    is_model,
+    model_entrypoint,
     register_model,
 )
 from timm.models._builder import pretrained_cfg_for_features
@@ -112,6 +116,31 @@ def mnasnet_searched(
     return model
 
 
+def register(arch: str | Path, name: str) -> None:
+    """Give a network a name of its own in timm's factory, for libraries that take nothing else.
+
+    Args:
+        arch: as of ``mnasnet_searched``; the file is read again whenever a network is built.
+        name: what ``timm.create_model(name)`` then builds, with all options of
+            ``mnasnet_searched``, as do others that ask timm, such as segmentation_models_pytorch
+            for the encoder ``tu-NAME``. A name that was given here before is given anew.
+
+    Raises:
+        UserError: when ``arch`` is not to be had, or the name is timm's own or no identifier.
+    """
+    _described(str(arch))
+    if not name.isidentifier():
+        raise UserError(f"the name is {name!r}, it must be letters, digits and underscores")
+
+    def build(pretrained: bool = False, **kwargs: Any) -> SearchedNetwork | SearchedFeatures:
+        return mnasnet_searched(pretrained, arch=arch, **kwargs)
+
+    if is_model(name) and model_entrypoint(name).__qualname__ != build.__qualname__:
+        raise UserError(f"timm has a model {name!r} already: give another name")
+    build.__name__ = name
+    register_model(build)
+
+
 def _described(arch: str) -> tuple[NetSpec, dict[str, Any]]:
     """The network of a file or a name, and what timm's configuration says of it."""
     if arch.endswith(".ckpt"):
@@ -162,6 +191,11 @@ def _check_numbers(kwargs: dict[str, Any]) -> None:
         raise UserError(
             f"drop_path_rate is {rate}, but these blocks have no stochastic depth: leave it at 0"
             " and give drop_rate, the classifier's dropout"
+        )
+    if (stride := kwargs.pop("output_stride", 32)) != 32:
+        raise UserError(
+            f"output_stride is {stride}, but these blocks do not dilate: leave it at 32, and take a"
+            " decoder that works on levels of the pyramid, such as U-Net or FPN"
         )
 
 

@@ -64,22 +64,27 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     return functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)
 
 
-def pool_shortcut(x: Tensor, outputs: int, stride: int) -> Tensor:
-    """Features (B, C, H, W) as (B, outputs, H / stride, W / stride), without parameters.
+def pool_shortcut(x: Tensor, inputs: int, outputs: int, stride: int) -> Tensor:
+    """Features (B, inputs, H, W) as (B, outputs, H / stride, W / stride), without parameters.
 
     It is a 3x3 average pool, channels zero-padded or cut at the end: the paper names "pooling"
     only, this form, as in PyramidNet, works for any stride and width.
     """
+    # The widths are given, as a tracer cannot branch on a shape; and no slice keeps all channels,
+    # which exporters leave in the graph as an operator that few runtimes have.
     x = functional.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
-    missing = outputs - x.shape[1]
-    return functional.pad(x, (0, 0, 0, 0, 0, missing)) if missing > 0 else x[:, :outputs]
+    if outputs > inputs:
+        return functional.pad(x, (0, 0, 0, 0, 0, outputs - inputs))
+    return x[:, :outputs] if outputs < inputs else x
 
 
 def shortcut(x: Tensor, layer: Layer) -> Tensor | float:
     """What the layer's skip adds to its output; 0 for none."""
     if layer.skip == "identity":
         return x
-    return pool_shortcut(x, layer.outputs, layer.stride) if layer.skip == "pool" else 0.0
+    if layer.skip == "pool":
+        return pool_shortcut(x, layer.inputs, layer.outputs, layer.stride)
+    return 0.0
 
 
 def squeeze_excite(x: Tensor, weights: Weights) -> Tensor:

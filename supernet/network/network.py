@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
-from supernet.network.functional import shortcut
+from supernet.network.functional import pool_shortcut
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
@@ -22,11 +22,16 @@ ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 class Block(nn.Module):
-    """One layer of a stage: conv, sepconv or mbconv with its shortcut (MnasNet, figure 4)."""
+    """One layer of a stage: conv, sepconv or mbconv with its shortcut (MnasNet, figure 4).
+
+    ``torch.jit.script`` compiles it: ``forward`` reads modules and plain numbers, never ``layer``.
+    """
 
     def __init__(self, layer: Layer, spec: NetSpec) -> None:
         super().__init__()
         self.layer = layer
+        self.skip, self.inputs, self.outputs = layer.skip, layer.inputs, layer.outputs
+        self.stride = layer.stride
         self.act = ACTIVATIONS[spec.activation](inplace=True)
         hidden, kernel, stride = layer.hidden, layer.kernel, layer.stride
 
@@ -59,16 +64,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        if self.layer.op == "conv":
+        if hasattr(self, "conv"):
             y = self.se(self.act(self.bn1(self.conv(x))))
-        elif self.layer.op == "sepconv":
-            y = self.se(self.act(self.bn1(self.conv_dw(x))))
-            y = self.bn2(self.conv_pw(y))
-        else:
+        elif hasattr(self, "conv_pwl"):
             y = self.act(self.bn1(self.conv_pw(x)))
             y = self.se(self.act(self.bn2(self.conv_dw(y))))
             y = self.bn3(self.conv_pwl(y))
-        return y if self.layer.skip == "none" else y + shortcut(x, self.layer)
+        else:
+            y = self.se(self.act(self.bn1(self.conv_dw(x))))
+            y = self.bn2(self.conv_pw(y))
+        if self.skip == "identity":
+            return y + x
+        if self.skip == "pool":
+            return y + pool_shortcut(x, self.inputs, self.outputs, self.stride)
+        return y
 
 
 class Network(nn.Module):

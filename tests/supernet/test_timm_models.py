@@ -13,13 +13,14 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config, resolve_model_data_config
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from supernet.arch_file import read_arch, write_arch
 from supernet.data.image_folder import ImageFolder
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace
-from supernet.timm_models import data_config
+from supernet.timm_models import data_config, register
 from tests.helpers.archs import counted_arch
 from tests.helpers.timm_networks import create, trained
 
@@ -208,6 +209,7 @@ def test_layer_decay_falls_from_the_head_to_the_stem(arch):
         ({"num_classes": "ten"}, "num_classes is 'ten', it must be a whole number"),
         ({"in_chans": 0}, "in_chans is 0, it must be a whole number of at least 1"),
         ({"bn_eps": 0.0}, "bn_eps is 0.0"),
+        ({"output_stride": 16}, "output_stride is 16, but these blocks do not dilate"),
         ({"drop_path_rate": 0.2}, "drop_path_rate is 0.2, but .* no stochastic depth"),
         ({"features_only": True, "out_indices": (0, 3)}, "has 3 levels: give indices from -3 to 2"),
         ({"features_only": True, "out_indices": 4}, "out_indices is 4, .* 3 levels: give 1 to 3"),
@@ -288,3 +290,53 @@ def test_a_checkpoint_is_a_timm_model_with_its_weights(tmp_path, arch):
     torch.save({**checkpoint, "ssdlite": {}}, path)
     with pytest.raises(UserError, match="holds a detector"):
         create(path)
+
+
+def test_a_registered_name_builds_the_network_wherever_timm_is_asked(arch):
+    register(arch, "registered_net")
+    assert timm.list_models("registered_*") == ["registered_net"]
+    model = timm.create_model("registered_net", drop_rate=0.5).eval()
+    model.load_state_dict(trained(arch).state_dict())
+    images = torch.randn(2, 3, 16, 16)
+    levels = timm.create_model("registered_net", features_only=True, out_indices=(0, 1)).eval()
+    levels.load_state_dict(model.state_dict())
+    places = levels.feature_info.module_name()
+    extracted = create_feature_extractor(model, {place: place for place in places})(images)
+    for level, place in zip(levels(images), places, strict=True):
+        assert torch.equal(extracted[place], level)
+
+
+def test_a_name_given_before_is_given_anew_and_timms_own_are_not_taken(arch, tmp_path):
+    register(arch, "again")
+    other = write(tmp_path / "other.json", BIG, 0)
+    with pytest.warns(UserWarning, match="Overwriting again"):
+        register(other, "again")
+    assert timm.create_model("again").conv_head.out_channels == BIG.head
+    for name in ("mnasnet_100", "mnasnet_searched"):
+        with pytest.raises(UserError, match=f"timm has a model {name!r} already"):
+            register(arch, name)
+    with pytest.raises(UserError, match=r"the name is 'a\.b', it must be letters"):
+        register(arch, "a.b")
+    with pytest.raises(UserError, match=r"missing\.json: cannot be read"):
+        register("missing.json", "missing")
+
+
+# torch deprecates TorchScript, which many still ship; it is to compile as long as it exists.
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.parametrize("features_only", [False, True])
+def test_scripted_and_traced_models_compute_the_same_bits(arch, features_only):
+    model = create(arch, features_only=features_only).eval()
+    images = torch.randn(2, 3, 16, 16)
+    expected = model(images)
+    for other in (torch.jit.script(model), torch.fx.symbolic_trace(model)):
+        for one, two in zip(other(images), expected, strict=True):
+            assert torch.equal(one, two)
+
+
+def test_a_segmentation_network_takes_the_registered_name_as_its_encoder(tmp_path):
+    smp = pytest.importorskip("segmentation_models_pytorch", reason="pip install that package")
+    register(write(tmp_path / "arch.json", BIG, 0), "encoder_net")
+    model = smp.FPN("tu-encoder_net", encoder_weights=None, classes=3).eval()
+    assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    with pytest.raises(UserError, match="output_stride is 16"):
+        smp.DeepLabV3Plus("tu-encoder_net", encoder_weights=None)

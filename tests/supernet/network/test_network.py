@@ -7,12 +7,13 @@ import random
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from search.settings import WeightOptimizer, warmup_path
 from supernet.cost.counts import count
 from supernet.network.elastic import ElasticLayer
-from supernet.network.functional import prefix
+from supernet.network.functional import pool_shortcut, prefix
 from supernet.network.network import Network, recalibrate
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import MIXED, Arch, BlockChoice
@@ -294,3 +295,45 @@ def test_ops_start_as_nearly_the_same_map_and_not_quite():
 
 def approx(value):
     return pytest.approx(value, rel=0.1)  # of 3,000 draws and more, whose sd errs by 1.3 %
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("outputs", [8, 16, 24])
+def test_the_pool_shortcut_pads_or_cuts_channels_to_the_bit(outputs, layout):
+    x = torch.randn(4, 16, 7, 7).contiguous(memory_format=layout).requires_grad_()
+    pooled = functional.avg_pool2d(x, 3, 2, padding=1, count_include_pad=False)
+    zeros = torch.zeros(4, 24 - 16, 4, 4)
+    expected = torch.cat([pooled, zeros], 1)[:, :outputs]
+    found = pool_shortcut(x, 16, outputs, 2)
+    assert torch.equal(found, expected)
+    ahead = torch.randn_like(expected)
+    gradients = [torch.autograd.grad(one, x, ahead)[0] for one in (found, expected)]
+    assert torch.equal(*gradients)
+
+
+SHORTCUTS = [
+    BlockChoice("conv", 3, 0.25, "pool", 1.0, 0),
+    BlockChoice("sepconv", 5, 0.0, "identity", 1.0, 0),
+    BlockChoice("mbconv3", 3, 0.25, "pool", 1.0, 0),
+    BlockChoice("mbconv6", 5, 0.0, "none", 1.0, 0),
+]
+
+
+# torch deprecates TorchScript, which many still ship; it is to compile as long as it exists.
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_every_op_and_shortcut_scripts_and_traces_to_the_bit():
+    small = MnasSpace(
+        base_filters=(8, 8, 16, 24),
+        base_layers=(1, 2, 1, 1),
+        strides=(1, 1, 2, 1),
+        stem=8,
+        stem_stride=1,
+        head=16,
+        resolution=8,
+        classes=10,
+    )
+    network = Network(small.spec(Arch(tuple(SHORTCUTS)))).eval()
+    assert {layer.skip for layer in network.spec.layers()} == {"pool", "identity", "none"}
+    images = torch.randn(2, 3, 8, 8)
+    for other in (torch.jit.script(network), torch.fx.symbolic_trace(network)):
+        assert torch.equal(other(images), network(images))

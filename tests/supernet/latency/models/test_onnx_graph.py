@@ -117,7 +117,7 @@ def test_pool_shortcut_is_all_that_remains_when_the_convolutions_are_zero(output
     shapes = ((16, 1, 3, 3), (16,), (outputs, 16, 1, 1), (outputs,))
     zeros = [np.zeros(shape, np.float32) for shape in shapes]
     x = torch.randn(1, 16, 7, 7)
-    expected = pool_shortcut(x, outputs, stride).numpy()
+    expected = pool_shortcut(x, 16, outputs, stride).numpy()
     model = with_weights(layer_model(StageLayer(layer, "relu")), zeros)
     np.testing.assert_allclose(run(model, x), expected, atol=1e-6)
 
