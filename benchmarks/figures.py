@@ -32,7 +32,7 @@ def draw_gains(gains: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """
     figure = new_figure(8.4, 3.9)
     axes = figure.add_axes((0.085, 0.14, 0.9, 0.62))
-    style_axes(axes, "A dot for each search", "", "points above random networks", 32)
+    style_axes(axes, "Choices, a dot for each search", "", "points above random networks", 32)
     targets = list(next(iter(gains.values())))
     width = 0.8 / len(gains)
     for number, (method, by_target) in enumerate(gains.items()):
@@ -45,7 +45,8 @@ def draw_gains(gains: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     axes.axhline(0, color=INK, linewidth=0.9)
     ends = [*range(len(targets)), len(targets) + 0.4]
     axes.set_xticks(ends, [*targets, "all"])
-    legend_above(axes, len(gains), handletextpad=0.2)
+    if len(gains) > 1:
+        legend_above(axes, len(gains), handletextpad=0.2)
     return figure
 
 
@@ -75,7 +76,8 @@ def draw_expected(expected: Mapping[str, Sequence[Expected]]) -> Figure:
         axes.scatter(values, true, s=22, color=color, linewidths=0, label=method, zorder=3)
     axes.axline((0, 0), slope=1, color=MUTED, linewidth=1.1, linestyle=(0, (5, 3)))
     axes.axhline(0, color=INK, linewidth=0.9)
-    legend_above(axes, len(expected), handletextpad=0.2)
+    if len(expected) > 1:
+        legend_above(axes, len(expected), handletextpad=0.2)
     return figure
 
 

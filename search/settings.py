@@ -19,7 +19,7 @@ from supernet.training.recipe import make_optimizer
 Score = Literal["tuned", "soft_accuracy", "accuracy"]
 """What a controller is rewarded by: what a regression on short tunings predicts of a network, or
 what its slice of the supernet is worth on a reward batch."""
-SHARE_TUNED, SHARE_SLICES = 0.15, 0.8
+SHARE_TUNED, SHARE_SLICES = 0.0, 0.8
 """Shares of the steps that train shared weights on uniform paths, by default."""
 
 
@@ -37,9 +37,10 @@ class Schedule:
     """
 
     share: float | None = None
-    """Share of the steps that train shared weights on uniform paths. By default .15 with
-    score tuned, where 0 shares none and begins each tuning afresh, and .8 with the
-    slices' scores: rewards of younger weights rank networks by luck."""
+    """Share of the steps that train shared weights on uniform paths. By default none with score
+    tuned: each tuning then begins afresh, which has found networks that are as good or better
+    (docs/search-quality.md). With the slices' scores .8: rewards of younger weights rank networks
+    by luck."""
     warmup: float = 0.625
     """Share of these with warm-up paths."""
     stream: float = 0.875

@@ -155,8 +155,13 @@ def rebuild_supernet(checkpoint: dict[str, Any], path: str | pathlib.Path) -> Su
     """The supernet of a checkpoint that was read from ``path``.
 
     Raises:
-        UserError: when it is of another version.
+        UserError: when its weights were never trained, or it is of another version.
     """
+    if checkpoint["search"].get("steps_done") == 0:
+        raise UserError(
+            f"{path} holds no shared weights, as its search has trained none: search with"
+            " --model.schedule.share 0.15"
+        )
     supernet = SuperNet(read_as(MnasSpace, checkpoint["search"]["space"], "space.", partial=True))
     try:
         supernet.load_state_dict(submodule_weights(checkpoint["state_dict"], "supernet."))

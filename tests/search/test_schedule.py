@@ -33,7 +33,8 @@ def test_the_learning_rate_ramps_up_and_falls_to_its_floor_at_the_last_shared_st
 @pytest.mark.parametrize(
     ("share", "total", "score", "steps"),
     [
-        (None, 2000, "tuned", 300),
+        (None, 2000, "tuned", 0),
+        (0.15, 2000, "tuned", 300),
         (None, 2000, "accuracy", 1600),
         (0.0, 2000, "tuned", 0),
         (0.3, 10, "tuned", 3),

@@ -50,3 +50,12 @@ def test_a_supernet_of_other_tensors_is_refused(tmp_path):
     )
     with pytest.raises(UserError, match="holds a supernet of another version: search again"):
         load_supernet(path)
+
+
+def test_weights_that_no_search_has_trained_are_refused(tmp_path):
+    path = tmp_path / "last.ckpt"
+    state = {f"supernet.{name}": value for name, value in SuperNet(SPACE).state_dict().items()}
+    search = {"space": dataclasses.asdict(SPACE), "seed": 0, "steps_done": 0}
+    torch.save({"search": search, "state_dict": state}, path)
+    with pytest.raises(UserError, match=r"no shared weights.*--model\.schedule\.share"):
+        load_supernet(path)
