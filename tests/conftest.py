@@ -58,6 +58,7 @@ TUNED_SEARCH = (
     ON_DIGITS
     + """\
   sampling: {samples: 4}
+  schedule: {share: 0.15}
   surrogate: {networks: 8, first: 4, rounds: 3, updates: 2}
   final: {samples: 8, candidates: 3, recalibration_images: 64, measured: 0}
 trainer: {accelerator: cpu, devices: 1, max_steps: 60, max_epochs: -1, log_every_n_steps: 4}

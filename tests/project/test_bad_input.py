@@ -90,7 +90,7 @@ OPTIONS = {
     "--trainer.devices -1": "devices -1: `devices` selected with `CPUAccelerator` should be an int",
     "--trainer.devices abc": "devices abc: ",
     "--trainer.accelerator tpu": "trainer with accelerator tpu, devices 1: ",
-    "--trainer.limit_train_batches 0": "trainer.limit_train_batches is 0, it must be above 0",
+    "--trainer.limit_train_batches 0": "trainer.limit_train_batches is 0",
     "--trainer.max_epochs 0": "trainer.max_epochs is 0, it must be at least 1, or -1 for no limit",
     "--trainer.callbacks EarlyStopping --trainer.callbacks.monitor val/loss": (
         "EarlyStopping monitors 'val/loss', which this run does not log; allowed are: none"

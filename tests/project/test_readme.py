@@ -89,7 +89,7 @@ def test_the_commands_of_latency_tables_parse(line):
     if options.command == "build":
         backend_of(options)
         read_space(ROOT / options.space)
-    assert len(TABLES) == 7
+    assert len(TABLES) == 12
 
 
 def test_make_knows_the_two_commands():
