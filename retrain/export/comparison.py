@@ -16,6 +16,8 @@ BATCH_SIZE = 64
 """Images that are otherwise run at once."""
 LOGIT_TOLERANCE = 1e-4
 """Largest difference of a logit, over the largest logit: float32 in another order of additions."""
+HALF_TOLERANCE = 2e-2
+"""The same for a file that computes in float16."""
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a detection's score, which lies between 0 and 1."""
 BOX_TOLERANCE = 1e-3
@@ -59,7 +61,8 @@ def compare_outputs(network: nn.Module, kind: Format, path: Path, images: Tensor
     differences = torch.cat([together - expected, alone - expected[: len(alone)]])
     difference = differences.abs().max().item()
     agreement = (together.argmax(1) == expected.argmax(1)).float().mean().item()
-    tolerance = LOGIT_TOLERANCE * max(1.0, expected.abs().max().item())
+    share = HALF_TOLERANCE if kind.half else LOGIT_TOLERANCE
+    tolerance = share * max(1.0, expected.abs().max().item())
     passed = difference <= tolerance and agreement >= MIN_AGREEMENT
     failure = (
         f"logits differ by {difference:.2g} (allowed {tolerance:.2g}), {agreement:.1%} of images"

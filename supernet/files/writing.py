@@ -58,13 +58,18 @@ def replacing(path: str | Path, way_on: str = AGAIN) -> Iterator[IO[bytes]]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Let a finished file of the same folder or below replace another, durably.
+    """Let a finished file of the same folder or below replace another, durably; or a folder.
 
     Raises:
         OSError: when the disk is full or the folder cannot be written.
     """
-    _sync(temporary)
+    for one in (*temporary.rglob("*"), temporary):
+        _sync(one)
+    earlier = temporary_path(temporary)
+    if path.is_dir():  # nothing replaces a folder that holds files
+        path.replace(earlier)
     temporary.replace(path)
+    shutil.rmtree(earlier, ignore_errors=True)
     # Some file systems cannot do this for a folder.
     with contextlib.suppress(OSError):
         _sync(path.parent)

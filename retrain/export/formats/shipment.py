@@ -54,6 +54,7 @@ class Format:
     """A kind of file that a network can be shipped as."""
 
     suffix: str
+    """Of the file; or of a folder, where a runtime wants several files."""
     write: Callable[[Shipment, Path], None]
     open_file: Callable[[Path], Runner]
     """Check the file by its own rules and open it; ValueError when it breaks them."""
@@ -63,3 +64,7 @@ class Format:
     """What must be installed."""
     latency: Callable[[Path, int], float] | None = None
     """Time of one image in ms, from the file and the image's side in px."""
+    half: bool = False
+    """Whether the file computes in float16."""
+    platform: str = ""
+    """``sys.platform`` on which alone its runtime is; empty where there is no such limit."""

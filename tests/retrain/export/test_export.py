@@ -20,7 +20,7 @@ from retrain.export.comparison import compare_outputs
 from retrain.export.export import main
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import as_text, as_values
-from retrain.export.formats.torch_program import write_pt2
+from retrain.export.formats.torch_program import read_pt2_metadata, write_pt2
 from retrain.module import RetrainModule
 from supernet.arch_file import read_arch, write_arch
 from supernet.arch_records import TableError, package_versions
@@ -249,7 +249,7 @@ def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch,
 IMAGES = torch.randn(70, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def compared(trained, spoil):
+def compared(trained, spoil, half=False):
     """The check of a file that computes what PyTorch computes, but for what ``spoil`` does."""
     network = load_network(trained / "checkpoints" / "best.ckpt")
 
@@ -258,7 +258,7 @@ def compared(trained, spoil):
         spoil(logits, images)
         return (logits,)
 
-    kind = dataclasses.replace(FORMATS["pt2"], open_file=lambda path: run)
+    kind = dataclasses.replace(FORMATS["pt2"], open_file=lambda path: run, half=half)
     return compare_outputs(network, kind, Path("network.pt2"), IMAGES)
 
 
@@ -329,6 +329,51 @@ def test_the_same_classes_do_not_excuse_other_logits(trained):
     assert report["failure"]
 
 
+def test_float16_is_allowed_its_roundings_and_no_more(trained):
+    largest = load_network(trained / "checkpoints" / "best.ckpt")(IMAGES).abs().max().item()
+    for share, passes in ((0.01, True), (0.03, False)):
+        shift = share * max(1.0, largest)
+        report = compared(
+            trained, lambda logits, images, shift=shift: logits.add_(shift), half=True
+        )
+        assert (report["failure"] == "") == passes
+
+
+def test_a_file_whose_runtime_is_elsewhere_is_not_called_verified(run, monkeypatch, capsys):
+    absent = dataclasses.replace(FORMATS["pt2"], platform="darwin", latency=lambda *file: 1.0)
+    monkeypatch.setitem(FORMATS, "pt2", absent)
+    monkeypatch.setattr("sys.platform", "linux")
+    main(["--run", str(run), "--formats", "pt2"])
+    entry = report_of(run)["formats"]["pt2"]
+    assert entry["unverified"] == "converted, not verified: it runs on a Mac alone"
+    assert not entry.keys() & {"agreement", "max_difference", "latency_ms"}
+    assert entry["unverified"] in capsys.readouterr().out
+
+
+def test_a_folder_is_counted_and_hashed_file_by_file(run, monkeypatch):
+    def write_folder(shipment, path):
+        path.mkdir()
+        write_pt2(shipment, path / "program.pt2")
+        (path / "labels.txt").write_text("0 1")
+
+    kind = dataclasses.replace(
+        FORMATS["pt2"],
+        suffix="folder",
+        write=write_folder,
+        read_metadata=lambda path: read_pt2_metadata(path / "program.pt2"),
+        platform="elsewhere",
+    )
+    monkeypatch.setitem(FORMATS, "pt2", kind)
+    for _ in range(2):  # the second replaces the first
+        main(["--run", str(run), "--formats", "pt2"])
+    entry, folder = report_of(run)["formats"]["pt2"], run / "network.folder"
+    assert entry["bytes"] == 3 + (folder / "program.pt2").stat().st_size
+    assert entry["sha256"] == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+    }
+    assert not list(run.glob(".network*"))
+
+
 def test_a_broken_onnx_graph_fails_the_check(trained, tmp_path):
     network = load_network(trained / "checkpoints" / "best.ckpt")
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x01")
@@ -341,7 +386,10 @@ def test_a_broken_onnx_graph_fails_the_check(trained, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--formats", "tflite"], "unknown format 'tflite', known are onnx, pt2, executorch"),
+        (
+            ["--formats", "tflite"],
+            "unknown format 'tflite', known are onnx, pt2, executorch, openvino, coreml",
+        ),
         (["--checkpoint", "first.ckpt"], "no checkpoint at first.ckpt: give best, last or a file"),
         (["--run", "nowhere"], "no run in nowhere: name the folder of a retraining"),
     ],

@@ -73,6 +73,18 @@ def test_a_file_of_a_folder_below_is_put_in_its_place(tmp_path):
     assert (tmp_path / "network.onnx").read_bytes() == b"network"
 
 
+def test_a_folder_replaces_a_folder_and_leaves_nothing_of_it(tmp_path):
+    target = tmp_path / "network.mlpackage"
+    for name in ("first", "second"):
+        made = tmp_path / ".x" / target.name
+        (made / "data").mkdir(parents=True)
+        (made / "data" / name).write_text("network")
+        put_in_place(made, target)
+    assert [path.name for path in target.rglob("*")] == ["data", "second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".x", "network.mlpackage"]
+    assert list((tmp_path / ".x").iterdir()) == []
+
+
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     kept = ["last.ckpt", ".lock", ".hidden.tmp", "notes.tmp", ".x.0123456789ABCDEF.tmp"]
     for name in kept:
