@@ -109,6 +109,11 @@ class DetectionModule(RecipeModule):
                     f"recipe.{name} is {getattr(recipe, name)}, but a detector has no classifier"
                     " that it could act on: set it to 0"
                 )
+        if recipe.augmentation.active or recipe.class_weights != "none":
+            raise UserError(
+                "recipe.augmentation and recipe.class_weights are for images of one class each, not"
+                " for boxes: leave them out"
+            )
         self.ssdlite = ssdlite
         self.network = make_detector(recipe.make_network(self.spec), ssdlite)
         self.average_precision = AveragePrecision()

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
 from supernet.cost.counts import count
-from supernet.data.datamodule import image_shape
+from supernet.data.datamodule import image_shape, own_description
 from supernet.data.resumable import StepBatchSampler, resumable
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
@@ -23,6 +23,9 @@ from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec
 from supernet.training.config import RENAMED, TrainingConfig
 from supernet.training.standalone import evaluate, train_alone
+
+UNCHANGED = {"crop_area": 0.08, "flip": 0.5}
+"""Settings of data of later versions, by the values that they had before they could be set."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class TrainingRunner:
             job.seed,
             job.num_steps,
             advance,
+            own_description(self.data, job.spec.classes).preprocessing,
         )
         seconds = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         val = evaluate(network, self.data.val_dataloader())
@@ -140,7 +144,7 @@ def read_space_for(path: Path, data: pl.LightningDataModule) -> MnasSpace:
 
 def identity(training: TrainingConfig, job: Job) -> Row:
     """What identifies a training: settings, network and seed."""
-    recipe = dataclasses.asdict(training.recipe)
+    recipe = training.recipe.as_values()
     config = {"data": plain_data(training), "recipe": recipe, "steps": job.num_steps}
     return {"config": short_hash(config), "network": network_hash(job.spec), "seed": job.seed}
 
@@ -149,6 +153,9 @@ def plain_data(training: TrainingConfig) -> Row:
     """The data's settings, without those that change no result."""
     data = json.loads(json.dumps(training.data, default=str))
     data.get("init_args", {}).pop("num_workers", None)
+    for name, value in UNCHANGED.items():
+        if data.get("init_args", {}).get(name) == value:
+            del data["init_args"][name]
     # Under its first name, so that what was trained before a class moved is still found.
     first = {new: old for old, new in RENAMED.items()}
     data["class_path"] = first.get(data["class_path"], data["class_path"])

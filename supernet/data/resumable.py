@@ -5,7 +5,7 @@ of an epoch would see that epoch's first batches again. Here nothing is stored b
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from torch.utils.data import (
 )
 
 from supernet.command.stopping import outlive_step
-from supernet.data.splits import stratified_split
+from supernet.data.splits import labels_of, num_images, stratified_split
 from supernet.errors import UserError
 
 SeededIndex = tuple[int, int]
@@ -115,11 +115,16 @@ class SeededDataset(Dataset[Any]):
             return [self._seeded_item(*pair) for pair in pairs]
 
     def _seeded_item(self, index: int, seed: int) -> Any:
-        # torch.manual_seed would also reset the generators of all GPUs, for every sample.
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002 - user data sets draw from the global generator
-        random.seed(seed)
+        seed_generators(seed)
         return self.dataset[index]
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the global generators of torch (on the CPU), NumPy and Python, with 32 bits."""
+    # torch.manual_seed would also reset the generators of all GPUs, for every sample.
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - user data sets draw from the global generator
+    random.seed(seed)
 
 
 class StepLoader:
@@ -177,6 +182,11 @@ class StepLoader:
                 )
 
 
+def unchanged(dataset: Dataset[Any]) -> Dataset[Any]:
+    """The data set itself."""
+    return dataset
+
+
 def resumable(
     loader: DataLoader[Any],
     seed: int,
@@ -186,16 +196,17 @@ def resumable(
     *,
     batch_size: int | None = None,
     limit: float = 1.0,
+    view: Callable[[Dataset[Any]], Dataset[Any]] = unchanged,
 ) -> StepLoader:
     """A training loader rebuilt so that every batch is a function of (seed, step, rank).
 
     Its order is replaced by that of a ``StepBatchSampler``, of which the arguments are; its own
-    ``batch_size`` and all else is kept.
+    ``batch_size`` and all else is kept. ``view`` makes another data set of its own, of as many.
 
     Raises:
         UserError: if the loader cannot be rebuilt or is smaller than one global batch.
     """
-    own_size, dataset = _batch_size_of(loader), SeededDataset(loader.dataset)
+    own_size, dataset = _batch_size_of(loader), SeededDataset(view(loader.dataset))
     size = batch_size or own_size
     sampler = StepBatchSampler(len(dataset), size, seed, rank, world_size, start_step, limit)
     return StepLoader(_rebuilt(loader, dataset, batch_sampler=sampler), sampler)
@@ -223,84 +234,12 @@ def hold_out(
         UserError: if the loader cannot be rebuilt, has no labels or too few images of a class.
     """
     batch_size, dataset = _batch_size_of(loader), loader.dataset
-    splits = stratified_split(_labels(dataset), {"reward": share}, seed)
+    splits = stratified_split(labels_of(dataset), {"reward": share}, seed)
     weights, reward = Subset(dataset, splits["weights"]), Subset(dataset, splits["reward"])
     return (
         _rebuilt(loader, weights, batch_size=batch_size, sampler=RandomSampler(weights)),
         _rebuilt(loader, reward, batch_size=batch_size, sampler=SequentialSampler(reward)),
     )
-
-
-def known_labels(dataset: Dataset[Any]) -> Sequence[int] | None:
-    """Classes that a data set keeps in ``targets`` or ``labels``, None where none are kept there.
-
-    Raises:
-        TypeError: or ValueError, if they are no whole numbers.
-    """
-    if isinstance(dataset, Subset):
-        labels = known_labels(dataset.dataset)
-        return labels and [labels[index] for index in dataset.indices]
-    for name in ("targets", "labels"):
-        if hasattr(dataset, name):
-            return [int(label) for label in getattr(dataset, name)]
-    return None
-
-
-def check_labels(dataset: Dataset[Any], num_classes: int, name: str, trained_on: bool) -> None:
-    """Refuse labels that are no class, or all one class where a network is to learn from them.
-
-    Labels that the data set does not keep are seen by no one before they are read.
-
-    Args:
-        dataset: of images of one class each; that of others, such as boxes, keeps no labels.
-        num_classes: classes of the data.
-        name: what the images are for, in the error.
-        trained_on: whether a network learns from them.
-
-    Raises:
-        UserError: naming the label.
-    """
-    try:
-        labels = known_labels(dataset)
-    except (TypeError, ValueError, RuntimeError):
-        return
-    if not labels:
-        return
-    least, most = min(labels), max(labels)
-    for label in (least, most):
-        if not 0 <= label < num_classes:
-            raise UserError(
-                f"a {name} image of {type(dataset).__name__} has the label {label}, but the"
-                f" datamodule has num_classes {num_classes}, so that labels are 0 to"
-                f" {num_classes - 1}: correct the labels or num_classes"
-            )
-    if trained_on and least == most:
-        raise UserError(
-            f"all {len(labels):,} {name} images have the label {least}: a network learns nothing"
-            " from one class: give images of at least two"
-        )
-
-
-def _labels(dataset: Dataset[Any]) -> Sequence[int]:
-    try:
-        labels = known_labels(dataset)
-        if labels is not None:
-            return labels
-        with isolate_rng(include_cuda=False):
-            return [int(dataset[index][1]) for index in range(num_images(dataset))]
-    except UserError:
-        raise
-    except (TypeError, ValueError, LookupError) as error:
-        raise UserError(
-            f"{type(dataset).__name__} has no integer labels to split by: give it `targets`, or the"
-            " datamodule weights_dataloader() and reward_dataloader()"
-        ) from error
-
-
-def num_images(dataset: Dataset[Any]) -> int:
-    """Number of images of a data set; torch's type has no length, as a stream has none."""
-    assert isinstance(dataset, Sized)
-    return len(dataset)
 
 
 def _batch_size_of(loader: DataLoader[Any]) -> int:

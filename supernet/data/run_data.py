@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
@@ -11,21 +11,14 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from supernet.command.output import say
 from supernet.data.datamodule import check_loaders, data_line, image_shape, own_description
 from supernet.data.records import ImageRecord, data_digest, dataset_records, given_records
-from supernet.data.resumable import (
-    StepLoader,
-    check_labels,
-    hold_out,
-    known_labels,
-    num_images,
-    resumable,
-    sharded,
-)
-from supernet.data_description import DataDescription
+from supernet.data.resumable import StepLoader, hold_out, resumable, sharded, unchanged
+from supernet.data.splits import check_labels, known_labels, labels_of, num_images
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 
 Role = Literal["search", "retrain"]
@@ -66,6 +59,8 @@ class RunData(pl.LightningDataModule):
         self.num_classes, self.resolution, self.stem_stride = image_shape(inner)
         own_description(inner, self.num_classes)  # refused before anything long
         self.prepare_data_per_node = inner.prepare_data_per_node
+        self.training_view: Callable[[Dataset[Any]], Dataset[Any]] = unchanged
+        """What a training makes of the data set of its images, such as augmented ones."""
         self._resumed_order: dict[str, int] | None = None
         self._train_loader: StepLoader | None = None
         self._rewards: Iterator[Any] = iter(())
@@ -156,10 +151,40 @@ class RunData(pl.LightningDataModule):
             trainer.world_size,
             int(trainer.lightning_module.steps_done),
             limit=trainer.limit_train_batches,
+            view=self.training_view,
         )
         if self._resumed_order is not None:
             self._train_loader.load_state_dict(self._resumed_order)
         return self._train_loader
+
+    def training_labels(self) -> list[int]:
+        """Classes of all training images.
+
+        Raises:
+            UserError: where the data set keeps none.
+        """
+        return list(labels_of(self.inner.train_dataloader().dataset))
+
+    def plain_training_images(self) -> DataLoader[Any]:
+        """All training images in the order of their data set, as in evaluation.
+
+        Raises:
+            UserError: where the datamodule cannot give them.
+        """
+        give = getattr(self.inner, "plain_train_dataloader", None)
+        if give is None:
+            raise UserError(
+                f"{type(self.inner).__name__} lacks plain_train_dataloader(), which gives a teacher"
+                " the training images as in evaluation: define it as docs/data.md says"
+            )
+        plain: DataLoader[Any] = give()
+        number = num_images(self.inner.train_dataloader().dataset)
+        if num_images(plain.dataset) != number:
+            raise UserError(
+                f"plain_train_dataloader() has {num_images(plain.dataset):,} images, but"
+                f" train_dataloader() {number:,}: give the same images in the same order"
+            )
+        return sharded(plain, 0, 1)
 
     def reward_batch(self, step: int, rank: int) -> Any:
         """The held-out images, with labels, on which this rank scores the candidates of a step.
@@ -268,6 +293,11 @@ class RunData(pl.LightningDataModule):
     @property
     def _told(self) -> DataDescription:
         return own_description(self.inner, self.num_classes)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How image files become inputs; None where the datamodule does not tell."""
+        return self._told.preprocessing
 
     @cached_property
     def _digest(self) -> str:

@@ -5,15 +5,16 @@ is read once, at the end. Retraining uses weights + reward.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from supernet.errors import UserError, check_range
 
@@ -63,6 +64,83 @@ def stratified_split(
         for split, dealt in zip(splits.values(), np.split(members, np.cumsum(sizes)), strict=True):
             split.extend(dealt.tolist())
     return {name: sorted(split) for name, split in splits.items()}
+
+
+def known_labels(dataset: Dataset[Any]) -> Sequence[int] | None:
+    """Classes that a data set keeps in ``targets`` or ``labels``, None where none are kept there.
+
+    Raises:
+        TypeError: or ValueError, if they are no whole numbers.
+    """
+    if isinstance(dataset, Subset):
+        labels = known_labels(dataset.dataset)
+        return labels and [labels[index] for index in dataset.indices]
+    for name in ("targets", "labels"):
+        if hasattr(dataset, name):
+            return [int(label) for label in getattr(dataset, name)]
+    return None
+
+
+def check_labels(dataset: Dataset[Any], num_classes: int, name: str, trained_on: bool) -> None:
+    """Refuse labels that are no class, or all one class where a network is to learn from them.
+
+    Labels that the data set does not keep are seen by no one before they are read.
+
+    Args:
+        dataset: of images of one class each; that of others, such as boxes, keeps no labels.
+        num_classes: classes of the data.
+        name: what the images are for, in the error.
+        trained_on: whether a network learns from them.
+
+    Raises:
+        UserError: naming the label.
+    """
+    try:
+        labels = known_labels(dataset)
+    except (TypeError, ValueError, RuntimeError):
+        return
+    if not labels:
+        return
+    least, most = min(labels), max(labels)
+    for label in (least, most):
+        if not 0 <= label < num_classes:
+            raise UserError(
+                f"a {name} image of {type(dataset).__name__} has the label {label}, but the"
+                f" datamodule has num_classes {num_classes}, so that labels are 0 to"
+                f" {num_classes - 1}: correct the labels or num_classes"
+            )
+    if trained_on and least == most:
+        raise UserError(
+            f"all {len(labels):,} {name} images have the label {least}: a network learns nothing"
+            " from one class: give images of at least two"
+        )
+
+
+def labels_of(dataset: Dataset[Any]) -> Sequence[int]:
+    """Classes of all samples, read one by one where the data set does not keep them.
+
+    Raises:
+        UserError: if they are no whole numbers.
+    """
+    try:
+        labels = known_labels(dataset)
+        if labels is not None:
+            return labels
+        with isolate_rng(include_cuda=False):
+            return [int(dataset[index][1]) for index in range(num_images(dataset))]
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError) as error:
+        raise UserError(
+            f"{type(dataset).__name__} has no integer labels to split by: give it `targets`, or the"
+            " datamodule weights_dataloader() and reward_dataloader()"
+        ) from error
+
+
+def num_images(dataset: Dataset[Any]) -> int:
+    """Number of images of a data set; torch's type has no length, as a stream has none."""
+    assert isinstance(dataset, Sized)
+    return len(dataset)
 
 
 def split_loader(
@@ -121,6 +199,10 @@ class ImageSplits(pl.LightningDataModule):
     def reward_dataloader(self) -> DataLoader[LabelledImage]:
         """The training images that score a search's candidates, not augmented."""
         return self._loader("reward", train=False)
+
+    def plain_train_dataloader(self) -> DataLoader[LabelledImage]:
+        """All training images in the order of ``train_dataloader``'s data set, not augmented."""
+        return self._loader("weights", "reward", train=False)
 
     def val_dataloader(self) -> DataLoader[LabelledImage]:
         """The images that make the final choice."""

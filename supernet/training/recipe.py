@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from torch.optim import Optimizer
 from supernet.errors import UserError, check_choice, check_range
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
+from supernet.training.augmentation import Augmentation, mixed
 
 
 def make_optimizer(
@@ -95,13 +97,23 @@ class Recipe:
     """Probability in front of the classifier."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes, in training only."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """What is done to training images besides what their data set does by itself."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: images weigh in the loss by one over the number of their class's; 1 on average."""
+    teacher_share: float = 0.5
+    """Share of the loss that compares with a teacher's answers, where there is a teacher."""
+    temperature: float = 2.0
+    """What logits are divided by where they are compared with a teacher's."""
 
     def __post_init__(self) -> None:
         shares = ("momentum", "warmup", "ema_decay", "bn_momentum", "dropout", "label_smoothing")
         check_range("recipe.", self, *shares, least=0, below=1)
-        check_range("recipe.", self, "lr", "decay_epochs", "decay_rate", above=0)
+        check_range("recipe.", self, "lr", "decay_epochs", "decay_rate", "temperature", above=0)
+        check_range("recipe.", self, "teacher_share", least=0, most=1)
         check_range("recipe.", self, "eps", "weight_decay", least=0)
         check_choice("recipe.schedule", self.schedule, ("step", "cosine"))
+        check_choice("recipe.class_weights", self.class_weights, ("none", "balanced"))
 
     def make_network(self, spec: NetSpec) -> Network:
         """The network of ``spec`` with fresh weights, in the memory format that trains fastest."""
@@ -156,11 +168,65 @@ class Recipe:
         )
         return schedule
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Training loss of logits (B, classes) and labels (B,)."""
-        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+    def loss(self, logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """Training loss of logits (B, classes), of labels (B,) or probabilities (B, classes)."""
+        return functional.cross_entropy(
+            logits, targets, class_weights, label_smoothing=self.label_smoothing
+        )
+
+    def batch_loss(
+        self,
+        network: Callable[[Tensor], Tensor],
+        batch: Sequence[Tensor],
+        num_classes: int,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Training loss of a batch, of which images may be mixed.
+
+        It holds images (B, 3, R, R), labels (B,) and, where there is a teacher, its logits
+        (B, classes); ``class_weights`` are (classes,), 1 for an average image.
+        """
+        images, labels, *answers = batch
+        if not (self.augmentation.mixes or answers or class_weights is not None):
+            return self.loss(network(images), labels)
+        targets = functional.one_hot(labels, num_classes).to(images.dtype)
+        taught = [(answer.to(images.dtype) / self.temperature).softmax(1) for answer in answers]
+        if self.augmentation.mixes:
+            images, both = mixed(self.augmentation, images, torch.cat([targets, *taught], 1))
+            targets, *taught = both.split(num_classes, 1)
+        logits = network(images)
+        loss = self.loss(logits, targets, class_weights)
+        for answer in taught:
+            own = (logits / self.temperature).log_softmax(1)
+            # Times its square, which leaves gradients of one size (Hinton et al. 2015, sec. 2).
+            apart = self.temperature**2 * functional.kl_div(own, answer, reduction="batchmean")
+            loss = torch.lerp(loss, apart, self.teacher_share)
+        return loss
+
+    def weights_of(self, labels: Callable[[], Sequence[int]], num_classes: int) -> Tensor | None:
+        """Weights of the classes (classes,) by the labels of all training images, if they differ.
+
+        Their mean over the images is 1.
+        """
+        if self.class_weights == "none":
+            return None
+        counts = torch.tensor(labels()).bincount(minlength=num_classes)
+        return counts.sum() / (num_classes * counts.clamp(min=1))
+
+    def as_values(self) -> dict[str, Any]:
+        """All that changes a training, as plain values by which trainings are told apart.
+
+        Settings of later versions are there only where they are used, so that what was trained
+        before is known by the same values.
+        """
+        values = asdict(self)
+        del values["augmentation"]
+        kept = {n: v for n, v in values.items() if n not in LATER or v != getattr(PAPER, n)}
+        return kept | {f"augmentation.{n}": v for n, v in self.augmentation.active.items()}
 
 
+LATER = ("class_weights", "teacher_share", "temperature")
+"""Settings that version 0.1 did not have."""
 PAPER = Recipe()
 """MnasNet's own."""
 

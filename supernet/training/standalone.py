@@ -15,6 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from supernet.data.resumable import resumable
+from supernet.data.splits import labels_of
+from supernet.data_description import Preprocessing
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
 from supernet.training.recipe import Recipe, check_batch_size, update_average
@@ -27,6 +29,7 @@ def train_alone(
     seed: int,
     num_steps: int,
     advance: Callable[[], object] = lambda: None,
+    told: Preprocessing | None = None,
 ) -> Network:
     """Train one network from scratch in this process, as a retraining does, without its overhead.
 
@@ -35,26 +38,31 @@ def train_alone(
 
     ``spec`` has the data's resolution and classes. ``seed``, not negative, is that of weights,
     augmentation, dropout and the order of the images, which replaces the loader's. ``advance`` is
-    called after each of ``num_steps`` optimizer steps.
+    called after each of ``num_steps`` optimizer steps. ``told`` is how images are normalised, which
+    the recipe's augmentation may have to know.
 
     Returns:
         The network in eval mode; its weights are the recipe's average, if it has one.
     """
-    batches = resumable(loader, seed)
+    batches = resumable(loader, seed, view=lambda own: recipe.augmentation.of_images(own, told))
+    weights = recipe.weights_of(lambda: labels_of(loader.dataset), spec.classes)
     check_batch_size(batches.sampler.batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = recipe.make_network(spec).train()
         optimizer = recipe.make_optimizer(network, batches.sampler.global_batch_size)
         schedule = recipe.make_schedule(optimizer, num_steps, len(batches))
+
+        def forward(images: Tensor) -> Tensor:
+            return network(images.contiguous(memory_format=torch.channels_last))
+
         average = None
         if recipe.ema_decay:
             step_average = functools.partial(update_average, recipe.ema_decay)
             average = AveragedModel(network, multi_avg_fn=step_average, use_buffers=True)
-        for step, (images, labels) in enumerate(itertools.islice(batches.endless(), num_steps)):
+        for step, batch in enumerate(itertools.islice(batches.endless(), num_steps)):
             schedule.step_update(step)
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-            recipe.loss(logits, labels).backward()
+            recipe.batch_loss(forward, batch, spec.classes, weights).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if average:
