@@ -1,16 +1,26 @@
 """RetrainModule: trains one architecture, from scratch unless told otherwise."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from retrain.recipe_module import RecipeModule
+from retrain.recipe_module import RecipeModule, StopEarly, refuse_change
 from retrain.warm_start import WarmStart
 from supernet.cost.counts import count
+from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
-from supernet.run.distributed import sum_over_ranks
+from supernet.errors import check_range
+from supernet.run.distributed import first_on_rank_zero, sum_over_ranks
 from supernet.training.recipe import PAPER, Recipe
+from supernet.training.soft_labels import TaughtImages, soft_labels
+from supernet.training.teacher import TeacherSource
 
 
 class RetrainModule(RecipeModule):
@@ -32,6 +42,9 @@ class RetrainModule(RecipeModule):
         stem_stride: int,
         recipe: Recipe = PAPER,
         init: str = "scratch",
+        teacher: str = "",
+        patience: int = 0,
+        threshold: float = 0.0,
     ) -> None:
         """Build the network with fresh weights; others replace them when a training starts.
 
@@ -42,17 +55,30 @@ class RetrainModule(RecipeModule):
             stem_stride: stride of the first convolution; the architecture's own gives way.
             recipe: how it is trained.
             init: what the first weights are: scratch (fresh ones); timm (those that timm has of a
-                published network); or supernet:FILE (those that the search which found ``arch``
-                shared, from its checkpoint).
+                published network); timm:FILE (such ones of a file); or supernet:FILE (those that
+                the search which found ``arch`` shared, from its checkpoint).
+            teacher: a network whose answers are learned from besides the labels: a model of timm,
+                NAME:FILE with weights of its own, or a retraining's checkpoint.
+            patience: validations without a higher accuracy after which training ends; 0 is never.
+            threshold: probability below which a test counts an answer as none.
 
         Raises:
             UserError: when ``arch`` is neither a valid file nor a published name, or has no weights
-                such as ``init`` asks for.
+                such as ``init`` asks for, or a number is out of range.
         """
         super().__init__(arch, num_classes, resolution, stem_stride, recipe)
         self.warm_start = WarmStart(init, arch)
+        self.teacher, self.patience, self.threshold = teacher, patience, threshold
+        check_range("model.", self, "patience", least=0)
+        check_range("model.", self, "threshold", least=0, below=1)
         self.network = recipe.make_network(self.spec)
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self._weights: Tensor | None = None
+        self._answers: np.ndarray | None = None
+        self._taught_by = ""
+        """Identity of the teacher."""
+        self._given: list[Tensor] = []
+        """For each test image (B, 2), whether it was answered, and answered right."""
         self._labels: list[Tensor] = []
         """Labels (B,) of the batches that were judged in this epoch."""
 
@@ -64,6 +90,51 @@ class RetrainModule(RecipeModule):
             f" {cost.macs / 1e6:.1f}M MACs at {self.given_by_data()}"
         )
 
+    def setup(self, stage: str) -> None:
+        """Weigh the classes, and ask the teacher."""
+        super().setup(stage)
+        trainer: Any = self.trainer
+        data = trainer.datamodule
+        if stage != "fit" or not isinstance(data, RunData):
+            return
+        self._weights = self.recipe.weights_of(data.training_labels, self.spec.classes)
+        if self.teacher:
+            source, device = TeacherSource(self.teacher), trainer.strategy.root_device
+            self._taught_by = source.identity
+            self._answers = first_on_rank_zero(trainer, lambda: soft_labels(source, data, device))
+
+    def training_view(self, dataset: Dataset[Any]) -> Dataset[Any]:
+        """Training images, augmented, and with the teacher's answers."""
+        view = super().training_view(dataset)
+        return view if self._answers is None else TaughtImages(view, self._answers)
+
+    @property
+    def learned_from(self) -> Sequence[str]:
+        """Files of earlier runs, a teacher's too."""
+        taught = [self.teacher] if self.teacher.endswith(".ckpt") else []
+        return [*super().learned_from, *taught]
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """What averages the weights, and what ends a training that no longer improves."""
+        early = [StopEarly("accuracy", self.patience)] if self.patience else []
+        return [*super().configure_callbacks(), *early]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add who taught."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["teacher"] = self._taught_by
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the same teacher.
+
+        Raises:
+            UserError: when the checkpoint is of another network, recipe or teacher.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is not None and self._trainer.training:
+            saved = checkpoint.get("teacher", "")
+            refuse_change("model.teacher", saved or "none", self._taught_by or "none")
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, R, R) to logits (B, classes)."""
         # Here and not in a transfer hook, which a user's datamodule may take over.
@@ -71,8 +142,13 @@ class RetrainModule(RecipeModule):
 
     def training_loss(self, batch: Batch) -> Tensor:
         """The recipe's loss of one batch."""
-        images, labels = batch
-        return self.recipe.loss(self(images), labels)
+        classes = self.spec.classes
+        return self.recipe.batch_loss(self, batch, classes, self._class_weights())
+
+    def _class_weights(self) -> Tensor | None:
+        """Weights of the classes on the device of training, if they differ."""
+        weights = self._weights
+        return weights if weights is None else weights.to(self.device)
 
     def evaluate(self, batch: Batch, split: str) -> None:
         """Loss and accuracy of one batch."""
@@ -83,6 +159,10 @@ class RetrainModule(RecipeModule):
         self.log(f"{split}/loss", loss, on_epoch=True, sync_dist=True, batch_size=len(labels))
         self.log(f"{split}/accuracy", self.accuracy, on_epoch=True, prog_bar=True)
         self._labels.append(labels)
+        if split == "test" and self.threshold:
+            probabilities, answers = logits.softmax(1).max(1)
+            given = probabilities >= self.threshold
+            self._given.append(torch.stack([given, given & (answers == labels)], 1))
 
     def on_validation_epoch_end(self) -> None:
         """Log what guessing is worth on these images."""
@@ -90,9 +170,19 @@ class RetrainModule(RecipeModule):
         self.log_dict({"val/images": images, "val/majority_share": share}, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        """Log what guessing is worth on these images."""
-        _, share = self._majority()
+        """Log what guessing is worth on these images, and how many a threshold leaves."""
+        images, share = self._majority()
         self.log("test/majority_share", share, sync_dist=True)
+        if self.threshold:
+            self._log_answered(images)
+
+    def _log_answered(self, images: Tensor) -> None:
+        """Share of the images that are answered, and of these the share of right answers."""
+        answered, right = sum_over_ranks(torch.cat(self._given).sum(0)).tolist()
+        self._given = []
+        self.log("test/answered", answered / images, sync_dist=True)
+        if answered:
+            self.log("test/answered_accuracy", right / answered, sync_dist=True)
 
     def _majority(self) -> tuple[Tensor, Tensor]:
         """Number of images over all processes, and the share of their most frequent class."""

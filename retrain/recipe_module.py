@@ -1,6 +1,5 @@
 """RecipeModule: what every training of one network by a recipe shares."""
 
-import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,18 +7,23 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.callbacks import EarlyStopping, WeightAveraging
 from timm.utils import distribute_bn
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from retrain.warm_start import WarmStart, load_by_name
 from supernet.arch_file import is_file_name, load_spec
 from supernet.command.output import say
 from supernet.data.resumable import StepLoader
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.run.finite import FiniteGuard, scales_loss
 from supernet.run.options import training_loader
 from supernet.training.recipe import Recipe, WeightEma, check_batch_size
+
+UNSET = "its default"
+"""In place of a setting that a run leaves alone."""
 
 
 class RecipeModule(pl.LightningModule):
@@ -61,6 +65,11 @@ class RecipeModule(pl.LightningModule):
     def first_line(self) -> str:
         """What is trained, and what the data changed in it."""
 
+    def training_view(self, dataset: Dataset[Any]) -> Dataset[Any]:
+        """Training images as the recipe augments them, of a run's own ones."""
+        trainer: Any = self.trainer
+        return self.recipe.augmentation.of_images(dataset, trainer.datamodule.preprocessing)
+
     @property
     def learned_from(self) -> Sequence[str]:
         """Files of earlier runs whose images this network owes something to."""
@@ -73,9 +82,15 @@ class RecipeModule(pl.LightningModule):
         return self.network
 
     def setup(self, stage: str) -> None:
-        """Say what is trained."""
-        if stage == "fit":
-            say(self.first_line())
+        """Say what is trained, and have its images augmented."""
+        if stage != "fit":
+            return
+        say(self.first_line())
+        if words := self.recipe.augmentation.words:
+            say(f"augmentation: {words}")
+        trainer: Any = self.trainer
+        if isinstance(trainer.datamodule, RunData):
+            trainer.datamodule.training_view = self.training_view
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """What averages the weights."""
@@ -178,7 +193,7 @@ class RecipeModule(pl.LightningModule):
         checkpoint["spec"] = self.spec.to_json()
         checkpoint["arch"] = self.arch
         checkpoint["init"] = self.warm_start.init
-        checkpoint["recipe"] = dataclasses.asdict(self.recipe)
+        checkpoint["recipe"] = self.recipe.as_values()
         checkpoint["steps_done"] = self.steps_done
         FiniteGuard.of(self.trainer).check_checkpoint(self.trainer, checkpoint)
 
@@ -198,8 +213,9 @@ class RecipeModule(pl.LightningModule):
             # No weight is loaded again, but config.yaml would tell of weights it never had.
             saved_init = checkpoint.get("init", "scratch")
             refuse_change("init", saved_init, self.warm_start.init, "started from")
-            for name, value in dataclasses.asdict(self.recipe).items():
-                refuse_change(f"recipe.{name}", checkpoint["recipe"].get(name), value)
+            saved, own = checkpoint["recipe"], self.recipe.as_values()
+            for name in [*own, *saved]:
+                refuse_change(f"recipe.{name}", saved.get(name, UNSET), own.get(name, UNSET))
         self.steps_done = checkpoint["steps_done"]
 
     def given_by_data(self) -> str:
@@ -213,6 +229,41 @@ class RecipeModule(pl.LightningModule):
         own = f"{self.arch} itself has {', '.join(changed)}"
         note = f" (the data's values; {own})" if changed else ""
         return f"{spec.resolution} px, {spec.classes} classes, stem stride {spec.stem_stride}{note}"
+
+
+class StopEarly(EarlyStopping):
+    """Lightning's early stopping, which a run that goes on remembers.
+
+    The patience is that of today's command, so that a run that has ended goes on with a longer one.
+    """
+
+    def __init__(self, figure: str, patience: int) -> None:
+        """``patience`` counts validations in which ``val/figure`` does not rise."""
+        super().__init__(
+            f"val/{figure}", mode="max", patience=patience, check_on_train_epoch_end=False
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether patience is at an end."""
+        return self.wait_count >= self.patience
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End at once what had ended already."""
+        trainer.should_stop = trainer.should_stop or self.has_ended
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say why the training has ended before its last step."""
+        if self.has_ended:
+            done, of = trainer.global_step, int(trainer.estimated_stepping_batches)
+            say(
+                f"stopped early, after {done:,} of {of:,} steps: {self.monitor} has not risen for"
+                f" {self.wait_count} validations"
+            )
 
 
 def images_per_step(trainer: pl.Trainer) -> int:

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from supernet.data.records import ImageRecord, array_digest
-from supernet.data.splits import ImageSplits, LabelledImage, stratified_split
+from supernet.data.splits import ImageSplits, LabelledImage, split_loader, stratified_split
 from supernet.data_description import DataDescription, Preprocessing
-from supernet.errors import check_range
+from supernet.errors import UserError, check_range
 
 NUM_DRAWS = 6
 """Uniform numbers of each cluttered digit and fragment: angle, side, x, y, and direction and place
@@ -329,6 +329,16 @@ class ClutteredDigits(_EmbeddedDigits):
         copies = self.train_copies if augment else self.copies
         seeds = self._seeds(augment, splits, copies * len(targets)) if copies else None
         return ClutteredImages(digits, targets, self.resolution, self.difficulty, seeds)
+
+    def plain_train_dataloader(self) -> DataLoader[LabelledImage]:
+        """The fixed training images in their order; UserError where each is drawn anew."""
+        if not self.train_copies:
+            raise UserError(
+                "train_copies is 0, so that training images are drawn anew and no answers to them"
+                " can be kept: set train_copies to have a teacher"
+            )
+        images = self._images("weights", "reward", augment=True)
+        return split_loader(images, self.batch_size, self.num_workers, train=False)
 
     def _seeds(self, augment: bool, splits: tuple[str, ...], number: int) -> list[int]:
         # Training and evaluation images of one split are others.

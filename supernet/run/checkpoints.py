@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint, Timer, WeightAveraging
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from supernet.command.output import say
@@ -163,8 +163,12 @@ class LastCheckpoint(Checkpoint):
 
 
 def steps_left(trainer: pl.Trainer) -> int:
-    """Steps that trainer.max_time has cut off; 0 without one, or when it has not."""
-    if not trainer.should_stop or not any(isinstance(one, Timer) for one in callbacks_of(trainer)):
+    """Steps that trainer.max_time has cut off; 0 where nothing or early stopping has done so."""
+    callbacks = callbacks_of(trainer)
+    early = [one for one in callbacks if isinstance(one, EarlyStopping)]
+    if any(one.wait_count >= one.patience for one in early):
+        return 0
+    if not trainer.should_stop or not any(isinstance(one, Timer) for one in callbacks):
         return 0
     return max(0, int(trainer.estimated_stepping_batches) - trainer.global_step)
 
