@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import timm
-from timm.models import is_model_pretrained
+from timm.models import is_model_pretrained, load_state_dict
 from torch import nn
 
-from supernet.arch_file import is_file_name, read_arch
+from supernet.arch_file import is_file_name, load_spec, read_arch
 from supernet.command.output import say
 from supernet.errors import UserError, one_line
 from supernet.network.checkpoint import load_network
 from supernet.network.functional import Weights
+from supernet.network.network import Network
 from supernet.network.supernet import load_supernet
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
@@ -31,6 +32,7 @@ class WarmStart:
 
         Args:
             init: ``scratch``; ``timm``, the weights that timm has of a published network;
+                ``timm:FILE``, such weights of a file, as timm reads and writes them;
                 ``supernet:FILE``, the slice of a search's checkpoint that ``arch`` uses; or, for a
                 network that is part of something larger, a retraining's checkpoint.
             arch: an arch.json or a published name.
@@ -51,6 +53,8 @@ class WarmStart:
             name = timm_name(arch)
             self.origin = f"from timm's weights {name}"
             self.weights = partial(fetch_from_timm, name)
+        elif kind == "timm" and file:
+            self.weights = partial(weights_of_file, file, arch)
         elif self.supernet:
             if not is_file_name(arch):
                 raise UserError(
@@ -63,10 +67,10 @@ class WarmStart:
             self.weights = partial(retrained_weights, Path(init), trained_as)
         elif init != "scratch":
             allowed = (
-                "scratch, timm, supernet:FILE and a retraining's checkpoint, such as"
+                "scratch, timm, timm:FILE, supernet:FILE and a retraining's checkpoint, such as"
                 " runs/NAME/checkpoints/best.ckpt"
                 if trained_as
-                else "scratch, timm and supernet:FILE, such as"
+                else "scratch, timm, timm:FILE and supernet:FILE, such as"
                 " supernet:runs/SEARCH/checkpoints/last.ckpt"
             )
             raise UserError(f"init is {init!r}, allowed are {allowed}")
@@ -113,6 +117,32 @@ def fetch_from_timm(name: str) -> Weights:
             " network connection and keep the cache (HF_HOME names its folder), or give init"
             " scratch"
         ) from None
+
+
+def weights_of_file(file: str, arch: str) -> Weights:
+    """Weights of a network of the layers of ``arch`` from a file, ``.safetensors`` or torch's.
+
+    Raises:
+        UserError: when the file cannot be read or holds other layers.
+    """
+    way = "give weights of this very network under timm's names, or init scratch"
+    if not Path(file).is_file():
+        raise UserError(f"init is timm:{file}, but there is no such file: {way}")
+    try:
+        weights = load_state_dict(file)
+    except Exception as error:  # noqa: BLE001 - whatever a broken file causes
+        reason = one_line(f"{type(error).__name__}: {error}")[:160]
+        raise UserError(f"{file} holds no weights ({reason}): {way}") from None
+    own = Network(load_spec(arch)).state_dict()
+    for name, value in own.items():
+        held = weights.get(name)
+        if held is None or (held.shape != value.shape and not name.startswith("classifier.")):
+            there = "none" if held is None else f"{tuple(held.shape)}"
+            raise UserError(
+                f"{file} holds another network than {arch}: of {name} it has {there}, wanted is"
+                f" {tuple(value.shape)}: {way}"
+            )
+    return weights
 
 
 def supernet_weights(checkpoint: str, arch: str) -> Weights:

@@ -7,6 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import timm
 import torch
+from safetensors.torch import save_file
 
 from retrain.__main__ import main
 from retrain.module import RetrainModule
@@ -110,16 +111,44 @@ def test_without_a_connection_the_way_out_is_one_line(error, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        ("imagenet", "init is 'imagenet', allowed are scratch, timm and supernet:FILE"),
+        ("imagenet", "init is 'imagenet', allowed are scratch, timm, timm:FILE and supernet:FILE"),
         ("supernet", "init is 'supernet', allowed are"),
         ("supernet:", "init is 'supernet:', allowed are"),
-        ("timm:x", "init is 'timm:x', allowed are"),
+        ("timm:", "init is 'timm:', allowed are"),
         ("", "init is '', allowed are"),
     ],
 )
 def test_a_form_that_is_none_is_refused(arch, init, message):
     with pytest.raises(UserError, match=message):
         module_for(arch, init)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_training_starts_from_a_file_of_weights(suffix, tmp_path):
+    torch.manual_seed(0)
+    reference = timm.create_model("mnasnet_small", num_classes=7)
+    file = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save({"state_dict": reference.state_dict()}, file)
+    else:
+        save_file(reference.state_dict(), file)
+    first, module = First(), module_for("mnasnet_small", f"timm:{file}")
+    fit(module, tmp_path, first)
+    for key, value in reference.state_dict().items():
+        if not key.startswith("classifier."):
+            assert torch.equal(first.weights[key], value), key
+
+
+def test_a_file_that_holds_other_or_no_weights_is_one_line(arch, tmp_path):
+    file = tmp_path / "weights.pth"
+    with pytest.raises(UserError, match=f"init is timm:{file}, but there is no such file"):
+        fit(module_for(arch, f"timm:{file}"), tmp_path)
+    file.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=f"{file} holds no weights"):
+        fit(module_for(arch, f"timm:{file}"), tmp_path)
+    torch.save(timm.create_model("mnasnet_small").state_dict(), file)
+    with pytest.raises(UserError, match=f"{file} holds another network than {arch}: of "):
+        fit(module_for(arch, f"timm:{file}"), tmp_path)
 
 
 def test_only_found_networks_have_a_supernet_and_only_some_published_ones_trained_weights(arch):
