@@ -75,6 +75,12 @@ def _add_check_data(parser: argparse.ArgumentParser) -> None:
     for name in ("val", "test", "reward"):
         parser.add_argument(f"--{name}-share", type=positive_float, help="as of a run's data")
     parser.add_argument("--split-seed", type=int, help="as of a run's data")
+    parser.add_argument("--resolution", type=positive_int, metavar="PX", help="as of a run's data")
+    parser.add_argument(
+        "--augmentation",
+        metavar="PRESET|YAML",
+        help="also draw what a training makes of the images: none, light, strong, or a config's",
+    )
     parser.add_argument("--background", type=int, nargs=3, metavar=("R", "G", "B"))
     parser.add_argument("--white-16-bit", type=positive_int, metavar="VALUE")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -19,6 +19,7 @@ from supernet.command.output import new_table, print_json, print_table
 from supernet.data.folder_images import FolderImages
 from supernet.data.image_folder import ImageFolder
 from supernet.data.image_index import IndexedImage, index_images, printable, relative_to
+from supernet.display.augmented_page import augmentation_of, draw_augmented
 from supernet.display.figures import save_figure
 from supernet.display.sample_page import Sample, draw_samples
 from supernet.errors import UserError
@@ -26,28 +27,43 @@ from supernet.errors import UserError
 SPLITS = ("weights", "reward", "val", "test")
 ROWS = 30
 """Classes that the table shows; of more, half are the largest and half the smallest."""
+PAGES = {"page": "samples", "augmented_page": "augmented samples"}
+"""What the pages show, by their names in the JSON object."""
 ENDS = ("darkest", "brightest")
-SETTINGS = ("split_seed", "val_share", "test_share", "reward_share", "background", "white_16_bit")
+SETTINGS = (
+    "split_seed",
+    "val_share",
+    "test_share",
+    "reward_share",
+    "background",
+    "white_16_bit",
+    "resolution",
+)
 """Options of the command that are ImageFolder's."""
 
 
 def check_data(options: argparse.Namespace) -> None:
-    """Print what a folder holds, draw a page of samples, and end with what is wrong.
+    """Print what a folder holds, draw pages of samples, and end with what is wrong.
 
     Raises:
         UserError: when images cannot be read or a run could not begin, after all else is printed.
     """
+    wanted = options.augmentation and augmentation_of(options.augmentation)
     given = {name: getattr(options, name) for name in SETTINGS}
     settings: Any = {name: value for name, value in given.items() if value is not None}
     report = DataReport.read(ImageFolder(options.folder, on_bad_image="skip", **settings))
     page = options.page or Path(f"{report.root.resolve().name or 'data'}-samples.png")
     if samples := report.samples():
         save_figure(draw_samples(samples, report.data.reader, report.head()), page)
+    pages = {"page": page} if samples else {}
+    if wanted and report.found:
+        pages["augmented_page"] = page.with_stem(f"{page.stem.removesuffix('-samples')}-augmented")
+        save_figure(draw_augmented(report.data, wanted), pages["augmented_page"])
     if options.json:
-        print_json({**report.values(), "page": str(page) if samples else None})
+        print_json({**report.values(), "page": None, **{k: str(v) for k, v in pages.items()}})
     else:
         report.print()
-        sys.stdout.write(f"samples: {page}\n" if samples else "")
+        sys.stdout.write("".join(f"{PAGES[name]}: {path}\n" for name, path in pages.items()))
     if problem := report.problem():
         raise UserError(problem)
 

@@ -170,6 +170,32 @@ def test_the_page_has_a_row_of_images_for_each_class(root, checked, tmp_path):
     assert (status, "must end in .png" in err) == (2, True)
 
 
+def test_the_page_of_augmented_images_has_mixed_ones_where_they_are_mixed(root, checked, tmp_path):
+    widths = {}
+    for preset in ("light", "strong"):
+        page = tmp_path / f"{preset}.png"
+        arguments = (root, "--augmentation", preset, "--resolution", 16, "--page", page)
+        status, out, _ = checked(*arguments)
+        drawn = tmp_path / f"{preset}-augmented.png"
+        assert (status, out.splitlines()[-1]) == (0, f"augmented samples: {drawn}")
+        with Image.open(drawn) as image:
+            widths[preset] = image.width
+            small = np.asarray(image.convert("L"), float)
+        rows = small[small.shape[0] // 3 :, 400:520]
+        assert rows.min() < 60  # the dark class
+    assert widths["strong"] - widths["light"] == pytest.approx(2 * 120, abs=2)
+
+
+def test_what_a_config_sets_is_drawn(root, checked, tmp_path):
+    config = tmp_path / "retrain.yaml"
+    config.write_text(
+        "data: {class_path: Digits}\ntrainer: {max_epochs: 1}\n"
+        "model: {recipe: {augmentation: {rotation: 90}}}\n"
+    )
+    out = checked(root, "--augmentation", config, "--resolution", 16)[1]
+    assert out.splitlines()[-1] == "augmented samples: images-augmented.png"
+
+
 def test_a_name_that_is_no_text_is_printed(root, checked):
     (root / "dark" / os.fsdecode(b"\xff\n.png")).write_bytes(b"no image")
     status, out, err = checked(root)
@@ -184,6 +210,7 @@ def test_a_name_that_is_no_text_is_printed(root, checked):
         (["/nowhere"], "/nowhere is not a folder"),
         (["ROOT", "--test-share", "0.9"], "must be above 0 and leave training images"),
         (["ROOT", "--background", "0", "0", "300"], "background"),
+        (["ROOT", "--augmentation", "heavy"], "give none, light, strong or the yaml file"),
         ([], "the following arguments are required: DIR"),
     ],
 )
