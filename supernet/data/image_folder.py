@@ -33,8 +33,8 @@ class ImageFolder(ImageSplits):
     of ``train`` with a copy in another folder is left out. All are read once before a run begins.
 
     Images have any size and mode; training crops (area 8 to 100 %, aspect 3/4 to 4/3) and flips
-    them (Inception's preprocessing, which MnasNet, sec. 5, uses); evaluation takes the central
-    87.5 %.
+    them (Inception's preprocessing, which MnasNet, sec. 5, uses), unless told otherwise; evaluation
+    takes the central 87.5 %.
 
     Args:
         root: the folder; hidden files and folders in it are ignored.
@@ -51,6 +51,8 @@ class ImageFolder(ImageSplits):
         white_16_bit: value of white in 16-bit images, such as 4095 for a camera of 12 bits. Without
             it, the file must tell it or use the upper bits.
         on_bad_image: whether files that cannot be read are refused, all at once, or skipped.
+        crop_area: least share of an image that a training crop shows; 1 shows nearly all.
+        flip: probability of a mirror image in training; 0 where left and right differ in meaning.
 
     Raises:
         UserError: if a value is out of range, if ``root`` is missing, is only nearly such a folder
@@ -72,6 +74,8 @@ class ImageFolder(ImageSplits):
         background: tuple[int, int, int] = (255, 255, 255),
         white_16_bit: int | None = None,
         on_bad_image: OnBadImage = "error",
+        crop_area: float = 0.08,
+        flip: float = 0.5,
     ) -> None:
         shares = {"val": val_share, "test": test_share, "reward": reward_share}
         if min(shares.values()) <= 0 or sum(shares.values()) >= 1:
@@ -90,6 +94,9 @@ class ImageFolder(ImageSplits):
         check_range("", self, "std", above=0)
         self.on_bad_image = on_bad_image
         check_choice("on_bad_image", on_bad_image, get_args(OnBadImage))
+        self.crop_area, self.flip = crop_area, flip
+        check_range("", self, "crop_area", above=0, most=1)
+        check_range("", self, "flip", least=0, most=1)
         self._before: Sequence[ImageRecord] = ()
 
     def prepare_data(self) -> None:
@@ -153,8 +160,8 @@ class ImageFolder(ImageSplits):
         size = self.resolution
         if augment:
             crop: list[torch.nn.Module] = [
-                v2.RandomResizedCrop(size, scale=(0.08, 1), ratio=(3 / 4, 4 / 3)),
-                v2.RandomHorizontalFlip(),
+                v2.RandomResizedCrop(size, scale=(self.crop_area, 1), ratio=(3 / 4, 4 / 3)),
+                v2.RandomHorizontalFlip(self.flip),
             ]
         else:
             steps = self.preprocessing

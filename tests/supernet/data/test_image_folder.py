@@ -193,6 +193,20 @@ def damage_a_test_image(data: ImageFolder, content: bytes) -> Path:
     return path
 
 
+def test_training_images_are_whole_and_upright_where_that_is_set(root: Path) -> None:
+    """Whole but for their shape: a crop has an aspect of 3/4 to 4/3."""
+    data = ImageFolder(str(root), resolution=8, crop_area=1.0, flip=0.0)
+    flipped = ImageFolder(str(root), resolution=8, crop_area=1.0, flip=1.0)
+    for seed in range(4):
+        drawn = []
+        for one in (data, flipped):
+            torch.manual_seed(seed)
+            drawn.append(one.train_dataloader().dataset[0][0])
+        assert torch.allclose(drawn[0], drawn[1].flip(-1), atol=1e-4)
+    with pytest.raises(UserError, match="crop_area is 0, it must be above 0"):
+        ImageFolder(str(root), crop_area=0)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"])
 def test_a_corrupt_file_is_named_in_one_line(root: Path, content: bytes) -> None:
     data = folder(root)
