@@ -8,7 +8,6 @@ data's arguments may be given anew, as in --data.root DIR. export.json says what
 import dataclasses
 import importlib.util
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,16 @@ from retrain.export.detector import OPERATORS, DetectorGraph, detector_of
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import accuracy_of, describe, exporter_versions
 from retrain.export.formats.opset import EXPORTED, OPSETS
-from retrain.export.formats.shipment import Format, Shipment
+from retrain.export.formats.shipment import Format, Shipment, write_whole
 from retrain.export.images import CheckImages, Source, check_images
+from retrain.export.int8_files import export_int8, prepared
+from retrain.export.quantization import Quantization
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.command.trust import add_trust
 from supernet.errors import UserError
-from supernet.files.writing import put_in_place, write_json
+from supernet.files.writing import write_json
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network, read_trained
@@ -61,6 +62,7 @@ def export(
     images: Source | None = None,
     data: Mapping[str, Any] | None = None,
     trusted: Sequence[str] = (),
+    quantization: Quantization | None = None,
 ) -> list[str]:
     """Write, check and time the files of a run's network.
 
@@ -72,6 +74,7 @@ def export(
         images: on which files are checked; None takes validation images where the data are there.
         data: arguments of the datamodule in place of the run's own.
         trusted: modules, besides ours, that the run's settings may name classes of.
+        quantization: how formats are written in int8 too; None leaves them floats.
 
     Returns:
         One line for each file that failed its check; it is kept all the same.
@@ -95,8 +98,14 @@ def export(
             " either: give the datamodule a description, as docs/data.md says"
         )
     exported = _exported(trained, checked, path, run, opset)
+    int8 = prepared(quantization, formats, trained, checked) if quantization else None
     found = None if trained.ssdlite else _timed_search(run, trained.spec)
-    entries = {name: _export_one(exported, checked, run, name, found) for name in formats}
+    entries = dict[str, dict[str, Any]]()
+    for name in formats:
+        entries[name] = _export_one(exported, checked, run, name, found)
+        if int8 and FORMATS[name].quantize and not entries[name]["failure"]:
+            small = export_int8(exported.shipment, int8, checked.images, run, name)
+            entries[f"{name}-int8"] = small
     report: dict[str, Any] = {"checkpoint": str(path), "checked_on": checked.source}
     if found:
         error = dataclasses.asdict(found.table_error) if found.table_error else None
@@ -153,7 +162,7 @@ def _export_one(
     kind, shipment = FORMATS[name], exported.shipment
     target = run / f"network.{kind.suffix}"
     say(f"{name}: writing {target}")
-    _write(kind, shipment, target)
+    write_whole(lambda path: kind.write(shipment, path), target)
     entry = _identity(target)
     entry |= {"opset": shipment.opset} if name == "onnx" else {}
     entry |= _verify(exported, kind, target, checked)
@@ -168,20 +177,6 @@ def _export_one(
         ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
         say(f"{name}: {ms}{_beside(found, entry['latency_ms'])}")
     return entry
-
-
-def _write(kind: Format, shipment: Shipment, target: Path) -> None:
-    # Exporters know no atomic writing, and some write several files.
-    try:
-        with tempfile.TemporaryDirectory(".tmp", f".{target.name}.", target.parent) as folder:
-            temporary = Path(folder) / target.name
-            kind.write(shipment, temporary)
-            put_in_place(temporary, target)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {target}: {error.strerror}; an earlier file is as it was: make room or"
-            " mend the folder, then run the same command again"
-        ) from None
 
 
 def _identity(target: Path) -> dict[str, Any]:
@@ -270,8 +265,27 @@ def main(args: Sequence[str] | None = None) -> None:
         help="what files are checked on; validation images where the data are there by default",
     )
     parser.add_argument("--data.NAME", dest="_", help="an argument of the data, such as root")
+    parser.add_argument(
+        "--quantize",
+        choices=["int8"],
+        help="write formats that have it in int8 too, beside their files of floats",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        type=int,
+        default=Quantization.calibration_images,
+        help=f"training images that int8 is calibrated on; {Quantization.calibration_images} by"
+        " default",
+    )
+    parser.add_argument(
+        "--max-accuracy-loss",
+        type=float,
+        default=Quantization.max_accuracy_loss,
+        help="points (hundredths) of test accuracy that int8 may lose, 1 by default",
+    )
     add_trust(parser)
     options, others = parser.parse_known_args(args)
+    quantization = Quantization(options.calibration_images, options.max_accuracy_loss)
     with locked(options.run):
         failures = export(
             options.run,
@@ -281,6 +295,7 @@ def main(args: Sequence[str] | None = None) -> None:
             options.images,
             data_arguments(others),
             options.trust,
+            quantization if options.quantize else None,
         )
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)  # noqa: T201

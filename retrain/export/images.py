@@ -35,6 +35,8 @@ class CheckImages:
     source: Source
     data: DataDescription
     """What the network was trained on, as its checkpoint says or, in version 0.1, its data do."""
+    run_data: RunData | None = None
+    """Where validation images came from."""
 
     @property
     def words(self) -> str:
@@ -67,7 +69,8 @@ def check_images(
         try:
             data = _run_data(run / "config.yaml", changes, trusted)
             images = _validation(data, trained, run)
-            return CheckImages(images, "validation", _known(trained.data, data.description))
+            known = _known(trained.data, data.description)
+            return CheckImages(images, "validation", known, data)
         except UserError as error:
             if not isinstance(error, MissingDataError) or source or changes:
                 raise UserError(f"{error}; or --images generated, which needs no data") from None

@@ -7,11 +7,16 @@ import onnx
 import onnxruntime
 import torch
 from onnx import helper
+from torch import Tensor
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
 from retrain.export.formats.opset import EXPORTED, opset_of, set_opset
-from retrain.export.formats.shipment import Format, Runner, Shipment
+from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment
+from supernet.errors import UserError
+from supernet.latency.models.onnx_int8 import OLDEST_OPSET, measured_ranges, quantized
 from supernet.latency.this_machine import measure_onnx
+
+CALIBRATION_BATCH = 32
 
 
 def write_onnx(shipment: Shipment, path: Path) -> None:
@@ -55,7 +60,11 @@ def open_onnx(path: Path) -> Runner:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ValueError(f"onnx.checker: {error}") from None
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return _runner(path)
+
+
+def _runner(model: Path | bytes) -> Runner:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda images: tuple(map(torch.from_numpy, session.run(None, {name: images.numpy()})))
 
@@ -67,4 +76,33 @@ def read_onnx_metadata(path: Path) -> Metadata:
     return {**told, "opset": opset_of(model)}
 
 
-ONNX = Format("onnx", write_onnx, open_onnx, read_onnx_metadata, "onnxscript", measure_onnx)
+def quantize_onnx(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
+    """The graph of a file in int8, by the quantizer that latency tables are measured with.
+
+    Raises:
+        UserError: when the opset has no scales for each channel.
+    """
+    if shipment.opset < OLDEST_OPSET:
+        raise UserError(
+            f"int8 needs opset {OLDEST_OPSET} for a scale of each channel, --opset is"
+            f" {shipment.opset}: give --opset {OLDEST_OPSET} or more, or leave --quantize out"
+        )
+    batches = (batch.numpy() for batch in images.split(CALIBRATION_BATCH))
+    model = quantized(onnx.load(floats), measured_ranges(floats, batches))
+
+    def write(metadata: Metadata, path: Path) -> None:
+        helper.set_model_props(model, as_text(metadata))
+        onnx.save(model, path)
+
+    return Quantized(_runner(model.SerializeToString()), write)
+
+
+ONNX = Format(
+    "onnx",
+    write_onnx,
+    open_onnx,
+    read_onnx_metadata,
+    "onnxscript",
+    latency=measure_onnx,
+    quantize=quantize_onnx,
+)

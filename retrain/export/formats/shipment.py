@@ -1,5 +1,6 @@
 """Shipment: what is given to a format, and what a format is."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from torch.export import Dim, ExportedProgram
 
 from retrain.export.formats.metadata import Metadata
 from retrain.export.formats.opset import EXPORTED
+from supernet.errors import UserError
+from supernet.files.writing import put_in_place
 
 MAX_BATCH = 1024
 """Images that a file of any batch size takes at once."""
@@ -50,6 +53,15 @@ class Shipment:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """A network in int8, before it is a file."""
+
+    run: Runner
+    write: Callable[[Metadata, Path], None]
+    """Write it as a file that says so much of itself."""
+
+
+@dataclass(frozen=True)
 class Format:
     """A kind of file that a network can be shipped as."""
 
@@ -68,3 +80,24 @@ class Format:
     """Whether the file computes in float16."""
     platform: str = ""
     """``sys.platform`` on which alone its runtime is; empty where there is no such limit."""
+    quantize: Callable[[Shipment, Path, Tensor], Quantized] | None = None
+    """The network in int8, from its file of floats and images (N, 3, R, R) to calibrate on."""
+
+
+def write_whole(write: Callable[[Path], None], target: Path) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    # Exporters know no atomic writing, and some write several files.
+    try:
+        with tempfile.TemporaryDirectory(".tmp", f".{target.name}.", target.parent) as folder:
+            temporary = Path(folder) / target.name
+            write(temporary)
+            put_in_place(temporary, target)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror}; an earlier file is as it was: make room or"
+            " mend the folder, then run the same command again"
+        ) from None

@@ -165,6 +165,32 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
 
 
 @pytest.mark.usefixtures("_no_timing")
+def test_an_int8_file_stands_beside_that_of_floats(run):
+    words = ["--run", str(run), "--formats", "onnx", "--opset", "13", "--quantize", "int8"]
+    main([*words, "--max-accuracy-loss", "100"])
+    report = report_of(run)
+    floats, small = report["formats"]["onnx"], report["formats"]["onnx-int8"]
+    assert small["file"] == "network.int8.onnx"
+    assert small["bytes"] < floats["bytes"]
+    assert small["latency_ms"] == 1.25
+    assert 0 < small["relative_difference"] < 0.1
+
+    session = onnxruntime.InferenceSession(run / "network.int8.onnx")
+    told = as_values(session.get_modelmeta().custom_metadata_map)
+    assert (told["precision"], told["calibration_images"]) == ("int8", 256)
+    assert told["accuracy"] == small["accuracy"]
+    assert told["classes"] == report["metadata"]["classes"]
+    # The accuracy that it states, in a session of our own.
+    digits = Digits(resolution=8)
+    digits.setup("test")
+    right = [
+        int((session.run(None, {"images": images.numpy()})[0].argmax(1) == labels.numpy()).sum())
+        for images, labels in digits.test_dataloader()
+    ]
+    assert sum(right) / small["accuracy"]["images"] == small["accuracy"]["accuracy"]
+
+
+@pytest.mark.usefixtures("_no_timing")
 @pytest.mark.parametrize(
     ("device", "said"),
     [
