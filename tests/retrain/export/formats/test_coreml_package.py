@@ -14,6 +14,12 @@ from retrain.export.formats.coreml_package import (
 from tests.helpers.shipments import IMAGES, told_shipment
 
 coremltools = pytest.importorskip("coremltools", reason="pip install mnasnet-search[coreml]")
+# Of coremltools' own making: a call of its deprecated function, and folders that it leaves to the
+# garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Function _TORCH_OPS_REGISTRY:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),
+]
 
 
 @pytest.fixture(scope="module")
