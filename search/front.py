@@ -83,13 +83,17 @@ def _front(fields: dict[str, Any]) -> Front:
 
 
 def mark_targets(axes: Axes, targets: Mapping[str, float], unit: str, upright: bool) -> None:
-    """A line for each target: a single one has its value, several, which are close, their names."""
+    """A line for each target: a single one has its value, a few, which are close, their names."""
     scale, _, suffix = COSTS[unit]
-    style: dict[str, Any] = {"color": ACCENT, "linewidth": 1.2, "linestyle": (0, (5, 3))}
+    crowded = len(targets) > MOST_NAMED
+    style: dict[str, Any] = {"color": ACCENT, "linestyle": (0, (5, 3))}
+    style |= {"linewidth": 0.6, "alpha": 0.6} if crowded else {"linewidth": 1.2}
     for name, target in targets.items():
         at, text = target / scale, name
         if len(targets) == 1:
             text = f"target {at:.4g} {suffix}"
+        elif crowded:
+            text = ""
         if upright:
             axes.axvline(at, zorder=2.5, **style)
             place = ("data", "axes fraction")
@@ -97,6 +101,10 @@ def mark_targets(axes: Axes, targets: Mapping[str, float], unit: str, upright: b
         else:
             axes.axhline(at, **style)
             write_beside(axes, text, (0, at), (8, 5), ("axes fraction", "data"))
+
+
+MOST_NAMED = 6
+"""Targets whose names have room beside each other."""
 
 
 def draw_pareto(samples: Columns, front: Front, known: Known | None = None) -> Figure:

@@ -266,6 +266,16 @@ def test_the_cloud_marks_every_target_and_every_choice(run_of_two):
     assert {"p20", "0.5x_mnasnet_a1"} <= set(texts(progress))
 
 
+def test_many_targets_have_lines_without_names(run):
+    targets = {f"p{10 * number}": number / 10 for number in range(1, 8)}
+    front = Front(targets, "ms", np.array([0.7]), np.array([0.9]), {"p70": 0})
+    samples = read_columns(run / "samples.csv", ("step", "accuracy", "cost"), WAY_OUT)
+    figure = draw_pareto(samples, front)
+    lines = [line.get_xdata()[0] for line in figure.axes[0].lines]
+    assert set(targets.values()) <= set(lines)
+    assert not set(targets) & set(texts(figure))
+
+
 def test_the_line_of_the_front_leaves_out_a_choice_that_others_beat(run):
     front = Front(
         {"p40": 1.2}, "ms", np.array([0.7, 1.1, 1.4]), np.array([0.9, 0.8, 0.95]), {"p40": 1}
