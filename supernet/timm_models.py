@@ -66,7 +66,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def mnasnet_searched(
-    pretrained: bool = False, arch: str | Path | None = None, **kwargs: Any
+    pretrained: bool = False, arch: str | Path | Mapping[str, Any] | None = None, **kwargs: Any
 ) -> SearchedNetwork | SearchedFeatures:
     """A searched or published network, for ``timm.create_model("mnasnet_searched", arch=...)``.
 
@@ -79,7 +79,8 @@ def mnasnet_searched(
             ``pretrained_cfg_overlay=dict(file=...)`` does, another number of classes or channels
             being adapted as timm does; none are published.
         arch: an arch.json; a published name such as ``mnasnet_a1_075``; or a retraining's
-            checkpoint, such as ``runs/NAME/checkpoints/best.ckpt``.
+            checkpoint, such as ``runs/NAME/checkpoints/best.ckpt``. Or the fields of a NetSpec, as
+            config.json in a folder of ``python -m retrain.card`` holds them.
         kwargs: timm's: num_classes, in_chans, drop_rate, global_pool, bn_eps, bn_momentum, device,
             dtype, features_only and out_indices (all levels by default), pretrained_cfg_overlay.
 
@@ -92,7 +93,7 @@ def mnasnet_searched(
             " as mnasnet_a1"
         )
     norms = {name: kwargs.pop(name) for name in ("bn_eps", "bn_momentum") if name in kwargs}
-    found, told = _described(str(arch))
+    found, told = _described(arch)
     spec = dataclasses.replace(found, **norms).checked()
     _check_numbers(kwargs)
     side = {"input_size": (3, *[spec.resolution] * 2), "pool_size": (spec.final_size,) * 2}
@@ -141,8 +142,11 @@ def register(arch: str | Path, name: str) -> None:
     register_model(build)
 
 
-def _described(arch: str) -> tuple[NetSpec, dict[str, Any]]:
-    """The network of a file or a name, and what timm's configuration says of it."""
+def _described(arch: str | Path | Mapping[str, Any]) -> tuple[NetSpec, dict[str, Any]]:
+    """The network of a file, a name or fields, and what timm's configuration says of it."""
+    if isinstance(arch, Mapping):
+        return NetSpec.from_dict(dict(arch)), {}
+    arch = str(arch)
     if arch.endswith(".ckpt"):
         trained = read_trained(Path(arch))
         if trained.ssdlite is not None:

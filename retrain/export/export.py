@@ -106,7 +106,8 @@ def export(
         if int8 and FORMATS[name].quantize and not entries[name]["failure"]:
             small = export_int8(exported.shipment, int8, checked.images, run, name)
             entries[f"{name}-int8"] = small
-    report: dict[str, Any] = {"checkpoint": str(path), "checked_on": checked.source}
+    report: dict[str, Any] = {"checkpoint": str(path), "checkpoint_sha256": file_sha256(path)}
+    report["checked_on"] = checked.source
     if found:
         error = dataclasses.asdict(found.table_error) if found.table_error else None
         predicted = {"ms": found.predicted, "device": found.device, "table": found.table}
@@ -163,7 +164,7 @@ def _export_one(
     target = run / f"network.{kind.suffix}"
     say(f"{name}: writing {target}")
     write_whole(lambda path: kind.write(shipment, path), target)
-    entry = _identity(target)
+    entry = identity_of(target)
     entry |= {"opset": shipment.opset} if name == "onnx" else {}
     entry |= _verify(exported, kind, target, checked)
     entry["failure"] = entry["failure"] or compare_metadata(
@@ -179,7 +180,7 @@ def _export_one(
     return entry
 
 
-def _identity(target: Path) -> dict[str, Any]:
+def identity_of(target: Path) -> dict[str, Any]:
     """What a file is called, holds and hashes to; of a folder each file, by its path there."""
     files = [path for path in sorted(target.rglob("*")) if path.is_file()]
     size = sum(path.stat().st_size for path in files or [target])

@@ -29,6 +29,7 @@ LARGEST_ROOM = 13
 SHORTEST_FILE = 60
 SHORT = {
     "retrain/__main__.py": "entry point",
+    "retrain/card/__main__.py": "entry point",
     "retrain/detect/__main__.py": "entry point",
     "retrain/export/__main__.py": "entry point",
     "retrain/export/formats/executorch_program.py": "one runtime",

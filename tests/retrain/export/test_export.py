@@ -114,6 +114,8 @@ def status_of(*arguments):
 def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
     main(["--run", str(run)])
     report = report_of(run)
+    best = (run / "checkpoints" / "best.ckpt").read_bytes()
+    assert report["checkpoint_sha256"] == hashlib.sha256(best).hexdigest()
     assert list(report["formats"]) == ["onnx", "pt2"]
     for entry in report["formats"].values():
         content = (run / entry["file"]).read_bytes()
