@@ -3,17 +3,30 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
-from retrain.export.formats.shipment import Format, Runner, Shipment
-from supernet.latency.models.torch_modules import pte_program
+from retrain.export.formats.shipment import CALIBRATION_BATCH, Format, Quantized, Runner, Shipment
+from supernet.latency.models.torch_modules import pte_program, xnnpack_int8
 
 
 def write_executorch(shipment: Shipment, path: Path) -> None:
     """An ExecuTorch program for one image, its layers delegated to XNNPACK."""
-    image = torch.zeros(1, 3, shipment.side, shipment.side)
-    text = as_text(shipment.metadata)
-    path.write_bytes(pte_program(shipment.network, image, constant_methods=text))
+    _write(shipment.network, shipment.side, shipment.metadata, path)
+
+
+def _write(network: nn.Module, side: int, metadata: Metadata, path: Path) -> None:
+    image = torch.zeros(1, 3, side, side)
+    path.write_bytes(pte_program(network, image, constant_methods=as_text(metadata)))
+
+
+def quantize_executorch(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
+    """The network in int8, by the quantizer that latency tables are measured with."""
+    network = xnnpack_int8(shipment.program(), images.split(CALIBRATION_BATCH))
+    return Quantized(
+        lambda images: (network(images),),
+        lambda metadata, path: _write(network, shipment.side, metadata, path),
+    )
 
 
 def open_executorch(path: Path) -> Runner:
@@ -34,5 +47,10 @@ def read_executorch_metadata(path: Path) -> Metadata:
 
 
 EXECUTORCH = Format(
-    "pte", write_executorch, open_executorch, read_executorch_metadata, "executorch"
+    "pte",
+    write_executorch,
+    open_executorch,
+    read_executorch_metadata,
+    "executorch",
+    quantize=quantize_executorch,
 )

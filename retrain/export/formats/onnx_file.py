@@ -11,12 +11,10 @@ from torch import Tensor
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
 from retrain.export.formats.opset import EXPORTED, opset_of, set_opset
-from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment
+from retrain.export.formats.shipment import CALIBRATION_BATCH, Format, Quantized, Runner, Shipment
 from supernet.errors import UserError
 from supernet.latency.models.onnx_int8 import OLDEST_OPSET, measured_ranges, quantized
 from supernet.latency.this_machine import measure_onnx
-
-CALIBRATION_BATCH = 32
 
 
 def write_onnx(shipment: Shipment, path: Path) -> None:

@@ -17,6 +17,8 @@ from supernet.files.writing import put_in_place
 
 MAX_BATCH = 1024
 """Images that a file of any batch size takes at once."""
+CALIBRATION_BATCH = 32
+"""Images at once over which ranges of features are measured."""
 
 Outputs = tuple[Tensor, ...]
 Runner = Callable[[Tensor], Outputs]

@@ -14,7 +14,7 @@ from supernet.files.reading import read_as, short
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),
     "torch": ("fp32", "bf16", "fp16"),
-    "executorch": ("fp32",),
+    "executorch": ("fp32", "int8"),
     "adb": ("fp32", "int8"),
     "command": ("fp32", "int8"),
 }
@@ -74,8 +74,8 @@ class Backend:
             check_choice(f"--files of {self.name}", self.files, FILES)
             if not self.runner:
                 raise UserError(f"backend {self.name} needs --runner: {RUNNERS[self.name]}")
-            if self.precision == "int8" and self.files != "onnx":
-                raise UserError(f"--precision int8 needs --files onnx, not {self.files}")
+            if self.precision == "int8" and self.files == "tflite":
+                raise UserError("--precision int8 needs --files onnx or pte, not tflite")
         for name in SETTINGS["adb"]:
             unknown = name not in SETTINGS.get(self.name, ())
             if unknown and getattr(self, name) != getattr(Backend, name):

@@ -38,7 +38,7 @@ def open_device(settings: Backend, models: Path) -> Device:
     if settings.name == "torch":
         return Torch(settings)
     if settings.name == "executorch":
-        return Executorch(settings, ModelFiles(models, "pte"))
+        return Executorch(settings, ModelFiles(models, "pte", settings.precision))
     files = ModelFiles(models, settings.files, settings.precision)
     return Phone(settings, files) if settings.name == "adb" else CommandDevice(settings, files)
 

@@ -25,7 +25,7 @@ class ModelFiles:
     Args:
         folder: where they lie; files of an earlier build are used again.
         kind: onnx, pte (ExecuTorch with XNNPACK) or tflite (LiteRT).
-        precision: fp32, or int8 for onnx.
+        precision: fp32, or int8 for onnx and pte.
 
     Raises:
         UserError: when the folder is the user's own.
@@ -62,7 +62,8 @@ class ModelFiles:
             return model_of(subject, self.precision).SerializeToString()
         from supernet.latency.models import torch_modules
 
-        program = getattr(torch_modules, f"{self.kind}_program")
+        form = "_int8" if self.precision == "int8" else ""
+        program = getattr(torch_modules, f"{self.kind}{form}_program")
         try:
             return program(torch_modules.module_of(subject), torch_modules.example(subject))
         except Exception as error:  # noqa: BLE001 - the exporters' errors share no base class

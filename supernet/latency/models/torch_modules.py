@@ -1,9 +1,10 @@
 """Layers and networks as torch modules with fresh weights, and the programs exported from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from supernet.cost.timed_layers import Head, StageLayer, Stem, TimedLayer
 from supernet.latency.models.subject import input_shape
@@ -59,6 +60,32 @@ def pte_program(
         constant_methods=dict(constant_methods) if constant_methods else None,
     )
     return bytes(lowered.to_executorch().buffer)
+
+
+def xnnpack_int8(program: ExportedProgram, batches: Iterable[Tensor]) -> nn.Module:
+    """An exported network in int8 as XNNPACK computes it, still a module of torch's.
+
+    Static quantization by torchao: weights have a scale for each output channel, features one for
+    the values that they take over ``batches`` of inputs.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    quantizer = XNNPACKQuantizer()
+    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
+    prepared = prepare_pt2e(program.module(), quantizer)
+    with torch.no_grad():
+        for batch in batches:
+            prepared(batch)
+    return convert_pt2e(prepared)
+
+
+def pte_int8_program(module: nn.Module, x: Tensor) -> bytes:
+    """A program for ExecuTorch in int8, whose features take the values that ``x`` brings forth."""
+    return pte_program(xnnpack_int8(torch.export.export(module, (x,)), [x]), x)
 
 
 def tflite_program(module: nn.Module, x: Tensor) -> bytes:

@@ -150,8 +150,9 @@ def test_torch_without_a_gpu_says_so(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="needs executorch")
-def test_executorch_times_networks_and_parts(tmp_path):
-    with opened(tmp_path, "executorch") as device:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_executorch_times_networks_and_parts(tmp_path, precision):
+    with opened(tmp_path, "executorch", precision=precision) as device:
         device.load([SPEC, timed_layers(SPEC)[2]])
         assert all(len(runs) == 2 and min(runs) > 0 for runs in device.visit([0, 1]))
     assert len(list((tmp_path / "models").glob("*.pte"))) == 2
@@ -272,7 +273,10 @@ def test_milliseconds_are_read_from_lines_of_numbers_alone(output, times):
         ({"name": "command", "runner": "x", "timeout": 0}, "--timeout is 0, it must be above 0"),
         ({"name": "command", "runner": "x", "timeout": math.inf}, "--timeout is inf"),
         ({"name": "adb", "runner": "x", "cores": "f0; reboot"}, "must be a hexadecimal mask"),
-        ({"name": "command", "runner": "x", "files": "pte", "precision": "int8"}, "needs --files"),
+        (
+            {"name": "command", "runner": "x", "files": "tflite", "precision": "int8"},
+            "--precision int8 needs --files onnx or pte, not tflite",
+        ),
         ({"name": "onnxruntime", "cores": "f0"}, "--cores is 'f0', but backend onnxruntime has"),
         ({"name": "torch", "runner": "x"}, "--runner is 'x', but backend torch has none"),
     ],
