@@ -47,10 +47,10 @@ def measure(options: argparse.Namespace) -> list[float]:
             f"Qualcomm AI Hub has not finished within {options.timeout:g} s: raise --timeout, or"
             " look at its queue"
         ) from None
-    except FileNotFoundError as error:  # of its configuration
-        raise UserError(f"Qualcomm AI Hub knows no account here ({error}): {PACKAGE}") from None
     except Exception as error:  # noqa: BLE001 - its errors and those of its transports share no base
         reason = one_line(error)[:150]
+        if "configuration file" in reason:
+            raise UserError(f"Qualcomm AI Hub knows no account here: {PACKAGE}") from None
         raise UserError(f"Qualcomm AI Hub refuses: {reason or type(error).__name__}") from None
     return milliseconds_of(summary)
 

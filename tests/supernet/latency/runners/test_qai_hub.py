@@ -117,8 +117,8 @@ FAILED = SimpleNamespace(success=False, message="Unsupported op\nReduceWindow")
             "Qualcomm AI Hub has not finished within 1800 s: raise --timeout",
         ),
         (
-            Hub(FileNotFoundError("client.ini not found."), Job()),
-            "Qualcomm AI Hub knows no account here (client.ini not found.): `pip install",
+            Hub(ValueError("Failed to load client configuration file.\n┌──┐"), Job()),
+            "Qualcomm AI Hub knows no account here: `pip install",
         ),
         (Hub(ValueError("no device S99"), Job()), "Qualcomm AI Hub refuses: no device S99"),
         (Hub(Job(summary={}), Job()), "the profile of Qualcomm AI Hub holds no inference time"),
