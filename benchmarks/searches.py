@@ -284,10 +284,16 @@ def report(found: dict[Key, Row], judge: Judge, options: argparse.Namespace) -> 
                 pooled[name] += some
         table.add_row(method, "all", *_cells(pooled))
     print_table(table)
+    _report_expected(_beside_truth(found, gains), options.plot_expected)
     if options.plot:
         save_figure(draw_gains(gains), options.plot)
-    if options.plot_expected:
-        save_figure(draw_expected(_beside_truth(found, gains)), options.plot_expected)
+
+
+def _report_expected(expected: Mapping[str, Sequence[Expected]], plot: Path | None) -> None:
+    for method, searches in expected.items():
+        print(f"# {method}: {_agreement(searches)}")
+    if plot:
+        save_figure(draw_expected(expected), plot)
 
 
 def _beside_truth(
@@ -302,6 +308,18 @@ def _beside_truth(
                 said = (100 * row["expected"][name] for name in ("value", "low", "high"))
                 by_method[method].append(Expected(*said, value))
     return by_method
+
+
+def _agreement(searches: Sequence[Expected]) -> str:
+    """How what searches said agrees with what came true, in words."""
+    said, true = np.array([(one.value, one.true) for one in searches]).T
+    inside = sum(one.low <= one.true <= one.high for one in searches)
+    below = sum(one.true < one.low for one in searches)
+    return (
+        f"expected {said.mean():.1f} points, found {true.mean():.1f}; {inside} of {len(searches)}"
+        f" intervals hold the truth, {below} lie above it; correlation"
+        f" {np.corrcoef(said, true)[0, 1]:.2f}"
+    )
 
 
 def _cells(columns: Mapping[str, Sequence[float]]) -> list[str]:
