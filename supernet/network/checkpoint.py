@@ -46,10 +46,17 @@ class TrainedNetwork:
                 f" {self.spec.classes}"
             )
 
-    def network(self) -> Network:
-        """The classifier in evaluation mode."""
+    def network(self, path: Path) -> Network:
+        """The classifier in evaluation mode; ``path`` names its file in an error.
+
+        Raises:
+            UserError: when the weights are of another network.
+        """
         network = Network(self.spec)
-        network.load_state_dict(self.weights)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise broken_checkpoint(path, error) from None
         return network.eval()
 
 
@@ -87,11 +94,7 @@ def load_network(path: Path) -> Network:
     Raises:
         UserError: when the file is no checkpoint of a retraining.
     """
-    trained = read_trained(path)
-    try:
-        return trained.network()
-    except RuntimeError as error:
-        raise broken_checkpoint(path, error) from None
+    return read_trained(path).network(path)
 
 
 def _trained(checkpoint: dict[str, Any]) -> TrainedNetwork:

@@ -22,6 +22,7 @@ WAY = (
     "give a model of timm (NAME, or NAME:FILE with weights of your own) or a retraining's"
     " checkpoint, such as runs/NAME/checkpoints/best.ckpt"
 )
+CONNECTED = ", or start once where there is a network connection"
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,7 @@ class TeacherSource:
         Raises:
             UserError: when its weights cannot be read or fetched, or are of other classes.
         """
-        try:
-            return self._of_timm(len(data.classes)) if self.model else self._retrained(data)
-        except UserError:
-            raise
-        except Exception as error:  # noqa: BLE001 - every layer of a download raises its own
-            reason = one_line(f"{type(error).__name__}: {error}")[:200]
-            there = "" if self.file else ", or start once where there is a network connection"
-            raise UserError(
-                f"the teacher {self.named} cannot be loaded ({reason}): {WAY}{there}"
-            ) from None
+        return self._of_timm(len(data.classes)) if self.model else self._retrained(data)
 
     def _retrained(self, data: DataDescription) -> Teacher:
         assert self.file
@@ -109,19 +101,37 @@ class TeacherSource:
                 f" {', '.join(data.classes[:5])} ...: give one that was trained on these"
             )
         told = trained.data.preprocessing if trained.data else None
-        return Teacher(trained.network(), told, has_classes=True)
+        return Teacher(trained.network(self.file), told, has_classes=True)
 
     def _of_timm(self, num_classes: int) -> Teacher:
         """A model with weights of a file, or timm's own, of which features are taken otherwise."""
         cfg: Any = get_pretrained_cfg(self.model)
         fits = self.file is not None or (cfg and cfg.num_classes == num_classes)
-        network = timm.create_model(
-            self.model, pretrained=not self.file, num_classes=num_classes if fits else 0
-        )
-        if self.file:
-            network.load_state_dict(load_state_dict(str(self.file)))
+        network = self._trained(num_classes if fits else 0)
         own: Any = network.pretrained_cfg
         told = Preprocessing(
             own["input_size"][-1], own["input_size"][-1], "bicubic", own["mean"], own["std"]
         )
         return Teacher(network.eval(), told, bool(fits))
+
+    def _trained(self, num_classes: int) -> nn.Module:
+        """A model of timm with weights of the file, or timm's own."""
+        if self.file is None:
+            try:
+                return timm.create_model(self.model, pretrained=True, num_classes=num_classes)
+            except Exception as error:  # noqa: BLE001 - every layer of a download raises its own
+                raise self._unloaded(error, CONNECTED) from None
+        network = timm.create_model(self.model, num_classes=num_classes)
+        try:
+            weights = load_state_dict(str(self.file))
+        except Exception as error:  # noqa: BLE001 - a broken file may raise anything
+            raise self._unloaded(error) from None
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:  # other layers, or of another shape
+            raise self._unloaded(error) from None
+        return network
+
+    def _unloaded(self, error: Exception, there: str = "") -> UserError:
+        reason = one_line(f"{type(error).__name__}: {error}")[:200]
+        return UserError(f"the teacher {self.named} cannot be loaded ({reason}): {WAY}{there}")

@@ -191,8 +191,19 @@ def test_a_teacher_that_cannot_be_fetched_or_knows_other_classes_is_one_line(tmp
         TeacherSource("test_vit").load(told)
     file = tmp_path / "seven.pth"
     torch.save(timm.create_model("mobilenetv3_small_050", num_classes=7).state_dict(), file)
+    named = f"mobilenetv3_small_050:{file}"
     with pytest.raises(UserError, match=r"cannot be loaded .*size mismatch"):
-        TeacherSource(f"mobilenetv3_small_050:{file}").load(told)
+        TeacherSource(named).load(told)
+    file.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"cannot be loaded \(\w+: .*"):
+        TeacherSource(named).load(told)
+
+
+def test_a_mistake_of_the_program_is_no_teacher_that_cannot_be_loaded(tmp_path, monkeypatch):
+    named = write_teacher(tmp_path / "teacher.pth")
+    monkeypatch.setattr("supernet.training.teacher.Preprocessing", lambda side: side)
+    with pytest.raises(TypeError, match="positional argument"):
+        TeacherSource(named).load(digits().description)
 
 
 def test_images_that_are_drawn_anew_have_no_kept_answers():

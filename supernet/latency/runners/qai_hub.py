@@ -12,7 +12,8 @@ where it is installed.
 import argparse
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from supernet.command.process import run_command
@@ -36,46 +37,54 @@ def measure(options: argparse.Namespace) -> list[float]:
         import qai_hub
     except ImportError:
         raise UserError(f"Qualcomm AI Hub needs {PACKAGE}") from None
-    try:
-        # The package tells on stdout how far it is.
-        with contextlib.redirect_stdout(sys.stderr):
-            summary = _profile(qai_hub, options)
-    except UserError:
-        raise
-    except TimeoutError:
-        raise UserError(
-            f"Qualcomm AI Hub has not finished within {options.timeout:g} s: raise --timeout, or"
-            " look at its queue"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - its errors and those of its transports share no base
-        reason = one_line(error)[:150]
-        if "configuration file" in reason:
-            raise UserError(f"Qualcomm AI Hub knows no account here: {PACKAGE}") from None
-        raise UserError(f"Qualcomm AI Hub refuses: {reason or type(error).__name__}") from None
-    return milliseconds_of(summary)
+    return milliseconds_of(_profile(qai_hub, options))
 
 
 def _profile(hub: Any, options: argparse.Namespace) -> Mapping[str, Any]:
     """The ``execution_summary`` of a profile."""
-    device, model = hub.Device(options.device, options.os), str(options.model)
+    ask = partial(_asked, hub, options.timeout)
+    seconds = max(1, round(options.timeout))
+    device, model = ask(hub.Device, options.device, options.os), str(options.model)
     if options.runtime:
-        compiling = hub.submit_compile_job(
+        compiling = ask(
+            hub.submit_compile_job,
             model,
             device,
             input_specs=dict(options.input) or None,
             options=f"--target_runtime {options.runtime} {options.compile_options}".strip(),
         )
-        _wait("compile", compiling, options.timeout)
-        model = compiling.get_target_model()
-    job = hub.submit_inference_job(
-        model, device, inputs=None, profile=True, options=options.options
+        _check_done("compile", compiling, ask(compiling.wait, seconds))
+        model = ask(compiling.get_target_model)
+    job = ask(
+        hub.submit_inference_job, model, device, inputs=None, profile=True, options=options.options
     )
-    _wait("profile", job, options.timeout)
-    return job.download_profile().get("execution_summary", {})
+    _check_done("profile", job, ask(job.wait, seconds))
+    return ask(job.download_profile).get("execution_summary", {})
 
 
-def _wait(kind: str, job: Any, seconds: float) -> None:
-    status = job.wait(timeout=max(1, round(seconds)))
+def _asked(hub: Any, timeout: float, call: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What one call of the package answers.
+
+    Raises:
+        UserError: when the hub refuses, cannot be reached or takes longer than ``timeout``, in s.
+    """
+    try:
+        # The package tells on stdout how far it is.
+        with contextlib.redirect_stdout(sys.stderr):
+            return call(*given, **named)
+    except TimeoutError:
+        raise UserError(
+            f"Qualcomm AI Hub has not finished within {timeout:g} s: raise --timeout, or look at"
+            " its queue"
+        ) from None
+    except (hub.Error, OSError, ValueError) as error:  # its own, its transports', its arguments'
+        reason = one_line(error)[:150]
+        if "configuration file" in reason:
+            raise UserError(f"Qualcomm AI Hub knows no account here: {PACKAGE}") from None
+        raise UserError(f"Qualcomm AI Hub refuses: {reason or type(error).__name__}") from None
+
+
+def _check_done(kind: str, job: Any, status: Any) -> None:
     if not status.success:
         raise UserError(
             f"the {kind} job {job.job_id} of Qualcomm AI Hub failed:"

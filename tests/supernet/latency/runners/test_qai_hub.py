@@ -35,8 +35,14 @@ class Job:
         return {"execution_summary": self.summary}
 
 
+class HubError(Exception):
+    """The package's own base class of errors."""
+
+
 class Hub(SimpleNamespace):
     """The package: two jobs, and what was asked of it."""
+
+    Error = HubError
 
     def __init__(self, job, compiling=None):
         super().__init__(job=job, compiling=compiling, asked=[])
@@ -117,10 +123,11 @@ FAILED = SimpleNamespace(success=False, message="Unsupported op\nReduceWindow")
             "Qualcomm AI Hub has not finished within 1800 s: raise --timeout",
         ),
         (
-            Hub(ValueError("Failed to load client configuration file.\n┌──┐"), Job()),
+            Hub(HubError("Failed to load configuration file.\n┌──┐"), Job()),
             "Qualcomm AI Hub knows no account here: `pip install",
         ),
-        (Hub(ValueError("no device S99"), Job()), "Qualcomm AI Hub refuses: no device S99"),
+        (Hub(HubError("no device S99"), Job()), "Qualcomm AI Hub refuses: no device S99"),
+        (Hub(OSError("no route"), Job()), "Qualcomm AI Hub refuses: no route"),
         (Hub(Job(summary={}), Job()), "the profile of Qualcomm AI Hub holds no inference time"),
         (None, 'Qualcomm AI Hub needs `pip install "qai-hub>=0.56"`'),
     ],
@@ -129,6 +136,12 @@ def test_what_goes_wrong_is_one_line(install, model, capsys, hub, reason):
     install(hub)
     words = ["--device", "S24", "--runtime", "onnx", str(model)]
     assert refusal(main, words, capsys).startswith(reason)
+
+
+def test_a_call_that_the_package_does_not_have_is_no_refusal(install, model):
+    install(Hub(TypeError("unexpected keyword argument 'profile'")))
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        main(["--device", "S24", str(model)])
 
 
 def test_options_that_mean_nothing_are_refused(install, model, capsys):
@@ -146,6 +159,7 @@ def test_options_that_mean_nothing_are_refused(install, model, capsys):
 def test_the_package_has_what_the_runner_asks_of_it():
     import qai_hub
 
+    assert issubclass(qai_hub.UserError, qai_hub.Error)
     inspect.signature(qai_hub.Device).bind("Samsung Galaxy S24", "")
     compiling = inspect.signature(qai_hub.submit_compile_job)
     compiling.bind("net.onnx", "device", input_specs=None, options="")
