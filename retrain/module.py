@@ -11,13 +11,14 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from retrain.recipe_module import RecipeModule, StopEarly, refuse_change
+from retrain.recipe_module import RecipeModule, StopEarly
 from retrain.warm_start import WarmStart
 from supernet.cost.counts import count
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import check_range
 from supernet.run.distributed import first_on_rank_zero, sum_over_ranks
+from supernet.run.options import refuse_change
 from supernet.training.recipe import PAPER, Recipe
 from supernet.training.soft_labels import TaughtImages, soft_labels
 from supernet.training.teacher import TeacherSource

@@ -19,7 +19,7 @@ from supernet.data.resumable import StepLoader
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.run.finite import FiniteGuard, scales_loss
-from supernet.run.options import training_loader
+from supernet.run.options import refuse_change, training_loader
 from supernet.training.recipe import Recipe, WeightEma, check_batch_size
 
 UNSET = "its default"
@@ -276,16 +276,3 @@ def images_per_step(trainer: pl.Trainer) -> int:
     each: int = (loader.sampler if isinstance(loader, StepLoader) else loader).batch_size
     check_batch_size(each)
     return each * trainer.world_size * trainer.accumulate_grad_batches
-
-
-def refuse_change(setting: str, saved: object, given: object, verb: str = "has") -> None:
-    """Compare a setting with that of the run to continue.
-
-    Raises:
-        UserError: when they differ.
-    """
-    if saved != given:
-        raise UserError(
-            f"{setting} is {given}, but the run to continue {verb} {saved}: continue it unchanged"
-            " or start a new --run"
-        )

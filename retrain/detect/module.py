@@ -13,9 +13,10 @@ from torchmetrics.detection import MeanAveragePrecision
 from retrain.detect.digit_boxes import BoxBatch, Boxes
 from retrain.detect.ssdlite import Detector, SSDLite, make_detector
 from retrain.detect.targets import checked_targets
-from retrain.recipe_module import RecipeModule, refuse_change
+from retrain.recipe_module import RecipeModule
 from retrain.warm_start import WarmStart
 from supernet.errors import UserError
+from supernet.run.options import refuse_change
 from supernet.training.recipe import PAPER, Recipe
 
 FIGURES = ("map", "map_50", "map_75")

@@ -59,6 +59,8 @@ class ImageFolder(ImageSplits):
             or holds a class without images or, once images are asked for, too few of a class.
     """
 
+    may_change = ("root", "on_bad_image")
+
     def __init__(
         self,
         root: str,

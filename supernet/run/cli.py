@@ -5,6 +5,7 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 """
 
 import contextlib
+import json
 import os
 import re
 import sys
@@ -38,7 +39,13 @@ from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
 from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
-from supernet.run.options import SameOptions, check_trainer, check_trainer_options, expanded
+from supernet.run.options import (
+    SameOptions,
+    check_trainer,
+    check_trainer_options,
+    data_options,
+    expanded,
+)
 from supernet.run.ranks import Ranks
 from supernet.training.config import check_class_path, check_sections, make_data
 
@@ -281,8 +288,18 @@ class CLI(LightningCLI):
         config = self.settings.clone()
         for name in ("ckpt_path", "trust", "dry_run"):  # said anew on each command line
             config.pop(name, None)
-        parser = self._subcommand_parsers[str(self.subcommand)]
-        return parser.dump(config, skip_none=True, skip_validation=True)
+        return self._parser_of_verb.dump(config, skip_none=True, skip_validation=True)
+
+    @property
+    def _parser_of_verb(self) -> LightningArgumentParser:
+        return self._subcommand_parsers[str(self.subcommand)]
+
+    def _data_options(self) -> dict[str, Any]:
+        # As JSON, in which objects are named and None is told from what is not there.
+        text = self._parser_of_verb.dump(
+            self.settings, "json", skip_none=False, skip_validation=True
+        )
+        return data_options(json.loads(text)["data"], self.datamodule)
 
     def instantiate_classes(self) -> None:
         """Wrap the data, so that loaders can be resumed and sharded.
@@ -324,7 +341,7 @@ class CLI(LightningCLI):
         kwargs["callbacks"] = [
             *(own if isinstance(own, list) else [own]),
             FiniteGuard(self.settings.on_nonfinite, LR_OPTIONS[self.role]),
-            SameOptions(),
+            SameOptions(self._data_options()),
             *dry_passes,
             *progress,
             SeedEachStep(self.seed),

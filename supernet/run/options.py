@@ -30,6 +30,9 @@ SAME = (
     "limit_train_batches",
 )
 """Options of a trainer without which a run that is continued is another run."""
+MAY_CHANGE = ("batch_size", "num_workers")
+"""Arguments of any data that may change: the images of a step over all processes are compared where
+their order is restored."""
 
 
 def check_trainer_options(trainer: Namespace) -> None:
@@ -121,15 +124,55 @@ def expanded(value: Any) -> Any:
     return value
 
 
+def refuse_change(setting: str, saved: object, given: object, verb: str = "has") -> None:
+    """Compare a setting with that of the run to continue.
+
+    Raises:
+        UserError: when they differ.
+    """
+    if saved != given:
+        raise UserError(
+            f"{setting} is {given}, but the run to continue {verb} {saved}: continue it unchanged"
+            " or start a new --run"
+        )
+
+
+def data_options(data: dict[str, Any], inner: pl.LightningDataModule) -> dict[str, Any]:
+    """The class and the arguments of a run's data that it must keep, by their options.
+
+    Args:
+        data: the section of a config as plain values, defaults filled in.
+        inner: the datamodule itself, whose ``may_change`` names arguments that change no training.
+    """
+    free = {*MAY_CHANGE, *getattr(inner, "may_change", ())}
+    arguments = data.get("init_args", {})
+    kept = {name: value for name, value in arguments.items() if name not in free}
+    return _flat("data", {"class_path": data["class_path"], "init_args": kept})
+
+
+def _flat(place: str, value: Any) -> dict[str, Any]:
+    """Values that are no mapping by the place of each in those that are."""
+    if not isinstance(value, dict):
+        return {place: value}
+    parts = [_flat(f"{place}.{name}", one) for name, one in value.items()]
+    return {name: one for part in parts for name, one in part.items()}
+
+
 class SameOptions(pl.Callback):
     """Keeps in checkpoints the options that a run must keep, and refuses to continue with others.
 
     Every step would be computed in another way, while config.yaml told of the new options alone.
+
+    Args:
+        data: options of the run's data, see ``data_options``.
     """
 
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.options = dict(data)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take note of the options, before a checkpoint is read."""
-        self.options = {name: getattr(trainer, name) for name in SAME}
+        """Take note of the trainer's options, before a checkpoint is read."""
+        self.options |= {f"trainer.{name}": getattr(trainer, name) for name in SAME}
 
     def state_dict(self) -> dict[str, Any]:
         """The options, as plain values."""
@@ -142,8 +185,6 @@ class SameOptions(pl.Callback):
             UserError: naming the option and both values.
         """
         for name, saved in state_dict.items():
-            if self.options.get(name, saved) != saved:
-                raise UserError(
-                    f"trainer.{name} is {self.options[name]}, but the run to continue has {saved}:"
-                    " continue it unchanged or start a new --run"
-                )
+            # Runs that began before the data's were kept have the trainer's alone.
+            option = name if "." in name else f"trainer.{name}"
+            refuse_change(option, saved, self.options.get(option, saved))

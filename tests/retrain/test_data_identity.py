@@ -89,6 +89,29 @@ def test_every_run_keeps_a_record_that_its_checkpoints_name(folder, capsys):
     assert "the class 'bird', which it was not trained on" in refused(capsys, folder, "test")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("flip", 0.0, "flip is 0.0, but the run to continue has 0.5: continue it unchanged"),
+        ("mean", "[0, 0, 0]", "mean is [0.0, 0.0, 0.0], but the run to continue has [0.485,"),
+        ("white_16_bit", 4095, "white_16_bit is 4095, but the run to continue has None"),
+    ],
+)
+def test_a_run_is_not_continued_with_images_that_are_read_otherwise(
+    folder, capsys, option, value, words
+):
+    before = (folder / "run/config.yaml").read_bytes()
+    line = refused(capsys, folder, "fit", "--ckpt_path", "last", f"--data.{option}", value)
+    assert f"data.init_args.{words}" in line
+    assert (folder / "run/config.yaml").read_bytes() == before
+
+
+def test_a_run_goes_on_where_its_images_have_moved(folder):
+    (folder / "images").rename(folder / "moved")
+    moved = ("--data.root", folder / "moved", "--data.on_bad_image", "skip")
+    run(folder, "fit", "--ckpt_path", "last", *moved, epochs=2)
+
+
 def test_a_run_whose_images_grow_and_get_new_names_ends_with_the_same_weights(
     folder, tmp_path, capsys
 ):
