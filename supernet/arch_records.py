@@ -39,10 +39,10 @@ PACKAGES = ("mnasnet-search", "torch", "torchvision", "pytorch-lightning", "timm
 
 
 @cache
-def package_versions() -> dict[str, str]:
-    """Versions of ``PACKAGES`` here; one that is not installed, such as ours, is left out."""
+def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Versions of packages here; one that is not installed, such as ours, is left out."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,16 @@ from supernet.network.checkpoint import TrainedNetwork, file_sha256
 
 Metadata = dict[str, Any]
 Task = Literal["classification", "detection"]
+EXPORTERS = (
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "executorch",
+    "torchao",
+    "openvino",
+    "coremltools",
+)
+"""Packages that write files or check them."""
 UNKNOWN = "the datamodule prepares images by code of its own"
 
 
@@ -77,8 +86,8 @@ def _outputs(task: Task) -> Metadata:
 
 
 def exporter_versions() -> dict[str, str]:
-    """Versions of the packages that write files and check them."""
-    return package_versions() | {name: version(name) for name in ("onnx", "onnxruntime")}
+    """Versions of what is installed here of torch's packages and of ``EXPORTERS``."""
+    return package_versions() | package_versions(EXPORTERS)
 
 
 def as_text(metadata: Mapping[str, Any]) -> dict[str, str]:
