@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from retrain.cli import checkpoint_path
-from retrain.export.export import identity_of
 from retrain.export.formats.metadata import Metadata, accuracy_of
+from retrain.export.written_files import identity_of
 from supernet.arch_file import ArchFile, is_file_name, read_arch
 from supernet.errors import UserError
 from supernet.files.json_text import parse_json

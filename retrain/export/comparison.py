@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from retrain.detect.ssdlite import Detector
 from retrain.export.formats.metadata import Metadata
-from retrain.export.formats.shipment import Format, Outputs, Runner
+from retrain.export.formats.shipment import Format, Outputs, in_one_line
+from supernet.errors import UserError
 
 NUM_ALONE = 16
 """Images that are also run one by one."""
@@ -22,6 +23,7 @@ SCORE_TOLERANCE = 1e-4
 """Largest difference of a detection's score, which lies between 0 and 1."""
 BOX_TOLERANCE = 1e-3
 """Largest difference of a box's edge, over the side of the image."""
+RUNTIME_FAILS = "its runtime refuses it"
 MIN_AGREEMENT = 0.99
 """Share of images with the same best class; an image between two classes may fall on either side
 within the tolerance. Or of detections: one may lie on either side of a threshold."""
@@ -30,9 +32,10 @@ within the tolerance. Or of detections: one may lie on either side of a threshol
 def compare_metadata(kind: Format, path: Path, expected: Metadata, opset: int) -> str:
     """Why the file does not say what it was given, or empty."""
     try:
-        told = kind.read_metadata(path)
-    except (ValueError, KeyError) as error:
-        return f"its metadata cannot be read back: {error}"
+        with in_one_line("its metadata cannot be read back"):
+            told = kind.read_metadata(path)
+    except UserError as error:
+        return str(error)
     written = told.pop("opset", opset)
     if written != opset:
         return f"it is written in opset {written}, asked for was {opset}"
@@ -49,10 +52,9 @@ def compare_outputs(network: nn.Module, kind: Format, path: Path, images: Tensor
         images with the same best class) and ``failure``: why the file must not ship, or empty.
     """
     try:
-        run = kind.open_file(path)
-    except ValueError as error:
+        (together,), (alone,) = _run(kind, path, images)
+    except UserError as error:
         return {"failure": str(error)}
-    (together,), (alone,) = _run(run, images)
     expected = torch.cat([network(batch) for batch in images.split(BATCH_SIZE)])
     outputs = {"PyTorch": expected, "the file": together, "the file, run one by one,": alone}
     broken = [name for name, logits in outputs.items() if not logits.isfinite().all()]
@@ -77,11 +79,17 @@ def compare_outputs(network: nn.Module, kind: Format, path: Path, images: Tensor
     }
 
 
-def _run(run: Runner, images: Tensor) -> tuple[Outputs, Outputs]:
-    """Outputs of a file for all images in batches, and for the first ones run one by one."""
-    together = zip(*(run(batch) for batch in images.split(BATCH_SIZE)), strict=True)
-    alone = zip(*(run(image) for image in images[:NUM_ALONE].split(1)), strict=True)
-    return tuple(map(torch.cat, together)), tuple(map(torch.cat, alone))
+def _run(kind: Format, path: Path, images: Tensor) -> tuple[Outputs, Outputs]:
+    """Outputs of a file for all images in batches, and for the first ones run one by one.
+
+    Raises:
+        UserError: with what the runtime says of a file that it cannot run.
+    """
+    with in_one_line(RUNTIME_FAILS):
+        run = kind.open_file(path)
+        together = zip(*(run(batch) for batch in images.split(BATCH_SIZE)), strict=True)
+        alone = zip(*(run(image) for image in images[:NUM_ALONE].split(1)), strict=True)
+        return tuple(map(torch.cat, together)), tuple(map(torch.cat, alone))
 
 
 @torch.no_grad()
@@ -99,10 +107,9 @@ def compare_detections(
         other) and ``failure``: why the file must not ship, or empty.
     """
     try:
-        run = kind.open_file(path)
-    except ValueError as error:
+        together, alone = _run(kind, path, images)
+    except UserError as error:
         return {"failure": str(error)}
-    together, alone = _run(run, images)
     if not all(output.isfinite().all() for output in (*together, *alone)):
         return {"failure": "the file gives boxes or scores that are not finite"}
     tolerance = BOX_TOLERANCE * images.shape[-1]

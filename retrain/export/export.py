@@ -8,33 +8,28 @@ data's arguments may be given anew, as in --data.root DIR. export.json says what
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from torch import Tensor
 
 from retrain.cli import checkpoint_path
-from retrain.export.comparison import compare_detections, compare_metadata, compare_outputs
-from retrain.export.detector import OPERATORS, DetectorGraph, detector_of
 from retrain.export.formats.formats import FORMATS
-from retrain.export.formats.metadata import accuracy_of, describe, exporter_versions
+from retrain.export.formats.metadata import exporter_versions
 from retrain.export.formats.opset import EXPORTED, OPSETS
-from retrain.export.formats.shipment import Format, Shipment, write_whole
-from retrain.export.images import CheckImages, Source, check_images
-from retrain.export.int8_files import export_int8, prepared
+from retrain.export.images import Source, check_images
+from retrain.export.int8_files import prepared
 from retrain.export.quantization import Quantization
+from retrain.export.written_files import Job, Written, exported_network, write_files
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
+from supernet.command.process import EXIT_USER_ERROR
 from supernet.command.trust import add_trust
 from supernet.errors import UserError
 from supernet.files.writing import write_json
-from supernet.latency.devices.device import device_name
-from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network, read_trained
+from supernet.network.checkpoint import TrainedNetwork, file_sha256, read_trained
 from supernet.run.locking import locked
 from supernet.space.spec import NetSpec
 
@@ -42,16 +37,6 @@ CLASSIFIER_FORMATS = ("onnx", "pt2")
 """Formats that a classifier is shipped as by default: those that need no further package."""
 DETECTOR_FORMATS = ("onnx",)
 """Formats that hold a detector, whose suppression of boxes is no operator of the others."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A network that is to be shipped, and how its files are compared with it."""
-
-    trained: TrainedNetwork
-    shipment: Shipment
-    compare: Callable[[Format, Path, Tensor], dict[str, Any]]
-    """What a file computes beside what PyTorch computes, of images (N, 3, R, R)."""
 
 
 def export(
@@ -63,8 +48,8 @@ def export(
     data: Mapping[str, Any] | None = None,
     trusted: Sequence[str] = (),
     quantization: Quantization | None = None,
-) -> list[str]:
-    """Write, check and time the files of a run's network.
+) -> Written:
+    """Write, check and time the files of a run's network; one that fails leaves the others be.
 
     Args:
         run: folder of a retraining.
@@ -75,9 +60,6 @@ def export(
         data: arguments of the datamodule in place of the run's own.
         trusted: modules, besides ours, that the run's settings may name classes of.
         quantization: how formats are written in int8 too; None leaves them floats.
-
-    Returns:
-        One line for each file that failed its check; it is kept all the same.
 
     Raises:
         UserError: for an unknown format or opset, when run, checkpoint or a package is missing, or
@@ -97,15 +79,10 @@ def export(
             "note: the data do not tell how an image becomes an input, so that the files do not"
             " either: give the datamodule a description, as docs/data.md says"
         )
-    exported = _exported(trained, checked, path, run, opset)
+    exported = exported_network(trained, checked, path, run, opset)
     int8 = prepared(quantization, formats, trained, checked) if quantization else None
     found = None if trained.ssdlite else _timed_search(run, trained.spec)
-    entries = dict[str, dict[str, Any]]()
-    for name in formats:
-        entries[name] = _export_one(exported, checked, run, name, found)
-        if int8 and FORMATS[name].quantize and not entries[name]["failure"]:
-            small = export_int8(exported.shipment, int8, checked.images, run, name)
-            entries[f"{name}-int8"] = small
+    written = write_files(Job(exported, checked, run, found, int8), formats)
     report: dict[str, Any] = {"checkpoint": str(path), "checkpoint_sha256": file_sha256(path)}
     report["checked_on"] = checked.source
     if found:
@@ -115,32 +92,12 @@ def export(
     report |= {
         "spec": dataclasses.asdict(trained.spec),
         "metadata": exported.shipment.metadata,
-        "formats": entries,
+        "formats": written.entries,
+        "not_written": written.not_written,
         "versions": exporter_versions(),
     }
     write_json(run / "export.json", report, indent=2)
-    return [
-        f"{name}: {entry['failure']}; the file is kept for inspection, do not ship it"
-        for name, entry in entries.items()
-        if entry["failure"]
-    ]
-
-
-def _exported(
-    trained: TrainedNetwork, checked: CheckImages, checkpoint: Path, run: Path, opset: int
-) -> Exported:
-    """The network of a checkpoint, with all that is known of it."""
-    accuracy = accuracy_of(trained, checkpoint, run / "test.json")
-    if trained.ssdlite is None:
-        network = load_network(checkpoint)
-        metadata = describe(trained, checked.data, "classification", accuracy)
-        shipment = Shipment(network, metadata, opset)
-        return Exported(trained, shipment, lambda *file: compare_outputs(network, *file))
-    detector = detector_of(trained, checkpoint)
-    graph = DetectorGraph(detector, trained.spec.resolution).eval()
-    metadata = describe(trained, checked.data, "detection", accuracy)
-    shipment = Shipment(graph, metadata, opset, OPERATORS)
-    return Exported(trained, shipment, lambda *file: compare_detections(detector, *file))
+    return written
 
 
 def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
@@ -154,65 +111,6 @@ def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
     error = f"; {found.table_error.words}" if found.table_error else ""
     say(f"predicted {found.predicted:.4g} ms on {found.device}{error}")
     return found
-
-
-def _export_one(
-    exported: Exported, checked: CheckImages, run: Path, name: str, found: ArchFile | None
-) -> dict[str, Any]:
-    """Write one file and say what it is."""
-    kind, shipment = FORMATS[name], exported.shipment
-    target = run / f"network.{kind.suffix}"
-    say(f"{name}: writing {target}")
-    write_whole(lambda path: kind.write(shipment, path), target)
-    entry = identity_of(target)
-    entry |= {"opset": shipment.opset} if name == "onnx" else {}
-    entry |= _verify(exported, kind, target, checked)
-    entry["failure"] = entry["failure"] or compare_metadata(
-        kind, target, shipment.metadata, shipment.opset
-    )
-    if entry["failure"]:
-        return entry
-    say(f"{name}: {entry['bytes'] / 1e6:.1f} MB, {_agreement(entry)}")
-    if kind.latency and "unverified" not in entry:
-        entry["latency_ms"] = kind.latency(target, shipment.side)
-        ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
-        say(f"{name}: {ms}{_beside(found, entry['latency_ms'])}")
-    return entry
-
-
-def identity_of(target: Path) -> dict[str, Any]:
-    """What a file is called, holds and hashes to; of a folder each file, by its path there."""
-    files = [path for path in sorted(target.rglob("*")) if path.is_file()]
-    size = sum(path.stat().st_size for path in files or [target])
-    hashes = {str(path.relative_to(target)): file_sha256(path) for path in files}
-    return {"file": target.name, "bytes": size, "sha256": hashes or file_sha256(target)}
-
-
-def _verify(exported: Exported, kind: Format, target: Path, checked: CheckImages) -> dict[str, Any]:
-    """What the file computes beside what PyTorch does, where its runtime is."""
-    if kind.platform not in ("", sys.platform):
-        where = "a Mac" if kind.platform == "darwin" else kind.platform
-        return {"unverified": f"converted, not verified: it runs on {where} alone", "failure": ""}
-    say(f"{target.name}: checking it on {checked.words}")
-    return exported.compare(kind, target, checked.images)
-
-
-def _agreement(entry: Mapping[str, Any]) -> str:
-    if "unverified" in entry:
-        return entry["unverified"]
-    difference, share = f"{entry['max_difference']:.1g}", f"{entry['agreement']:.1%}"
-    if "detections" in entry:
-        return f"{share} of detections are PyTorch's, boxes within {difference} px"
-    return f"logits within {difference} of PyTorch's, {share} of images keep their class"
-
-
-def _beside(found: ArchFile | None, ms: float) -> str:
-    """A measurement on this machine beside a prediction of this machine, in words."""
-    if not found or not found.table_error:
-        return ""
-    if found.device != device_name(OnnxRuntime().description()):
-        return ""
-    return f", {found.table_error.compare(found.predicted, ms)}"
 
 
 def _checked_formats(names: Sequence[str] | None, trained: TrainedNetwork) -> Sequence[str]:
@@ -250,7 +148,12 @@ def data_arguments(words: Sequence[str]) -> dict[str, str]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Export a run's network; exit with status 1 when a file fails its check."""
+    """Export a run's network.
+
+    Raises:
+        SystemExit: with status 2 when a format could not be made, else 1 when a file failed its
+            check.
+    """
     parser = Parser(prog="python -m retrain.export", description=__doc__, allow_abbrev=True)
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
     parser.add_argument(
@@ -288,7 +191,7 @@ def main(args: Sequence[str] | None = None) -> None:
     options, others = parser.parse_known_args(args)
     quantization = Quantization(options.calibration_images, options.max_accuracy_loss)
     with locked(options.run):
-        failures = export(
+        written = export(
             options.run,
             options.formats,
             options.checkpoint,
@@ -298,7 +201,10 @@ def main(args: Sequence[str] | None = None) -> None:
             options.trust,
             quantization if options.quantize else None,
         )
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)  # noqa: T201
-    if failures:
-        raise SystemExit(1)
+    for name, reason in written.failed.items():
+        kept = "the file is kept for inspection, do not ship it"
+        print(f"failed: {name}: {reason}; {kept}", file=sys.stderr)  # noqa: T201
+    for name, reason in written.not_written.items():
+        print(f"error: {name}: {reason}", file=sys.stderr)  # noqa: T201
+    if written.failed or written.not_written:
+        raise SystemExit(EXIT_USER_ERROR if written.not_written else 1)

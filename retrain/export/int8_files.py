@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from retrain.export.comparison import compare_metadata
+from retrain.export.comparison import RUNTIME_FAILS, compare_metadata
 from retrain.export.formats.formats import FORMATS
-from retrain.export.formats.shipment import Format, Shipment, write_whole
+from retrain.export.formats.shipment import Format, Shipment, in_one_line, write_whole
 from retrain.export.images import CheckImages
 from retrain.export.quantization import (
     Quantization,
@@ -88,8 +88,9 @@ def export_int8(
 
 def _compare_int8(network: nn.Module, kind: Format, path: Path, images: Tensor) -> dict[str, Any]:
     try:
-        return compare_quantized(network, kind.open_file(path), images)
-    except ValueError as error:
+        with in_one_line(RUNTIME_FAILS):
+            return compare_quantized(network, kind.open_file(path), images)
+    except UserError as error:
         return {"failure": str(error)}
 
 

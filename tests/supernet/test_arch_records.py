@@ -1,8 +1,10 @@
 """Records of arch.json: what guessing is worth."""
 
+import math
+
 import pytest
 
-from supernet.arch_records import NOT_LEARNED, Chance
+from supernet.arch_records import NOT_LEARNED, Chance, TableError
 from supernet.errors import UserError
 
 
@@ -44,3 +46,28 @@ def test_the_words_have_the_share_beside_the_accuracy():
     words = Chance.beside(0.103, 0.117, 1360).words(0.103)
     assert words.startswith("not learned: the accuracy is 10.3% of 1,360 images")
     assert words.endswith("alone has 11.7%")
+
+
+@pytest.mark.parametrize(
+    ("ms", "words"),
+    [
+        (1.005, "as predicted: the difference is within the noise of measuring"),
+        (1.05, "5.0% more than predicted, no more than twice its usual error"),
+        (0.8, "20.0% less than predicted, more than twice its usual error"),
+    ],
+)
+def test_a_difference_is_judged_by_the_error_of_the_table(ms, words):
+    assert TableError(0.04, 0.01, 60).compare(1.0, ms) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((-0.1, 0.0, 3), "table_error.mean is -0.1"),
+        ((0.1, math.nan, 3), "table_error.noise is nan"),
+        ((0.1, 0.1, 0), "table_error.networks is 0"),
+    ],
+)
+def test_an_error_that_no_table_has_is_refused(values, reason):
+    with pytest.raises(UserError, match=reason):
+        TableError(*values)

@@ -1,7 +1,9 @@
 """Shipment: what is given to a format, and what a format is."""
 
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ from torch.export import Dim, ExportedProgram
 
 from retrain.export.formats.metadata import Metadata
 from retrain.export.formats.opset import EXPORTED
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.writing import put_in_place
 
 MAX_BATCH = 1024
 """Images that a file of any batch size takes at once."""
 CALIBRATION_BATCH = 32
 """Images at once over which ranges of features are measured."""
+
+MAX_WORDS = 240
+"""Letters of what a library says that are shown."""
 
 Outputs = tuple[Tensor, ...]
 Runner = Callable[[Tensor], Outputs]
@@ -86,6 +91,37 @@ class Format:
     """The network in int8, from its file of floats and images (N, 3, R, R) to calibrate on."""
 
 
+@contextmanager
+def in_one_line(failure: str, way_out: str = "") -> Iterator[None]:
+    """A block in which a library may fail in any way of its own, which a line then tells.
+
+    Args:
+        failure: begins the line: what fails.
+        way_out: ends it.
+
+    Raises:
+        UserError: with the reason between the two; one of our own is handed on.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{failure}: {_reason_of(error)}{way_out}") from error
+
+
+def _reason_of(error: BaseException) -> str:
+    """What a library says of its failure, in a line: the one of its first cause that tells most."""
+    while error.__cause__:
+        error = error.__cause__
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with places in its code, and ends with the operator.
+    telling = [line for line in lines if re.search(r"\b(operat|op\b|node)", line, re.IGNORECASE)]
+    words = one_line(next(iter(telling or lines), "no reason given"))
+    shown = words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."
+    return f"{shown} ({type(error).__name__})"
+
+
 def write_whole(write: Callable[[Path], None], target: Path) -> None:
     """Write a file that appears whole or not at all.
 
@@ -99,6 +135,8 @@ def write_whole(write: Callable[[Path], None], target: Path) -> None:
             write(temporary)
             put_in_place(temporary, target)
     except OSError as error:
+        if error.errno is None:
+            raise  # of a library, which reads and writes no file
         raise UserError(
             f"cannot write {target}: {error.strerror}; an earlier file is as it was: make room or"
             " mend the folder, then run the same command again"

@@ -1,0 +1,157 @@
+"""Files of a network: each written, compared with PyTorch and timed, whatever becomes of others."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from retrain.export.comparison import compare_detections, compare_metadata, compare_outputs
+from retrain.export.detector import OPERATORS, DetectorGraph, detector_of
+from retrain.export.formats.formats import FORMATS
+from retrain.export.formats.metadata import accuracy_of, describe
+from retrain.export.formats.shipment import Format, Shipment, in_one_line, write_whole
+from retrain.export.images import CheckImages
+from retrain.export.int8_files import Int8Inputs, export_int8
+from supernet.arch_file import ArchFile
+from supernet.command.output import say
+from supernet.errors import UserError
+from supernet.latency.devices.device import device_name
+from supernet.latency.devices.runtimes import OnnxRuntime
+from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network that is to be shipped, and how its files are compared with it."""
+
+    shipment: Shipment
+    compare: Callable[[Format, Path, Tensor], dict[str, Any]]
+    """What a file computes beside what PyTorch computes, of images (N, 3, R, R)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the files of an export are made with."""
+
+    exported: Exported
+    checked: CheckImages
+    run: Path
+    """Folder that the files are put in."""
+    found: ArchFile | None
+    """The search that predicted the time of this very network on a device."""
+    int8: Int8Inputs | None
+    """What files of int8 are made with; None leaves them floats."""
+
+
+@dataclass
+class Written:
+    """What came out of an export, format by format."""
+
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What each file is and how it compares; ``failure`` is why it must not ship, or empty."""
+    not_written: dict[str, str] = field(default_factory=dict)
+    """Why a format could not be made of the network."""
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why files must not ship that were written all the same."""
+        return {name: entry["failure"] for name, entry in self.entries.items() if entry["failure"]}
+
+
+def write_files(job: Job, formats: Sequence[str]) -> Written:
+    """Write, check and time the file of each format, and its int8 form."""
+    written = Written()
+    for name in formats:
+        try:
+            with in_one_line("its converter fails", f"; leave {name} out of --formats"):
+                for key, entry in _entries_of(job, name):
+                    written.entries[key] = entry
+        except UserError as error:
+            written.not_written[name] = str(error)
+    return written
+
+
+def exported_network(
+    trained: TrainedNetwork, checked: CheckImages, checkpoint: Path, run: Path, opset: int
+) -> Exported:
+    """The network of a checkpoint, with all that is known of it."""
+    accuracy = accuracy_of(trained, checkpoint, run / "test.json")
+    if trained.ssdlite is None:
+        network = load_network(checkpoint)
+        metadata = describe(trained, checked.data, "classification", accuracy)
+        shipment = Shipment(network, metadata, opset)
+        return Exported(shipment, lambda *file: compare_outputs(network, *file))
+    detector = detector_of(trained, checkpoint)
+    graph = DetectorGraph(detector, trained.spec.resolution).eval()
+    metadata = describe(trained, checked.data, "detection", accuracy)
+    shipment = Shipment(graph, metadata, opset, OPERATORS)
+    return Exported(shipment, lambda *file: compare_detections(detector, *file))
+
+
+def _entries_of(job: Job, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is said of a format's file, and of its int8 form, each once it is written."""
+    floats = _write_one(job, name)
+    yield name, floats
+    if job.int8 and FORMATS[name].quantize and not floats["failure"]:
+        shipment, images = job.exported.shipment, job.checked.images
+        yield f"{name}-int8", export_int8(shipment, job.int8, images, job.run, name)
+
+
+def _write_one(job: Job, name: str) -> dict[str, Any]:
+    """Write one file and say what it is."""
+    kind, shipment = FORMATS[name], job.exported.shipment
+    target = job.run / f"network.{kind.suffix}"
+    say(f"{name}: writing {target}")
+    write_whole(lambda path: kind.write(shipment, path), target)
+    entry = identity_of(target)
+    entry |= {"opset": shipment.opset} if name == "onnx" else {}
+    entry |= _verify(job, kind, target)
+    entry["failure"] = entry["failure"] or compare_metadata(
+        kind, target, shipment.metadata, shipment.opset
+    )
+    if entry["failure"]:
+        return entry
+    say(f"{name}: {entry['bytes'] / 1e6:.1f} MB, {_agreement(entry)}")
+    if kind.latency and "unverified" not in entry:
+        entry["latency_ms"] = kind.latency(target, shipment.side)
+        ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
+        say(f"{name}: {ms}{_beside(job.found, entry['latency_ms'])}")
+    return entry
+
+
+def identity_of(target: Path) -> dict[str, Any]:
+    """What a file is called, holds and hashes to; of a folder each file, by its path there."""
+    files = [path for path in sorted(target.rglob("*")) if path.is_file()]
+    size = sum(path.stat().st_size for path in files or [target])
+    hashes = {str(path.relative_to(target)): file_sha256(path) for path in files}
+    return {"file": target.name, "bytes": size, "sha256": hashes or file_sha256(target)}
+
+
+def _verify(job: Job, kind: Format, target: Path) -> dict[str, Any]:
+    """What the file computes beside what PyTorch does, where its runtime is."""
+    if kind.platform not in ("", sys.platform):
+        where = "a Mac" if kind.platform == "darwin" else kind.platform
+        return {"unverified": f"converted, not verified: it runs on {where} alone", "failure": ""}
+    say(f"{target.name}: checking it on {job.checked.words}")
+    return job.exported.compare(kind, target, job.checked.images)
+
+
+def _agreement(entry: Mapping[str, Any]) -> str:
+    if "unverified" in entry:
+        return entry["unverified"]
+    difference, share = f"{entry['max_difference']:.1g}", f"{entry['agreement']:.1%}"
+    if "detections" in entry:
+        return f"{share} of detections are PyTorch's, boxes within {difference} px"
+    return f"logits within {difference} of PyTorch's, {share} of images keep their class"
+
+
+def _beside(found: ArchFile | None, ms: float) -> str:
+    """A measurement on this machine beside a prediction of this machine, in words."""
+    if not found or not found.table_error:
+        return ""
+    if found.device != device_name(OnnxRuntime().description()):
+        return ""
+    return f", {found.table_error.compare(found.predicted, ms)}"
