@@ -7,7 +7,6 @@ from itertools import islice
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from search.callbacks import searching
 from search.controllers.controller import UpdateStep
@@ -41,14 +40,14 @@ class SearchDryPass(DryPass):
 
 def weight_step(search: SearchModule, batch: Batch, arch: Arch) -> None:
     """One step of a path that enables everything, which takes the most memory."""
-    images, labels = batch
+    images, *known = batch
     path = warmup_path(arch, search.space, 1.0, random.Random(0))
     with copied(search, "supernet"):
         fused = not scales_loss(search.trainer)
-        optimizer = search.weights.optimizer(search.supernet, len(labels), fused)
+        optimizer = search.weights.optimizer(search.supernet, len(images), fused)
         with search.trainer.precision_plugin.train_step_context():
             logits = search.supernet(images, path, 1.0)
-            loss = functional.cross_entropy(logits, labels)
+            loss = search.loss(logits, *known).training
         loss.backward()
         optimizer.step()
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from search.checks import check_identity, check_length, check_updates, note_costs
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
+from search.loss import Distillation, SearchLoss
 from search.objective.constraints import Constraint
 from search.objective.objective import Objective
 from search.objective.reward import Reward
@@ -75,6 +75,8 @@ class SearchModule(pl.LightningModule):
         surrogate: SurrogateSettings = SurrogateSettings(),
         controller: ControllerSettings = ControllerSettings(),
         final: Final = Final(),
+        teacher: str = "",
+        distillation: Distillation = Distillation(),
         channels_last: bool = True,
     ) -> None:
         """Allocate the supernet and the controller.
@@ -97,6 +99,8 @@ class SearchModule(pl.LightningModule):
             surrogate: which networks are tuned to learn from.
             controller: which one, and how it learns.
             final: how the last choice is made.
+            teacher: whose answers are learned from besides the labels, as in a retraining.
+            distillation: how they are learned from.
             channels_last: memory format of images and weights; several times faster on CPUs.
         """
         super().__init__()
@@ -112,6 +116,8 @@ class SearchModule(pl.LightningModule):
         self.weights, self.sampling, self.final = weights, sampling, final.settled(sampling.score)
         self.surrogate, self.num_targets = surrogate, num_targets(target)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.loss = SearchLoss(weights.label_smoothing, teacher, distillation)
+        self.learned_from = self.loss.learned_from
         self.supernet = SuperNet(self.space)
         self.controller = controller.build(
             self.space.decision_sizes, sampling.samples, 1 + final.samples, self.num_targets
@@ -137,6 +143,8 @@ class SearchModule(pl.LightningModule):
         if self.trainer.is_global_zero:
             note_costs(self.objective)
         self.controller.prepare(self.objective)
+        device = self.trainer.strategy.root_device
+        first_on_rank_zero(self.trainer, lambda: self.loss.prepare(self.data, device))
         self.supernet.to(memory_format=self.memory_format)
 
     @property
@@ -249,8 +257,8 @@ class SearchModule(pl.LightningModule):
         Returns:
             ``record``, the ``StepRecord`` of both, and ``shown``, numbers for the progress line.
         """
-        plan, (images, labels) = self.plan(), batch
-        logs = self._weight_step(plan, images, labels)
+        plan = self.plan()
+        logs = self._weight_step(plan, *batch)
         update, reward_images = None, 0
         if plan.by_policy and plan.number % self.sampling.every == 0:
             reward_batch = self.data.reward_batch(
@@ -258,19 +266,17 @@ class SearchModule(pl.LightningModule):
             )
             update, reward_images = self._controller_step(reward_batch), len(reward_batch[1])
         self.steps_done += 1
-        record = StepRecord(plan, len(labels), logs, update, reward_images)
+        record = StepRecord(plan, len(batch[1]), logs, update, reward_images)
         return {"record": record, "shown": record.shown}
 
-    def _weight_step(self, plan: StepPlan, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Make one optimizer step; returns the metrics that are due."""
+    def _weight_step(self, plan: StepPlan, images: Tensor, *known: Tensor) -> dict[str, float]:
+        """Make one optimizer step by what is known of images; returns the metrics that are due."""
         given = self.optimizers()  # Lightning gives a single one without a list
         optimizer = given[0] if isinstance(given, list) else given
         for group in optimizer.param_groups:
             group["lr"] = group["largest_lr"] * plan.lr_factor
         logits = self.supernet(self.laid_out(images), plan.path, plan.stream)
-        loss = functional.cross_entropy(
-            logits, labels, label_smoothing=self.weights.label_smoothing
-        )
+        loss = self.loss(logits, *known).training
         # None and not 0: the optimizer then passes over what the path leaves out, which its moments
         # would go on moving.
         optimizer.zero_grad(set_to_none=True)
@@ -321,8 +327,8 @@ class SearchModule(pl.LightningModule):
 
     def moved(self, batch: Batch) -> Batch:
         """A batch from host memory as training sees it: by the data's hooks, on this device."""
-        images, labels = self.data.moved(batch, self.device)
-        return self.laid_out(images), labels
+        moved: Batch = self.data.moved(batch, self.device)
+        return self.laid_out(moved[0]), *moved[1:]
 
     def slice_scores(self, archs: list[Arch], batch: Batch) -> Tensor:
         """What ``sampling.score`` says of each architecture's slice, on batch statistics, (M,)."""
@@ -340,6 +346,7 @@ class SearchModule(pl.LightningModule):
             "constraints": [one.identity for one in self.objective.constraints],
             "seed": self.seed,
             "controller": self.controller_kind,
+            "teacher": self.loss.taught_by,
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from search.evaluation.jobs import Row, short_hash
 from search.evaluation.trainings import TrainingRunner, check_shape, plain_data
+from search.loss import SearchLoss
 from search.monitoring.compute import Spent
 from search.settings import WeightOptimizer
 from supernet.data.run_data import RunData
@@ -29,7 +29,7 @@ class Course(NamedTuple):
     """What each step of a tuning showed, before it changed the network."""
 
     losses: Tensor
-    """(S,) cross-entropies, in nats."""
+    """(S,) by which the network is judged: cross-entropies, in nats, unless a teacher judges."""
     accuracies: Tensor
     """(S,) shares of right answers."""
 
@@ -42,6 +42,7 @@ def tune(
     num_steps: int,
     decays: bool = True,
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
+    learn: SearchLoss | None = None,
 ) -> Course:
     """Train all weights of a network for a few steps.
 
@@ -56,22 +57,25 @@ def tune(
             the losses of two lengths agree as far as both go.
         precision: makes the context of a forward pass, one that needs no scaled loss; full
             precision by default.
+        learn: the loss; that of ``weights``, without a teacher, by default.
     """
+    learn = learn or SearchLoss(weights.label_smoothing)
     network.train()
     losses, accuracies = [], []
-    for step, (images, labels) in enumerate(islice(batches, num_steps)):
+    for step, batch in enumerate(islice(batches, num_steps)):
+        images, labels, answers = batch[0], batch[1], batch[2:]
         if step == 0:
             optimizer = weights.optimizer(network, len(labels))
         for group in optimizer.param_groups:
             group["lr"] = group["largest_lr"] * (1 - step / num_steps if decays else 1)
         with precision():
             logits = network(images)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
+            found = learn(logits, labels, *answers)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        found.training.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), weights.max_grad_norm)
         optimizer.step()
-        losses.append(loss.detach().float())
+        losses.append(found.judged.detach().float())
         accuracies.append((logits.detach().argmax(1) == labels).float().mean())
     if not losses:
         return Course(torch.zeros(0), torch.zeros(0))
@@ -81,7 +85,7 @@ def tune(
 
 def channels_last(batch: Batch) -> Batch:
     """A batch in the memory format that is several times faster on CPUs."""
-    return batch[0].contiguous(memory_format=torch.channels_last), batch[1]
+    return batch[0].contiguous(memory_format=torch.channels_last), *batch[1:]
 
 
 def evaluate_extracted(
@@ -93,6 +97,7 @@ def evaluate_extracted(
     weights: WeightOptimizer = WeightOptimizer(),
     moved: Callable[[Batch], Batch] = channels_last,
     precision: AbstractContextManager[object] = nullcontext(),
+    learn: SearchLoss | None = None,
 ) -> Evaluation:
     """Tune an extracted network, give it batch statistics of its own, and evaluate it.
 
@@ -105,8 +110,10 @@ def evaluate_extracted(
         weights: the optimizer for that.
         moved: brings a batch to the network's device and memory format.
         precision: the context of forward passes after that.
+        learn: the loss, see ``tune``.
     """
-    tune(network, map(moved, data.endless_weights_batches()), weights, tuning_steps)
+    batches_to_learn = map(moved, data.endless_weights_batches())
+    tune(network, batches_to_learn, weights, tuning_steps, learn=learn)
     with precision:
         recalibrate(network, (moved(batch)[0] for batch in data.weights_batches(num_images)))
         return evaluate(network, map(moved, batches))

@@ -194,6 +194,7 @@ def evaluate_recalibrated(
         module.weights,
         module.moved,
         module.trainer.precision_plugin.forward_context(),
+        module.loss,
     )
 
 

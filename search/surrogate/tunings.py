@@ -45,7 +45,7 @@ class Tuning:
     code: Code
     steps: int
     loss: float
-    """Mean cross-entropy over the second half of the steps, in nats."""
+    """Mean over the second half of the steps, in nats: cross-entropy, unless a teacher judges."""
     accuracy: float
     """Share of right answers in these steps."""
     val_accuracy: float = math.nan
@@ -150,10 +150,9 @@ class Tunings:
         code, steps, judged = job
         wall, cpu = time.perf_counter(), time.process_time()
         network = self._network(code)
-        course = tune(
-            network, self._batches(steps), self.module.weights, steps, False, self._precision
-        )
-        half, label = steps // 2, self.module.lengths.label
+        module, batches = self.module, self._batches(steps)
+        course = tune(network, batches, module.weights, steps, False, self._precision, module.loss)
+        half, label = steps // 2, module.lengths.label
         row = {
             **self._identity(job),
             "loss": float(course.losses[half:].mean()),
@@ -218,7 +217,8 @@ class Tunings:
 def fingerprint(module: SearchModule) -> str:
     """A short name of the shared weights, and of how networks that begin with them are tuned."""
     how = (module.weights, module.data.weights_batch_size, module.trainer.precision)
-    digest = hashlib.sha256(repr((*how, module.seed)).encode())
+    taught = (module.loss.taught_by, module.loss.distillation) if module.loss.source else ()
+    digest = hashlib.sha256(repr((*how, module.seed, *taught)).encode())
     if module.shared_steps:
         for tensor in module.supernet.state_dict().values():
             digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())

@@ -330,14 +330,14 @@ class ClutteredDigits(_EmbeddedDigits):
         seeds = self._seeds(augment, splits, copies * len(targets)) if copies else None
         return ClutteredImages(digits, targets, self.resolution, self.difficulty, seeds)
 
-    def plain_train_dataloader(self) -> DataLoader[LabelledImage]:
+    def _plain_loader(self, *splits: str) -> DataLoader[LabelledImage]:
         """The fixed training images in their order; UserError where each is drawn anew."""
         if not self.train_copies:
             raise UserError(
                 "train_copies is 0, so that training images are drawn anew and no answers to them"
                 " can be kept: set train_copies to have a teacher"
             )
-        images = self._images("weights", "reward", augment=True)
+        images = self._images(*splits, augment=True)
         return split_loader(images, self.batch_size, self.num_workers, train=False)
 
     def _seeds(self, augment: bool, splits: tuple[str, ...], number: int) -> list[int]:

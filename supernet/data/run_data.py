@@ -145,7 +145,7 @@ class RunData(pl.LightningDataModule):
                 " limit_train_batches"
             )
         self._train_loader = resumable(
-            self._splits[0] if self.role == "search" else self.inner.train_dataloader(),
+            self._learned_from,
             self.seed,
             trainer.global_rank,
             trainer.world_size,
@@ -157,33 +157,43 @@ class RunData(pl.LightningDataModule):
             self._train_loader.load_state_dict(self._resumed_order)
         return self._train_loader
 
+    @property
+    def _learned_from(self) -> DataLoader[Any]:
+        """Training images: the weights split in a search, else all."""
+        loader: Any = self.inner.train_dataloader() if self.role == "retrain" else self._splits[0]
+        return loader
+
     def training_labels(self) -> list[int]:
-        """Classes of all training images.
+        """Classes of all training images, in a search of those that weights are trained on.
 
         Raises:
             UserError: where the data set keeps none.
         """
-        return list(labels_of(self.inner.train_dataloader().dataset))
+        return list(labels_of(self._learned_from.dataset))
 
     def plain_training_images(self) -> DataLoader[Any]:
-        """All training images in the order of their data set, as in evaluation.
+        """The images of ``training_labels``, in the order of their data set, as in evaluation.
 
         Raises:
             UserError: where the datamodule cannot give them.
         """
-        give = getattr(self.inner, "plain_train_dataloader", None)
+        deals = self.role == "search" and hasattr(self.inner, "weights_dataloader")
+        part = "weights" if deals else "train"
+        give = getattr(self.inner, f"plain_{part}_dataloader", None)
         if give is None:
             raise UserError(
-                f"{type(self.inner).__name__} lacks plain_train_dataloader(), which gives a teacher"
-                " the training images as in evaluation: define it as docs/data.md says"
+                f"{type(self.inner).__name__} lacks plain_{part}_dataloader(), which gives a"
+                " teacher the training images as in evaluation: define it as docs/data.md says"
             )
         plain: DataLoader[Any] = give()
-        number = num_images(self.inner.train_dataloader().dataset)
+        number = num_images(getattr(self.inner, f"{part}_dataloader")().dataset)
         if num_images(plain.dataset) != number:
             raise UserError(
-                f"plain_train_dataloader() has {num_images(plain.dataset):,} images, but"
-                f" train_dataloader() {number:,}: give the same images in the same order"
+                f"plain_{part}_dataloader() has {num_images(plain.dataset):,} images, but"
+                f" {part}_dataloader() {number:,}: give the same images in the same order"
             )
+        if self.role == "search" and not deals:  # dealt by the same labels and seed
+            plain, _ = hold_out(plain, self.reward_share, self.seed)
         return sharded(plain, 0, 1)
 
     def reward_batch(self, step: int, rank: int) -> Any:
@@ -222,7 +232,7 @@ class RunData(pl.LightningDataModule):
 
     def _weights(self) -> StepLoader:
         """A search's training images from the first step on, for one rank alone."""
-        return resumable(self._splits[0], self.seed)
+        return resumable(self._splits[0], self.seed, view=self.training_view)
 
     def moved(self, batch: Any, device: torch.device) -> Any:
         """A batch from host memory as training sees it: by the datamodule's hooks, on a device."""

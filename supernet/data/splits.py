@@ -202,7 +202,14 @@ class ImageSplits(pl.LightningDataModule):
 
     def plain_train_dataloader(self) -> DataLoader[LabelledImage]:
         """All training images in the order of ``train_dataloader``'s data set, not augmented."""
-        return self._loader("weights", "reward", train=False)
+        return self._plain_loader("weights", "reward")
+
+    def plain_weights_dataloader(self) -> DataLoader[LabelledImage]:
+        """Those of ``weights_dataloader`` in the order of its data set, not augmented."""
+        return self._plain_loader("weights")
+
+    def _plain_loader(self, *splits: str) -> DataLoader[LabelledImage]:
+        return self._loader(*splits, train=False)
 
     def val_dataloader(self) -> DataLoader[LabelledImage]:
         """The images that make the final choice."""

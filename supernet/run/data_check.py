@@ -146,9 +146,11 @@ class DataCheck(pl.Callback):
         for file in map(Path, getattr(pl_module, "learned_from", ())):
             # A file that is missing is refused in better words by what loads it.
             said = _description(file) if file.is_file() else None
-            if said is None or not said.digest or said.digest == now.digest:
+            if said is None or not said.digest:
                 continue
             record = read_record((file.parent, file.parent.parent), said.digest)
+            if record is None and said.digest == now.digest:
+                continue
             if record is None:
                 say(
                     f"note: the record of the images behind {file} is not in"

@@ -190,17 +190,14 @@ class Recipe:
         if not (self.augmentation.mixes or answers or class_weights is not None):
             return self.loss(network(images), labels)
         targets = functional.one_hot(labels, num_classes).to(images.dtype)
-        taught = [(answer.to(images.dtype) / self.temperature).softmax(1) for answer in answers]
+        taught = [softened(answer.to(images.dtype), self.temperature) for answer in answers]
         if self.augmentation.mixes:
             images, both = mixed(self.augmentation, images, torch.cat([targets, *taught], 1))
             targets, *taught = both.split(num_classes, 1)
         logits = network(images)
         loss = self.loss(logits, targets, class_weights)
         for answer in taught:
-            own = (logits / self.temperature).log_softmax(1)
-            # Times its square, which leaves gradients of one size (Hinton et al. 2015, sec. 2).
-            apart = self.temperature**2 * functional.kl_div(own, answer, reduction="batchmean")
-            loss = torch.lerp(loss, apart, self.teacher_share)
+            loss = torch.lerp(loss, apart(logits, answer, self.temperature), self.teacher_share)
         return loss
 
     def weights_of(self, labels: Callable[[], Sequence[int]], num_classes: int) -> Tensor | None:
@@ -223,6 +220,18 @@ class Recipe:
         del values["augmentation"]
         kept = {n: v for n, v in values.items() if n not in LATER or v != getattr(PAPER, n)}
         return kept | {f"augmentation.{n}": v for n, v in self.augmentation.active.items()}
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """Probabilities (B, classes) of a teacher's logits at a temperature."""
+    return (logits / temperature).softmax(1)
+
+
+def apart(logits: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
+    """How far logits (B, classes) are from a teacher's ``softened`` ones: a mean divergence."""
+    own = (logits / temperature).log_softmax(1)
+    # Times its square, which leaves gradients of one size (Hinton et al. 2015, sec. 2).
+    return temperature**2 * functional.kl_div(own, probabilities, reduction="batchmean")
 
 
 LATER = ("class_weights", "teacher_share", "temperature")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from supernet.command.output import say
 from supernet.data.index_cache import cache_folder
@@ -38,7 +38,8 @@ FOLDS = 5
 def soft_labels(source: TeacherSource, data: RunData, device: torch.device) -> np.ndarray:
     """Logits (N, classes) in float16 of all training images, in their order.
 
-    They are read where they were kept; a teacher is not even loaded then.
+    In a search these are the images that its weights are trained on. Answers are read where they
+    were kept; a teacher is not even loaded then.
 
     Raises:
         UserError: when the data cannot be read without augmentation, or the teacher not be used.
@@ -112,6 +113,8 @@ def _cached(source: TeacherSource, data: RunData) -> Path | None:
         [(r.label, r.split, r.digest) for r in data.records if r.split not in ("val", "test")],
         [hashlib.sha256(pixels[index][0].numpy().tobytes()).hexdigest() for index in some],
     ]
+    if isinstance(pixels, Subset):
+        facts.append(list(pixels.indices))
     name = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
     return cache_folder() / "answers" / f"{name}.npy"
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from search.loss import SearchLoss
 from search.module import SearchModule
 from search.selection.results import Results
 from search.selection.selection import Candidate, judge
@@ -76,6 +77,7 @@ def test_the_final_judge_knows_the_validation_split_and_nothing_else(tmp_path):
         data=data,
         steps_done=5,
         weights=WeightOptimizer(),
+        loss=SearchLoss(),
         supernet=supernet,
         memory_format=torch.contiguous_format,
         moved=lambda batch: batch,

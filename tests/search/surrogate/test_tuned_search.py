@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 
 from search.surrogate.tunings import Tunings
 from supernet.arch_file import read_arch
@@ -153,9 +155,14 @@ def finish(options):
 
 
 @pytest.mark.slow
-def test_two_ranks_choose_what_one_does(tuned_search, tmp_path):
+@pytest.mark.parametrize("taught", [False, True])
+def test_two_ranks_choose_what_one_does(tuned_search, tmp_path, taught):
     """Without shared weights: two ranks would train these on twice as many images."""
     options = [*tuned_search, *UNSHARED, "--model.target", "[p30, p60]"]
+    if taught:
+        weights = timm.create_model("test_efficientnet", num_classes=10).state_dict()
+        torch.save(weights, tmp_path / "teacher.pth")
+        options += ["--model.teacher", f"test_efficientnet:{tmp_path / 'teacher.pth'}"]
     options += ["--trainer.max_steps", "100", "--model.weights.label_smoothing", "0.1"]
     finish(options)
     finish([*options, *TWO, "--data.batch_size", "16", "--run", tmp_path / "two"])

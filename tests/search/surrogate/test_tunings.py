@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from search.evaluation.frozen_supernet import tune
+from search.loss import SearchLoss
 from search.module import SearchModule
 from search.settings import Final, Lengths, WeightOptimizer
 from search.surrogate import tunings
@@ -49,6 +50,7 @@ def search():
         supernet=SuperNet(SPACE),
         data=RunData(Digits(8, batch_size=16), "search", seed=0),
         weights=WeightOptimizer(),
+        loss=SearchLoss(),
         final=Final(recalibration_images=64),
         lengths=Lengths(2, 8),
         seed=0,

@@ -308,9 +308,9 @@ def test_other_classes_are_refused_by_name(run, images, verb):
 # --- the search -----------------------------------------------------------------------------------
 
 
-def searched(tmp_path, inner):
+def searched(tmp_path, inner, **module):
     """An arch.json beside the record of the search that found it."""
-    check = enter(tmp_path / "search", inner)
+    check = enter(tmp_path / "search", inner, **module)
     block = BlockChoice("mbconv3", 3, 0.25, "none", 1.0, 0)
     found = counted_arch(SPACE, Arch((block, block)))
     told = DataDescription(tuple("0123456789"), check.record.digest)
@@ -335,6 +335,14 @@ def test_the_same_data_as_the_search_are_tested(tmp_path, images, capsys):
     enter(tmp_path / "run", folder_data(images), learned_from=[str(arch)])
     go_on(tmp_path / "run", folder_data(images))
     assert capsys.readouterr().out == ""
+
+
+def test_what_a_search_owes_to_others_is_no_test_on_the_same_data_either(tmp_path, images):
+    enter(tmp_path / "teacher", folder_data(images, split_seed=1))
+    teacher = tmp_path / "teacher" / "checkpoints" / "best.ckpt"
+    arch = searched(tmp_path, folder_data(images), learned_from=[str(teacher)])
+    enter(tmp_path / "run", folder_data(images), learned_from=[str(arch)])
+    assert "test images were trained on" in refused(tmp_path / "run", folder_data(images))
 
 
 def test_first_weights_bring_their_images_along(tmp_path, images):
