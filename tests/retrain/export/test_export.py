@@ -167,7 +167,7 @@ def test_the_averaged_weights_are_shipped(trained):
     [
         (
             ["--formats", "tflite"],
-            "unknown format 'tflite', known are onnx, pt2, executorch, openvino, coreml",
+            "unknown format 'tflite', known are onnx, pt2, executorch, litert, openvino, coreml",
         ),
         (["--checkpoint", "first.ckpt"], "no checkpoint at first.ckpt: give best, last or a file"),
         (["--run", "nowhere"], "no run in nowhere: name the folder of a retraining"),

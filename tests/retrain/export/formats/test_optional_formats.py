@@ -8,6 +8,7 @@ import torch
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.openvino_ir import FILE, measure_openvino, open_openvino
 from retrain.export.formats.shipment import write_whole
+from tests.helpers.exports import skip_without
 from tests.helpers.shipments import IMAGES, told_shipment
 
 # ExecuTorch and coremltools call functions that others deprecate; coremltools leaves folders to the
@@ -20,11 +21,11 @@ HALF = {"coreml": 2e-2}
 """Tolerance of formats that compute in float16."""
 
 
-@pytest.fixture(scope="module", params=["executorch", "openvino", "coreml"])
+@pytest.fixture(scope="module", params=["executorch", "litert", "openvino", "coreml"])
 def written(request, tmp_path_factory):
     """A format's name, the network, and its file."""
     kind = FORMATS[request.param]
-    pytest.importorskip(kind.package, reason=f"pip install mnasnet-search[{request.param}]")
+    skip_without(request.param)
     shipment = told_shipment()
     path = tmp_path_factory.mktemp("run") / f"network.{kind.suffix}"
     write_whole(lambda unfinished: kind.write(shipment, unfinished), path)
@@ -57,7 +58,7 @@ def test_openvino_has_names_and_a_time(written):
 
 
 def test_openvino_refuses_a_broken_graph(tmp_path):
-    pytest.importorskip("openvino", reason="pip install mnasnet-search[openvino]")
+    skip_without("openvino")
     (tmp_path / FILE).write_text("<net")
     with pytest.raises(ValueError, match="OpenVINO: "):
         open_openvino(tmp_path)

@@ -9,6 +9,7 @@ from torch import nn
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.shipment import Shipment, in_one_line
 from supernet.errors import UserError
+from tests.helpers.exports import skip_without
 
 TOLD = {"input_shape": ["batch", 3, 8, 8], "outputs": {"logits": ["batch", "classes"]}}
 
@@ -20,10 +21,10 @@ class Bessel(nn.Module):
         return torch.special.bessel_j0(images.flatten(1)[:, :10])
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino", "coreml", "executorch"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "coreml", "executorch", "litert"])
 @pytest.mark.filterwarnings("ignore")
 def test_an_operator_that_a_converter_does_not_know_is_named(name, tmp_path):
-    pytest.importorskip(FORMATS[name].package, reason=f"pip install mnasnet-search[{name}]")
+    skip_without(name)
     shipment = Shipment(Bessel().eval(), TOLD)
     with (
         pytest.raises(UserError, match=r"^it fails: .*bessel_j0.* \(\w+\); leave it$") as said,
