@@ -86,7 +86,7 @@ class Beginning(NamedTuple):
         line += ["--seed_everything", self.seed, "--wandb.mode", "disabled"]
         if not (run / "arch.json").exists():
             subprocess.run([str(word) for word in line], check=True, stdout=subprocess.DEVNULL)
-        return FrozenSupernet(run / "checkpoints/uniform.ckpt", runner, 1)
+        return FrozenSupernet(run / "checkpoints/last.ckpt", runner, 1)
 
 
 class Labels:

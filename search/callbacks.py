@@ -96,7 +96,10 @@ def cut_metrics(search: SearchModule) -> None:
 
 
 class UniformCheckpoint(SearchCallback):
-    """checkpoints/uniform.ckpt: the supernet as the controller takes over, for measuring it."""
+    """checkpoints/uniform.ckpt: the supernet as the controller takes over, for measuring it.
+
+    A search by tunings has none: its weights rest from there on, so that last.ckpt is the same.
+    """
 
     def __init__(self, folder: Path) -> None:
         """``folder`` is the run folder."""
@@ -104,5 +107,5 @@ class UniformCheckpoint(SearchCallback):
 
     def on_step(self, search: SearchModule, record: StepRecord) -> None:
         """Save once, before the first step under the policy."""
-        if record.plan.is_last_uniform:
+        if record.plan.is_last_uniform and not search.learns_from_tunings:
             search.trainer.save_checkpoint(self.path, weights_only=False)

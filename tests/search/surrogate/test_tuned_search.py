@@ -43,6 +43,7 @@ def assert_same_files(run, other, names=FILES):
 def test_a_search_leaves_its_labels_finalists_and_choice(search, tuned_search, tmp_path, capsys):
     search(*tuned_search)
     run = tmp_path / "run"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
     found, told = read_arch(run / "arch.json"), read(run / "surrogate.json")
     assert (found.step, told["shared_steps"]) == (9, 9)
     assert (told["label_steps"], told["final_steps"]) == (4, 4)
