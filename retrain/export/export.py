@@ -35,7 +35,7 @@ from supernet.space.spec import NetSpec
 
 CLASSIFIER_FORMATS = ("onnx", "pt2")
 """Formats that a classifier is shipped as by default: those that need no further package."""
-DETECTOR_FORMATS = ("onnx",)
+DETECTOR_FORMATS = ("onnx", "openvino")
 """Formats that hold a detector, whose suppression of boxes is no operator of the others."""
 
 
@@ -115,12 +115,12 @@ def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
 
 def _checked_formats(names: Sequence[str] | None, trained: TrainedNetwork) -> Sequence[str]:
     """The formats that were asked for, or those that there are for the network."""
-    names = names or (CLASSIFIER_FORMATS if trained.ssdlite is None else DETECTOR_FORMATS)
+    names = names or (CLASSIFIER_FORMATS if trained.ssdlite is None else DETECTOR_FORMATS[:1])
     for name in names:
         if trained.ssdlite is not None and name not in DETECTOR_FORMATS:
             raise UserError(
                 f"a detector is not exported as {name}, which has no operator that suppresses"
-                " boxes: give --formats onnx"
+                f" boxes: give --formats {' or '.join(DETECTOR_FORMATS)}"
             )
         if importlib.util.find_spec(FORMATS[name].package) is None:
             raise UserError(f"format {name} needs `pip install mnasnet-search[{name}]`")

@@ -1,6 +1,7 @@
 """OpenVINO: a folder with its graph, ``network.xml``, and its weights, ``network.bin``."""
 
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
+from retrain.export.formats.onnx_file import write_onnx
 from retrain.export.formats.shipment import Format, Runner, Shipment
 
 FILE = "network.xml"
@@ -19,10 +21,15 @@ WARM_UP_RUNS, TIMED_RUNS = 10, 100
 
 
 def write_openvino(shipment: Shipment, path: Path) -> None:
-    """A graph for any batch size, in float32."""
+    """A graph for any batch size, in float32; by way of ONNX where operators are our own."""
     import openvino
 
-    model = openvino.convert_model(shipment.program())
+    if shipment.operators:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            write_onnx(shipment, Path(folder) / "network.onnx")
+            model = openvino.convert_model(Path(folder) / "network.onnx")
+    else:
+        model = openvino.convert_model(shipment.program())
     model.input(0).set_names({"images"})
     for output, name in zip(model.outputs, shipment.outputs, strict=True):
         output.set_names({name})

@@ -1,4 +1,4 @@
-"""Detectors as ONNX: the boxes of torchvision's detector, from the file alone."""
+"""Detectors as files: the boxes of torchvision's detector, from the file alone."""
 
 import dataclasses
 import json
@@ -13,12 +13,14 @@ from torch import nn
 from retrain.detect.digit_boxes import DigitBoxes
 from retrain.detect.ssdlite import SSDLite, make_detector
 from retrain.export.comparison import compare_detections
-from retrain.export.detector import DetectorGraph, kept
+from retrain.export.detector import OPERATORS, DetectorGraph, kept
 from retrain.export.export import main
 from retrain.export.formats.formats import FORMATS
+from retrain.export.formats.shipment import Shipment, write_whole
 from supernet.command.process import run_command
 from supernet.network.network import Network
 from supernet.space.published import published_spec
+from tests.helpers.exports import skip_without
 
 SIDE = 64
 SPEC = published_spec("mnasnet_small").scaled(resolution=SIDE, classes=10, stem_stride=2)
@@ -133,6 +135,20 @@ def test_a_detector_is_shipped_and_says_how_it_is_used(run, monkeypatch):
         assert same.mean() > 0.97  # nearly equal scores may change places
         difference = np.abs(boxes[number] - one["boxes"].numpy()).max(1)
         assert difference[same].max() < 1e-2 * SIDE
+
+
+@torch.no_grad()
+def test_openvino_finds_the_boxes_of_torchvision(tmp_path):
+    skip_without("openvino")
+    detector, kind = detector_for(SSDLite((8, 16), (16,), (0.2, 0.6))), FORMATS["openvino"]
+    outputs = {"boxes": [], "scores": [], "labels": []}
+    told = {"input_shape": ["batch", 3, SIDE, SIDE], "outputs": outputs}
+    shipment = Shipment(DetectorGraph(detector, SIDE).eval(), told, operators=OPERATORS)
+    path = tmp_path / "network.openvino"
+    write_whole(lambda unfinished: kind.write(shipment, unfinished), path)
+    report = compare_detections(detector, kind, path, images(3))
+    assert (report["failure"], report["detections"], report["agreement"]) == ("", 300, 1.0)
+    assert sorted(one.name for one in path.iterdir()) == ["network.bin", "network.xml"]
 
 
 @pytest.mark.parametrize("name", ["pt2", "executorch"])
