@@ -1,7 +1,8 @@
 """A page of augmented samples: an image of each class, and what a training makes of it."""
 
 from collections.abc import Sequence
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from matplotlib.figure import Figure
@@ -20,19 +21,26 @@ from supernet.training.config import read_training
 
 DRAWS, MIXED, CLASSES = 6, 2, 12
 """Columns of images that are augmented, and then mixed; and rows."""
+CHANGING = ("resolution", "crop_area", "flip", "mean", "std")
 
 
-def augmentation_of(named: str) -> Augmentation:
+def augmentation_of(named: str, root: Path) -> tuple[Augmentation, dict[str, Any]]:
     """The augmentation of a preset, or of the yaml file of a retraining.
+
+    With it those arguments of the ``ImageFolder`` of the file that change its training images;
+    ``root`` is the folder.
 
     Raises:
         UserError: when it is neither.
     """
     if named.endswith((".yaml", ".yml")):
-        return read_training(named).recipe.augmentation
+        training = read_training(named, root=root)
+        arguments = training.data["init_args"] if "root" in training.data["init_args"] else {}
+        changing = {name: arguments[name] for name in CHANGING if name in arguments}
+        return training.recipe.augmentation, changing
     for preset in get_args(Preset):
         if preset == named:
-            return Augmentation(preset)
+            return Augmentation(preset), {}
     presets = ", ".join(get_args(Preset))
     raise UserError(f"--augmentation is {named!r}: give {presets} or the yaml file of a retraining")
 
@@ -63,8 +71,9 @@ def draw_augmented(data: ImageFolder, augmentation: Augmentation) -> Figure:
 
 
 def _drawn(view: Dataset, indices: Sequence[int], seed: int) -> Tensor:
-    """Images (B, 3, R, R) of some indices, all drawn by one seed."""
-    drawn = SeededDataset(view).__getitems__([(index, seed) for index in indices])
+    """Images (B, 3, R, R) of some indices, each drawn by a seed of its own."""
+    seeds = [seed * len(indices) + place for place in range(len(indices))]
+    drawn = SeededDataset(view).__getitems__(list(zip(indices, seeds, strict=True)))
     return torch.stack([image for image, *_ in drawn])
 
 

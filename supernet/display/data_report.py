@@ -48,9 +48,11 @@ def check_data(options: argparse.Namespace) -> None:
     Raises:
         UserError: when images cannot be read or a run could not begin, after all else is printed.
     """
-    wanted = options.augmentation and augmentation_of(options.augmentation)
+    wanted, settings = None, dict[str, Any]()
+    if options.augmentation:
+        wanted, settings = augmentation_of(options.augmentation, Path(options.folder))
     given = {name: getattr(options, name) for name in SETTINGS}
-    settings: Any = {name: value for name, value in given.items() if value is not None}
+    settings |= {name: value for name, value in given.items() if value is not None}
     report = DataReport.read(ImageFolder(options.folder, on_bad_image="skip", **settings))
     page = options.page or Path(f"{report.root.resolve().name or 'data'}-samples.png")
     if samples := report.samples():

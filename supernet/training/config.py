@@ -47,10 +47,13 @@ class TrainingConfig:
         return min(length for length in lengths if length > 0)
 
 
-def read_training(path: str | Path, trusted: Sequence[str] = ()) -> TrainingConfig:
+def read_training(
+    path: str | Path, trusted: Sequence[str] = (), root: Path | None = None
+) -> TrainingConfig:
     """Read data, recipe and length of a retraining's yaml; what else it sets is Lightning's.
 
-    ``trusted`` are modules, besides ours, that it may name classes of.
+    ``trusted`` are modules, besides ours, that it may name classes of; ``root`` is the folder of an
+    ``ImageFolder``, which a config leaves to the command line.
 
     Raises:
         UserError: one line that names the file and what is wrong in it.
@@ -63,6 +66,9 @@ def read_training(path: str | Path, trusted: Sequence[str] = ()) -> TrainingConf
     place = str(path)
     model, trainer = (_section(config, name, place) for name in ("model", "trainer"))
     lengths = _lengths(trainer, path)
+    if root and str(config["data"].get("class_path")).endswith("ImageFolder"):
+        arguments = _section(config["data"], "init_args", f"{place}: data")
+        config["data"]["init_args"] = {**arguments, "root": str(root)}
     recipe = read_section(Recipe, "recipe", _section(model, "recipe", place), place)
     return TrainingConfig(_parse_data(config["data"], place).as_dict(), recipe, *lengths)
 

@@ -10,6 +10,9 @@ from PIL import Image
 
 from supernet.__main__ import main
 from supernet.data.image_folder import ImageFolder
+from supernet.data.resumable import SeededDataset
+from supernet.display.augmented_page import augmentation_of, draw_augmented
+from supernet.training.augmentation import Augmentation
 
 
 def write(path, low, seed, size=(24, 18)):
@@ -194,6 +197,35 @@ def test_what_a_config_sets_is_drawn(root, checked, tmp_path):
     )
     out = checked(root, "--augmentation", config, "--resolution", 16)[1]
     assert out.splitlines()[-1] == "augmented samples: images-augmented.png"
+
+
+def test_a_config_of_image_folders_is_drawn_as_it_reads_them(root, tmp_path):
+    config = tmp_path / "retrain.yaml"
+    config.write_text(
+        "data: {class_path: ImageFolder, init_args: {resolution: 24, crop_area: 0.9, flip: 0}}\n"
+        "trainer: {max_epochs: 1}\nmodel: {recipe: {augmentation: {rotation: 90}}}\n"
+    )
+    augmentation, arguments = augmentation_of(str(config), root)
+    assert augmentation.active == {"rotation": 90.0}
+    assert (arguments["resolution"], arguments["crop_area"], arguments["flip"]) == (24, 0.9, 0.0)
+    preset, none = augmentation_of("light", root)
+    assert (preset.preset, none) == ("light", {})
+
+
+def test_classes_of_a_column_are_drawn_apart(root, monkeypatch):
+    """As in a training, where each image has a seed of its own."""
+    seen = []
+    take = SeededDataset.__getitems__
+
+    def watch(dataset, pairs):
+        seen.append([seed for _, seed in pairs])
+        return take(dataset, pairs)
+
+    monkeypatch.setattr(SeededDataset, "__getitems__", watch)
+    data = ImageFolder(str(root), resolution=8, num_workers=0)
+    draw_augmented(data, Augmentation())
+    seeds = [seed for column in seen for seed in column]
+    assert len(set(seeds)) == len(seeds) == 6 * len(data.classes)
 
 
 def test_a_name_that_is_no_text_is_printed(root, checked):
