@@ -20,7 +20,7 @@ from retrain.export.formats.metadata import exporter_versions
 from retrain.export.formats.opset import EXPORTED, OPSETS
 from retrain.export.images import Source, check_images
 from retrain.export.int8_files import prepared
-from retrain.export.quantization import Quantization
+from retrain.export.quantization import Method, Quantization
 from retrain.export.written_files import Job, Written, exported_network, write_files
 from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
@@ -35,6 +35,8 @@ from supernet.space.spec import NetSpec
 
 CLASSIFIER_FORMATS = ("onnx", "pt2")
 """Formats that a classifier is shipped as by default: those that need no further package."""
+QAT_FORMATS = ("executorch", "pt2")
+"""Formats that a classifier is shipped as by default after a training in int8."""
 DETECTOR_FORMATS = ("onnx", "openvino")
 """Formats that hold a detector, whose suppression of boxes is no operator of the others."""
 
@@ -72,7 +74,7 @@ def export(
             raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
     path = checkpoint_path(run, checkpoint)
     trained = read_trained(path)
-    formats = _checked_formats(formats, trained)
+    formats = _checked_formats(formats, trained, quantization)
     checked = check_images(run, trained, images, data or {}, trusted)
     if checked.data.preprocessing is None:
         say(
@@ -80,7 +82,9 @@ def export(
             " either: give the datamodule a description, as docs/data.md says"
         )
     exported = exported_network(trained, checked, path, run, opset)
-    int8 = prepared(quantization, formats, trained, checked) if quantization else None
+    int8 = None
+    if quantization:
+        int8 = prepared(quantization, formats, trained, checked, run, trusted)
     found = None if trained.ssdlite else _timed_search(run, trained.spec)
     written = write_files(Job(exported, checked, run, found, int8), formats)
     report: dict[str, Any] = {"checkpoint": str(path), "checkpoint_sha256": file_sha256(path)}
@@ -113,9 +117,13 @@ def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
     return found
 
 
-def _checked_formats(names: Sequence[str] | None, trained: TrainedNetwork) -> Sequence[str]:
+def _checked_formats(
+    names: Sequence[str] | None, trained: TrainedNetwork, quantization: Quantization | None
+) -> Sequence[str]:
     """The formats that were asked for, or those that there are for the network."""
-    names = names or (CLASSIFIER_FORMATS if trained.ssdlite is None else DETECTOR_FORMATS[:1])
+    trains = quantization is not None and quantization.method == "qat"
+    usual = QAT_FORMATS if trains else CLASSIFIER_FORMATS
+    names = names or (usual if trained.ssdlite is None else DETECTOR_FORMATS[:1])
     for name in names:
         if trained.ssdlite is not None and name not in DETECTOR_FORMATS:
             raise UserError(
@@ -171,8 +179,9 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--data.NAME", dest="_", help="an argument of the data, such as root")
     parser.add_argument(
         "--quantize",
-        choices=["int8"],
-        help="write formats that have it in int8 too, beside their files of floats",
+        choices=get_args(Method),
+        help="write formats that have it in int8 too, beside their files of floats; qat: after a"
+        " short training that knows of it",
     )
     parser.add_argument(
         "--calibration-images",
@@ -184,12 +193,13 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--max-accuracy-loss",
         type=float,
-        default=Quantization.max_accuracy_loss,
-        help="points (hundredths) of test accuracy that int8 may lose, 1 by default",
+        help="points (hundredths) of test accuracy that int8 may lose, 1 by default, 0.5 after qat",
     )
     add_trust(parser)
     options, others = parser.parse_known_args(args)
-    quantization = Quantization(options.calibration_images, options.max_accuracy_loss)
+    quantization = Quantization(
+        options.calibration_images, options.max_accuracy_loss, options.quantize or "int8"
+    )
     with locked(options.run):
         written = export(
             options.run,

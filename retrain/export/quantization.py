@@ -1,13 +1,13 @@
 """int8 files beside those of floats: calibrated on training images, judged on test images.
 
-Static quantization after training (Jacob et al. 2018, "Quantization and training of neural networks
-for efficient integer-arithmetic-only inference", section 2), by the quantizer of each runtime.
+Static quantization (Jacob et al. 2018, "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", section 2), by the quantizer of each runtime.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,10 @@ from supernet.data.resumable import num_images, resumable
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 
+Method = Literal["int8", "qat"]
+"""Quantization after training, or with a training of its own that knows of it."""
+ACCURACY_LOSS: dict[Method, float] = {"int8": 1.0, "qat": 0.5}
+"""Points of test accuracy that a file may lose by default."""
 LEAST_IMAGES = 32
 """Images below which the ranges of features are chance."""
 BATCH_SIZE = 64
@@ -39,8 +43,9 @@ class Quantization:
 
     calibration_images: int = 256
     """Training images, augmented as in training, over which ranges of features are measured."""
-    max_accuracy_loss: float = 1.0
-    """Points (hundredths) of test accuracy that a file may lose."""
+    max_accuracy_loss: float | None = None
+    """Points (hundredths) of test accuracy that a file may lose; by default its method's."""
+    method: Method = "int8"
 
     def __post_init__(self) -> None:
         if self.calibration_images < LEAST_IMAGES:
@@ -48,11 +53,16 @@ class Quantization:
                 f"--calibration-images is {self.calibration_images}, it must be at least"
                 f" {LEAST_IMAGES}"
             )
-        if not 0 <= self.max_accuracy_loss <= 100:
+        if not 0 <= self.allowed_loss <= 100:
             raise UserError(
-                f"--max-accuracy-loss is {self.max_accuracy_loss:g} points, it must be between 0"
-                " and 100"
+                f"--max-accuracy-loss is {self.allowed_loss:g} points, it must be between 0 and 100"
             )
+
+    @property
+    def allowed_loss(self) -> float:
+        """Points of test accuracy that a file may lose."""
+        given = self.max_accuracy_loss
+        return ACCURACY_LOSS[self.method] if given is None else given
 
 
 def calibration_images(data: RunData, number: int) -> Tensor:
@@ -138,7 +148,7 @@ def compare_quantized(network: nn.Module, run: Runner, images: Tensor) -> dict[s
 
 def accuracy_failure(judged: Metadata, settings: Quantization) -> str:
     """Why a file has lost too much accuracy to ship, or empty."""
-    lost, allowed = judged["points_lost"], settings.max_accuracy_loss
+    lost, allowed = judged["points_lost"], settings.allowed_loss
     if lost <= allowed or math.isclose(lost, allowed):
         return ""
     return (

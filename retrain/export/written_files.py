@@ -95,9 +95,10 @@ def _entries_of(job: Job, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is said of a format's file, and of its int8 form, each once it is written."""
     floats = _write_one(job, name)
     yield name, floats
-    if job.int8 and FORMATS[name].quantize and not floats["failure"]:
+    if job.int8 and job.int8.makes(name) and not floats["failure"]:
         shipment, images = job.exported.shipment, job.checked.images
-        yield f"{name}-int8", export_int8(shipment, job.int8, images, job.run, name)
+        form = f"{name}-{job.int8.settings.method}"
+        yield form, export_int8(shipment, job.int8, images, job.run, name)
 
 
 def _write_one(job: Job, name: str) -> dict[str, Any]:

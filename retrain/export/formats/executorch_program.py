@@ -22,7 +22,11 @@ def _write(network: nn.Module, side: int, metadata: Metadata, path: Path) -> Non
 
 def quantize_executorch(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
     """The network in int8, by the quantizer that latency tables are measured with."""
-    network = xnnpack_int8(shipment.program(), images.split(CALIBRATION_BATCH))
+    return of_int8(shipment, xnnpack_int8(shipment.program(), images.split(CALIBRATION_BATCH)))
+
+
+def of_int8(shipment: Shipment, network: nn.Module) -> Quantized:
+    """What the program of a network in int8 is made of."""
     return Quantized(
         lambda images: (network(images),),
         lambda metadata, path: _write(network, shipment.side, metadata, path),
@@ -53,4 +57,5 @@ EXECUTORCH = Format(
     read_executorch_metadata,
     "executorch",
     quantize=quantize_executorch,
+    of_int8=of_int8,
 )

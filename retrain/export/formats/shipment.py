@@ -89,6 +89,8 @@ class Format:
     """``sys.platform`` on which alone its runtime is; empty where there is no such limit."""
     quantize: Callable[[Shipment, Path, Tensor], Quantized] | None = None
     """The network in int8, from its file of floats and images (N, 3, R, R) to calibrate on."""
+    of_int8: Callable[[Shipment, nn.Module], Quantized] | None = None
+    """The same of a network that torchao has made int8, as after a training that knew of it."""
 
 
 @contextmanager

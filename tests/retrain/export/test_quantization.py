@@ -174,17 +174,17 @@ def test_a_file_that_loses_too_much_is_kept_but_must_not_ship(
 @pytest.mark.parametrize(
     ("formats", "data", "reason"),
     [
-        (["pt2"], Labelled(100), "pt2 has no int8: give --formats onnx"),
+        (["pt2"], Labelled(100), "pt2 has no --quantize int8: give --formats onnx"),
         (["onnx"], None, "there are only generated ones: give --data.root DIR"),
         (["onnx", "pt2"], Labelled(5), "the data have 5: add images"),
     ],
 )
-def test_what_int8_needs_is_said_before_anything_is_written(formats, data, reason):
+def test_what_int8_needs_is_said_before_anything_is_written(tmp_path, formats, data, reason):
     checked = SimpleNamespace(run_data=data)
     with pytest.raises(UserError, match=reason):
-        prepared(Quantization(), formats, SimpleNamespace(ssdlite=None), checked)
+        prepared(Quantization(), formats, SimpleNamespace(ssdlite=None), checked, tmp_path)
 
 
-def test_a_detector_has_no_int8():
+def test_a_detector_has_no_int8(tmp_path):
     with pytest.raises(UserError, match="a detector is not exported in int8"):
-        prepared(Quantization(), ["onnx"], SimpleNamespace(ssdlite={}), None)
+        prepared(Quantization(), ["onnx"], SimpleNamespace(ssdlite={}), None, tmp_path)
