@@ -132,9 +132,9 @@ def export_int8(
     accuracy = judged_accuracy(shipment.network, small.run, int8.data)
     told = int8.told() | {"accuracy": accuracy}
     metadata = shipment.metadata | told
-    write_whole(lambda path: small.write(metadata, path), target)
+    written = write_whole(lambda path: small.write(metadata, path), target)
     entry: dict[str, Any] = {"file": target.name, "bytes": target.stat().st_size}
-    entry |= {"sha256": file_sha256(target), **told}
+    entry |= {"sha256": file_sha256(target), **told, **written}
     entry |= {"opset": shipment.opset} if name == "onnx" else {}
     entry |= _compare_int8(shipment.network, kind, target, images)
     entry["failure"] = (
@@ -164,5 +164,11 @@ def _say_int8(name: str, entry: Mapping[str, Any]) -> None:
     say(
         f"{name}: int8 has {entry['bytes'] / 1e6:.2f} MB, test accuracy {accuracy['accuracy']:.4f}"
         f" (fp32 {accuracy['fp32_accuracy']:.4f}), logits {entry['relative_difference']:.1%} off,"
-        f" {entry['agreement']:.1%} of images keep their class"
+        f" {entry['agreement']:.1%} of images keep their class{delegation(entry)}"
     )
+
+
+def delegation(entry: Mapping[str, Any]) -> str:
+    """How much of a program its delegate computes, in words; empty where there is none."""
+    share = entry.get("delegated_share")
+    return "" if share is None else f", {share:.1%} of operators in XNNPACK"

@@ -14,7 +14,7 @@ from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import accuracy_of, describe
 from retrain.export.formats.shipment import Format, Shipment, in_one_line, write_whole
 from retrain.export.images import CheckImages
-from retrain.export.int8_files import Int8Inputs, export_int8
+from retrain.export.int8_files import Int8Inputs, delegation, export_int8
 from supernet.arch_file import ArchFile
 from supernet.command.output import say
 from supernet.errors import UserError
@@ -106,8 +106,8 @@ def _write_one(job: Job, name: str) -> dict[str, Any]:
     kind, shipment = FORMATS[name], job.exported.shipment
     target = job.run / f"network.{kind.suffix}"
     say(f"{name}: writing {target}")
-    write_whole(lambda path: kind.write(shipment, path), target)
-    entry = identity_of(target)
+    told = write_whole(lambda path: kind.write(shipment, path), target)
+    entry = {**identity_of(target), **told}
     entry |= {"opset": shipment.opset} if name == "onnx" else {}
     entry |= _verify(job, kind, target)
     entry["failure"] = entry["failure"] or compare_metadata(
@@ -115,7 +115,7 @@ def _write_one(job: Job, name: str) -> dict[str, Any]:
     )
     if entry["failure"]:
         return entry
-    say(f"{name}: {entry['bytes'] / 1e6:.1f} MB, {_agreement(entry)}")
+    say(f"{name}: {entry['bytes'] / 1e6:.1f} MB, {_agreement(entry)}{delegation(entry)}")
     if kind.latency and "unverified" not in entry:
         entry["latency_ms"] = kind.latency(target, shipment.side)
         ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"

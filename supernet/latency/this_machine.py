@@ -9,8 +9,9 @@ from supernet.files.writing import canonical_json
 from supernet.latency.build import build_table, fingerprint_of
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
-from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.latency.models.subject import OnnxFile, Subject
+from supernet.latency.devices.runtimes import Executorch, OnnxRuntime
+from supernet.latency.models.model_files import ModelFiles
+from supernet.latency.models.subject import NetworkFile, Subject
 from supernet.latency.table.bench import NETWORKS, Bench
 from supernet.latency.table.plan import QUICK, plan_measurements
 from supernet.latency.table.table import LatencyTable
@@ -40,14 +41,23 @@ def measure_onnx(path: str | Path, resolution: int, sessions: int = 4, rounds: i
     """
     if not Path(path).is_file():
         raise UserError(f"there is no file {path} to measure: name an exported .onnx file")
-    return _measure([OnnxFile(Path(path), resolution)], sessions, rounds)[0]
+    return _measure([NetworkFile(Path(path), resolution)], sessions, rounds)[0]
 
 
-def _measure(subjects: Sequence[Subject], sessions: int, rounds: int) -> list[float]:
+def measure_pte(path: Path, resolution: int) -> float:
+    """The same of a program for ExecuTorch, which takes one image."""
+    unused = ModelFiles(path.with_suffix(".models"), "pte")  # of layers and networks, not of files
+    runtime = Executorch(Backend("executorch"), unused)
+    return _measure([NetworkFile(path, resolution)], 4, 20, runtime)[0]
+
+
+def _measure(
+    subjects: Sequence[Subject], sessions: int, rounds: int, runtime: Device | None = None
+) -> list[float]:
     if not subjects:
         return []
     distinct = list(dict.fromkeys(subjects))
-    with OnnxRuntime() as device:
+    with runtime or OnnxRuntime() as device:
         bench = Bench(device, distinct[0])
         measured = [bench.measure(NETWORKS, n, distinct, rounds) for n in range(sessions)]
     estimates = bench.estimates(NETWORKS, measured)

@@ -32,7 +32,6 @@ SHORT = {
     "retrain/card/__main__.py": "entry point",
     "retrain/detect/__main__.py": "entry point",
     "retrain/export/__main__.py": "entry point",
-    "retrain/export/formats/executorch_program.py": "one runtime",
     "retrain/export/formats/formats.py": "the list of formats, which are one file each",
     "retrain/export/formats/torch_program.py": "one runtime",
     "search/compare/__main__.py": "entry point",

@@ -6,18 +6,28 @@ import torch
 from torch import Tensor, nn
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
-from retrain.export.formats.shipment import CALIBRATION_BATCH, Format, Quantized, Runner, Shipment
-from supernet.latency.models.torch_modules import pte_program, xnnpack_int8
+from retrain.export.formats.shipment import (
+    CALIBRATION_BATCH,
+    Format,
+    Quantized,
+    Runner,
+    Shipment,
+    Told,
+)
+from supernet.latency.models.torch_modules import xnnpack_int8, xnnpack_program
+from supernet.latency.this_machine import measure_pte
 
 
-def write_executorch(shipment: Shipment, path: Path) -> None:
+def write_executorch(shipment: Shipment, path: Path) -> Told:
     """An ExecuTorch program for one image, its layers delegated to XNNPACK."""
-    _write(shipment.network, shipment.side, shipment.metadata, path)
+    return _write(shipment.network, shipment.side, shipment.metadata, path)
 
 
-def _write(network: nn.Module, side: int, metadata: Metadata, path: Path) -> None:
+def _write(network: nn.Module, side: int, metadata: Metadata, path: Path) -> Told:
     image = torch.zeros(1, 3, side, side)
-    path.write_bytes(pte_program(network, image, constant_methods=as_text(metadata)))
+    program = xnnpack_program(network, image, constant_methods=as_text(metadata))
+    path.write_bytes(program.content)
+    return {"delegated_share": program.delegated}
 
 
 def quantize_executorch(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
@@ -56,6 +66,7 @@ EXECUTORCH = Format(
     open_executorch,
     read_executorch_metadata,
     "executorch",
+    latency=measure_pte,
     quantize=quantize_executorch,
     of_int8=of_int8,
 )

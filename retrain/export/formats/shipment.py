@@ -25,6 +25,8 @@ CALIBRATION_BATCH = 32
 MAX_WORDS = 240
 """Letters of what a library says that are shown."""
 
+Told = Mapping[str, Any] | None
+"""What is known of a file only when it is written, for export.json."""
 Outputs = tuple[Tensor, ...]
 Runner = Callable[[Tensor], Outputs]
 """Images (B, 3, R, R) to the outputs that the metadata name, computed by the exported file."""
@@ -64,7 +66,7 @@ class Quantized:
     """A network in int8, before it is a file."""
 
     run: Runner
-    write: Callable[[Metadata, Path], None]
+    write: Callable[[Metadata, Path], Told]
     """Write it as a file that says so much of itself."""
 
 
@@ -74,7 +76,7 @@ class Format:
 
     suffix: str
     """Of the file; or of a folder, where a runtime wants several files."""
-    write: Callable[[Shipment, Path], None]
+    write: Callable[[Shipment, Path], Told]
     open_file: Callable[[Path], Runner]
     """Check the file by its own rules and open it; ValueError when it breaks them."""
     read_metadata: Callable[[Path], Metadata]
@@ -124,8 +126,8 @@ def _reason_of(error: BaseException) -> str:
     return f"{shown} ({type(error).__name__})"
 
 
-def write_whole(write: Callable[[Path], None], target: Path) -> None:
-    """Write a file that appears whole or not at all.
+def write_whole(write: Callable[[Path], Told], target: Path) -> Mapping[str, Any]:
+    """Write a file that appears whole or not at all, and hand on what its writer tells.
 
     Raises:
         UserError: when the disk is full or the folder cannot be written.
@@ -134,8 +136,9 @@ def write_whole(write: Callable[[Path], None], target: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(".tmp", f".{target.name}.", target.parent) as folder:
             temporary = Path(folder) / target.name
-            write(temporary)
+            told = write(temporary)
             put_in_place(temporary, target)
+            return told or {}
     except OSError as error:
         if error.errno is None:
             raise  # of a library, which reads and writes no file

@@ -22,7 +22,7 @@ from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Description, Device, cpu_model
 from supernet.latency.devices.measuring_process import clock_of
 from supernet.latency.models.model_files import ModelFiles
-from supernet.latency.models.subject import OnnxFile, Subject, input_shape, refuse_file, to_plain
+from supernet.latency.models.subject import NetworkFile, Subject, input_shape, refuse_file, to_plain
 
 VISIT_RUNS = 2
 """Runs in a row on each visit: the first finds the caches cold, the other warm."""
@@ -122,7 +122,7 @@ class OnnxRuntime(_Runtime):
         from supernet.latency.models.onnx_int8 import model_of
 
         shape = input_shape(subject)
-        if isinstance(subject, OnnxFile):
+        if isinstance(subject, NetworkFile):
             return {"path": str(subject.path), "shape": shape}
         content = model_of(subject, self.settings.precision).SerializeToString()
         return {"model": b64encode(content).decode(), "shape": shape}

@@ -8,7 +8,7 @@ from pathlib import Path
 from supernet.cost.timed_layers import TimedLayer
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
-from supernet.latency.models.subject import OnnxFile, Subject, refuse_file, subject_key
+from supernet.latency.models.subject import NetworkFile, Subject, refuse_file, subject_key
 from supernet.space.spec import NetSpec
 
 MARK = ".mnasnet-model-files"
@@ -41,7 +41,7 @@ class ModelFiles:
 
     def path(self, subject: Subject) -> Path:
         """The file of a subject."""
-        if isinstance(subject, OnnxFile) and self.kind == "onnx":
+        if isinstance(subject, NetworkFile) and subject.path.suffix == f".{self.kind}":
             return subject.path
         found = refuse_file(subject, f"a device of {self.kind} files")
         path = self.folder / f"{file_stem(found)}.{self.precision}.{self.kind}"

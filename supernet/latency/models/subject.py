@@ -13,8 +13,8 @@ from supernet.space.spec import NetSpec
 
 
 @dataclass(frozen=True)
-class OnnxFile:
-    """An exported network: images (1, 3, R, R) in."""
+class NetworkFile:
+    """An exported network, for a runtime that reads such files: images (1, 3, R, R) in."""
 
     path: Path
     resolution: int
@@ -25,7 +25,7 @@ class OnnxFile:
         return str(self.path)
 
 
-Subject = TimedLayer | NetSpec | OnnxFile
+Subject = TimedLayer | NetSpec | NetworkFile
 """What a device can time."""
 
 
@@ -36,7 +36,7 @@ def subject_key(subject: Subject) -> str:
 
 def input_shape(subject: Subject) -> tuple[int, int, int, int]:
     """Batch, channels, height and width that a subject takes."""
-    if isinstance(subject, NetSpec | OnnxFile):
+    if isinstance(subject, NetSpec | NetworkFile):
         return (1, 3, subject.resolution, subject.resolution)
     return (1, subject.inputs, subject.size, subject.size)
 
@@ -55,7 +55,7 @@ def from_plain(fields: Mapping[str, Any]) -> TimedLayer | NetSpec:
 
 
 def refuse_file(subject: Subject, backend: str) -> TimedLayer | NetSpec:
-    """The subject; UserError for a file, which only ONNX Runtime takes."""
-    if isinstance(subject, OnnxFile):
+    """The subject; UserError for a file of another runtime."""
+    if isinstance(subject, NetworkFile):
         raise UserError(f"{backend} cannot run {subject.path}: measure it with onnxruntime")
     return subject

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from retrain.export import int8_files
+from retrain.export import int8_files, quantization
 from retrain.export.export import main
 from retrain.export.formats.executorch_program import open_executorch
 from retrain.export.formats.formats import FORMATS
@@ -101,13 +101,19 @@ def test_what_is_converted_is_what_was_trained(shipment, networks, images):
 
 @needs_executorch
 @pytest.mark.filterwarnings("ignore")
-def test_the_command_trains_once_and_ships_both_files(run, networks, monkeypatch, images):
+def test_the_command_trains_once_and_ships_both_files(run, networks, monkeypatch, images, capsys):
     _tell_training(run)
+    for name, limit in {
+        "MAX_RELATIVE_DIFFERENCE": 1,
+        "MAX_DIFFERENCE": 1,
+        "MIN_AGREEMENT": 0,
+    }.items():
+        monkeypatch.setattr(quantization, name, limit)  # the network has hardly been trained
     runs = []
     monkeypatch.setattr(QuantizedTraining, "run", lambda *given: runs.append(given))
     monkeypatch.setattr(int8_files, "fake_quantized", lambda shipment: networks[0])
     monkeypatch.setattr(int8_files, "converted", lambda network: networks[1])
-    main(["--run", str(run), "--quantize", "qat", "--max-accuracy-loss", "3"])
+    main(["--run", str(run), "--quantize", "qat", "--max-accuracy-loss", "50"])
     entries = report_of(run)["formats"]
     assert list(entries) == ["executorch", "executorch-qat", "pt2", "pt2-qat"]
     assert len(runs) == 1
@@ -118,6 +124,10 @@ def test_the_command_trains_once_and_ships_both_files(run, networks, monkeypatch
         assert small["accuracy"]["split"] == "test"
         told = FORMATS[name].read_metadata(run / small["file"])
         assert told["accuracy"] == small["accuracy"]
+    for name in ("executorch", "executorch-qat"):
+        assert 0.9 < entries[name]["delegated_share"] <= 1
+        assert 0 < entries[name]["latency_ms"] < 100
+    assert "100.0% of operators in XNNPACK" in capsys.readouterr().out
     program = open_executorch(run / "network.qat.pte")
     (torchs,) = FORMATS["pt2"].open_file(run / "network.qat.pt2")(images[:16])
     assert apart(program(images[:16])[0], torchs) < 0.05
@@ -152,7 +162,10 @@ def test_a_run_that_does_not_tell_its_training_is_refused(tmp_path):
 
 
 def test_a_missing_package_is_one_line(run, monkeypatch, capsys):
-    monkeypatch.setattr(int8_files.importlib.util, "find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torchao" else find(name)
+    )
     assert status_of("--run", run, "--formats", "pt2", "--quantize", "qat") == 2
     error = capsys.readouterr().err
     assert error == "error: --quantize qat needs `pip install mnasnet-search[executorch]`\n"

@@ -9,7 +9,7 @@ import pytest
 
 from supernet.errors import UserError
 from supernet.latency.devices.runtimes import OnnxRuntime
-from supernet.latency.models.subject import OnnxFile
+from supernet.latency.models.subject import NetworkFile
 from supernet.latency.table.bench import LAYERS, NETWORKS
 from supernet.latency.table.plan import middle_network
 from supernet.latency.this_machine import measure_onnx, measure_specs, table_for
@@ -71,5 +71,5 @@ def test_the_measuring_process_ends_with_its_parent():
 
 
 def test_subjects_are_told_apart_by_what_they_hold(tmp_path):
-    assert OnnxFile(tmp_path / "a.onnx", 32).key != OnnxFile(tmp_path / "b.onnx", 32).key
+    assert NetworkFile(tmp_path / "a.onnx", 32).key != NetworkFile(tmp_path / "b.onnx", 32).key
     assert NETWORKS.group_size < LAYERS.group_size

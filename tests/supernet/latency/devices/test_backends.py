@@ -18,7 +18,13 @@ from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.benchmark_program import milliseconds
 from supernet.latency.devices.opening import open_device
 from supernet.latency.models.onnx_int8 import model_of
-from supernet.latency.models.subject import OnnxFile, from_plain, input_shape, subject_key, to_plain
+from supernet.latency.models.subject import (
+    NetworkFile,
+    from_plain,
+    input_shape,
+    subject_key,
+    to_plain,
+)
 from supernet.latency.models.torch_modules import example, module_of
 from supernet.latency.table.plan import middle_network
 from supernet.network.network import Network
@@ -171,7 +177,7 @@ def test_a_file_is_measured_by_onnxruntime_alone(tmp_path):
         opened(tmp_path, "torch") as device,
         pytest.raises(UserError, match=r"torch cannot run net\.onnx"),
     ):
-        device.load([OnnxFile(tmp_path.__class__("net.onnx"), 32)])
+        device.load([NetworkFile(tmp_path.__class__("net.onnx"), 32)])
 
 
 # --- commands ---------------------------------------------------------------------------------
