@@ -12,17 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from retrain.cli import checkpoint_path
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import exporter_versions
 from retrain.export.formats.opset import EXPORTED, OPSETS
 from retrain.export.images import Source, check_images
 from retrain.export.int8_files import prepared
+from retrain.export.prediction import prediction_of
 from retrain.export.quantization import Method, Quantization
 from retrain.export.written_files import Job, Written, exported_network, write_files
-from supernet.arch_file import ArchFile, read_arch
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.command.process import EXIT_USER_ERROR
@@ -31,7 +29,6 @@ from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, read_trained
 from supernet.run.locking import locked
-from supernet.space.spec import NetSpec
 
 CLASSIFIER_FORMATS = ("onnx", "pt2")
 """Formats that a classifier is shipped as by default: those that need no further package."""
@@ -85,14 +82,14 @@ def export(
     int8 = None
     if quantization:
         int8 = prepared(quantization, formats, trained, checked, run, trusted)
-    found = None if trained.ssdlite else _timed_search(run, trained.spec)
+    found = None if trained.ssdlite else prediction_of(run, trained.spec)
+    if found:
+        found.say(quantized=int8 is not None)
     written = write_files(Job(exported, checked, run, found, int8), formats)
     report: dict[str, Any] = {"checkpoint": str(path), "checkpoint_sha256": file_sha256(path)}
     report["checked_on"] = checked.source
     if found:
-        error = dataclasses.asdict(found.table_error) if found.table_error else None
-        predicted = {"ms": found.predicted, "device": found.device, "table": found.table}
-        report["predicted"] = {**predicted, "table_error": error}
+        report["predicted"] = found.told()
     report |= {
         "spec": dataclasses.asdict(trained.spec),
         "metadata": exported.shipment.metadata,
@@ -102,19 +99,6 @@ def export(
     }
     write_json(run / "export.json", report, indent=2)
     return written
-
-
-def _timed_search(run: Path, spec: NetSpec) -> ArchFile | None:
-    """The file of a search that predicted the time of this very network on a device."""
-    try:
-        found = read_arch(yaml.safe_load((run / "config.yaml").read_text())["model"]["arch"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, UserError):
-        return None  # a published network, or its file is gone: nobody predicted anything
-    if found.unit != "ms" or found.spec != spec:
-        return None
-    error = f"; {found.table_error.words}" if found.table_error else ""
-    say(f"predicted {found.predicted:.4g} ms on {found.device}{error}")
-    return found
 
 
 def _checked_formats(

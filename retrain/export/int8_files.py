@@ -14,6 +14,7 @@ from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import Metadata
 from retrain.export.formats.shipment import Format, Quantized, Shipment, in_one_line, write_whole
 from retrain.export.images import CheckImages
+from retrain.export.prediction import Prediction, beside
 from retrain.export.quantization import (
     Method,
     Quantization,
@@ -122,7 +123,12 @@ def prepared(
 
 
 def export_int8(
-    shipment: Shipment, int8: Int8Inputs, images: Tensor, run: Path, name: str
+    shipment: Shipment,
+    int8: Int8Inputs,
+    images: Tensor,
+    run: Path,
+    name: str,
+    predicted: Prediction | None = None,
 ) -> dict[str, Any]:
     """Write the int8 form of a format's file and say what it is, on images (N, 3, R, R) too."""
     kind, method = FORMATS[name], int8.settings.method
@@ -147,7 +153,8 @@ def export_int8(
         _say_int8(name, entry)
         if kind.latency:
             entry["latency_ms"] = kind.latency(target, shipment.side)
-            say(f"{name}: int8 takes {entry['latency_ms']:.3g} ms for one image")
+            compared = beside(predicted, name, entry["latency_ms"], "int8")
+            say(f"{name}: int8 takes {entry['latency_ms']:.3g} ms for one image{compared}")
     return entry
 
 

@@ -15,11 +15,9 @@ from retrain.export.formats.metadata import accuracy_of, describe
 from retrain.export.formats.shipment import Format, Shipment, in_one_line, write_whole
 from retrain.export.images import CheckImages
 from retrain.export.int8_files import Int8Inputs, delegation, export_int8
-from supernet.arch_file import ArchFile
+from retrain.export.prediction import Prediction, beside
 from supernet.command.output import say
 from supernet.errors import UserError
-from supernet.latency.devices.device import device_name
-from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, load_network
 
 
@@ -40,8 +38,8 @@ class Job:
     checked: CheckImages
     run: Path
     """Folder that the files are put in."""
-    found: ArchFile | None
-    """The search that predicted the time of this very network on a device."""
+    predicted: Prediction | None
+    """By the search that found the network."""
     int8: Int8Inputs | None
     """What files of int8 are made with; None leaves them floats."""
 
@@ -98,7 +96,7 @@ def _entries_of(job: Job, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if job.int8 and job.int8.makes(name) and not floats["failure"]:
         shipment, images = job.exported.shipment, job.checked.images
         form = f"{name}-{job.int8.settings.method}"
-        yield form, export_int8(shipment, job.int8, images, job.run, name)
+        yield form, export_int8(shipment, job.int8, images, job.run, name, job.predicted)
 
 
 def _write_one(job: Job, name: str) -> dict[str, Any]:
@@ -119,7 +117,7 @@ def _write_one(job: Job, name: str) -> dict[str, Any]:
     if kind.latency and "unverified" not in entry:
         entry["latency_ms"] = kind.latency(target, shipment.side)
         ms = f"{entry['latency_ms']:.3g} ms for one image on one thread of this machine"
-        say(f"{name}: {ms}{_beside(job.found, entry['latency_ms'])}")
+        say(f"{name}: {ms}{beside(job.predicted, name, entry['latency_ms'], 'fp32')}")
     return entry
 
 
@@ -147,12 +145,3 @@ def _agreement(entry: Mapping[str, Any]) -> str:
     if "detections" in entry:
         return f"{share} of detections are PyTorch's, boxes within {difference} px"
     return f"logits within {difference} of PyTorch's, {share} of images keep their class"
-
-
-def _beside(found: ArchFile | None, ms: float) -> str:
-    """A measurement on this machine beside a prediction of this machine, in words."""
-    if not found or not found.table_error:
-        return ""
-    if found.device != device_name(OnnxRuntime().description()):
-        return ""
-    return f", {found.table_error.compare(found.predicted, ms)}"

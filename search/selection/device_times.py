@@ -10,10 +10,12 @@ from search.selection.selection import Candidate
 from search.surrogate.tunings import Code
 from supernet.arch_records import Measured
 from supernet.files.writing import write_json
+from supernet.latency.devices.backends import PRECISIONS, Backend
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.bench import NETWORKS
 from supernet.latency.table.plan import random_networks
+from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import measure_specs
 
 
@@ -30,7 +32,9 @@ class DeviceTimes:
 
     def __init__(self, module: SearchModule, path: Path) -> None:
         self.module, self.path = module, path
-        self.device = device_name(OnnxRuntime().description())
+        self.precision = _precision(module)
+        """That of the predictions, if this machine has it; else they are not comparable anyway."""
+        self.device = device_name(OnnxRuntime(Backend(precision=self.precision)).description())
         self.times: dict[Code, float] = self._load()
 
     def _load(self) -> dict[Code, float]:
@@ -49,7 +53,8 @@ class DeviceTimes:
         specs = [space.spec(space.decode(code)) for code in new]
         if specs:
             among = random_networks(space, specs, NETWORKS.group_size - 1, seed=0)
-            self.times |= zip(new, measure_specs(specs, among), strict=True)
+            times = measure_specs(specs, among, precision=self.precision)
+            self.times |= zip(new, times, strict=True)
         content = {
             "unit": self.module.objective.cost_model.unit,
             "device": self.device,
@@ -66,3 +71,9 @@ class DeviceTimes:
         if ms is None or self.module.objective.cost_model.device != self.device:
             return None
         return Measured.beside(candidate.cost, ms)
+
+
+def _precision(module: SearchModule) -> str:
+    model = module.objective.cost_model
+    told = model.fingerprint["precision"] if isinstance(model, LatencyTable) else "fp32"
+    return told if told in PRECISIONS["onnxruntime"] else "fp32"

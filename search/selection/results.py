@@ -335,7 +335,8 @@ class Findings:
             )
             if choice.code in times:
                 beside = f", {found.measured.comparison}" if found.measured else ""
-                console.print(f"measured on this machine: {times[choice.code]:.4g} ms{beside}")
+                where = "this machine" + " in int8" * (self.times.precision == "int8")
+                console.print(f"measured on {where}: {times[choice.code]:.4g} ms{beside}")
             for kept in found.constraints:
                 device = f" on {kept.device}" if kept.device else ""
                 console.print(

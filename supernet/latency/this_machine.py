@@ -20,15 +20,20 @@ from supernet.space.spec import NetSpec
 
 
 def measure_specs(
-    specs: Sequence[NetSpec], among: Sequence[NetSpec] = (), sessions: int = 4, rounds: int = 20
+    specs: Sequence[NetSpec],
+    among: Sequence[NetSpec] = (),
+    sessions: int = 4,
+    rounds: int = 20,
+    precision: str = "fp32",
 ) -> list[float]:
     """Latency of whole networks, each in ms of one image on one thread of this machine.
 
     Weights do not matter. ``among`` are others that run in between, as in the sessions behind a
     table: what small networks find in the caches depends on them. Each session loads everything
-    anew and runs it ``rounds`` times.
+    anew and runs it ``rounds`` times. ``precision`` is fp32 or int8.
     """
-    return _measure([*specs, *among], sessions, rounds)[: len(specs)]
+    runtime = OnnxRuntime(Backend(precision=precision))
+    return _measure([*specs, *among], sessions, rounds, runtime)[: len(specs)]
 
 
 def measure_onnx(path: str | Path, resolution: int, sessions: int = 4, rounds: int = 20) -> float:

@@ -9,6 +9,7 @@ import yaml
 from supernet.arch_file import read_arch
 from supernet.arch_records import Measured
 from supernet.errors import UserError
+from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.runtimes import OnnxRuntime
 from tests.helpers.tables import random_table
 
@@ -92,13 +93,20 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
 ):
     search(*tiny_search)
     run, space = tmp_path / "run", read_arch(tmp_path / "run" / "arch.json").space
-    for name, machine in (("here", OnnxRuntime().description()), ("elsewhere", None)):
+    asked = []
+    machines = {
+        "here": OnnxRuntime().description(),
+        "in int8": OnnxRuntime(Backend(precision="int8")).description(),
+        "elsewhere": None,
+    }
+    for name, machine in machines.items():
         random_table(space, 0, machine).write(tmp_path / f"{name}.json")
     monkeypatch.setattr(
-        "search.selection.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
+        "search.selection.device_times.measure_specs",
+        lambda specs, among, precision: asked.append(precision) or [2.0] * len(specs),
     )
     timed = ["--model.cost", "ms", "--model.final.measured", "2", "--model.table"]
-    for name in ("here", "elsewhere"):
+    for name in machines:
         line = [*tiny_search, "--run", tmp_path / name, *timed, tmp_path / f"{name}.json"]
         capsys.readouterr()
         search(*line)
@@ -109,15 +117,20 @@ def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
             assert text == "measured on this machine: 2 ms"
             continue
         assert found.measured == Measured.beside(found.predicted, 2.0)
-        assert text == f"measured on this machine: 2 ms, {found.measured.comparison}"
+        where = "this machine in int8" if name == "in int8" else "this machine"
+        assert text == f"measured on {where}: 2 ms, {found.measured.comparison}"
+        if name == "in int8":
+            continue
         files = [(tmp_path / name / file).read_bytes() for file in ("arch.json", "measured.json")]
         monkeypatch.setattr("search.selection.device_times.measure_specs", None)
         search(*line, "--ckpt_path", "last")
         again = [(tmp_path / name / file).read_bytes() for file in ("arch.json", "measured.json")]
         assert again == files
         monkeypatch.setattr(
-            "search.selection.device_times.measure_specs", lambda specs, among: [2.0] * len(specs)
+            "search.selection.device_times.measure_specs",
+            lambda specs, among, precision: asked.append(precision) or [2.0] * len(specs),
         )
+    assert asked == ["fp32", "int8", "fp32"]
     assert read_arch(run / "arch.json").measured is None
 
 

@@ -53,6 +53,12 @@ def device_name(description: Mapping[str, Any]) -> str:
     return ", ".join([description["device"], description["runtime"], *counted, *more])
 
 
+def precision_of(name: str) -> str:
+    """The precision in a device's name, as ``device_name`` puts it."""
+    last = name.rpartition(", ")[2]
+    return last if last in ("int8", "bf16", "fp16") else "fp32"
+
+
 def cpu_model() -> str:
     """The processor's name, as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
