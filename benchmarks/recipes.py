@@ -3,8 +3,8 @@
 ``python -m benchmarks.recipes`` makes the picture set of ``benchmarks.icons`` for each seed, which
 deals the icons to splits too, trains a network on it by each recipe, and prints a table of test
 accuracies and of what a recipe gains over the first, paired by seed. Nothing is downloaded: the
-teacher is a larger network trained on the same icons, and the pretrained network was trained here
-on characters (``benchmarks.glyphs``). It can be stopped and run again: finished trainings are in
+pretrained network was trained here on characters (``benchmarks.glyphs``), and the teacher is that
+network, fine-tuned on the same icons. It can be stopped and run again: finished trainings are in
 benchmarks/results/recipes.jsonl and are not repeated.
 """
 
@@ -28,7 +28,7 @@ from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.network.checkpoint import load_network
 
-STUDENT, TEACHER = "mnasnet_small_050", "mnasnet_small"
+NETWORK = "mnasnet_small_050"
 TRAINING = (
     *("--data", "ImageFolder", "--data.resolution", "32", "--data.batch_size", "16"),
     *("--data.num_workers", "0", "--trainer.accelerator", "cpu", "--threads", "1"),
@@ -39,22 +39,24 @@ TRAINING = (
     *("--wandb.mode", "disabled"),
 )
 """What all trainings share."""
-EPOCHS, EPOCHS_OF_GLYPHS = 30, 6
+EPOCHS, EPOCHS_OF_GLYPHS = 20, 5
 CROPS = ("--data.crop_area", "0.5", "--data.flip", "0.5")
 LIGHT = (*CROPS, "--model.recipe.augmentation.preset", "light")
 RECIPES: dict[str, tuple[str, ...]] = {
     "from scratch": ("--data.crop_area", "1", "--data.flip", "0"),
     "light": LIGHT,
     "strong": (*CROPS, "--model.recipe.augmentation.preset", "strong"),
-    "light, teacher": (*LIGHT, "--model.teacher", "{teacher}"),
     "light, pretrained": (*LIGHT, "--model.init", "timm:{pretrained}"),
+    "light, teacher": (*LIGHT, "--model.teacher", "{teacher}"),
 }
-"""Options of each recipe; those of augmentation crop and flip too. The teacher's is light."""
+"""Options of each recipe; those of augmentation crop and flip too."""
+PRETRAINED = "light, pretrained"
+"""Recipe of the teacher."""
 
 
-def train(run: Path, arch: str, root: Path, epochs: int, seed: int, options: Sequence[str]) -> None:
-    """Train a network by a recipe and test its last weights; go on where it was stopped."""
-    shared = [*TRAINING, "--run", str(run), "--model.arch", arch, "--data.root", str(root)]
+def train(run: Path, root: Path, epochs: int, seed: int, options: Sequence[str]) -> None:
+    """Train the network by a recipe and test its last weights; go on where it was stopped."""
+    shared = [*TRAINING, "--run", str(run), "--model.arch", NETWORK, "--data.root", str(root)]
     shared += ["--seed_everything", str(seed), "--trainer.max_epochs", str(epochs)]
     shared += ["--trainer.check_val_every_n_epoch", str(epochs), *options]
     if not (run / "test.json").exists():
@@ -69,44 +71,41 @@ def last(run: Path) -> Path:
 
 
 def pretrained(folder: Path) -> Path:
-    """Weights of the student from characters, made unless they are there."""
+    """Weights of the network from characters, made unless they are there."""
     weights, root = folder / "glyphs.pth", folder / "glyphs"
     if not weights.exists():
         glyphs.make_folder(root)
-        train(folder / "on-glyphs", STUDENT, root, EPOCHS_OF_GLYPHS, 0, CROPS)
+        train(folder / "on-glyphs", root, EPOCHS_OF_GLYPHS, 0, CROPS)
         torch.save(load_network(last(folder / "on-glyphs")).state_dict(), weights)
     return weights
 
 
-def tested(run: Path) -> dict[str, Any]:
-    """Figures of a run's test."""
-    return json.loads((run / "test.json").read_text())
+def run_folder(folder: Path, recipe: str, seed: int) -> Path:
+    """The run of a recipe."""
+    return folder / f"seed-{seed}" / recipe.replace(", ", "-").replace(" ", "-")
 
 
 def measure(folder: Path, recipe: str, seed: int) -> dict[str, Any]:
-    """Test figures of a recipe on the icons as a seed deals them."""
-    root, own, options = folder / f"icons-{seed}", folder / f"seed-{seed}", RECIPES[recipe]
+    """Test figures of a recipe on the icons as a seed deals them; trains its teacher first."""
+    root, run, options = folder / f"icons-{seed}", run_folder(folder, recipe, seed), RECIPES[recipe]
     if not root.exists():
         make_folder(root, Path("/usr/share/icons"), seed)
-    places, result = {"teacher": "", "pretrained": ""}, dict[str, Any]()
+    places = {"teacher": "", "pretrained": ""}
     if "{teacher}" in options:
-        train(own / "teacher", TEACHER, root, EPOCHS, seed, LIGHT)
-        places["teacher"] = str(last(own / "teacher"))
-        result["teacher_accuracy"] = tested(own / "teacher")["accuracy"]
+        measure(folder, PRETRAINED, seed)
+        places["teacher"] = str(last(run_folder(folder, PRETRAINED, seed)))
     if "timm:{pretrained}" in options:
         places["pretrained"] = str(pretrained(folder))
-        result["accuracy_on_characters"] = tested(folder / "on-glyphs")["accuracy"]
-    run = own / recipe.replace(", ", "-").replace(" ", "-")
-    train(run, STUDENT, root, EPOCHS, seed, [word.format(**places) for word in options])
-    figures = tested(run)
-    return {n: figures[n] for n in ("accuracy", "images", "majority_share")} | result
+    train(run, root, EPOCHS, seed, [word.format(**places) for word in options])
+    figures = json.loads((run / "test.json").read_text())
+    return {name: figures[name] for name in ("accuracy", "images", "majority_share")}
 
 
 def config_of(recipe: str) -> dict[str, Any]:
     """What tells the rows of a recipe from those of another."""
     words = " ".join([*TRAINING, *RECIPES[recipe]])
-    networks = {"student": STUDENT, "teacher": TEACHER}
-    return {"recipe": recipe, "options": words, "epochs": EPOCHS, **networks}
+    lengths = {"epochs": EPOCHS, "epochs_of_glyphs": EPOCHS_OF_GLYPHS}
+    return {"recipe": recipe, "network": NETWORK, "options": words, **lengths}
 
 
 def known(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
