@@ -263,6 +263,9 @@ class Final:
     half as well without; 0 judges those as they are."""
     measured: int = 3
     """How many of the best are timed on this device."""
+    int8: bool = False
+    """Whether those that are judged are also judged in int8, beside floats; some 10 s for each.
+    With ``sampling.score tuned`` alone."""
 
     def __post_init__(self) -> None:
         check_range("final.", self, "samples", "candidates", "recalibration_images", least=1)
@@ -304,6 +307,11 @@ def tuning_lengths(
         UserError: when there are too few steps or networks, or finalists are to be tuned for none.
     """
     if score != "tuned":
+        if final.int8:
+            raise UserError(
+                f"final.int8 is true, but only with sampling.score tuned networks are judged in"
+                f" int8, not with {score}: leave it out"
+            )
         given = final.tuning_steps
         return Lengths(0, BESIDE_SLICES if given is None else given)
     finalists = final.num * targets

@@ -130,6 +130,7 @@ def finalists(module: SearchModule, rounds: Rounds) -> list[Candidate]:
             model.predict(space.spec(space.decode(one.tuning.code))),
             one.tuning.val_accuracy,
             one.quality,
+            one.tuning.int8_accuracy,
         )
         for one in rounds.finalists
     }
@@ -277,6 +278,7 @@ class Findings:
                 "cost": one.cost,
                 "accuracy": one.accuracy,
                 "arch": list(one.code),
+                **({} if one.int8_accuracy is None else {"int8_accuracy": one.int8_accuracy}),
                 "chosen": chosen_for.get(one, []),
                 **(
                     {"constraints": list(map(asdict, self._constraint_uses(one)))}
@@ -343,6 +345,9 @@ class Findings:
                     f"{kept.cost}{device}: {kept.predicted:.4g}, at most {kept.limit:.4g} allowed"
                 )
             console.print(f"{shared} accuracy on validation images{tuned}: {found.accuracy:.3f}")
+            if choice.int8_accuracy is not None:
+                lost = 100 * (found.accuracy - choice.int8_accuracy)
+                console.print(f"in int8: {choice.int8_accuracy:.3f}, {lost:.2f} points lost")
             if gain := self.gains.get(target.name):
                 console.print(gain.words)
             console.print(f"architecture: {path}")

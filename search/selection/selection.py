@@ -47,6 +47,8 @@ class Candidate:
     """What it is preferred by: the quality of a finalist of the rounds, the mean probability of the
     right class of a judged slice (which ranks better than accuracy, docs/lab-notebook.md), or
     what a drafted one scores."""
+    int8_accuracy: float | None = None
+    """On the validation split after quantization to int8, where that was asked for."""
 
 
 def final_codes(module: SearchModule, num: int) -> list[Code]:

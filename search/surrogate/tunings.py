@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from search.evaluation.frozen_supernet import tune
+from search.evaluation.int8_accuracy import int8_accuracy
 from search.evaluation.jobs import CachedJobs, Row
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES, Spending
@@ -53,6 +54,8 @@ class Tuning:
     label_accuracy: float = math.nan
     """The accuracy when it had been tuned for as long as a network to learn from; NaN where it was
     tuned for less."""
+    int8_accuracy: float | None = None
+    """Like ``val_accuracy``, after quantization to int8; None where it was not asked for."""
 
 
 class Tunings:
@@ -131,7 +134,7 @@ class Tunings:
                 continue
             self.counted.add(key)
             images = FORWARD_PASSES * row["steps"] * data.weights_batch_size
-            images += row["judged"] * (self.module.final.recalibration_images + data.num_val)
+            images += bool(row["judged"]) * (self.module.final.recalibration_images + data.num_val)
             self.spending.score(space, [space.decode(row["code"])], images)
             if key in known:
                 self.spending.add(row["seconds"], row["cpu_seconds"])
@@ -144,7 +147,8 @@ class Tunings:
 
     def _identity(self, job: tuple[Code, int, bool]) -> Row:
         code, steps, judged = job
-        return {**self._conditions, "code": code, "steps": steps, "judged": judged}
+        how = "int8" if judged and self.module.final.int8 else judged
+        return {**self._conditions, "code": code, "steps": steps, "judged": how}
 
     def _tune(self, job: tuple[Code, int, bool], _: object) -> Row:
         code, steps, judged = job
@@ -167,6 +171,8 @@ class Tunings:
             row["label_accuracy"] = float(course.accuracies[label // 2 : label].mean())
         if judged:
             row["val_accuracy"] = self._validation_accuracy(network)
+            if self.module.final.int8:
+                row["int8_accuracy"] = int8_accuracy(network, self.module.data)
         seconds = time.perf_counter() - wall, time.process_time() - cpu
         return {**row, **dict(zip(("seconds", "cpu_seconds"), seconds, strict=True))}
 
@@ -226,8 +232,9 @@ def fingerprint(module: SearchModule) -> str:
 
 
 def _tuning(row: Row) -> Tuning:
-    told = (row.get(name, math.nan) for name in ("val_accuracy", "label_accuracy"))
-    return Tuning(tuple(row["code"]), row["steps"], row["loss"], row["accuracy"], *told)
+    val, label = (row.get(name, math.nan) for name in ("val_accuracy", "label_accuracy"))
+    shown = row["steps"], row["loss"], row["accuracy"], val, label
+    return Tuning(tuple(row["code"]), *shown, row.get("int8_accuracy"))
 
 
 def _bytes(batch: Any) -> int:
