@@ -7,7 +7,8 @@ for several lengths, with the mean loss over their second half and as a mean ove
 Kendall's tau of a network's own loss with its accuracy trained alone, over all networks and within
 bands of cost; that of the surrogate's regression, fitted to N networks of one set, on the other
 set, the mean of both ways; and that of what finalists are chosen by, once all networks of a set
-have been learned from. It can be stopped and run again; ``--plot`` draws the table.
+have been learned from. With ``--trained`` fewer of each set are the truth, and all are learned
+from. It can be stopped and run again; ``--plot`` draws the table.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def parse_options() -> argparse.Namespace:
     add("--steps", type=int, default=max(LENGTHS), help="of each tuning")
     add("--truth-steps", type=int, help="of the trainings alone, instead of the config's")
     add("--seeds", type=int, default=3, help="of the trainings alone")
+    add("--trained", type=int, default=NUM, help="how many of a set are trained alone, the first")
     add("--cache", type=Path, default=RESULTS / "clutter-trainings.jsonl", help="of those")
     add("--labels", type=Path, default=RESULTS / "clutter-labels.jsonl", help="of the tunings")
     add("--runs", type=Path, default=Path("runs/labels"), help="folder of the supernets")
@@ -106,13 +108,13 @@ class Labels:
         """True accuracies of both sets."""
         steps = self.options.truth_steps or self.training.max_steps
         trainings = Trainings(self.training, self.options.cache, 1)
-        seeds, found = range(self.options.seeds), []
+        seeds, num, found = range(self.options.seeds), self.options.trained, []
         for place in range(len(SETS)):
-            group = self.networks[place * NUM : (place + 1) * NUM]
+            group = self.networks[place * NUM :][:num]
             rows = trainings.rows([Job(one.spec, seed, steps) for one in group for seed in seeds])
-            runs = np.array([row["test"] for row in rows]).reshape(NUM, len(seeds))
+            runs = np.array([row["test"] for row in rows]).reshape(num, len(seeds))
             bands = np.array([one.band for one in group])
-            found.append(Yardstick(runs, bands, np.ones(NUM), resamples=1))
+            found.append(Yardstick(runs, bands, np.ones(num), resamples=1))
         return found
 
     def losses(self, beginning: Beginning) -> np.ndarray:
@@ -185,7 +187,7 @@ def taus(scores: np.ndarray, yardsticks: list[Yardstick]) -> list[float]:
     """Kendall's tau of scores (120,) over all networks and within bands, the mean of both sets."""
     found = []
     for place, yardstick in enumerate(yardsticks):
-        own = scores[place * NUM : (place + 1) * NUM]
+        own = scores[place * NUM :][: len(yardstick.truth)]
         statistics = yardstick.tau, yardstick.within_bands(yardstick.tau)
         found.append([float(one(own, yardstick.whole)[0]) for one in statistics])
     return [float(value) for value in np.mean(found, axis=0)]
