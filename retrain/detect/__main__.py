@@ -6,7 +6,8 @@ Trains a network with SSDLite on boxes, or tests it.
 from __future__ import annotations
 
 import sys
-from functools import partial
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supernet.command.process import run_command
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
 def main(args: ArgsType = None) -> None:
     """Train a detector, or test it."""
     # Signals are answered while torch loads, which takes seconds.
+    import pytorch_lightning as pl
+
     from retrain.cli import RetrainCLI, run_callbacks
-    from retrain.detect.digit_boxes import DigitBoxes  # noqa: F401  short name for --data
+    from retrain.detect.boxes_figure import BoxesFigure
+    from retrain.detect.coco_boxes import CocoBoxes  # noqa: F401  short name for --data
+    from retrain.detect.digit_boxes import DigitBoxes  # noqa: F401
     from retrain.detect.module import DetectionModule
 
-    callbacks = partial(run_callbacks, figure="map")
+    def callbacks(run: Path) -> Sequence[pl.Callback]:
+        return [*run_callbacks(run, figure="map"), BoxesFigure(run)]
+
     RetrainCLI(DetectionModule, "retrain", callbacks, ("fit", "test"), args, "retrain.detect")
 
 

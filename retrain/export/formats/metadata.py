@@ -52,7 +52,7 @@ def describe(
         "input_layout": "NCHW, channels red, green, blue",
         "input_type": "float32",
         "input_range": [0.0, 1.0],
-        **_preprocessing(data),
+        **_preprocessing(data, task),
         **_outputs(task),
         "architecture": dataclasses.asdict(trained.spec),
         "block_strings": trained.spec.block_strings(),
@@ -65,11 +65,14 @@ def describe(
     return as_values(as_text(described))
 
 
-def _preprocessing(data: DataDescription) -> Metadata:
+def _preprocessing(data: DataDescription, task: Task) -> Metadata:
     """How an image becomes the input: its values lie in ``input_range`` before mean and std."""
     if data.preprocessing is None:
         return {"preprocessing": UNKNOWN}
-    steps = "upright by EXIF, on background, RGB, resize shorter side, crop centre, mean and std"
+    fitted = "resize shorter side, crop centre"
+    if task == "detection" and data.preprocessing.resize == data.preprocessing.crop:
+        fitted = "pad right and bottom to a square by background, resize"
+    steps = f"upright by EXIF, on background, RGB, {fitted}, mean and std"
     return {"preprocessing": steps, **dataclasses.asdict(data.preprocessing)}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -76,6 +77,9 @@ def test_the_config_trains_and_is_tested_through_the_command(arch, tmp_path, mon
     report = json.loads((folder / "test.json").read_text())
     assert report["checkpoint"] == str(folder / "checkpoints" / "best.ckpt")
     assert (report["arch"], report["images"]) == (arch, 6)
+    with Image.open(folder / "figures" / "boxes.png") as page:
+        assert page.size[0] > 1000
+    assert f"boxes of 6 test images: {folder / 'figures' / 'boxes.png'}" in capsys.readouterr().out
     assert all(0 <= report[name] <= 1 for name in ("map", "map_50", "map_75"))
     with pytest.raises(UserError, match=r"run holds a detector: .*test.json"):
         summarise(folder)
