@@ -113,11 +113,12 @@ def prepared(
             "int8 is calibrated on training images, and there are only generated ones: give"
             " --data.root DIR, or leave --quantize out"
         )
+    by_torchao = method == "qat" or "executorch" in formats
+    if by_torchao and not all(map(importlib.util.find_spec, ("executorch", "torchao"))):
+        raise UserError(f"--quantize {method} needs `pip install mnasnet-search[executorch]`")
     images = calibration_images(checked.run_data, settings.calibration_images)
     if method == "int8":
         return Int8Inputs(settings, checked.run_data, images)
-    if not all(map(importlib.util.find_spec, ("executorch", "torchao"))):
-        raise UserError("--quantize qat needs `pip install mnasnet-search[executorch]`")
     training = training_of(run / "config.yaml", checked.run_data, trusted)
     return Int8Inputs(settings, checked.run_data, images, training)
 

@@ -1,5 +1,6 @@
 """Quantization-aware training: the network is trained, and what was trained is shipped."""
 
+import dataclasses
 import importlib.util
 import warnings
 from types import SimpleNamespace
@@ -161,14 +162,17 @@ def test_a_run_that_does_not_tell_its_training_is_refused(tmp_path):
         training_of(tmp_path / "config.yaml", digits())
 
 
-def test_a_missing_package_is_one_line(run, monkeypatch, capsys):
+@pytest.mark.parametrize(("form", "method"), [("pt2", "qat"), ("executorch", "int8")])
+def test_a_missing_package_is_one_line(run, monkeypatch, capsys, form, method):
+    here = dataclasses.replace(FORMATS["executorch"], package="torch")
+    monkeypatch.setitem(FORMATS, "executorch", here)
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "torchao" else find(name)
     )
-    assert status_of("--run", run, "--formats", "pt2", "--quantize", "qat") == 2
+    assert status_of("--run", run, "--formats", form, "--quantize", method) == 2
     error = capsys.readouterr().err
-    assert error == "error: --quantize qat needs `pip install mnasnet-search[executorch]`\n"
+    assert error == f"error: --quantize {method} needs `pip install mnasnet-search[executorch]`\n"
 
 
 def test_formats_without_such_a_training_are_refused(tmp_path):
