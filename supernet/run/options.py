@@ -147,7 +147,7 @@ def data_options(data: dict[str, Any], inner: pl.LightningDataModule) -> dict[st
     free = {*MAY_CHANGE, *getattr(inner, "may_change", ())}
     arguments = data.get("init_args", {})
     kept = {name: value for name, value in arguments.items() if name not in free}
-    return _flat("data", {"class_path": data["class_path"], "init_args": kept})
+    return _flat("data", {**data, "init_args": kept})
 
 
 def _flat(place: str, value: Any) -> dict[str, Any]:

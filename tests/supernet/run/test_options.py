@@ -11,7 +11,13 @@ from retrain.__main__ import main as retrain
 from supernet.command.arguments import Parser
 from supernet.command.process import run_command
 from supernet.errors import UserError
-from supernet.run.options import check_trainer, check_trainer_options, expanded
+from supernet.run.options import (
+    SameOptions,
+    check_trainer,
+    check_trainer_options,
+    data_options,
+    expanded,
+)
 from tests.helpers.tiny import TRAINING, write_tiny_arch
 
 WORKING = {
@@ -124,6 +130,30 @@ def test_other_commands_expand_homes_and_refuse_empty_names(monkeypatch, tmp_pat
 
 
 # --- continuing -----------------------------------------------------------------------------------
+
+
+def test_arguments_of_data_are_told_one_by_one_but_for_those_that_may_change():
+    class Moved:
+        may_change = ("folder",)
+
+    arguments = {"folder": "a", "flip": 0.5, "batch_size": 8, "hard": {"noise": 0.1}, "scale": None}
+    data = {"class_path": "my.Data", "init_args": arguments, "dict_kwargs": {"more": 1}}
+    assert data_options(data, Moved()) == {
+        "data.class_path": "my.Data",
+        "data.init_args.flip": 0.5,
+        "data.init_args.hard.noise": 0.1,
+        "data.init_args.scale": None,
+        "data.dict_kwargs.more": 1,
+    }
+    assert data_options({"class_path": "my.Data"}, object()) == {"data.class_path": "my.Data"}
+
+
+def test_a_run_from_before_the_data_were_kept_goes_on():
+    same = SameOptions({"data.init_args.flip": 0.5})
+    same.options |= {"trainer.precision": "32-true"}
+    same.load_state_dict({"precision": "32-true"})
+    with pytest.raises(UserError, match=r"trainer\.precision is 32-true, but the run to continue"):
+        same.load_state_dict({"precision": "bf16-mixed"})
 
 
 @pytest.fixture(scope="module")
