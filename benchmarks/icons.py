@@ -123,9 +123,8 @@ def write_picture(picture: Image.Image, path: Path) -> None:
     if path.suffix in (".jpg", ".gif"):
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
-    quality = {"quality": 95} if path.suffix == ".jpg" else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, lossless=True, **quality)
+    picture.save(path, quality=95, lossless=path.suffix == ".webp")
 
 
 def make_folder(folder: Path, root: Path, seed: int) -> None:
