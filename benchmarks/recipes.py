@@ -125,8 +125,10 @@ def show(rows: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
         found = accuracies_of(rows, recipe)
         if found:
             gains = [value - first[seed] for seed, value in found.items() if seed in first]
-            mean = f"{np.mean(list(found.values())):.1f} ± {np.std(list(found.values())):.1f}"
-            table.add_row(recipe, mean, interval(gains), str(len(found)))
+            values = np.array(list(found.values()))
+            deviation = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+            words = f"{values.mean():.1f}{deviation}"
+            table.add_row(recipe, words, interval(gains), str(len(found)))
     print_table(table)
 
 
