@@ -1,8 +1,9 @@
 """Quantization-aware training: a trained network goes on training while it is rounded to int8.
 
 Jacob et al. 2018, section 3, by torchao's pt2e and XNNPACK's quantizer, which files of ExecuTorch
-and torch.export are made of. The network in floats teaches its rounded self: labels have nothing to
-add that it has not learned, and logits stay near those that were tested.
+and torch.export are made of. The network in floats teaches its rounded self its logits (Ba and
+Caruana 2014, "Do deep nets really need to be deep?", section 2): labels have nothing to add that it
+has not learned, and logits stay near those that were tested.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.nn import functional
 
 from retrain.export.formats.shipment import Shipment
 from retrain.export.quantization import BATCH_SIZE
@@ -54,14 +56,8 @@ class QuantizedTraining:
 
     @property
     def gentle(self) -> Recipe:
-        """The run's recipe, with a small learning rate and the network in floats as a teacher."""
-        return replace(
-            self.recipe,
-            lr=LR_SHARE * self.recipe.lr,
-            schedule="cosine",
-            warmup=0.0,
-            teacher_share=1.0,
-        )
+        """The run's recipe, with a small learning rate."""
+        return replace(self.recipe, lr=LR_SHARE * self.recipe.lr, schedule="cosine", warmup=0.0)
 
     def run(self, prepared: GraphModule, network: nn.Module, data: RunData) -> None:
         """Train a network, on the same images in the same order each time.
@@ -83,10 +79,11 @@ class QuantizedTraining:
             task = lines.add_task("int8 training", total=self.num_steps, status="")
             for step, batch in enumerate(itertools.islice(batches.endless(), self.num_steps)):
                 schedule.step_update(step)
-                images, labels = data.moved(batch, torch.device("cpu"))
+                images = data.moved(batch, torch.device("cpu"))[0]
                 with torch.no_grad():
                     answers = network(images)
-                loss = recipe.batch_loss(prepared, (images, labels, answers), answers.shape[1])
+                # Probabilities say nothing of logits where the network is sure.
+                loss = functional.mse_loss(prepared(images), answers)
                 _check_finite(loss, step)
                 loss.backward()
                 optimizer.step()
