@@ -63,7 +63,7 @@ def parse_options() -> argparse.Namespace:
     add("--steps", type=int, default=max(LENGTHS), help="of each tuning")
     add("--truth-steps", type=int, help="of the trainings alone, instead of the config's")
     add("--seeds", type=int, default=3, help="of the trainings alone")
-    add("--trained", type=int, default=NUM, help="how many of a set are trained alone, the first")
+    add("--trained", type=int, nargs=2, default=[NUM, NUM], help="networks of each set, the first")
     add("--cache", type=Path, default=RESULTS / "clutter-trainings.jsonl", help="of those")
     add("--labels", type=Path, default=RESULTS / "clutter-labels.jsonl", help="of the tunings")
     add("--runs", type=Path, default=Path("runs/labels"), help="folder of the supernets")
@@ -108,8 +108,8 @@ class Labels:
         """True accuracies of both sets."""
         steps = self.options.truth_steps or self.training.max_steps
         trainings = Trainings(self.training, self.options.cache, 1)
-        seeds, num, found = range(self.options.seeds), self.options.trained, []
-        for place in range(len(SETS)):
+        seeds, found = range(self.options.seeds), []
+        for place, num in enumerate(self.options.trained):
             group = self.networks[place * NUM :][:num]
             rows = trainings.rows([Job(one.spec, seed, steps) for one in group for seed in seeds])
             runs = np.array([row["test"] for row in rows]).reshape(num, len(seeds))
