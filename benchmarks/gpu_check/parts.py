@@ -170,13 +170,18 @@ def _synthetic(batch: int, num_batches: int) -> dict[str, object]:
     }
 
 
+SHARED = 2
+"""Half of a search's steps trains shared weights, which the probe watches; the rest tunes the
+least networks that a search learns and chooses from."""
 SHORT_SEARCH: dict[str, object] = {
     "model.cost": "macs",
+    "model.schedule.share": 1 / SHARED,
+    "model.surrogate.networks": 2,
+    "model.surrogate.first": 2,
     "model.sampling.every": AMOUNT.update_every,
     "model.sampling.samples": AMOUNT.samples,
     "model.final.samples": 32,
-    "model.final.candidates": 2,
-    "model.final.tuning_steps": 5,
+    "model.final.candidates": 1,
     "model.final.measured": 0,
     "model.final.recalibration_images": 256,
 }
@@ -190,7 +195,7 @@ LARGE_SEARCH: dict[str, object] = {
 
 def _search_synthetic(work: Path) -> list[str]:
     options = LARGE_SEARCH | _synthetic(AMOUNT.run_batch, 100)
-    options |= _probe("search_224", AMOUNT.run_steps // 2) | {"run": work / "search_224"}
+    options |= _probe("search_224", AMOUNT.run_steps // 2 // SHARED) | {"run": work / "search_224"}
     return ["search", "fit", "-c", "configs/imagefolder/search.yaml", *_options(options)]
 
 
@@ -205,12 +210,12 @@ def _retrain(work: Path) -> list[str]:
 
 def _search_digits(work: Path) -> list[str]:
     options = SHORT_SEARCH | _fit(AMOUNT.run_steps, precision=False)
-    options |= _probe("search_digits", AMOUNT.run_steps) | {"run": work / "search_digits"}
+    options |= _probe("search_digits", AMOUNT.run_steps // SHARED) | {"run": work / "search_digits"}
     return ["search", "fit", "-c", "configs/digits/search.yaml", *_options(options)]
 
 
 def _search_files(work: Path, images: Path) -> list[str]:
-    options = LARGE_SEARCH | _probe("search_files", AMOUNT.run_steps // 2)
+    options = LARGE_SEARCH | _probe("search_files", AMOUNT.run_steps // 2 // SHARED)
     options |= {
         "data.root": images,
         "data.resolution": AMOUNT.resolution,
