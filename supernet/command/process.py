@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from supernet.command.stopping import STOP, Stopped
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 
 EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128
@@ -62,8 +62,8 @@ def _end(error: BaseException, way_on: str, trains: bool) -> bool:
 
 
 def exit_with(message: str) -> NoReturn:
-    """End the command over bad input: one line on stderr, status 2."""
-    sys.stderr.write(f"error: {message}\n")
+    """End the command over bad input: one line on stderr, status 2; it may quote any value."""
+    sys.stderr.write(f"error: {one_line(message)}\n")
     raise SystemExit(EXIT_USER_ERROR)
 
 

@@ -89,6 +89,7 @@ OPTIONS = {
     "--trainer.precision 16-mixed --trainer.accelerator cpu": "would take bf16-mixed instead",
     "--trainer.devices -1": "devices -1: `devices` selected with `CPUAccelerator` should be an int",
     "--trainer.devices abc": "devices abc: ",
+    "--trainer.devices \x1b[2J": r"devices \x1b[2J: ",
     "--trainer.accelerator tpu": "trainer with accelerator tpu, devices 1: ",
     "--trainer.limit_train_batches 0": "trainer.limit_train_batches is 0",
     "--trainer.max_epochs 0": "trainer.max_epochs is 0, it must be at least 1, or -1 for no limit",
