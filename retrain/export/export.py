@@ -25,7 +25,7 @@ from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.command.process import EXIT_USER_ERROR
 from supernet.command.trust import add_trust
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.files.writing import write_json
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, read_trained
 from supernet.run.locking import locked
@@ -197,8 +197,8 @@ def main(args: Sequence[str] | None = None) -> None:
         )
     for name, reason in written.failed.items():
         kept = "the file is kept for inspection, do not ship it"
-        print(f"failed: {name}: {reason}; {kept}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(one_line(f"failed: {name}: {reason}; {kept}") + "\n")
     for name, reason in written.not_written.items():
-        print(f"error: {name}: {reason}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(one_line(f"error: {name}: {reason}") + "\n")
     if written.failed or written.not_written:
         raise SystemExit(EXIT_USER_ERROR if written.not_written else 1)
