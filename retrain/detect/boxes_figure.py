@@ -73,9 +73,9 @@ class BoxesFigure(pl.Callback):
         self._shown = []
 
 
-def _data(trainer: pl.Trainer) -> Any:
-    """The run's data; a trainer's type has no datamodule."""
-    return trainer.datamodule  # type: ignore[attr-defined]
+def _data(trainer: Any) -> Any:
+    """The run's data; a trainer's own type has no datamodule."""
+    return trainer.datamodule
 
 
 def _pixels(image: Tensor, told: Preprocessing | None) -> Tensor:
