@@ -47,7 +47,7 @@ from supernet.run.options import (
     expanded,
 )
 from supernet.run.ranks import Ranks
-from supernet.training.config import check_class_path, check_sections, make_data
+from supernet.training.config import check_class_path, check_resolution, check_sections, make_data
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -151,11 +151,11 @@ class CLI(LightningCLI):
         """
         self.name, self.role, self.verbs, self.run_callbacks = name or role, role, verbs, callbacks
         self.ranks = Ranks()
+        self.words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
         quieten_lightning()
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
-        if args is None or isinstance(args, list):
-            check_command_line(sys.argv[1:] if args is None else args)
+        check_command_line(self.words)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
         help_of["epilog"] = more
         with contextlib.ExitStack() as self.until_end:
@@ -243,6 +243,8 @@ class CLI(LightningCLI):
         """
         config = expanded(self.settings)
         check_sections(config, self.model_class)
+        files = [Path(str(file)) for file in config.get("config") or []]
+        check_resolution(config.data, files, self.words)
         if not config.run.strip():
             raise UserError("--run is empty: name a folder for this run, such as runs/NAME")
         check_trainer_options(config.trainer)

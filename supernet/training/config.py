@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 import supernet.data  # noqa: F401 - the short names of its data sets
 from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
-from supernet.files.reading import read_yaml, short, typed_object
+from supernet.files.reading import parse_yaml, read_yaml, short, typed_object
 from supernet.training.recipe import Recipe
 
 _T = TypeVar("_T")
@@ -84,6 +84,41 @@ def check_class_path(config: Any, path: str | Path) -> None:
     if isinstance(named, str) and named in RENAMED:
         raise UserError(
             f"{path}: data.class_path is {named}, which is now {RENAMED[named]}: write that"
+        )
+
+
+def check_resolution(data: Namespace, files: Sequence[Path], words: Sequence[str]) -> None:
+    """Refuse a resolution that a config gives the images of another data class than the run's.
+
+    Digits are 16 px wide; photos that are laid over their config would be so too, without a word.
+
+    Args:
+        data: the section of a run, of all its files and of its command line.
+        files: the configs, of which a later one replaces what an earlier one has said.
+        words: the command line.
+
+    Raises:
+        UserError: naming the resolution, its config and both classes.
+    """
+    if any("resolution" in word for word in words):
+        return
+    told, held, source = "", dict[str, Any](), Path()
+    for file in files:
+        content = parse_yaml(file.read_text(encoding="utf-8"))
+        section = content.get("data") if isinstance(content, dict) else None
+        if not isinstance(section, dict):
+            continue
+        told = str(section.get("class_path", told)).rpartition(".")[2]
+        arguments = section.get("init_args")
+        if isinstance(arguments, dict) and "resolution" in arguments:
+            held, source = {"class": told, "resolution": arguments["resolution"]}, file
+    kind = str(data.get("class_path")).rpartition(".")[2]
+    if held and held["class"] not in ("", kind):
+        photos = ", or begin with a file of configs/photos" if kind == "ImageFolder" else ""
+        raise UserError(
+            f"data.resolution is {short(held['resolution'])}, which {source} gives to"
+            f" {held['class']}, but the data are {kind}: say which is meant, such as"
+            f" --data.resolution 96{photos}"
         )
 
 

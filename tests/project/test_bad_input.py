@@ -77,7 +77,10 @@ OPTIONS = {
     "--data.batch_size 5000": "1080 images are fewer than one batch of 5000",
     "--data foo.Bar": "No module named 'foo'",
     "--data ImageFolder": "the following arguments are required: root",
-    "--data ImageFolder --data.root /nowhere": "/nowhere is not a folder",
+    "--data ImageFolder --data.resolution 8 --data.root /nowhere": "/nowhere is not a folder",
+    "--data ImageFolder --data.root /nowhere": (
+        "tiny.yaml gives to Digits, but the data are ImageFolder: say which is meant"
+    ),
     "--trainer.max_steps -1": "inf steps: give trainer.max_steps or trainer.max_epochs",
     "--trainer.max_steps ten": "trainer.max_steps\": Expected a <class 'int'>. Got value: ten",
     "--trainer.max_steps 4": "the controller would learn nothing: of 4 steps it has those from 4 ",

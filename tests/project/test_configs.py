@@ -43,9 +43,9 @@ def image_root(tmp_path):
     return tmp_path / "images"
 
 
-def test_both_kinds_of_data_have_both_configs():
+def test_digits_photos_and_large_folders_have_both_configs():
     names = [str(path.relative_to(CONFIGS)) for path in FILES]
-    folders = ("digits", "imagefolder")
+    folders = ("digits", "imagefolder", "photos")
     assert set(names) >= {f"{f}/{c}.yaml" for f in folders for c in ("search", "retrain")}
 
 
@@ -58,7 +58,7 @@ def test_every_config_is_taken_also_for_several_machines(config, monkeypatch):
         raise Parsed(cli.settings)
 
     options = ["--run=runs/x", "--trainer.num_nodes=2"]
-    if "imagefolder" in config.parts:
+    if config.parent.name in ("imagefolder", "photos"):
         options.append("--data.root=images")
     if config.stem in ("retrain", "detect"):
         options.append("--model.arch=arch.json")
