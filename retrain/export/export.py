@@ -15,7 +15,7 @@ from typing import Any, get_args
 from retrain.cli import checkpoint_path
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import exporter_versions
-from retrain.export.formats.opset import EXPORTED, OPSETS
+from retrain.export.formats.opset import OPSETS
 from retrain.export.images import Source, check_images
 from retrain.export.int8_files import prepared
 from retrain.export.prediction import prediction_of
@@ -27,6 +27,7 @@ from supernet.command.process import EXIT_USER_ERROR
 from supernet.command.trust import add_trust
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_json
+from supernet.latency.models.trained_graph import EXPORTED
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, read_trained
 from supernet.run.locking import locked
 

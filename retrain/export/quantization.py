@@ -17,6 +17,7 @@ from retrain.export.formats.shipment import Runner
 from supernet.data.resumable import num_images, resumable
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
+from supernet.latency.models.trained_graph import CALIBRATION_IMAGES
 
 Method = Literal["int8", "qat"]
 """Quantization after training, or with a training of its own that knows of it."""
@@ -41,7 +42,7 @@ class Quantization:
         UserError: naming the option, its value and the limit.
     """
 
-    calibration_images: int = 256
+    calibration_images: int = CALIBRATION_IMAGES
     """Training images, augmented as in training, over which ranges of features are measured."""
     max_accuracy_loss: float | None = None
     """Points (hundredths) of test accuracy that a file may lose; by default its method's."""

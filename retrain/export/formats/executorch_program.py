@@ -6,15 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
-from retrain.export.formats.shipment import (
-    CALIBRATION_BATCH,
-    Format,
-    Quantized,
-    Runner,
-    Shipment,
-    Told,
-)
+from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment, Told
 from supernet.latency.models.torch_modules import xnnpack_int8, xnnpack_program
+from supernet.latency.models.trained_graph import CALIBRATION_BATCH
 from supernet.latency.this_machine import measure_pte
 
 

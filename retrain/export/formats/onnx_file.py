@@ -4,16 +4,15 @@ import re
 from pathlib import Path
 
 import onnx
-import onnxruntime
-import torch
 from onnx import helper
 from torch import Tensor
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
-from retrain.export.formats.opset import EXPORTED, opset_of, set_opset
-from retrain.export.formats.shipment import CALIBRATION_BATCH, Format, Quantized, Runner, Shipment
+from retrain.export.formats.opset import opset_of, set_opset
+from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment
 from supernet.errors import UserError
-from supernet.latency.models.onnx_int8 import OLDEST_OPSET, measured_ranges, quantized
+from supernet.latency.models.onnx_int8 import OLDEST_OPSET
+from supernet.latency.models.trained_graph import EXPORTED, int8_graph, open_graph, write_graph
 from supernet.latency.this_machine import measure_onnx
 
 
@@ -23,18 +22,8 @@ def write_onnx(shipment: Shipment, path: Path) -> None:
     Raises:
         UserError: when the opset cannot describe the network.
     """
-    torch.onnx.export(
-        shipment.program(),
-        (),
-        path,
-        input_names=["images"],
-        output_names=shipment.outputs,
-        opset_version=max(shipment.opset, EXPORTED),
-        custom_translation_table=dict(shipment.operators or {}),
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
+    opset = max(shipment.opset, EXPORTED)
+    write_graph(shipment.program(), path, shipment.outputs, opset, shipment.operators)
     model = onnx.load(path)
     _name_batch(model.graph)
     set_opset(model, shipment.opset)
@@ -58,13 +47,7 @@ def open_onnx(path: Path) -> Runner:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ValueError(f"onnx.checker: {error}") from None
-    return _runner(path)
-
-
-def _runner(model: Path | bytes) -> Runner:
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: tuple(map(torch.from_numpy, session.run(None, {name: images.numpy()})))
+    return open_graph(path)
 
 
 def read_onnx_metadata(path: Path) -> Metadata:
@@ -85,14 +68,13 @@ def quantize_onnx(shipment: Shipment, floats: Path, images: Tensor) -> Quantized
             f"int8 needs opset {OLDEST_OPSET} for a scale of each channel, --opset is"
             f" {shipment.opset}: give --opset {OLDEST_OPSET} or more, or leave --quantize out"
         )
-    batches = (batch.numpy() for batch in images.split(CALIBRATION_BATCH))
-    model = quantized(onnx.load(floats), measured_ranges(floats, batches))
+    model = int8_graph(floats, images)
 
     def write(metadata: Metadata, path: Path) -> None:
         helper.set_model_props(model, as_text(metadata))
         onnx.save(model, path)
 
-    return Quantized(_runner(model.SerializeToString()), write)
+    return Quantized(open_graph(model.SerializeToString()), write)
 
 
 ONNX = Format(

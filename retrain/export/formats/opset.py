@@ -11,10 +11,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from supernet.errors import UserError
+from supernet.latency.models.trained_graph import EXPORTED
 
 OPSETS = range(11, 21)
-EXPORTED = 18
-"""What torch's exporter speaks; it adds what newer opsets have, and takes nothing away."""
 
 Constants = Mapping[str, list[int]]
 """Whole numbers of a graph by their names."""

@@ -8,19 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from retrain.export.formats.metadata import Metadata
-from retrain.export.formats.opset import EXPORTED
 from supernet.errors import UserError, one_line
 from supernet.files.writing import put_in_place
-
-MAX_BATCH = 1024
-"""Images that a file of any batch size takes at once."""
-CALIBRATION_BATCH = 32
-"""Images at once over which ranges of features are measured."""
+from supernet.latency.models.trained_graph import EXPORTED, program_of
 
 MAX_WORDS = 240
 """Letters of what a library says that are shown."""
@@ -55,10 +49,8 @@ class Shipment:
         return list(self.metadata["outputs"])
 
     def program(self) -> ExportedProgram:
-        """The network as a graph, for any batch up to ``MAX_BATCH``."""
-        images = torch.zeros(2, 3, self.side, self.side)
-        shapes = ({0: Dim("batch", min=1, max=MAX_BATCH)},)
-        return torch.export.export(self.network, (images,), dynamic_shapes=shapes)
+        """The network as a graph, for any batch."""
+        return program_of(self.network, self.side)
 
 
 @dataclass(frozen=True)

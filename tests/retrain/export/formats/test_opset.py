@@ -12,9 +12,10 @@ from torch import nn
 
 from retrain.export.export import main
 from retrain.export.formats.onnx_file import write_onnx
-from retrain.export.formats.opset import EXPORTED, OPSETS, opset_of, set_opset
+from retrain.export.formats.opset import OPSETS, opset_of, set_opset
 from retrain.export.formats.shipment import Shipment
 from supernet.errors import UserError
+from supernet.latency.models.trained_graph import EXPORTED
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Stage
