@@ -5,13 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import timm
-from timm.models import is_model_pretrained, load_state_dict
+from timm.models import is_model_pretrained
 from torch import nn
 
 from supernet.arch_file import is_file_name, load_spec, read_arch
 from supernet.command.output import say
-from supernet.errors import UserError, one_line
+from supernet.errors import UserError
 from supernet.network.checkpoint import load_network
 from supernet.network.functional import Weights
 from supernet.network.network import Network
@@ -19,6 +18,7 @@ from supernet.network.supernet import load_supernet
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 from supernet.timm_arch import timm_names
+from supernet.training.pretrained import fetched_model, weights_of_file
 
 SHAPELESS = ("classes", "resolution", "stem_stride")
 """Settings on which no weight but the classifier's depends."""
@@ -52,9 +52,9 @@ class WarmStart:
         if init == "timm":
             name = timm_name(arch)
             self.origin = f"from timm's weights {name}"
-            self.weights = partial(fetch_from_timm, name)
+            self.weights = partial(timm_weights, name)
         elif kind == "timm" and file:
-            self.weights = partial(weights_of_file, file, arch)
+            self.weights = partial(given_weights, file, arch)
         elif self.supernet:
             if not is_file_name(arch):
                 raise UserError(
@@ -106,20 +106,12 @@ def timm_name(arch: str) -> str:
     return trained[name]
 
 
-def fetch_from_timm(name: str) -> Weights:
+def timm_weights(name: str) -> Weights:
     """Trained weights from timm's cache or the network; UserError where neither has them."""
-    try:
-        return timm.create_model(name, pretrained=True).state_dict()
-    except Exception as error:  # noqa: BLE001 - every layer of a download raises its own
-        reason = one_line(f"{type(error).__name__}: {error}")[:160]
-        raise UserError(
-            f"timm's weights {name} cannot be fetched ({reason}): start once where there is a"
-            " network connection and keep the cache (HF_HOME names its folder), or give init"
-            " scratch"
-        ) from None
+    return fetched_model(name, "give init scratch").state_dict()
 
 
-def weights_of_file(file: str, arch: str) -> Weights:
+def given_weights(file: str, arch: str) -> Weights:
     """Weights of a network of the layers of ``arch`` from a file, ``.safetensors`` or torch's.
 
     Raises:
@@ -128,11 +120,7 @@ def weights_of_file(file: str, arch: str) -> Weights:
     way = "give weights of this very network under timm's names, or init scratch"
     if not Path(file).is_file():
         raise UserError(f"init is timm:{file}, but there is no such file: {way}")
-    try:
-        weights = load_state_dict(file)
-    except Exception as error:  # noqa: BLE001 - whatever a broken file causes
-        reason = one_line(f"{type(error).__name__}: {error}")[:160]
-        raise UserError(f"{file} holds no weights ({reason}): {way}") from None
+    weights = weights_of_file(Path(file), way)
     own = Network(load_spec(arch)).state_dict()
     for name, value in own.items():
         held = weights.get(name)

@@ -10,19 +10,19 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg, is_model, load_state_dict
+from timm.models import get_pretrained_cfg, is_model
 from torch import Tensor, nn
 from torch.nn import functional
 
 from supernet.data_description import DataDescription, Preprocessing
-from supernet.errors import UserError, one_line
+from supernet.errors import UserError
 from supernet.network.checkpoint import file_sha256, read_trained
+from supernet.training.pretrained import fetched_model, reason_of, weights_of_file
 
 WAY = (
     "give a model of timm (NAME, or NAME:FILE with weights of your own) or a retraining's"
     " checkpoint, such as runs/NAME/checkpoints/best.ckpt"
 )
-CONNECTED = ", or start once where there is a network connection"
 
 
 @dataclass(frozen=True)
@@ -117,21 +117,13 @@ class TeacherSource:
     def _trained(self, num_classes: int) -> nn.Module:
         """A model of timm with weights of the file, or timm's own."""
         if self.file is None:
-            try:
-                return timm.create_model(self.model, pretrained=True, num_classes=num_classes)
-            except Exception as error:  # noqa: BLE001 - every layer of a download raises its own
-                raise self._unloaded(error, CONNECTED) from None
+            return fetched_model(self.model, WAY, num_classes)
         network = timm.create_model(self.model, num_classes=num_classes)
-        try:
-            weights = load_state_dict(str(self.file))
-        except Exception as error:  # noqa: BLE001 - a broken file may raise anything
-            raise self._unloaded(error) from None
+        weights = weights_of_file(self.file, WAY)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:  # other layers, or of another shape
-            raise self._unloaded(error) from None
+            raise UserError(
+                f"the teacher {self.named} cannot be loaded ({reason_of(error)}): {WAY}"
+            ) from None
         return network
-
-    def _unloaded(self, error: Exception, there: str = "") -> UserError:
-        reason = one_line(f"{type(error).__name__}: {error}")[:200]
-        return UserError(f"the teacher {self.named} cannot be loaded ({reason}): {WAY}{there}")
