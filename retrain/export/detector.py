@@ -1,9 +1,12 @@
-"""A detector as one graph: images to boxes, scores and labels, suppression included.
+"""A detector as one graph: images to boxes, scores and labels, or to all that these are chosen of.
 
 The boxes are those of torchvision's SSD (``postprocess_detections``), for any batch and in outputs
-of one size, which phones and accelerators ask for: an image with fewer boxes has scores of 0.
+of one size, which phones and accelerators ask for: an image with fewer boxes has scores of 0. Of
+formats without an operator that suppresses boxes a file gives every default box with its scores,
+and leaves the choice to the program that runs it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +82,13 @@ OPERATORS = {torch.ops.mnasnet_search.kept.default: _onnx_kept}
 """ONNX's forms of our operators."""
 
 
-class DetectorGraph(nn.Module):
-    """A detector without lists and branches, for images of the side that it was trained at."""
+class DefaultBoxes(nn.Module):
+    """A detector up to its suppression of boxes, for images of the side that it was trained at."""
 
     anchors: Tensor
     """Default boxes (N, 4): centre x, y, width and height in px."""
+    code_weights: Tensor
+    """What the heads' four numbers for each box were multiplied by in training (4,)."""
 
     def __init__(self, detector: Detector, side: int) -> None:
         super().__init__()
@@ -95,37 +100,74 @@ class DetectorGraph(nn.Module):
         sizes = corners[:, 2:] - corners[:, :2]
         anchors = torch.cat([corners[:, :2] + sizes / 2, sizes], 1)
         self.register_buffer("anchors", anchors)
+        # Made here, as LiteRT's converter fails over tensors that are made while images are run.
+        self.register_buffer("code_weights", torch.tensor(detector.box_coder.weights))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised images (B, 3, R, R) to detections, D in each image, by falling score.
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, R, R) to N default boxes, moved and sized for each image.
 
         Returns:
-            Boxes (B, D, 4) as x1, y1, x2, y2 in px of the input, scores (B, D) and labels (B, D), 1
-            for the first class. All three are 0 where there is no detection.
+            Boxes (B, N, 4) as x1, y1, x2, y2 in px of the input, and scores (B, N, classes).
         """
-        detector = self.detector
-        maps = list(detector.backbone(images).values())
-        heads = detector.head(maps)
-        scores = heads["cls_logits"].softmax(-1)[..., 1:].transpose(1, 2)  # (B, classes, N)
-        boxes = self._boxes(heads["bbox_regression"])
-        candidates = min(detector.topk_candidates, boxes.shape[1])
-        scores, places = scores.topk(candidates, -1)
+        heads = self.detector.head(list(self.detector.backbone(images).values()))
+        return self._boxes(heads["bbox_regression"]), heads["cls_logits"].softmax(-1)[..., 1:]
+
+    def _boxes(self, codes: Tensor) -> Tensor:
+        """Corners (B, N, 4) within the image of what the heads (B, N, 4) make of the anchors."""
+        codes = codes / self.code_weights
+        places, sizes = self.anchors[:, :2], self.anchors[:, 2:]
+        centres = places + codes[..., :2] * sizes
+        halves = codes[..., 2:].clamp(max=self.detector.box_coder.bbox_xform_clip).exp() * sizes / 2
+        return torch.cat([centres - halves, centres + halves], -1).clamp(0, self.side)
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Which default boxes of an image are detections."""
+
+    candidates: int
+    """Boxes of each class that are looked at, those of the highest scores."""
+    score: float
+    """What a detection's score exceeds."""
+    overlap: float
+    """Intersection over union above which the lower score goes, of two boxes of a class."""
+    detections: int
+    """Boxes of all classes that are kept, those of the highest scores."""
+
+    @classmethod
+    def of(cls, detector: Detector) -> "Suppression":
+        """That of a detector of torchvision's."""
+        thresholds = detector.score_thresh, detector.nms_thresh
+        return cls(detector.topk_candidates, *thresholds, detector.detections_per_img)
+
+    def __call__(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (B, N, 4) with scores (B, N, classes) to D detections in each image.
+
+        Returns:
+            Boxes (B, D, 4), scores (B, D), which fall, and labels (B, D), 1 for the first class.
+            All three are 0 where there is no detection.
+        """
+        candidates = min(self.candidates, boxes.shape[1])
+        scores, places = scores.transpose(1, 2).topk(candidates, -1)  # (B, classes, candidates)
         boxes = boxes[:, None].expand(-1, scores.shape[1], -1, -1)
         boxes = boxes.gather(2, places[..., None].expand(-1, -1, -1, 4))
-        flat = scores.flatten(0, 1)
-        mask = kept(boxes.flatten(0, 1), flat, detector.nms_thresh, detector.score_thresh)
+        mask = kept(boxes.flatten(0, 1), scores.flatten(0, 1), self.overlap, self.score)
         scores = (scores * mask.view_as(scores)).flatten(1)
-        scores, places = scores.topk(min(detector.detections_per_img, scores.shape[1]), -1)
+        scores, places = scores.topk(min(self.detections, scores.shape[1]), -1)
         there = scores > 0
         labels = torch.div(places, candidates, rounding_mode="floor") + 1
         boxes = boxes.flatten(1, 2).gather(1, places[..., None].expand(-1, -1, 4))
         return boxes * there[..., None], scores, labels * there
 
-    def _boxes(self, codes: Tensor) -> Tensor:
-        """Corners (B, N, 4) within the image of what the heads (B, N, 4) make of the anchors."""
-        coder = self.detector.box_coder
-        codes = codes / codes.new_tensor(coder.weights)
-        places, sizes = self.anchors[:, :2], self.anchors[:, 2:]
-        centres = places + codes[..., :2] * sizes
-        halves = codes[..., 2:].clamp(max=coder.bbox_xform_clip).exp() * sizes / 2
-        return torch.cat([centres - halves, centres + halves], -1).clamp(0, self.side)
+
+class DetectorGraph(nn.Module):
+    """A whole detector without lists and branches, for images of the side it was trained at."""
+
+    def __init__(self, detector: Detector, side: int) -> None:
+        super().__init__()
+        self.default_boxes = DefaultBoxes(detector, side)
+        self.suppression = Suppression.of(detector)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised images (B, 3, R, R) to detections as ``Suppression`` gives them."""
+        return self.suppression(*self.default_boxes(images))

@@ -35,8 +35,8 @@ CLASSIFIER_FORMATS = ("onnx", "pt2")
 """Formats that a classifier is shipped as by default: those that need no further package."""
 QAT_FORMATS = ("executorch", "pt2")
 """Formats that a classifier is shipped as by default after a training in int8."""
-DETECTOR_FORMATS = ("onnx", "openvino")
-"""Formats that hold a detector, whose suppression of boxes is no operator of the others."""
+DETECTOR_FORMATS = ("onnx",)
+"""Formats that a detector is shipped as by default, whole."""
 
 
 def export(
@@ -108,13 +108,8 @@ def _checked_formats(
     """The formats that were asked for, or those that there are for the network."""
     trains = quantization is not None and quantization.method == "qat"
     usual = QAT_FORMATS if trains else CLASSIFIER_FORMATS
-    names = names or (usual if trained.ssdlite is None else DETECTOR_FORMATS[:1])
+    names = names or (usual if trained.ssdlite is None else DETECTOR_FORMATS)
     for name in names:
-        if trained.ssdlite is not None and name not in DETECTOR_FORMATS:
-            raise UserError(
-                f"a detector is not exported as {name}, which has no operator that suppresses"
-                f" boxes: give --formats {' or '.join(DETECTOR_FORMATS)}"
-            )
         if importlib.util.find_spec(FORMATS[name].package) is None:
             raise UserError(f"format {name} needs `pip install mnasnet-search[{name}]`")
     return names

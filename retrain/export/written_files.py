@@ -2,17 +2,19 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from retrain.detect.ssdlite import Detector
 from retrain.export.comparison import compare_detections, compare_metadata, compare_outputs
-from retrain.export.detector import OPERATORS, DetectorGraph, detector_of
+from retrain.export.detector import OPERATORS, DefaultBoxes, DetectorGraph, Suppression, detector_of
 from retrain.export.formats.formats import FORMATS
-from retrain.export.formats.metadata import accuracy_of, describe
-from retrain.export.formats.shipment import Format, Shipment, in_one_line, write_whole
+from retrain.export.formats.metadata import DEFAULT_BOXES, Metadata, accuracy_of, describe
+from retrain.export.formats.shipment import Format, Runner, Shipment, in_one_line, write_whole
 from retrain.export.images import CheckImages
 from retrain.export.int8_files import Int8Inputs, delegation, export_int8
 from retrain.export.prediction import Prediction, beside
@@ -28,6 +30,12 @@ class Exported:
     shipment: Shipment
     compare: Callable[[Format, Path, Tensor], dict[str, Any]]
     """What a file computes beside what PyTorch computes, of images (N, 3, R, R)."""
+    unsuppressed: "Exported | None" = None
+    """What formats hold of a detector that cannot suppress boxes."""
+
+    def held_by(self, kind: Format) -> "Exported":
+        """What a format holds of the network."""
+        return self if kind.suppresses or self.unsuppressed is None else self.unsuppressed
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,33 @@ def exported_network(
         metadata = describe(trained, checked.data, "classification", accuracy)
         shipment = Shipment(network, metadata, opset)
         return Exported(shipment, lambda *file: compare_outputs(network, *file))
-    detector = detector_of(trained, checkpoint)
-    graph = DetectorGraph(detector, trained.spec.resolution).eval()
     metadata = describe(trained, checked.data, "detection", accuracy)
-    shipment = Shipment(graph, metadata, opset, OPERATORS)
-    return Exported(shipment, lambda *file: compare_detections(detector, *file))
+    return exported_detector(
+        detector_of(trained, checkpoint), trained.spec.resolution, metadata, opset
+    )
+
+
+def exported_detector(detector: Detector, side: int, metadata: Metadata, opset: int) -> Exported:
+    """A detector, whole and without its suppression of boxes, which its files are compared with."""
+    # torch.export warns that it finds no whole tensor in weights of another memory format.
+    detector.to(memory_format=torch.contiguous_format)
+    suppression = Suppression.of(detector)
+
+    def compare(kind: Format, path: Path, images: Tensor) -> dict[str, Any]:
+        def open_file(path: Path) -> Runner:
+            run = kind.open_file(path)
+            return lambda images: suppression(*run(images))
+
+        return compare_detections(detector, replace(kind, open_file=open_file), path, images)
+
+    told = {"outputs": DEFAULT_BOXES, "suppression": asdict(suppression)}
+    boxes = Shipment(
+        DefaultBoxes(detector, side).eval(), metadata | told, opset, full_precision=True
+    )
+    whole = Shipment(DetectorGraph(detector, side).eval(), metadata, opset, OPERATORS)
+    return Exported(
+        whole, lambda *file: compare_detections(detector, *file), Exported(boxes, compare)
+    )
 
 
 def _entries_of(job: Job, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -101,13 +131,18 @@ def _entries_of(job: Job, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _write_one(job: Job, name: str) -> dict[str, Any]:
     """Write one file and say what it is."""
-    kind, shipment = FORMATS[name], job.exported.shipment
+    kind = FORMATS[name]
+    exported = job.exported.held_by(kind)
+    shipment = exported.shipment
     target = job.run / f"network.{kind.suffix}"
     say(f"{name}: writing {target}")
     told = write_whole(lambda path: kind.write(shipment, path), target)
     entry = {**identity_of(target), **told}
     entry |= {"opset": shipment.opset} if name == "onnx" else {}
-    entry |= _verify(job, kind, target)
+    if "suppression" in shipment.metadata:
+        say(f"{name}: holds all boxes with their scores: what runs it is to suppress boxes")
+        entry |= {key: shipment.metadata[key] for key in ("outputs", "suppression")}
+    entry |= _verify(exported, job.checked, kind, target)
     entry["failure"] = entry["failure"] or compare_metadata(
         kind, target, shipment.metadata, shipment.opset
     )
@@ -129,13 +164,13 @@ def identity_of(target: Path) -> dict[str, Any]:
     return {"file": target.name, "bytes": size, "sha256": hashes or file_sha256(target)}
 
 
-def _verify(job: Job, kind: Format, target: Path) -> dict[str, Any]:
+def _verify(exported: Exported, checked: CheckImages, kind: Format, target: Path) -> dict[str, Any]:
     """What the file computes beside what PyTorch does, where its runtime is."""
     if kind.platform not in ("", sys.platform):
         where = "a Mac" if kind.platform == "darwin" else kind.platform
         return {"unverified": f"converted, not verified: it runs on {where} alone", "failure": ""}
-    say(f"{target.name}: checking it on {job.checked.words}")
-    return job.exported.compare(kind, target, job.checked.images)
+    say(f"{target.name}: checking it on {checked.words}")
+    return exported.compare(kind, target, checked.images)
 
 
 def _agreement(entry: Mapping[str, Any]) -> str:

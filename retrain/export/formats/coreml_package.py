@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
-from retrain.export.formats.shipment import Format, Runner, Shipment
+from retrain.export.formats.shipment import Format, Runner, Shipment, one_by_one
 
 PLATFORM = "darwin"
 """``sys.platform`` of a Mac."""
@@ -25,8 +26,12 @@ def _coremltools() -> Any:
 
 
 def write_coreml(shipment: Shipment, path: Path) -> None:
-    """An ML program for one image from iOS 16 on, in float16, which the Neural Engine asks for."""
+    """An ML program for one image from iOS 16 on, in float16, which the Neural Engine asks for.
+
+    It is in float32 where float16 would spoil its outputs.
+    """
     tools = _coremltools()
+    precision = tools.precision.FLOAT32 if shipment.full_precision else tools.precision.FLOAT16
     image = torch.zeros(1, 3, shipment.side, shipment.side)
     program = torch.export.export(shipment.network, (image,)).run_decompositions({})
     with contextlib.redirect_stderr(io.StringIO()):  # bars of its progress
@@ -35,7 +40,7 @@ def write_coreml(shipment: Shipment, path: Path) -> None:
             outputs=[tools.TensorType(name, dtype=np.float32) for name in shipment.outputs],
             convert_to="mlprogram",
             minimum_deployment_target=tools.target.iOS16,
-            compute_precision=tools.precision.FLOAT16,
+            compute_precision=precision,
             skip_model_load=True,
         )
     spec = model.get_spec()
@@ -53,11 +58,13 @@ def open_coreml(path: Path) -> Runner:
     """Open the package, on a Mac only; it takes one image at a time."""
     model = _opened(path, skip_model_load=False)
 
-    def run(images: torch.Tensor) -> tuple[torch.Tensor]:
-        answers = [model.predict({"images": image[None].numpy()}) for image in images]
-        return (torch.cat([torch.from_numpy(next(iter(one.values()))) for one in answers]),)
+    names = [output.name for output in model.get_spec().description.output]
 
-    return run
+    def run(image: torch.Tensor) -> list[torch.Tensor]:
+        answer = model.predict({"images": image.numpy()})
+        return [torch.from_numpy(answer[name]) for name in names]
+
+    return partial(one_by_one, run)
 
 
 def read_coreml_metadata(path: Path) -> Metadata:

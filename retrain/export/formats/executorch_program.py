@@ -1,12 +1,13 @@
 """ExecuTorch: a program of XNNPACK's layers, for phones."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from retrain.export.formats.metadata import Metadata, as_text, as_values
-from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment, Told
+from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment, Told, one_by_one
 from supernet.latency.models.torch_modules import xnnpack_int8, xnnpack_program
 from supernet.latency.models.trained_graph import CALIBRATION_BATCH
 from supernet.latency.this_machine import measure_pte
@@ -42,7 +43,7 @@ def open_executorch(path: Path) -> Runner:
     from executorch.runtime import Runtime
 
     forward = Runtime.get().load_program(path).load_method("forward")
-    return lambda images: (torch.cat([forward.execute([image[None]])[0] for image in images]),)
+    return partial(one_by_one, lambda image: forward.execute([image]))
 
 
 def read_executorch_metadata(path: Path) -> Metadata:

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 WARM_UP_RUNS, TIMED_RUNS = 10, 100
-INPUT, OUTPUT = "images", "logits"
+INPUT = "images"
 
 
-def convert(program: np.ndarray, images: np.ndarray) -> dict[str, Any]:
-    """A program for one image as a model; in int8, if there are images to calibrate on."""
+def convert(program: np.ndarray, images: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
+    """A program for one image as a model whose outputs have these names.
+
+    It is in int8, if there are images to calibrate on.
+    """
     import litert_torch
     import torch
 
@@ -29,7 +32,9 @@ def convert(program: np.ndarray, images: np.ndarray) -> dict[str, Any]:
 
     class Named(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {OUTPUT: module(images)}
+            given = module(images)
+            tensors = (given,) if isinstance(given, torch.Tensor) else given
+            return dict(zip(outputs.tolist(), tensors, strict=True))
 
     (image,) = (node for node in module.graph.nodes if node.op == "placeholder")
     sample = {INPUT: torch.zeros(image.meta["val"].shape)}
@@ -70,10 +75,10 @@ def _quantized(model: bytes, images: np.ndarray) -> bytes:
 
 
 def run(model: np.ndarray, images: np.ndarray) -> dict[str, Any]:
-    """Logits (B, classes) of images (B, 3, R, R), one by one."""
+    """Outputs by their names for images (B, 3, R, R), which are run one by one."""
     call = _interpreter(model).get_signature_runner()
-    logits = [call(**{INPUT: image[None]})[OUTPUT] for image in images]
-    return {OUTPUT: np.concatenate(logits)}
+    found = [call(**{INPUT: image[None]}) for image in images]
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def measure(model: np.ndarray) -> dict[str, Any]:

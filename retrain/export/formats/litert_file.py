@@ -7,6 +7,7 @@ and any unzip reads: ``metadata.json``, and ``labels.txt`` as TensorFlow Lite's 
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from retrain.export.formats.litert_environment import run_child
 from retrain.export.formats.metadata import Metadata
-from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment
+from retrain.export.formats.shipment import Format, Outputs, Quantized, Runner, Shipment
 
 METADATA, LABELS = "metadata.json", "labels.txt"
 
@@ -32,7 +33,8 @@ def _converted(shipment: Shipment, images: Tensor) -> np.ndarray:
     program = io.BytesIO()
     torch.export.save(torch.export.export(shipment.network, (image,)), program)
     content = np.frombuffer(program.getvalue(), np.uint8)
-    return run_child("convert", program=content, images=images.numpy())["model"]
+    names = np.array(shipment.outputs)
+    return run_child("convert", program=content, images=images.numpy(), outputs=names)["model"]
 
 
 def _write(model: np.ndarray, metadata: Metadata, path: Path) -> None:
@@ -45,17 +47,20 @@ def _write(model: np.ndarray, metadata: Metadata, path: Path) -> None:
 def quantize_litert(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
     """The network in int8, by LiteRT's own quantizer; images and logits stay floats."""
     model = _converted(shipment, images)
-    return Quantized(_runner(model), lambda metadata, path: _write(model, metadata, path))
+    return Quantized(
+        _runner(model, shipment.outputs), lambda metadata, path: _write(model, metadata, path)
+    )
 
 
 def open_litert(path: Path) -> Runner:
     """Open the file in LiteRT's runtime, which takes one image at a time."""
-    return _runner(np.fromfile(path, np.uint8))
+    return _runner(np.fromfile(path, np.uint8), list(read_litert_metadata(path)["outputs"]))
 
 
-def _runner(model: np.ndarray) -> Runner:
-    def run(images: Tensor) -> tuple[Tensor]:
-        return (torch.from_numpy(run_child("run", model=model, images=images.numpy())["logits"]),)
+def _runner(model: np.ndarray, outputs: Sequence[str]) -> Runner:
+    def run(images: Tensor) -> Outputs:
+        found = run_child("run", model=model, images=images.numpy())
+        return tuple(torch.from_numpy(found[name]) for name in outputs)
 
     return run
 

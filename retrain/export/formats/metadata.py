@@ -28,6 +28,11 @@ EXPORTERS = (
     "coremltools",
 )
 """Packages that write files or check them."""
+DEFAULT_BOXES = {
+    "boxes": ["batch", "default boxes", "x1, y1, x2, y2 in px of the input"],
+    "scores": ["batch", "default boxes", "classes, in their order"],
+}
+"""Outputs of a detector before its boxes are suppressed."""
 UNKNOWN = "the datamodule prepares images by code of its own"
 
 

@@ -84,5 +84,6 @@ ONNX = Format(
     read_onnx_metadata,
     "onnxscript",
     latency=measure_onnx,
+    suppresses=True,
     quantize=quantize_onnx,
 )

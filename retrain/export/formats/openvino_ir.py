@@ -92,4 +92,5 @@ OPENVINO = Format(
     read_openvino_metadata,
     "openvino",
     latency=measure_openvino,
+    suppresses=True,
 )

@@ -2,12 +2,13 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -26,6 +27,17 @@ Runner = Callable[[Tensor], Outputs]
 """Images (B, 3, R, R) to the outputs that the metadata name, computed by the exported file."""
 
 
+def as_outputs(given: Tensor | Outputs) -> Outputs:
+    """Outputs of a network, of which one alone stands without a tuple."""
+    return (given,) if isinstance(given, Tensor) else tuple(given)
+
+
+def one_by_one(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> Outputs:
+    """Outputs for images (B, 3, R, R) of what takes one (1, 3, R, R) at a time."""
+    outputs = [run(image[None]) for image in images]
+    return tuple(torch.cat(parts) for parts in zip(*outputs, strict=True))
+
+
 @dataclass(frozen=True)
 class Shipment:
     """A network and what its file says of it."""
@@ -37,6 +49,8 @@ class Shipment:
     """Of an ONNX file."""
     operators: Mapping[Any, Callable[..., Any]] | None = None
     """ONNX's forms of operators that are the network's own, for torch's exporter."""
+    full_precision: bool = False
+    """Whether float16 would spoil its outputs."""
 
     @property
     def side(self) -> int:
@@ -78,7 +92,9 @@ class Format:
     latency: Callable[[Path, int], float] | None = None
     """Time of one image in ms, from the file and the image's side in px."""
     half: bool = False
-    """Whether the file computes in float16."""
+    """Whether the file computes in float16, where that does not spoil its outputs."""
+    suppresses: bool = False
+    """Whether it has an operator that suppresses boxes, and so holds a whole detector."""
     platform: str = ""
     """``sys.platform`` on which alone its runtime is; empty where there is no such limit."""
     quantize: Callable[[Shipment, Path, Tensor], Quantized] | None = None

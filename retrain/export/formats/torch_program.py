@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from retrain.export.formats.metadata import Metadata
-from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment
+from retrain.export.formats.shipment import Format, Quantized, Runner, Shipment, as_outputs
 
 EXTRA_FILE = "metadata.json"
 """What a program keeps its metadata in."""
@@ -35,7 +35,7 @@ def of_int8(shipment: Shipment, network: nn.Module) -> Quantized:
 def open_pt2(path: Path) -> Runner:
     """Open the program as a user would."""
     module = torch.export.load(path).module()
-    return lambda images: (module(images),)
+    return lambda images: as_outputs(module(images))
 
 
 def read_pt2_metadata(path: Path) -> Metadata:
