@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from timm.models import is_model_pretrained
 from torch import nn
 
 from supernet.arch_file import is_file_name, load_spec, read_arch
@@ -17,8 +16,7 @@ from supernet.network.network import Network
 from supernet.network.supernet import load_supernet
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
-from supernet.timm_arch import timm_names
-from supernet.training.pretrained import fetched_model, weights_of_file
+from supernet.training.pretrained import fetched_model, timm_name, weights_of_file
 
 SHAPELESS = ("classes", "resolution", "stem_stride")
 """Settings on which no weight but the classifier's depends."""
@@ -88,22 +86,6 @@ def load_by_name(weights: Weights, module: nn.Module) -> None:
         say(f"the classifier starts fresh: {ours} classes, where the weights have {theirs}")
         given |= {name: own[name] for name in ("classifier.weight", "classifier.bias")}
     module.load_state_dict(given)
-
-
-def timm_name(arch: str) -> str:
-    """The name in timm of a published network of which it has trained weights.
-
-    Raises:
-        UserError: with the published names that have some, when ``arch`` has none.
-    """
-    trained = {ours: theirs for ours, theirs in timm_names().items() if is_model_pretrained(theirs)}
-    name = arch.removesuffix("_100")
-    if name not in trained:
-        raise UserError(
-            f"timm has no trained weights of {arch}, only of {', '.join(trained)}: give one of"
-            " these as arch, or another init"
-        )
-    return trained[name]
 
 
 def timm_weights(name: str) -> Weights:

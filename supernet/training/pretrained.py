@@ -3,14 +3,31 @@
 from pathlib import Path
 
 import timm
-from timm.models import load_state_dict
+from timm.models import is_model_pretrained, load_state_dict
 from torch import nn
 
 from supernet.errors import UserError, one_line
 from supernet.network.functional import Weights
+from supernet.timm_arch import timm_names
 
 MAX_REASON = 200
 """Letters of what timm, torch or a hub says that are shown."""
+
+
+def timm_name(arch: str) -> str:
+    """The name in timm of a published network of which it has trained weights.
+
+    Raises:
+        UserError: with the published names that have some, when ``arch`` has none.
+    """
+    trained = {ours: theirs for ours, theirs in timm_names().items() if is_model_pretrained(theirs)}
+    name = arch.removesuffix("_100")
+    if name not in trained:
+        raise UserError(
+            f"timm has no trained weights of {arch}, only of {', '.join(trained)}: give one of"
+            " these as arch, or another init"
+        )
+    return trained[name]
 
 
 def fetched_model(name: str, way_out: str, num_classes: int | None = None) -> nn.Module:

@@ -35,6 +35,7 @@ SHORT = {
     "retrain/export/formats/formats.py": "the list of formats, which are one file each",
     "retrain/export/formats/torch_program.py": "one runtime",
     "search/compare/__main__.py": "entry point",
+    "search/evaluation/int8_accuracy.py": "loads onnx where it is asked for, which others must not",
     "search/rank/__main__.py": "entry point",
     "supernet/command/arguments.py": "every command parses with it; loads nothing but argparse",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",
