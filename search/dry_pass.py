@@ -11,8 +11,8 @@ from torch import Tensor
 from search.callbacks import searching
 from search.controllers.controller import UpdateStep
 from search.module import SearchModule
+from search.paths import warmup_path
 from search.selection.selection import evaluate_recalibrated
-from search.settings import warmup_path
 from search.step import controller_step, make_generator
 from supernet.data.resumable import StepLoader
 from supernet.data.splits import Batch

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import random
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from search.objective.constraints import Constraint
 from search.objective.objective import Objective
 from search.objective.reward import Reward
 from search.objective.targets import Requested, num_targets
+from search.paths import StepPaths
 from search.settings import (
     Final,
     Lengths,
@@ -27,7 +27,6 @@ from search.settings import (
     WeightOptimizer,
     tuning_lengths,
     update_steps,
-    warmup_path,
 )
 from search.step import (
     Purpose,
@@ -42,10 +41,10 @@ from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.errors import UserError, check_range
 from supernet.network.supernet import SuperNet
-from supernet.run.distributed import first_on_rank_zero, step_seed
+from supernet.run.distributed import first_on_rank_zero
 from supernet.run.finite import FiniteGuard, LeftOutError, scales_loss
 from supernet.run.options import training_loader
-from supernet.space.arch import Arch, Path
+from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import check_batch_size
 
@@ -130,12 +129,12 @@ class SearchModule(pl.LightningModule):
         self.lengths = Lengths(0, 0)
         self._plan: StepPlan | None = None
         self._gradient_norm = torch.zeros(())
-        self._proposed: tuple[int, list[Path]] | None = None
         self.seed = 0
 
     def setup(self, stage: str) -> None:
         """Measure or load the device, and refuse a target that no network of the space meets."""
         self.seed = self.data.seed
+        self._start_paths()
         self.data.reward_batch_size = self.sampling.images
         # Figures show what is logged.
         check_range("trainer.", self.trainer, "log_every_n_steps", least=1)
@@ -146,6 +145,10 @@ class SearchModule(pl.LightningModule):
         device = self.trainer.strategy.root_device
         first_on_rank_zero(self.trainer, lambda: self.loss.prepare(self.data, device))
         self.supernet.to(memory_format=self.memory_format)
+
+    def _start_paths(self) -> None:
+        every = self.sampling.every
+        self.paths = StepPaths(self.space, self.controller, every, self.seed, self.global_rank)
 
     @property
     def data(self) -> RunData:
@@ -215,33 +218,18 @@ class SearchModule(pl.LightningModule):
     def plan(self) -> StepPlan:
         """What the next weight step will do on this rank; the same however often it is asked."""
         if self._plan is None or self._plan.number != self.steps_done:
-            by_policy = self.steps_done >= self.shared_steps
+            by_policy, step = self.steps_done >= self.shared_steps, self.steps_done
+            warmup = self.schedule.warmup_probability(self.progress)
             self._plan = StepPlan(
-                number=self.steps_done,
-                path=self._proposed_path() if by_policy else self._uniform_path(),
+                number=step,
+                path=self.paths.proposed(step) if by_policy else self.paths.uniform(step, warmup),
                 by_policy=by_policy,
-                is_last_uniform=self.steps_done + 1 == self.shared_steps,
-                warmup=self.schedule.warmup_probability(self.progress),
+                is_last_uniform=step + 1 == self.shared_steps,
+                warmup=warmup,
                 stream=self.schedule.stream_weight(self.progress),
                 lr_factor=self.schedule.learning_rate(self.progress),
             )
         return self._plan
-
-    def _uniform_path(self) -> Path:
-        # Each rank has a path of its own, so that a step trains as many as there are ranks.
-        rng = random.Random(step_seed(self.seed, self.steps_done, self.global_rank))
-        probability = self.schedule.warmup_probability(self.progress)
-        return warmup_path(self.space.sample(rng), self.space, probability, rng)
-
-    def _proposed_path(self) -> Path:
-        # The controller learns after every step whose number ``every`` divides. It proposes the
-        # paths until its next update at once, as the LSTM is slow.
-        group, place = divmod(self.steps_done - 1, self.sampling.every)
-        if self._proposed is None or self._proposed[0] != group:
-            generator = self._generator("path", group)
-            rows = self.controller.propose(self.sampling.every, generator).indices.tolist()
-            self._proposed = group, [self.space.decode(row) for row in rows]
-        return self._proposed[1][place]
 
     def _generator(self, purpose: Purpose, step: int) -> torch.Generator:
         return make_generator(purpose, self.seed, step, self.global_rank)
@@ -358,4 +346,5 @@ class SearchModule(pl.LightningModule):
         """Refuse another search's checkpoint, see ``check_identity``."""
         check_identity(checkpoint.get("search"), self._identity())
         self.steps_done = checkpoint["search"]["steps_done"]
-        self._plan = self._proposed = None
+        self._plan = None
+        self._start_paths()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 from torch import nn
 from torch.optim import Optimizer
 
 from supernet.errors import UserError, check_choice, check_range
-from supernet.space.arch import DECISIONS, MIXED, Arch, Path
-from supernet.space.mnasnet import MnasSpace
 from supernet.training.recipe import make_optimizer
 
 Score = Literal["tuned", "soft_accuracy", "accuracy"]
@@ -113,22 +109,6 @@ class Schedule:
 
 def _fading(progress: float, end: float) -> float:
     return max(0.0, 1 - progress / end) if end else 0.0
-
-
-def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Random) -> Path:
-    """Give each decision of ``arch`` its all-enabling value with ``probability``.
-
-    Largest filters, layers, kernel and squeeze ratio; pooling as skip, which acts everywhere; and
-    the average of all ops.
-    """
-    blocks = []
-    for block, choices in zip(arch.blocks, space.choices, strict=True):
-        largest = {name: max(values) for name, values in choices.items()}
-        largest["op"] = MIXED if len(choices["op"]) > 1 else choices["op"][0]
-        largest["skip"] = next(s for s in ("pool", "identity", "none") if s in choices["skip"])
-        changes = {name: largest[name] for name in DECISIONS if rng.random() < probability}
-        blocks.append(dataclasses.replace(block, **changes))
-    return Arch(tuple(blocks))
 
 
 @dataclass(frozen=True)
@@ -274,7 +254,7 @@ class Final:
     def settled(self, score: Score) -> Final:
         """The settings with the number of candidates that suits a score."""
         usual = TUNED_CANDIDATES if score == "tuned" else SLICE_CANDIDATES
-        return dataclasses.replace(self, candidates=self.candidates or usual)
+        return replace(self, candidates=self.candidates or usual)
 
     @property
     def num(self) -> int:

@@ -19,7 +19,7 @@ from benchmarks.gpu_check.step import (
     describe_step,
     time_step,
 )
-from search.settings import warmup_path
+from search.paths import warmup_path
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch
 

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from search.settings import Schedule, update_steps, warmup_path
+from search.paths import warmup_path
+from search.settings import Schedule, update_steps
 from supernet.errors import UserError
 from supernet.space.arch import MIXED
 from supernet.space.mnasnet import MnasSpace

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from search.monitoring.compute import path_macs
-from search.settings import warmup_path
+from search.paths import warmup_path
 from supernet.cost.counts import count
 from supernet.network.supernet import SuperNet
 from supernet.space.mnasnet import MnasSpace

@@ -15,8 +15,8 @@ from torch.nn import functional
 from search.__main__ import main
 from search.module import SearchModule
 from search.monitoring.health import gradient_norms, op_uses
+from search.paths import warmup_path
 from search.selection.bn_probe import ARCHS, num_probes
-from search.settings import warmup_path
 from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.network.supernet import SuperNet

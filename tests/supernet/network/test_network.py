@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from search.settings import WeightOptimizer, warmup_path
+from search.paths import warmup_path
+from search.settings import WeightOptimizer
 from supernet.cost.counts import count
 from supernet.network.elastic import ElasticLayer
 from supernet.network.functional import pool_shortcut, prefix
