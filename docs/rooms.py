@@ -179,8 +179,8 @@ def _boxes(package: str) -> dict[str, _Box]:
     return boxes
 
 
-def draw() -> None:
-    """Write docs/rooms.png."""
+def draw(path: Path = PICTURE) -> None:
+    """Draw the picture, always of the same bytes for the same code."""
     figure = Figure(figsize=(15, 8.4), dpi=110)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -205,7 +205,7 @@ def draw() -> None:
     way = {"arrowstyle": "-|>", "color": "#66737F", "connectionstyle": "bar,fraction=-0.028"}
     axes.annotate("", (end, TOP), (start, TOP), arrowprops=way)
     axes.text(0.53, TOP + 0.052, "arch.json", ha="center", fontsize=10, color="#66737F")
-    figure.savefig(PICTURE, metadata={"Description": digest(), "Software": None})
+    figure.savefig(path, metadata={"Description": digest(), "Software": None})
 
 
 def _draw_package(axes: Axes, package: str) -> None:
@@ -230,7 +230,7 @@ def _draw_package(axes: Axes, package: str) -> None:
         {room: below & boxes.keys() for room, below in rooms().items() if room in boxes}
     )
     for room, below in arrows.items():
-        for other in below:
+        for other in sorted(below):  # where arrows cross, their order shows
             start, end = boxes[room], boxes[other]
             axes.annotate(
                 "",

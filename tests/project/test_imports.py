@@ -1,6 +1,7 @@
 """The import rules: arrows point one way, no circles, light rooms stay light, rooms stay small."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -15,6 +16,7 @@ from docs.rooms import (
     PAGE,
     PICTURE,
     digest,
+    draw,
     folder,
     imports,
     in_circles,
@@ -113,6 +115,15 @@ def test_package_files_hold_a_docstring_only(path):
 @pytest.mark.parametrize("path", [one for one in FILES if one.name == "__main__.py"], ids=str)
 def test_main_files_hold_no_class(path):
     assert not [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+
+
+def test_the_picture_of_the_rooms_is_drawn_alike_by_every_process(tmp_path):
+    draw(tmp_path / "here.png")
+    code = "import pathlib, sys; from docs.rooms import draw; draw(pathlib.Path(sys.argv[1]))"
+    words = [sys.executable, "-c", code, str(tmp_path / "there.png")]
+    # Where arrows cross their order shows, which once was that of a set.
+    subprocess.run(words, check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "1"})
+    assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
 
 
 def test_the_page_and_the_picture_of_the_rooms_are_of_today():
