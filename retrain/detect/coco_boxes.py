@@ -204,9 +204,15 @@ class CocoBoxes(pl.LightningDataModule):
         return [*told, *self.dealt.notes(()), *skipped]
 
     def image_records(self) -> list[ImageRecord]:
-        """Where each image lies, in which split it is, and its content."""
+        """Where each image lies, in which split it is, its content, and its boxes."""
+        boxes = {
+            self._path(split, image): image.digest()
+            for split, file in self.files.items()
+            for image in file.images
+        }
         used = [record for records in self.dealt.records.values() for record in records]
-        return used + self.dealt.left_out
+        told = [dataclasses.replace(record, boxes=boxes[record.path]) for record in used]
+        return told + self.dealt.left_out
 
     def _images(self, split: str, augment: bool = False) -> Dataset[BoxedImage]:
         source = split if split in self.files else "train"

@@ -5,6 +5,8 @@ The layout is that of pycocotools and torchvision (https://cocodataset.org/#form
 as it is stored.
 """
 
+import hashlib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -35,6 +37,11 @@ class CocoImage:
     boxes: tuple[Box, ...]
     labels: tuple[int, ...]
     """Of the boxes: 1 is the first class."""
+
+    def digest(self) -> str:
+        """Hash of the boxes and their labels, in the order in which a detector is given them."""
+        told = json.dumps([self.boxes, self.labels]).encode()
+        return hashlib.blake2b(told, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -34,21 +34,29 @@ class ImageRecord:
     """weights, reward, val or test, train where nothing deals it further, or one of NOT_USED."""
     digest: str
     """Hash of the content: the bytes of a file, or shape, type and values of an array."""
+    boxes: str = ""
+    """Hash of its boxes and their classes; empty where a data set tells none."""
+
+    def fields(self) -> list[str | int]:
+        """What identifies it; a record of version 0.1 had no boxes."""
+        return [self.path, self.label, self.split, self.digest, *filter(None, [self.boxes])]
 
 
 def data_digest(records: Iterable[ImageRecord]) -> str:
-    """Digest of data: of paths, labels, splits and contents, in any order of the records.
+    """Digest of data: of paths, labels, splits, contents and boxes, in any order of the records.
 
     It is 128 bits in hexadecimal digits.
     """
     hashed = hashlib.blake2b(digest_size=16)
-    for line in sorted(json.dumps([r.path, r.label, r.split, r.digest]) for r in records):
+    for line in sorted(json.dumps(record.fields()) for record in records):
         hashed.update(line.encode() + b"\n")
     return hashed.hexdigest()
 
 
 def given_records(datamodule: Any) -> list[ImageRecord] | None:
-    """Records that a datamodule gives by ``image_records()``, as (path, label, split, digest).
+    """Records that a datamodule gives by ``image_records()``, also as plain tuples.
+
+    A tuple is (path, label, split, digest), with a digest of the image's boxes where it has some.
 
     Raises:
         UserError: when it gives something else.
@@ -60,15 +68,16 @@ def given_records(datamodule: Any) -> list[ImageRecord] | None:
     if None in records:
         raise UserError(
             f"{type(datamodule).__name__}.image_records() must give (path, label, split, digest) of"
-            " each image: a str, an int, and two of str"
+            " each image: a str, an int, and two of str; or with its boxes' digest, another str"
         )
     return [record for record in records if record]
 
 
 def _record(values: Any) -> ImageRecord | None:
     match values:
-        case (str(path), int(label), str(split), str(digest)) if digest:
-            return ImageRecord(path, label, split, digest)
+        case (str(path), int(label), str(split), str(digest), *boxes) if digest:
+            if len(boxes) < 2 and all(isinstance(one, str) for one in boxes):
+                return ImageRecord(path, label, split, digest, *boxes)
     return None
 
 

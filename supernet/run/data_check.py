@@ -97,9 +97,9 @@ class DataCheck(pl.Callback):
             return
         change = DataChange.between(self.before, now)
         keeps = hasattr(data.inner, "continue_with")
-        if not keeps and _training_order(self.before) != _training_order(now):
+        if not keeps and not _trains_alike(self.before, now):
             raise UserError(
-                "the training images are not those of the run to continue"
+                "the training images, or their boxes, are not those of the run to continue"
                 f" ({str(change) or 'another order'}): {_AS_TRAINED}"
             )
         _say_change(change, "since the run began, which goes on with the images that it had")
@@ -168,8 +168,15 @@ def _description(path: Path) -> DataDescription | None:
     return saved_data(path) if path.suffix == ".ckpt" else read_arch(path).data
 
 
-def _training_order(record: DataRecord) -> Sequence[str]:
-    return [image.digest for image in record.images if image.split in TRAINED]
+def _trains_alike(before: DataRecord, now: DataRecord) -> bool:
+    """Whether the training images are the same in the same order, and so are boxes if known."""
+    old, new = (
+        [image for image in record.images if image.split in TRAINED] for record in (before, now)
+    )
+    return len(old) == len(new) and all(
+        one.digest == other.digest and (not one.boxes or one.boxes == other.boxes)
+        for one, other in zip(old, new, strict=True)
+    )
 
 
 def _say_change(change: DataChange, since: str) -> None:

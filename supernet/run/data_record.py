@@ -25,6 +25,8 @@ FOLDER = "data"
 """Folder of the records in a run's."""
 TRAINED = ("train", "weights", "reward")
 """Splits from which weights or a controller learn."""
+FACTS = ("label", "path", "split", "boxes")
+"""What may change of an image whose content stays, in the order of ``DataChange``."""
 _FORMAT = {"format": "mnasnet-data", "version": 1}
 
 
@@ -69,7 +71,7 @@ def write_record(run: Path, record: DataRecord) -> None:
     fields: dict[str, Any] = {
         **_FORMAT,
         "classes": list(record.classes),
-        "images": [[one.path, one.label, one.split, one.digest] for one in record.images],
+        "images": [one.fields() for one in record.images],
         "earlier": list(record.earlier),
     }
     content = gzip.compress(json.dumps(fields, separators=(",", ":")).encode(), mtime=0)
@@ -127,18 +129,22 @@ class DataChange:
     renamed: int
     dealt: int
     """Images that are in another split."""
+    annotated: int
+    """Images that have other boxes, or boxes of other classes."""
 
     @classmethod
     def between(cls, before: DataRecord, now: DataRecord) -> "DataChange":
         """Changes from a record to another; classes are compared by name."""
         old, new = (
-            {name: Counter(_facts(record, name)) for name in ("content", "label", "path", "split")}
+            {name: Counter(_facts(record, name)) for name in ("content", *FACTS)}
             for record in (before, now)
         )
         added = (new["content"] - old["content"]).total()
         removed = (old["content"] - new["content"]).total()
         # What stays has one fact more or less for each that has been added or removed.
-        others = [(new[name] - old[name]).total() - added for name in ("label", "path", "split")]
+        others = [(new[name] - old[name]).total() - added for name in FACTS]
+        if not all(any(image.boxes for image in record.images) for record in (before, now)):
+            others[-1] = 0  # version 0.1 noted no boxes
         return cls(added, removed, *(max(0, number) for number in others))
 
     def __str__(self) -> str:
@@ -149,6 +155,7 @@ class DataChange:
             "relabelled": self.relabelled,
             "renamed": self.renamed,
             "in another split": self.dealt,
+            "with other boxes": self.annotated,
         }
         return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
 
@@ -161,6 +168,7 @@ def _facts(record: DataRecord, name: str) -> list[tuple[str, object]]:
         "label": lambda image: names.get(image.label, ""),
         "path": lambda image: image.path,
         "split": lambda image: image.split,
+        "boxes": lambda image: image.boxes,
     }
     return [(image.digest, facts[name](image)) for image in record.images if image.digest]
 

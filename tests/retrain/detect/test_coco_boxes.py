@@ -1,6 +1,8 @@
 """CocoBoxes: the images and boxes of a folder in COCO's layout, dealt to splits, or one line."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torchvision.tv_tensors import BoundingBoxes
 
 from retrain.detect.__main__ import main
 from retrain.detect.coco_boxes import CocoBoxes
+from retrain.detect.coco_json import CocoImage
 from retrain.detect.digit_boxes import BoxImages, DigitBoxes
 from supernet.command.process import run_command
 from supernet.errors import UserError
@@ -180,3 +183,33 @@ def test_the_command_trains_on_the_folder(folder, tmp_path, monkeypatch, capsys)
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt")
     assert best["data"]["classes"][3] == "digit 3"
     assert best["data"]["preprocessing"]["background"] == (124, 116, 104)
+
+    options += ["--ckpt_path=last", f"--data.root={shutil.copytree(folder, tmp_path / 'copy')}"]
+    move_box(tmp_path / "copy" / "annotations" / "instances_val2017.json")
+    run_command(lambda: main(["fit", *options]))
+    assert "data: 1 with other boxes since the run began" in capsys.readouterr().out
+    move_box(tmp_path / "copy" / "annotations" / "instances_train2017.json")
+    with pytest.raises(SystemExit, match="2"):
+        run_command(lambda: main(["fit", *options]))
+    refused = "error: the training images, or their boxes, are not those of the run to continue ("
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{refused}2 with other boxes): ")
+
+
+def move_box(path):
+    """Let a box of a file of instances begin half a pixel further right."""
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"][0] += 0.5
+    content["annotations"][0]["bbox"][2] -= 0.5
+    path.write_text(json.dumps(content))
+
+
+def test_boxes_and_their_classes_tell_images_apart():
+    boxes = ((0.0, 0.0, 4.0, 4.0), (1.0, 1.0, 5.0, 5.0))
+    image = CocoImage("a.png", 8, 8, boxes, (1, 2))
+    others = [
+        dataclasses.replace(image, labels=(2, 1)),
+        dataclasses.replace(image, boxes=(boxes[0], (1.0, 1.0, 5.0, 5.25))),
+        dataclasses.replace(image, boxes=(), labels=()),
+    ]
+    assert len({one.digest() for one in (image, *others)}) == 4
+    assert dataclasses.replace(image, path="b.png").digest() == image.digest()

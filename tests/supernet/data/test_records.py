@@ -152,7 +152,9 @@ def test_a_datamodules_own_records_are_taken(capsys):
     assert "note:" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("given", [(0, "a", "train", "11"), "a", ("a", 0, "train", ""), None])
+@pytest.mark.parametrize(
+    "given", [(0, "a", "train", "11"), "a", ("a", 0, "train", ""), None, ("a", 0, "train", "1", 2)]
+)
 def test_records_of_another_form_are_refused(given):
     class Own(Data):
         def image_records(self):
@@ -167,7 +169,7 @@ def test_the_digest_is_of_every_field_in_any_order():
     digest = data_digest([one, two])
     assert digest == data_digest([two, one])
     changed = [("c", 0, "train", "11"), ("a", 1, "train", "11"), ("a", 0, "val", "11")]
-    for values in [*changed, ("a", 0, "train", "12")]:
+    for values in [*changed, ("a", 0, "train", "12"), ("a", 0, "train", "11", "boxes")]:
         assert data_digest([ImageRecord(*values), two]) != digest
 
 

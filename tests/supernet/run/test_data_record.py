@@ -1,5 +1,6 @@
 """Records of a run's data: written whole, read as they were, and compared by content."""
 
+import dataclasses
 import gzip
 import json
 
@@ -22,7 +23,7 @@ IMAGES = [
     ImageRecord("cat/1.png", 0, "test", "b"),
     ImageRecord("dog/0.png", 1, "reward", "c"),
     ImageRecord("dog/copy.png", 1, "reward", "c"),
-    ImageRecord("dog/1.png", 1, "val", "d"),
+    ImageRecord("dog/1.png", 1, "val", "d", "boxes of d"),
     ImageRecord("dog/bad.png", -1, "skipped", ""),
 ]
 RECORD = DataRecord(CLASSES, IMAGES, ("x", "y"))
@@ -92,6 +93,8 @@ def test_equal_data_have_not_changed():
     ("images", "words"),
     [
         ([*IMAGES, ImageRecord("cat/9.png", 0, "test", "z")], "1 added"),
+        ([ImageRecord("cat/0.png", 0, "weights", "a", "boxes"), *IMAGES[1:]], "1 with other boxes"),
+        ([dataclasses.replace(image, boxes="") for image in IMAGES], ""),
         (IMAGES[1:], "1 removed"),
         ([ImageRecord("cat/z.png", 0, "weights", "a"), *IMAGES[1:]], "1 renamed"),
         ([ImageRecord("cat/0.png", 1, "weights", "a"), *IMAGES[1:]], "1 relabelled"),
