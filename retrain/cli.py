@@ -11,8 +11,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from retrain.dry_pass import TrainingDryPass
+from retrain.predictions import TestPredictions
 from supernet.arch_records import Chance
 from supernet.command.output import say
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.network.checkpoint import file_sha256
@@ -60,7 +62,7 @@ class TestReport(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if name.startswith("test/")
         }
-        report = {
+        report: dict[str, Any] = {
             **figures,
             "images": round(figures["images"]),
             "checkpoint": str(trainer.ckpt_path),
@@ -69,9 +71,16 @@ class TestReport(pl.Callback):
         }
         if chance := Chance.of_figures(figures):
             report["alarm"] = chance.alarm
+            report |= _classes(trainer)
             tell_unlearned(figures)
         if trainer.is_global_zero:
             write_json(self.path, report, indent=2)
+
+
+def _classes(trainer: Any) -> dict[str, list[str]]:
+    """Names of the classes, for the report; a trainer's own type has no datamodule."""
+    data = trainer.datamodule
+    return {"classes": list(data.classes)} if isinstance(data, RunData) else {}
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -164,4 +173,5 @@ def tell_unlearned(figures: Mapping[str, float]) -> None:
 
 def run_callbacks(folder: Path, figure: str = "accuracy") -> Sequence[pl.Callback]:
     """What a training keeps in its run folder; ``figure`` chooses the best checkpoint."""
-    return [TrainingDryPass(folder), BestCheckpoint(folder, figure), TestReport(folder)]
+    kept = (BestCheckpoint(folder, figure), TestPredictions(folder), TestReport(folder))
+    return [TrainingDryPass(folder), *kept]

@@ -151,8 +151,8 @@ class RetrainModule(RecipeModule):
         weights = self._weights
         return weights if weights is None else weights.to(self.device)
 
-    def evaluate(self, batch: Batch, split: str) -> None:
-        """Loss and accuracy of one batch."""
+    def evaluate(self, batch: Batch, split: str) -> Tensor:
+        """Loss and accuracy of one batch; its logits (B, classes)."""
         images, labels = batch
         logits = self(images)
         self.accuracy.update(logits, labels)
@@ -164,6 +164,7 @@ class RetrainModule(RecipeModule):
             probabilities, answers = logits.softmax(1).max(1)
             given = probabilities >= self.threshold
             self._given.append(torch.stack([given, given & (answers == labels)], 1))
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         """Log what guessing is worth on these images."""

@@ -58,8 +58,8 @@ class RecipeModule(pl.LightningModule):
         """Loss of one batch, a scalar."""
 
     @abstractmethod
-    def evaluate(self, batch: Any, split: str) -> None:
-        """Measure one batch of the split ``val`` or ``test``."""
+    def evaluate(self, batch: Any, split: str) -> Tensor | None:
+        """Measure one batch of the split ``val`` or ``test``; a classifier's logits."""
 
     @abstractmethod
     def first_line(self) -> str:
@@ -169,11 +169,12 @@ class RecipeModule(pl.LightningModule):
         """Evaluate one validation batch."""
         self.evaluate(batch, "val")
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Evaluate one test batch and count its images."""
-        self.evaluate(batch, "test")
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Evaluate one test batch and count its images; a classifier's logits."""
+        logits = self.evaluate(batch, "test")
         images = float(len(batch[0]))
         self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
+        return logits
 
     def on_validation_epoch_start(self) -> None:
         """Give all processes the mean of their batch-norm statistics."""

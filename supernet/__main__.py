@@ -1,9 +1,10 @@
-"""The commands ``python -m supernet show``, ``compare``, ``size`` and ``check-data``.
+"""The commands of ``python -m supernet``: show, compare, size, check-data and report.
 
-All but the last load no torch.
+All but ``check-data`` load no torch.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m supernet")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="show, compare, size or check-data"
+        dest="command", required=True, metavar="show, compare, size, check-data or report"
     )
     names = (
         f"an arch.json or one of {', '.join(published)}, also with a width multiplier as in"
@@ -66,6 +67,15 @@ def _parser() -> Parser:
             " read, and draw a page of samples. The status is 2 if a run could not begin.",
         )
     )
+    report = commands.add_parser(
+        "report",
+        help="write report.html of a run from its files",
+        description="Write report.html into a run's folder, from the files that are there: what"
+        " was found, trained, tested and exported, on one page that opens offline.",
+    )
+    told = "folder of a search or retraining"
+    report.add_argument("--run", type=Path, dest="folder", metavar="DIR", required=True, help=told)
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -92,6 +102,13 @@ def _check_data(options: argparse.Namespace) -> None:
     from supernet.display.data_report import check_data
 
     check_data(options)
+
+
+def _report(options: argparse.Namespace) -> None:
+    # Loaded on demand: it draws.
+    from supernet.report.report import write_report
+
+    sys.stdout.write(f"report: {write_report(options.folder)}\n")
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from retrain.detect.digit_boxes import BoxBatch, Boxes
+from retrain.predictions import pixels_of
 from supernet.command.output import say
-from supernet.data_description import Preprocessing
 from supernet.display.figures import ACCENT, INK, MUTED, new_figure, save_figure
 
 NUM_IMAGES, COLUMNS = 12, 4
@@ -62,7 +61,7 @@ class BoxesFigure(pl.Callback):
         told = _data(trainer).preprocessing
         for image, true, found in zip(images, targets, pl_module(images), strict=True):
             boxes = [{name: value.cpu() for name, value in one.items()} for one in (true, found)]
-            self._shown.append(ShownImage(_pixels(image.cpu(), told), *boxes))
+            self._shown.append(ShownImage(pixels_of(image.cpu(), told).permute(1, 2, 0), *boxes))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw them."""
@@ -76,16 +75,6 @@ class BoxesFigure(pl.Callback):
 def _data(trainer: Any) -> Any:
     """The run's data; a trainer's own type has no datamodule."""
     return trainer.datamodule
-
-
-def _pixels(image: Tensor, told: Preprocessing | None) -> Tensor:
-    """A normalised image (3, R, R) as it was, or between its least and largest value."""
-    if told is None:
-        image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-6)
-    else:
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (told.mean, told.std))
-        image = image * std + mean
-    return image.clamp(0, 1).permute(1, 2, 0)
 
 
 def draw_boxes(images: Sequence[ShownImage], classes: Sequence[str]) -> Figure:

@@ -29,6 +29,7 @@ from supernet.errors import UserError, one_line
 from supernet.files.writing import write_json
 from supernet.latency.models.trained_graph import EXPORTED
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, read_trained
+from supernet.report.report import report_after
 from supernet.run.locking import locked
 
 CLASSIFIER_FORMATS = ("onnx", "pt2")
@@ -99,6 +100,7 @@ def export(
         "versions": exporter_versions(),
     }
     write_json(run / "export.json", report, indent=2)
+    report_after(run, say)
     return written
 
 

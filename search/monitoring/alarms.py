@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 from search.controllers.policy_gradient import RESOLUTION
 from search.step import StepResult
+from supernet.errors import UserError
+from supernet.files.json_text import parse_json
+from supernet.files.reading import read_text, typed_object
+from supernet.files.writing import write_json
 
 EARLY = 0.75
 """Share of the controller's updates before which its policy must not have settled."""
@@ -17,6 +22,9 @@ CONSTANT_UPDATES = 3
 """Updates in a row in which every sample has the same reward."""
 MISSED_USES = 20.0
 """Uses that a dead op has missed: a living one misses them with a probability of e ** -20."""
+Stage = Literal["steps", "end"]
+STAGES: tuple[Stage, ...] = ("steps", "end")
+"""When an alarm is raised: in a step or an update, or by what the search has ended with."""
 
 
 class Alarm(NamedTuple):
@@ -123,3 +131,24 @@ class Alarms:
         new = [alarm for alarm in alarms if alarm.cause not in self.reported]
         self.reported += [alarm.cause for alarm in new]
         return new
+
+
+def keep_alarms(folder: str | Path, alarms: Iterable[Alarm], stage: Stage) -> None:
+    """Add alarms to ``alarms.json`` of a run; those of the end replace those of an earlier end.
+
+    A step that is repeated after a kill raises its alarm again, which then stands there once.
+
+    Raises:
+        UserError: when the file is broken or cannot be written.
+    """
+    path = Path(folder) / "alarms.json"
+    way_out = "move it away to go on without its alarms"
+    try:
+        text = read_text(path, way_out) if path.exists() else "{}"
+        told = typed_object("the content", parse_json(text.encode()))
+        kept = {stage: {one["cause"]: one for one in told.get(stage, [])} for stage in STAGES}
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is broken ({error}): {way_out}") from None
+    new = {alarm.cause: alarm._asdict() for alarm in alarms}
+    kept[stage] = new if stage == "end" else kept[stage] | new
+    write_json(path, {stage: [*held.values()] for stage, held in kept.items()})

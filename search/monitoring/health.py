@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from search.callbacks import SearchCallback, searching
 from search.module import SearchModule
-from search.monitoring.alarms import Alarm, Alarms
+from search.monitoring.alarms import Alarm, Alarms, Stage, keep_alarms
 from search.monitoring.compute import FORWARD_PASSES, path_macs, running_macs
 from search.step import StepRecord, StepResult
 from supernet.command.output import say
@@ -150,11 +150,16 @@ def gradient_norms(supernet: SuperNet, used: Tensor) -> dict[str, float]:
     return norms
 
 
-def report_alarms(trainer: pl.Trainer, alarms: list[Alarm]) -> None:
-    """Print each alarm, and bring it to W&B."""
+def report_alarms(trainer: pl.Trainer, alarms: list[Alarm], stage: Stage = "steps") -> None:
+    """Print each alarm, keep it in ``alarms.json`` of the run, and bring it to W&B.
+
+    Those of the ``end`` replace those of an earlier end, before the search went on.
+    """
     wandb = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     for alarm in alarms:
         say(f"alarm: {alarm.seen}: {alarm.advice}")
         for run in wandb:
             run.alert(title=alarm.cause, text=f"{alarm.seen}: {alarm.advice}")
             run.summary[f"alarm/{alarm.cause}"] = alarm.seen
+    if trainer.is_global_zero and (alarms or stage == "end"):
+        keep_alarms(trainer.default_root_dir, alarms, stage)

@@ -75,7 +75,7 @@ class Results(pl.Callback):
             if isinstance(logger, WandbLogger):
                 found.log_to_wandb(logger.experiment, figures)
         found.print_summary()
-        report_alarms(trainer, found.alarms())
+        report_alarms(trainer, found.alarms(), "end")
 
     def keep_checkpoint(self, trainer: pl.Trainer) -> None:
         """Leave something to go on from where no weights are shared, and so none were saved."""

@@ -70,9 +70,14 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     if path.suffix != ".png":
         raise UserError(f"cannot draw into {path}: the name must end in .png")
+    write_atomic(path, png_of(figure))
+
+
+def png_of(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160)
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def style_axes(axes: Axes, title: str, x_label: str, y_label: str, title_pad: float = 10) -> None:

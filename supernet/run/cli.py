@@ -24,6 +24,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from supernet.command.output import say
 from supernet.command.process import exit_with, is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.datamodule import image_shape
@@ -31,6 +32,7 @@ from supernet.data.run_data import RunData
 from supernet.errors import UserError, one_line
 from supernet.files.reading import parse_yaml
 from supernet.files.writing import write_atomic
+from supernet.report.report import report_after
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
 from supernet.run.data_check import DataCheck
@@ -182,6 +184,13 @@ class CLI(LightningCLI):
                 _explain_restoring(error)
                 raise
             self.ranks.end(patience_s=60.0)
+
+    def after_fit(self) -> None:
+        """Write the report of the run, on one process."""
+        if self.trainer.is_global_zero:
+            report_after(self.folder, say)
+
+    after_test = after_fit
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verbs that this command has."""

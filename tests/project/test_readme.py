@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from search.__main__ import main
 from supernet.latency.__main__ import backend_of, latency_parser
 from supernet.space.mnasnet import read_space
+from tests.helpers.html_page import Page
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -57,6 +59,10 @@ def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
         code = block.replace("runs/", f"{tmp_path}/").replace("photo.jpg", f"{tmp_path}/photo.jpg")
         subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
     assert (tmp_path / "digits" / "network.onnx").exists()
+    page = Page((tmp_path / "digits" / "report.html").read_text())
+    told = {"result", "training", "classes", "worst-images", "exported-files"}
+    assert told <= page.words.keys()
+    assert "network.onnx" in page.words["exported-files"]
 
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -77,7 +83,9 @@ def test_the_light_commands_of_the_docs_run(line, tmp_path):
         image = tmp_path / "images" / ("light" if number % 2 else "dark") / f"{number}.png"
         image.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), 12 * number).save(image)
-    words = [sys.executable, *shlex.split(line.replace("DIR", str(image.parents[1])))[1:]]
+    run = shutil.copytree(ROOT / "tests/samples/fa87f1f/retrain", tmp_path / "run")
+    line = line.replace("DIR", str(image.parents[1])).replace("runs/NAME", str(run))
+    words = [sys.executable, *shlex.split(line)[1:]]
     if "check-data" in words:
         words += ["--page", tmp_path / "page.png"]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)

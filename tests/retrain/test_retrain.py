@@ -26,6 +26,7 @@ from supernet.data.image_folder import ImageFolder
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.network.network import Network
+from supernet.report.predictions import read_predictions
 from supernet.run.callbacks import SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
 from supernet.training.recipe import PAPER, Recipe, WeightEma
@@ -193,6 +194,10 @@ def test_the_best_averaged_weights_are_tested_and_reported(arch, tmp_path):
     loss = torch.nn.functional.cross_entropy(logits, labels[0])
     assert report["loss"] == pytest.approx(loss.item(), rel=1e-4)
     assert report["checkpoint"] == str(path)
+    told = read_predictions(folder / "predictions.csv")
+    assert [row.prediction for row in told] == logits.argmax(1).tolist()
+    assert [row.label for row in told] == labels[0].tolist()
+    assert report["classes"] == list(map(str, range(10)))
 
 
 def test_a_training_at_chance_raises_an_alarm_that_its_files_carry(arch, tmp_path, capsys):
@@ -321,7 +326,12 @@ def test_two_processes_train_one_network_and_count_every_test_image(arch, tmp_pa
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert json.loads((folder / "test.json").read_text())["images"] == 359
+    test = json.loads((folder / "test.json").read_text())
+    assert test["images"] == 359
+    told = read_predictions(folder / "predictions.csv")
+    assert [row.number for row in told] == [*range(359)]
+    assert sum(row.label == row.prediction for row in told) == round(359 * test["accuracy"])
+    assert done.stdout.splitlines()[-1] == f"report: {folder / 'report.html'}"
     rows = (folder / "metrics.csv").read_text().splitlines()
     lrs = [row.split(",")[rows[0].split(",").index("lr")] for row in rows[1:]]
     # Warm-up takes round(4 * 5 / 350) = 0 steps: the first has the peak for 2 x 16 images.

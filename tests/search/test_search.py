@@ -15,6 +15,7 @@ from supernet.arch_file import read_arch
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.latency.table.table import LatencyTable
+from tests.helpers.html_page import Page
 from tests.helpers.tables import random_table
 from tests.helpers.wandb_run import FakeRun
 
@@ -37,12 +38,18 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
-    data, *printed, alarm = done.stdout.splitlines()
+    data, *printed, alarm, report = done.stdout.splitlines()
     assert data.startswith("data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,080 weights, ")
     assert printed[0].startswith("search 24/24  loss ")
     assert printed[1] == "judge 4/4  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
     assert alarm.startswith("alarm: not learned: the accuracy is ")  # in 24 steps
+    assert report == f"report: {run / 'report.html'}"
+    (kept,) = json.loads((run / "alarms.json").read_text())["end"]
+    assert alarm == f"alarm: {kept['seen']}: {kept['advice']}"
+    page = Page((run / "report.html").read_text())
+    assert kept["seen"] in page.words["alarms"]
+    assert {"choice", "front", "controller", "cost-of-the-search"} <= page.words.keys()
 
     found = read_arch(run / "arch.json")
     assert found.predicted <= found.target

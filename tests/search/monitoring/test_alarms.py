@@ -1,5 +1,6 @@
 """Alarms: each of them provoked, and none of a healthy controller."""
 
+import json
 import math
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 
 from search.controllers.controller import Proposals, Scores, UpdateStep
 from search.controllers.settings import ControllerSettings
-from search.monitoring.alarms import Alarms
+from search.monitoring.alarms import Alarm, Alarms, keep_alarms
 from search.monitoring.health import uniform_uses
 from search.step import StepResult
+from supernet.errors import UserError
 from supernet.space.mnasnet import MnasSpace, Restriction
 from tests.helpers.toys import Toy, generator
 
@@ -146,3 +148,26 @@ def test_a_healthy_controller_raises_no_alarm(kind):
         assert entropy <= LARGEST + 1e-3
         of = StepResult(step, proposals, scores, scores.cost, logs, 0.0)
         assert alarms.of_update(of, entropy, LARGEST) == []
+
+
+def test_alarms_are_kept_once_each_and_those_of_an_earlier_end_are_replaced(tmp_path):
+    kept = tmp_path / "alarms.json"
+    dead, blind = Alarm("dead", "seen", "look"), Alarm("blind", "seen", "tune")
+    keep_alarms(tmp_path, [dead], "steps")
+    keep_alarms(tmp_path, [blind], "end")
+    first = kept.read_bytes()
+    keep_alarms(tmp_path, [dead], "steps")  # as a step that is repeated after a kill
+    keep_alarms(tmp_path, [blind], "end")
+    assert kept.read_bytes() == first
+    told = {"steps": [dead._asdict()], "end": [blind._asdict()]}
+    assert json.loads(first) == told
+    keep_alarms(tmp_path, [], "end")
+    assert json.loads(kept.read_text()) == {**told, "end": []}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"steps": [{}]}', '{"end": 1}'])
+def test_broken_alarms_are_named_and_left_alone(tmp_path, text):
+    (tmp_path / "alarms.json").write_text(text)
+    with pytest.raises(UserError, match=r"alarms\.json is broken .*move it away"):
+        keep_alarms(tmp_path, [], "end")
+    assert (tmp_path / "alarms.json").read_text() == text
