@@ -26,6 +26,7 @@ from search.evaluation.estimates import Estimate, cell
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError
+from supernet.latency.this_machine import measure_onnx
 
 REWARDS = ("fp32", "int8")
 """Precisions of the tables that searches are rewarded by."""
@@ -63,7 +64,7 @@ class Chain:
         # Files that may not ship are judged too: the question is what is lost.
         exported = ["--formats", "onnx", "--quantize", "int8", "--max-accuracy-loss", 100]
         self._run("retrain.export", "--run", trained, *exported, passes=(0, REFUSED))
-        return figures(json.loads((trained / "export.json").read_text())["formats"])
+        return figures(trained)
 
     @staticmethod
     def _run(module: str, *words: object, passes: Sequence[int] = (0,)) -> None:
@@ -73,16 +74,21 @@ class Chain:
             raise UserError(f"{shlex.join(line)} ended with status {done.returncode}")
 
 
-def figures(formats: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the export of a network says of its files of fp32 and of int8."""
-    floats, small = formats["onnx"], formats["onnx-int8"]
+def figures(run: Path) -> dict[str, Any]:
+    """Times and accuracies of a run's exported files of fp32 and of int8."""
+    report = json.loads((run / "export.json").read_text())
+    floats, small = (report["formats"][name] for name in ("onnx", "onnx-int8"))
+    # Timed here, as an export does not time what may not ship.
+    files = [run / str(entry["file"]) for entry in (floats, small)]
+    fp32_ms, int8_ms = (measure_onnx(path, report["spec"]["resolution"]) for path in files)
     accuracy = small["accuracy"]
     return {
-        "fp32_ms": floats["latency_ms"],
-        "int8_ms": small["latency_ms"],
+        "fp32_ms": fp32_ms,
+        "int8_ms": int8_ms,
         "fp32_accuracy": accuracy["fp32_accuracy"],
         "int8_accuracy": accuracy["accuracy"],
         "test_images": accuracy["images"],
+        "refused": small["failure"],
     }
 
 

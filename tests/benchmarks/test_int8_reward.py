@@ -1,5 +1,7 @@
 """Whether the reward in int8 pays: what is kept of each search, pairs, and the comparison."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -49,15 +51,26 @@ def test_the_interval_of_equal_rewards_holds_one(capsys):
     assert float(low) < 1 < float(high)
 
 
-def test_figures_are_of_both_files_of_onnx():
+def test_figures_are_of_both_files_of_onnx_also_of_one_that_may_not_ship(tmp_path, monkeypatch):
     accuracy = {"accuracy": 0.7, "fp32_accuracy": 0.75, "images": 100}
-    formats = {"onnx": {"latency_ms": 1.0}, "onnx-int8": {"latency_ms": 2.0, "accuracy": accuracy}}
-    assert figures(formats) == {
+    entries = {
+        "onnx": {"file": "network.onnx", "failure": ""},
+        "onnx-int8": {"file": "network.int8.onnx", "failure": "too far", "accuracy": accuracy},
+    }
+    (tmp_path / "export.json").write_text(
+        json.dumps({"formats": entries, "spec": {"resolution": 12}})
+    )
+    times = {("network.onnx", 12): 1.0, ("network.int8.onnx", 12): 2.0}
+    monkeypatch.setattr(
+        "benchmarks.int8_reward.measure_onnx", lambda path, side: times[path.name, side]
+    )
+    assert figures(tmp_path) == {
         "fp32_ms": 1.0,
         "int8_ms": 2.0,
         "fp32_accuracy": 0.75,
         "int8_accuracy": 0.7,
         "test_images": 100,
+        "refused": "too far",
     }
 
 
