@@ -95,7 +95,7 @@ def main() -> None:
     """Export, print the table and keep its rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
-    parser.add_argument("--no-qat", action="store_true", help="without the training in int8")
+    parser.add_argument("--no_qat", action="store_true", help="without the training in int8")
     options = parser.parse_args()
     torch.set_num_threads(1)
     checkpoint = checkpoint_path(options.run, "best")

@@ -61,7 +61,7 @@ def parse_options() -> argparse.Namespace:
     add("--shared", type=int, nargs="+", default=[0, 158, 420], help="steps of shared weights")
     add("--searches", type=int, nargs="+", default=[40, 41, 42], help="seeds of shared weights")
     add("--steps", type=int, default=max(LENGTHS), help="of each tuning")
-    add("--truth-steps", type=int, help="of the trainings alone, instead of the config's")
+    add("--truth_steps", type=int, help="of the trainings alone, instead of the config's")
     add("--seeds", type=int, default=3, help="of the trainings alone")
     add("--trained", type=int, nargs=2, default=[NUM, NUM], help="networks of each set, the first")
     add("--cache", type=Path, default=RESULTS / "clutter-trainings.jsonl", help="of those")

@@ -6,7 +6,7 @@ rows of ``--name``. What several methods tune alike, from the same weights, is t
 counts for each of them. Every choice is trained with fresh seeds. Each target has controls: ten
 uniform networks of its band, trained once each; the best of them by validation accuracy, trained
 with the fresh seeds; and the rule "fewest layers", three networks of as few layers as uniform
-draws hold, trained once each. With ``--asked-again p50`` the search for that target is also asked
+draws hold, trained once each. With ``--asked_again p50`` the search for that target is also asked
 for the others (``python -m search choose``), which makes a method more. It can be stopped and run
 again: finished searches and trainings are kept.
 """
@@ -78,10 +78,10 @@ def parse_options() -> argparse.Namespace:
     add("--runs", type=Path, default=Path("runs/searches"), help="folder of the searches")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of the trainings")
     add("--processes", type=int, default=1, help="trainings at a time (1)")
-    add("--asked-again", metavar="TARGET", help="whose searches also choose for the other targets")
-    add("--search-only", action="store_true", help="search, and train nothing")
+    add("--asked_again", metavar="TARGET", help="whose searches also choose for the other targets")
+    add("--search_only", action="store_true", help="search, and train nothing")
     add("--plot", type=Path, metavar="PNG", help="draw what choices have beyond random networks")
-    add("--plot-expected", type=Path, metavar="PNG", help="draw that beside what was expected")
+    add("--plot_expected", type=Path, metavar="PNG", help="draw that beside what was expected")
     return parser.parse_args()
 
 

@@ -146,13 +146,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--archs", type=int, default=20, help="architectures to draw")
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs per architecture")
     parser.add_argument("--resolution", type=int, default=64, help="side of the images, pixels")
-    parser.add_argument("--stem-stride", type=int, default=2, help="of the first convolution")
+    parser.add_argument("--stem_stride", type=int, default=2, help="of the first convolution")
     parser.add_argument("--batch", type=int, default=64, help="images per step")
     parser.add_argument("--width", type=float, default=1.0, help="of all layers of the space")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--crop-extracted",
+        "--crop_extracted",
         action="store_true",
         help="crop the extracted kernels on tiny maps too, where only the supernet does",
     )

@@ -56,9 +56,9 @@ def _check_licence(license_id: str, text: Path | None) -> None:
             " mit, cc-by-4.0 or other"
         )
     if license_id == OTHER and text is None:
-        raise UserError("--license other needs its text: give --license-file FILE")
+        raise UserError("--license other needs its text: give --license_file FILE")
     if text is not None and not text.is_file():
-        raise UserError(f"--license-file {text} is no file")
+        raise UserError(f"--license_file {text} is no file")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--license", required=True, help="of the weights: apache-2.0, mit, other ..."
     )
-    parser.add_argument("--license-file", type=Path, metavar="FILE", help="its text")
+    parser.add_argument("--license_file", type=Path, metavar="FILE", help="its text")
     parser.add_argument("--checkpoint", default="best", help="best, last or a file, as exported")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="RUN/card by default")
     parser.add_argument("--name", default="", help="of the network; the run's by default")
-    parser.add_argument("--data-name", default="", help="of the data; the datamodule's by default")
+    parser.add_argument("--data_name", default="", help="of the data; the datamodule's by default")
     parser.add_argument("--push", default="", metavar="OWNER/NAME", help="upload it there")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     options = parser.parse_args(arguments)

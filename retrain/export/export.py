@@ -144,7 +144,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 when a format could not be made, else 1 when a file failed its
             check.
     """
-    parser = Parser(prog="python -m retrain.export", description=__doc__, allow_abbrev=True)
+    parser = Parser(prog="python -m retrain.export", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
     parser.add_argument(
         "--formats", nargs="+", help=f"out of {', '.join(FORMATS)}; onnx and pt2 by default"
@@ -166,14 +166,14 @@ def main(args: Sequence[str] | None = None) -> None:
         " short training that knows of it",
     )
     parser.add_argument(
-        "--calibration-images",
+        "--calibration_images",
         type=int,
         default=Quantization.calibration_images,
         help=f"training images that int8 is calibrated on; {Quantization.calibration_images} by"
         " default",
     )
     parser.add_argument(
-        "--max-accuracy-loss",
+        "--max_accuracy_loss",
         type=float,
         help="points (hundredths) of test accuracy that int8 may lose, 1 by default, 0.5 after qat",
     )

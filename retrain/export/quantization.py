@@ -51,12 +51,12 @@ class Quantization:
     def __post_init__(self) -> None:
         if self.calibration_images < LEAST_IMAGES:
             raise UserError(
-                f"--calibration-images is {self.calibration_images}, it must be at least"
+                f"--calibration_images is {self.calibration_images}, it must be at least"
                 f" {LEAST_IMAGES}"
             )
         if not 0 <= self.allowed_loss <= 100:
             raise UserError(
-                f"--max-accuracy-loss is {self.allowed_loss:g} points, it must be between 0 and 100"
+                f"--max_accuracy_loss is {self.allowed_loss:g} points, it must be between 0 and 100"
             )
 
     @property
@@ -155,5 +155,5 @@ def accuracy_failure(judged: Metadata, settings: Quantization) -> str:
     return (
         f"test accuracy is {judged['accuracy']:.4f}, {lost:.2f} points below"
         f" {judged['fp32_accuracy']:.4f} of floats (allowed {allowed:g}): give"
-        " --max-accuracy-loss if that is worth it"
+        " --max_accuracy_loss if that is worth it"
     )

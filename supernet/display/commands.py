@@ -103,7 +103,7 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 def _refuse_scale(scale: dict[str, Any], name: str) -> None:
     """Refuse to scale what a search has found at one scale, naming the option."""
     if scale:
-        option = next(iter(scale)).replace("_", "-")
+        option = next(iter(scale))
         raise UserError(
             f"--{option} is for published names ({', '.join(published)}): {name} holds its own"
         )

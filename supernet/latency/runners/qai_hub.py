@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--input", type=input_shape, action="append", default=[], metavar="NAME=1,3,R,R", help=shape
     )
-    parser.add_argument("--compile-options", default="", help="more of them, in one word")
+    parser.add_argument("--compile_options", default="", help="more of them, in one word")
     parser.add_argument("--options", default="", help="of the profile job: '--compute_unit npu'")
     options = parser.parse_args(arguments)
     if options.input and not options.runtime:

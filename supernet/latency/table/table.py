@@ -183,7 +183,7 @@ class LatencyTable:
         raise UserError(
             f"the latency table lacks {len(missing)} of the {len(needed)} layers of this space, the"
             f" first is {missing[0]}{other}: measure them with `{BUILD} --resolution"
-            f" {space.resolution} --classes {space.classes} --stem-stride {space.stem_stride}`"
+            f" {space.resolution} --classes {space.classes} --stem_stride {space.stem_stride}`"
         )
 
     @cached_property

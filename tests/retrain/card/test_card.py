@@ -153,7 +153,7 @@ def test_a_file_that_is_a_folder_is_taken_whole_and_remarks_are_told(run):
 
 def test_a_later_card_takes_away_what_it_does_not_hold(run, tmp_path):
     (tmp_path / "terms.txt").write_text("all rights reserved")
-    words = ["--run", str(run), "--license", "other", "--license-file", str(tmp_path / "terms.txt")]
+    words = ["--run", str(run), "--license", "other", "--license_file", str(tmp_path / "terms.txt")]
     main(words)
     card = run / "card"
     assert (card / "LICENSE").read_text() == "all rights reserved"
@@ -205,8 +205,8 @@ def test_what_does_not_belong_together_is_refused(run, capsys, spoil, reason):
     [
         ([], "the following arguments are required: --license"),
         (["--license", "Do what you like"], "--license is 'Do what you like', it must be an ident"),
-        (["--license", "other"], "--license other needs its text: give --license-file FILE"),
-        (["--license", "mit", "--license-file", "gone"], "--license-file gone is no file"),
+        (["--license", "other"], "--license other needs its text: give --license_file FILE"),
+        (["--license", "mit", "--license_file", "gone"], "--license_file gone is no file"),
     ],
 )
 def test_a_licence_is_asked_for(run, capsys, words, reason):

@@ -100,7 +100,7 @@ def test_an_int8_file_stands_beside_that_of_floats(run, monkeypatch):
     }.items():
         monkeypatch.setattr(quantization, name, limit)
     words = ["--run", str(run), "--formats", "onnx", "--opset", "13", "--quantize", "int8"]
-    main([*words, "--max-accuracy-loss", "100"])
+    main([*words, "--max_accuracy_loss", "100"])
     report = report_of(run)
     floats, small = report["formats"]["onnx"], report["formats"]["onnx-int8"]
     assert small["file"] == "network.int8.onnx"

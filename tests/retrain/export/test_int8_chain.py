@@ -67,7 +67,7 @@ def test_a_search_by_a_table_in_int8_ends_in_a_file_in_int8(
     words = ["--run", str(trained), "--formats", "onnx"]
     export(words)
     assert "note: that is the time in int8: give --quantize int8" in capsys.readouterr().out
-    export([*words, "--quantize", "int8", "--max-accuracy-loss", "10"])
+    export([*words, "--quantize", "int8", "--max_accuracy_loss", "10"])
     assert "note: that is the time in int8" not in capsys.readouterr().out
 
     report = report_of(trained)

@@ -124,9 +124,9 @@ def test_calibration_images_are_the_same_each_time():
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"calibration_images": 31}, "--calibration-images is 31, it must be at least 32"),
-        ({"max_accuracy_loss": -1.0}, "--max-accuracy-loss is -1 points, it must be between 0"),
-        ({"max_accuracy_loss": float("nan")}, "--max-accuracy-loss is nan points"),
+        ({"calibration_images": 31}, "--calibration_images is 31, it must be at least 32"),
+        ({"max_accuracy_loss": -1.0}, "--max_accuracy_loss is -1 points, it must be between 0"),
+        ({"max_accuracy_loss": float("nan")}, "--max_accuracy_loss is nan points"),
     ],
 )
 def test_bad_settings_are_named(settings, reason):

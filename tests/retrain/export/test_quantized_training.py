@@ -114,7 +114,7 @@ def test_the_command_trains_once_and_ships_both_files(run, networks, monkeypatch
     monkeypatch.setattr(QuantizedTraining, "run", lambda *given: runs.append(given))
     monkeypatch.setattr(int8_files, "fake_quantized", lambda shipment: networks[0])
     monkeypatch.setattr(int8_files, "converted", lambda network: networks[1])
-    main(["--run", str(run), "--quantize", "qat", "--max-accuracy-loss", "50"])
+    main(["--run", str(run), "--quantize", "qat", "--max_accuracy_loss", "50"])
     entries = report_of(run)["formats"]
     assert list(entries) == ["executorch", "executorch-qat", "pt2", "pt2-qat"]
     assert len(runs) == 1

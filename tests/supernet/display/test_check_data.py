@@ -87,7 +87,7 @@ def test_numbers_are_those_of_the_folder_and_of_a_run(root, values):
 
 
 def test_another_seed_and_other_shares_deal_as_in_a_run(root, values):
-    found = values(root, "--split-seed", 5, "--test-share", 0.5)
+    found = values(root, "--split_seed", 5, "--test_share", 0.5)
     records = ImageFolder(str(root), split_seed=5, test_share=0.5).found.dealt.records
     for split, held in records.items():
         assert sum(row[split] for row in found["classes"]) == len(held)
@@ -240,7 +240,7 @@ def test_a_name_that_is_no_text_is_printed(root, checked):
     ("arguments", "said"),
     [
         (["/nowhere"], "/nowhere is not a folder"),
-        (["ROOT", "--test-share", "0.9"], "must be above 0 and leave training images"),
+        (["ROOT", "--test_share", "0.9"], "must be above 0 and leave training images"),
         (["ROOT", "--background", "0", "0", "300"], "background"),
         (["ROOT", "--augmentation", "heavy"], "give none, light, strong or the yaml file"),
         ([], "the following arguments are required: DIR"),

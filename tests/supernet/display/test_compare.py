@@ -172,7 +172,7 @@ def test_published_names_take_the_scale_of_the_first_file_and_say_so(capsys, arc
 
 
 def test_options_go_before_the_scale_of_the_file(capsys, arch_file):
-    options = "--resolution", "64", "--stem-stride", "2"
+    options = "--resolution", "64", "--stem_stride", "2"
     text = compare(capsys, "mnasnet_b1", arch_file, *options)
     assert f"published names: classes of {arch_file}\n" in text
     first, second = compared(capsys, "mnasnet_b1", arch_file, *options)
@@ -272,7 +272,7 @@ def test_a_network_that_the_table_lacks_is_named_with_its_part(capsys, table_fil
     assert line.startswith("error: mnasnet_a1: the latency table holds no stem_k3_s1_o32_px24")
 
 
-@pytest.mark.parametrize("option", ["--resolution", "--classes", "--stem-stride"])
+@pytest.mark.parametrize("option", ["--resolution", "--classes", "--stem_stride"])
 def test_files_alone_refuse_another_scale(capsys, arch_file, option):
     assert f"{option} is for published names" in refusal(capsys, arch_file, option, "2")
 

@@ -129,7 +129,7 @@ def test_json_holds_timm_blocks_where_timm_has_them(capsys, arch_file):
 
 
 def test_published_networks_are_shown_at_the_scale_asked_for(capsys):
-    scale = "--width", "0.35", "--resolution", "32", "--classes", "10", "--stem-stride", "1"
+    scale = "--width", "0.35", "--resolution", "32", "--classes", "10", "--stem_stride", "1"
     shown = json.loads(show(capsys, "mnasnet_a1", "--json", *scale))
     spec = published["mnasnet_a1"].scaled(width=0.35, resolution=32, classes=10, stem_stride=1)
     assert (shown["params"], shown["macs"]) == (count(spec).params, count(spec).macs)
@@ -173,7 +173,7 @@ def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_status_2(capsys, ar
     assert message in refusal(capsys, *arguments)
 
 
-@pytest.mark.parametrize("option", ["--width", "--resolution", "--classes", "--stem-stride"])
+@pytest.mark.parametrize("option", ["--width", "--resolution", "--classes", "--stem_stride"])
 def test_a_found_architecture_keeps_its_own_scale(capsys, arch_file, option):
     assert f"{option} is for published names" in refusal(
         capsys, "show", str(arch_file), option, "2"

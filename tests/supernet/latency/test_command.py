@@ -92,7 +92,7 @@ def test_what_a_build_will_take_follows_from_the_groups_that_are_finished():
 
 
 def test_options_replace_what_data_decide(built, tmp_path, capsys):
-    options = ["--resolution", "12", "--classes", "3", "--stem-stride", "2"]
+    options = ["--resolution", "12", "--classes", "3", "--stem_stride", "2"]
     main([*words(built)[:3], "--out", str(tmp_path / "other.json"), "--quick", *options])
     space = LatencyTable.read(tmp_path / "other.json").fingerprint["space"]
     assert (space["resolution"], space["classes"], space["stem_stride"]) == (12, 3, 2)
