@@ -55,7 +55,7 @@ def _parser() -> Parser:
         description="Count the codes of search spaces and the networks that differ, exactly.",
     )
     spaces.add_argument(
-        "spaces", nargs="+", metavar="YAML", help="such as configs/spaces/paper.yaml"
+        "spaces", nargs="+", metavar="YAML", help="files, or shipped ones such as spaces/paper"
     )
     spaces.set_defaults(run=show_sizes)
     _add_check_data(
@@ -83,8 +83,8 @@ def _add_check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="a folder of classes, or of splits of them")
     parser.add_argument("--page", type=Path, metavar="PNG", help="default DIR-samples.png, here")
     for name in ("val", "test", "reward"):
-        parser.add_argument(f"--{name}-share", type=positive_float, help="as of a run's data")
-    parser.add_argument("--split-seed", type=int, help="as of a run's data")
+        parser.add_argument(f"--{name}_share", type=positive_float, help="as of a run's data")
+    parser.add_argument("--split_seed", type=int, help="as of a run's data")
     parser.add_argument("--resolution", type=positive_int, metavar="PX", help="as of a run's data")
     parser.add_argument(
         "--augmentation",
@@ -92,7 +92,7 @@ def _add_check_data(parser: argparse.ArgumentParser) -> None:
         help="also draw what a training makes of the images: none, light, strong, or a config's",
     )
     parser.add_argument("--background", type=int, nargs=3, metavar=("R", "G", "B"))
-    parser.add_argument("--white-16-bit", type=positive_int, metavar="VALUE")
+    parser.add_argument("--white_16_bit", type=positive_int, metavar="VALUE")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_check_data)
 
@@ -114,7 +114,7 @@ def _report(options: argparse.Namespace) -> None:
 def _add_scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", type=positive_int, help="side of the input in pixels")
     parser.add_argument("--classes", type=positive_int, help="width of the classifier")
-    parser.add_argument("--stem-stride", type=positive_int, help="stride of the first convolution")
+    parser.add_argument("--stem_stride", type=positive_int, help="stride of the first convolution")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -31,7 +31,7 @@ from search.evaluation.trainings import TrainingRunner, Trainings, check_shape
 from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
-from supernet.command.arguments import Parser
+from supernet.command.arguments import Parser, config_path
 from supernet.command.output import say
 from supernet.command.trust import add_trust
 from supernet.display.figures import save_figure
@@ -48,7 +48,13 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.compare", description=__doc__)
     add = parser.add_argument
-    add("-c", "--config", type=Path, required=True, help="of a retraining: data, recipe, length")
+    add(
+        "-c",
+        "--config",
+        type=config_path,
+        required=True,
+        help="of a retraining: data, recipe, length",
+    )
     add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
     add(
         "--runs",
@@ -60,7 +66,7 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--search",
-        type=Path,
+        type=config_path,
         metavar="YAML",
         help="settings of the searches, by default config.yaml of their runs",
     )

@@ -48,7 +48,7 @@ from search.rank.scores import (
 )
 from search.rank.statistics import Yardstick
 from search.settings import BESIDE_SLICES, Final
-from supernet.command.arguments import Parser
+from supernet.command.arguments import Parser, config_path
 from supernet.command.output import say
 from supernet.command.trust import add_trust
 from supernet.cost.model import CostModel
@@ -64,9 +64,15 @@ def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.rank", description=__doc__)
     add = parser.add_argument
-    add("-c", "--config", type=Path, required=True, help="of a retraining: data, recipe, length")
+    add(
+        "-c",
+        "--config",
+        type=config_path,
+        required=True,
+        help="of a retraining: data, recipe, length",
+    )
     add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
-    add("--space", type=Path, metavar="YAML", help="to draw from, without a --supernet")
+    add("--space", type=config_path, metavar="YAML", help="to draw from, without a --supernet")
     add("--networks", type=int, default=60, help="how many to draw (60)")
     add("--seed", type=int, default=0, help="of the drawn networks: another seed, others (0)")
     add("--seeds", type=int, default=3, help="trainings of each network (3)")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.command.arguments import Parser, positive_float, positive_int
+from supernet.command.arguments import Parser, config_path, positive_float, positive_int
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError, check_range
@@ -180,11 +180,11 @@ def latency_parser() -> Parser:
 
 
 def _add_build_options(new: argparse.ArgumentParser) -> None:
-    space = "such as configs/spaces/paper.yaml"
-    new.add_argument("--space", type=Path, required=True, metavar="YAML", help=space)
+    space = "a file, or a shipped one such as spaces/paper"
+    new.add_argument("--space", type=config_path, required=True, metavar="YAML", help=space)
     new.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, .json")
     for name in SPACE_OPTIONS:
-        option = "--" + name.replace("_", "-")
+        option = f"--{name}"
         new.add_argument(option, type=positive_int, help="instead of the space's")
     new.add_argument("--quick", action="store_true", help="about a minute on a fast machine")
     for field in dataclasses.fields(Backend):
