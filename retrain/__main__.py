@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from supernet.command.early import answer_early
 from supernet.command.process import run_command
 from supernet.run.folder import way_on
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 def main(args: ArgsType = None) -> None:
     """Train an architecture from scratch, or test it."""
+    if args is None or isinstance(args, list):
+        args = answer_early("retrain", sys.argv[1:] if args is None else args)
     # Signals are answered while torch loads, which takes seconds.
     from retrain.cli import RetrainCLI, run_callbacks
     from retrain.module import RetrainModule

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.choose.command import choose
+from supernet.command.early import answer_early
 from supernet.command.process import run_command
 from supernet.run.folder import WAY_ON
 
@@ -44,11 +45,12 @@ def search_callbacks(folder: Path) -> list[pl.Callback]:
 
 def search() -> None:
     """Search for an architecture, in a process whose endings ``run_command`` has in hand."""
+    words = answer_early("search", sys.argv[1:])
     # Signals are answered while torch loads, which takes seconds.
     from search.module import SearchModule
     from supernet.run.cli import CLI
 
-    CLI(SearchModule, "search", search_callbacks, more=CHOOSE)
+    CLI(SearchModule, "search", search_callbacks, args=words, more=CHOOSE)
 
 
 def main() -> None:

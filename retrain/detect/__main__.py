@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from supernet.command.early import answer_early
 from supernet.command.process import run_command
 from supernet.run.folder import way_on
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def main(args: ArgsType = None) -> None:
     """Train a detector, or test it."""
+    if args is None or isinstance(args, list):
+        args = answer_early("retrain.detect", sys.argv[1:] if args is None else args)
     # Signals are answered while torch loads, which takes seconds.
     import pytorch_lightning as pl
 

@@ -24,6 +24,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from supernet.command.early import with_shipped
 from supernet.command.output import say
 from supernet.command.process import exit_with, is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
@@ -153,7 +154,9 @@ class CLI(LightningCLI):
         """
         self.name, self.role, self.verbs, self.run_callbacks = name or role, role, verbs, callbacks
         self.ranks = Ranks()
-        self.words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
+        if args is None or isinstance(args, list):
+            args = with_shipped(sys.argv[1:] if args is None else args)
+        self.words = args if isinstance(args, list) else []
         quieten_lightning()
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)

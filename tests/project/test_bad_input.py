@@ -48,7 +48,7 @@ OPTIONS = {
     "--model.space.base_filters [8,16]": "got 2, 7, 7; those that are empty are mobilenet_v2's",
     "--model.space.ops [conv,foo]": "unknown value 'foo', allowed are conv, sepconv, mbconv3",
     "--model.space.width 0": "space.width is 0.0, it must be above 0",
-    "--model.space.width wide": "model.space.width\": Expected a <class 'float'>. Got value: wide",
+    "--model.space.width wide": "--model.space.width: 'wide' is not a number",
     "--model.space.strides [1,2]": "must name the same number of blocks, got 7, 7, 2",
     "--model.target 10": "target 10 macs lies below the cheapest network of the space, 2.734e+04",
     "--model.target []": "target is an empty list: give at least one",
@@ -57,8 +57,8 @@ OPTIONS = {
     "--model.target [p20,10]": "target 10 macs lies below the cheapest network of the space",
     "--model.target [p10,p20,p30,p40,p50]": "an update has 4 samples per process for 5 targets",
     "--model.target fast": "target 'fast' is neither a number of macs, nor relative",
-    "--model.cost joule": "'ms', 'macs', 'params']. Got value: joule",
-    "--model.tarjet 3": "unrecognized arguments: --model.tarjet 3",
+    "--model.cost joule": "--model.cost: invalid choice: 'joule' (choose from ",
+    "--model.tarjet 3": "--model.tarjet 3; did you mean --model.target?",
     "--model.schedule.warmup 2": "schedule.warmup is 2.0, it must be at least 0 and at most 1",
     "--model.weights.name adamm": "Optimizer adamm not found",
     "--model.weights.lr -1": "weights.lr is -1.0",
@@ -66,7 +66,7 @@ OPTIONS = {
     "--model.final.candidates 0": "final.candidates is 0",
     "--model.final.recalibration_images 0": "final.recalibration_images is 0",
     "--model.final.tuning_steps -1": "final.tuning_steps is -1, it must be at least 0",
-    "--model.sampling.score best": "'tuned', 'soft_accuracy', 'accuracy']. Got value: best",
+    "--model.sampling.score best": "--model.sampling.score: invalid choice: 'best' (choose",
     "--model.controller.ppo.minibatches 5": "ppo.minibatches is 5, but an update has 4 samples",
     "--model.sampling.every 40": "of 24 steps it has those from 20 on, and sampling.every is 40",
     "--model.sampling.images 200": "reward: 179 images are fewer than one batch of 200",
@@ -82,7 +82,7 @@ OPTIONS = {
         "tiny.yaml gives to Digits, but the data are ImageFolder: say which is meant"
     ),
     "--trainer.max_steps -1": "inf steps: give trainer.max_steps or trainer.max_epochs",
-    "--trainer.max_steps ten": "trainer.max_steps\": Expected a <class 'int'>. Got value: ten",
+    "--trainer.max_steps ten": "--trainer.max_steps: 'ten' is not a number",
     "--trainer.max_steps 4": "the controller would learn nothing: of 4 steps it has those from 4 ",
     "--trainer.log_every_n_steps 0": "trainer.log_every_n_steps is 0, it must be at least 1",
     "--trainer.fast_dev_run true": "use --dry_run or trainer.max_steps",
@@ -114,7 +114,7 @@ OPTIONS = {
     "--ckpt_path gone.ckpt": "no checkpoint at gone.ckpt",
     "--run /dev/null/run": "cannot make the run folder /dev/null/run (Not a directory)",
     "--unknown": "unrecognized arguments: --unknown",
-    "--wandb.mode on": "'offline', 'online', 'disabled']. Got value: on",
+    "--wandb.mode on": "--wandb.mode: invalid choice: 'on' (choose from ",
 }
 
 
@@ -141,7 +141,7 @@ def test_online_tracking_without_a_login_starts_nothing(refused, monkeypatch, tm
 
 CONFIGS = {
     "model: {space: {widht: 3}}": "'model.space.widht'",
-    "modle: {target: 3}": "'modle.target'",
+    "modle: {target: 3}": "bad.yaml: there is no setting 'modle'; did you mean model?",
     "trainer: {max_stps: 3}": "'trainer.max_stps'",
     "data: {init_args: {resolutoin: 3}}": "'resolutoin'",
     "model: {target: 3\nx: [1": "bad.yaml is not YAML: while parsing a flow mapping",
@@ -160,7 +160,7 @@ def test_a_config_that_cannot_be_is_named(refused, tmp_path, content):
 def test_a_config_of_bytes_or_nothing_is_named(refused, tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(bytes(range(128, 256)))
     assert "bytes.yaml is not YAML" in refused("-c", tmp_path / "bytes.yaml")
-    assert "does not exist: " in refused("-c", "gone.yaml")
+    assert "gone.yaml is no file, and no config of that name ships" in refused("-c", "gone.yaml")
     assert "not a file" in refused("-c", tmp_path)
 
 

@@ -39,7 +39,6 @@ SHORT = {
     "search/compare/__main__.py": "entry point",
     "search/evaluation/int8_accuracy.py": "loads onnx where it is asked for, which others must not",
     "search/rank/__main__.py": "entry point",
-    "supernet/command/arguments.py": "every command parses with it; loads nothing but argparse",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",
     "supernet/space/__main__.py": "entry point that says where its commands have gone",
 }
