@@ -12,6 +12,7 @@ from torch import Tensor
 
 from retrain.dry_pass import TrainingDryPass
 from retrain.predictions import TestPredictions
+from retrain.record import TrainingRecord
 from supernet.arch_records import Chance
 from supernet.command.output import say
 from supernet.data.run_data import RunData
@@ -174,4 +175,4 @@ def tell_unlearned(figures: Mapping[str, float]) -> None:
 def run_callbacks(folder: Path, figure: str = "accuracy") -> Sequence[pl.Callback]:
     """What a training keeps in its run folder; ``figure`` chooses the best checkpoint."""
     kept = (BestCheckpoint(folder, figure), TestPredictions(folder), TestReport(folder))
-    return [TrainingDryPass(folder), *kept]
+    return [TrainingDryPass(folder), *kept, TrainingRecord(folder)]

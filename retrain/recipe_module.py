@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from retrain.warm_start import WarmStart, load_by_name
 from supernet.arch_file import is_file_name, load_spec
 from supernet.command.output import say
+from supernet.cost.counts import count
 from supernet.data.resumable import StepLoader
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
@@ -52,6 +54,7 @@ class RecipeModule(pl.LightningModule):
         )
         self.steps_done = 0
         """Training batches that this process has consumed: its place in the data."""
+        self._step_tested = 0
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -69,6 +72,12 @@ class RecipeModule(pl.LightningModule):
         """Training images as the recipe augments them, of a run's own ones."""
         trainer: Any = self.trainer
         return self.recipe.augmentation.of_images(dataset, trainer.datamodule.preprocessing)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The network that is trained and what it costs, as plain values."""
+        size = count(self.spec)
+        return {"spec": asdict(self.spec), "params": size.params, "macs": size.macs}
 
     @property
     def learned_from(self) -> Sequence[str]:
@@ -174,6 +183,9 @@ class RecipeModule(pl.LightningModule):
         logits = self.evaluate(batch, "test")
         images = float(len(batch[0]))
         self.log("test/images", images, on_epoch=True, reduce_fx="sum", sync_dist=True)
+        # Lightning's name for the step of a row: a test itself has none, and would write step 0.
+        step = float(self._step_tested)
+        self.log("step", step, on_epoch=True, sync_dist=True, batch_size=len(batch[0]))
         return logits
 
     def on_validation_epoch_start(self) -> None:
@@ -218,6 +230,8 @@ class RecipeModule(pl.LightningModule):
             for name in [*own, *saved]:
                 refuse_change(f"recipe.{name}", saved.get(name, UNSET), own.get(name, UNSET))
         self.steps_done = checkpoint["steps_done"]
+        # Steps count from 0.
+        self._step_tested = max(0, checkpoint["global_step"] - 1)
 
     def given_by_data(self) -> str:
         """What the data decide of the network, and which of the architecture's values gave way."""

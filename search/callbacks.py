@@ -10,7 +10,7 @@ from search.module import SearchModule
 from search.step import StepRecord, StepResult
 from supernet.files.csv_table import CsvRows
 from supernet.run.checkpoints import callbacks_of
-from supernet.run.metrics import MetricsCsv, log_metrics
+from supernet.tracking.metrics import MetricsCsv, log_metrics
 
 
 class SearchCallback(pl.Callback):

@@ -323,8 +323,9 @@ class SearchModule(pl.LightningModule):
         with self.trainer.precision_plugin.forward_context():
             return slice_scores(self.supernet, archs, *self.moved(batch), self.sampling.score)
 
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree on with the search that continues it."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on with the search that continues it, as plain values."""
         model = self.objective.cost_model
         targets = [target.cost for target in self.objective.targets]
         return {
@@ -339,12 +340,12 @@ class SearchModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the step and what identifies the search; all draws follow from seed and step."""
-        checkpoint["search"] = {"steps_done": self.steps_done, **self._identity()}
+        checkpoint["search"] = {"steps_done": self.steps_done, **self.identity}
         FiniteGuard.of(self.trainer).check_checkpoint(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another search's checkpoint, see ``check_identity``."""
-        check_identity(checkpoint.get("search"), self._identity())
+        check_identity(checkpoint.get("search"), self.identity)
         self.steps_done = checkpoint["search"]["steps_done"]
         self._plan = None
         self._start_paths()

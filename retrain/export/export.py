@@ -21,6 +21,7 @@ from retrain.export.int8_files import prepared
 from retrain.export.prediction import prediction_of
 from retrain.export.quantization import Method, Quantization
 from retrain.export.written_files import Job, Written, exported_network, write_files
+from retrain.record import record_export
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.command.process import EXIT_USER_ERROR
@@ -193,6 +194,9 @@ def main(args: Sequence[str] | None = None) -> None:
             options.trust,
             quantization if options.quantize else None,
         )
+        if written.entries:
+            weights = checkpoint_path(options.run, options.checkpoint)
+            record_export(options.run, weights, written.entries)
     for name, reason in written.failed.items():
         kept = "the file is kept for inspection, do not ship it"
         sys.stderr.write(one_line(f"failed: {name}: {reason}; {kept}") + "\n")

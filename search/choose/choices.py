@@ -32,7 +32,7 @@ class ChoiceModule(SearchModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the supernet alone: controller, optimizers and callbacks are of the old question."""
-        ours = self._identity()
+        ours = self.identity
         check_identity(checkpoint.get("search"), {name: ours[name] for name in ("space", "seed")})
         self.steps_done = checkpoint["search"]["steps_done"]
         shared = {

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -20,9 +19,9 @@ from supernet.data.splits import Batch
 from supernet.network.elastic import ElasticLayer
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import sum_over_ranks
-from supernet.run.metrics import log_metrics
 from supernet.space.arch import MIXED, Path
 from supernet.space.mnasnet import MnasSpace
+from supernet.tracking.metrics import log_metrics, wandb_runs
 
 
 class Health(SearchCallback):
@@ -155,10 +154,9 @@ def report_alarms(trainer: pl.Trainer, alarms: list[Alarm], stage: Stage = "step
 
     Those of the ``end`` replace those of an earlier end, before the search went on.
     """
-    wandb = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     for alarm in alarms:
         say(f"alarm: {alarm.seen}: {alarm.advice}")
-        for run in wandb:
+        for run in wandb_runs(trainer):
             run.alert(title=alarm.cause, text=f"{alarm.seen}: {alarm.advice}")
             run.summary[f"alarm/{alarm.cause}"] = alarm.seen
     if trainer.is_global_zero and (alarms or stage == "end"):

@@ -7,7 +7,7 @@ from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES
 from search.selection.selection import evaluate_recalibrated
 from search.step import StepRecord, StepResult
-from supernet.run.metrics import log_metrics
+from supernet.tracking.metrics import log_metrics
 
 ARCHS = 2
 """Samples of an update that are recalibrated."""

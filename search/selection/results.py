@@ -1,15 +1,12 @@
 """After a search's last step: its choices, their times, files and figures, and the summary."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
 from search.callbacks import cut_metrics, searching
@@ -20,6 +17,7 @@ from search.monitoring.compute import FORWARD_PASSES, Spending
 from search.monitoring.health import report_alarms
 from search.objective.targets import Target, file_names
 from search.selection.device_times import DeviceTimes
+from search.selection.record import record_findings
 from search.selection.selection import (
     Candidate,
     best_hits,
@@ -41,7 +39,7 @@ from supernet.errors import UserError
 from supernet.files.writing import write_json
 from supernet.latency.table.table import LatencyTable
 from supernet.run.folder import CONTINUE, last_checkpoint
-from supernet.run.metrics import log_metrics
+from supernet.tracking.metrics import log_metrics, wandb_runs
 
 
 class Results(pl.Callback):
@@ -71,9 +69,9 @@ class Results(pl.Callback):
         self.spending.spent.write(self.folder / "cost.json")
         found.measure()
         found.write_archs()
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                found.log_to_wandb(logger.experiment, figures)
+        for run in wandb_runs(trainer):
+            model = found.objective.cost_model
+            record_findings(run, self.folder, found.files, figures, model)
         found.print_summary()
         report_alarms(trainer, found.alarms(), "end")
 
@@ -291,35 +289,6 @@ class Findings:
         costs = {target.name: target.cost for target in targets}
         content = {"unit": self.objective.cost_model.unit, "targets": costs, "points": points}
         write_json(self.folder / "pareto.json", content)
-
-    def log_to_wandb(self, run: Any, figures: Sequence[Path]) -> None:
-        """Add figures, the front and the architectures to a run of W&B."""
-        import wandb
-
-        run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in figures})
-        points = json.loads((self.folder / "pareto.json").read_text())["points"]
-        table = wandb.Table(columns=["cost", "accuracy", "chosen", "arch"])
-        for point in points:
-            code = " ".join(map(str, point["arch"]))
-            table.add_data(point["cost"], point["accuracy"], " ".join(point["chosen"]), code)
-        run.log({"pareto": table})
-        self._log_labels(run)
-        artifact = wandb.Artifact(f"arch-{run.id}", type="architecture")
-        for path in self.files:
-            artifact.add_file(str(path))
-        run.log_artifact(artifact)
-
-    def _log_labels(self, run: Any) -> None:
-        """Add the networks that were learned from, if there are any, to a run of W&B."""
-        import wandb
-
-        if not self.rounds:
-            return
-        rows = json.loads((self.folder / "surrogate.json").read_text())["labels"]
-        table = wandb.Table(columns=[*rows[0]])
-        for row in rows:
-            table.add_data(*{**row, "arch": " ".join(map(str, row["arch"]))}.values())
-        run.log({"labels": table})
 
     def print_summary(self) -> None:
         """Print the choices, and where their files are."""

@@ -23,7 +23,7 @@ from search.surrogate.rounds import Finalist, Label, Rounds
 from search.surrogate.surrogate import Surrogate
 from search.surrogate.tunings import Tuning
 from supernet.files.writing import write_atomic
-from supernet.run.metrics import log_metrics
+from supernet.tracking.metrics import log_metrics
 
 KINDS = ("kernel", "shortcut")
 """First words of counts of which each layer has one; a layer's op is a third kind."""

@@ -12,7 +12,7 @@ from supernet.command.output import ProgressLines
 from supernet.data.run_data import RunData
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import step_seed, steps_done
-from supernet.run.metrics import MetricsCsv
+from supernet.tracking.metrics import MetricsCsv
 
 
 class RunProgress(pl.Callback):

@@ -41,7 +41,6 @@ from supernet.run.dry_pass import DryPass, DryRunDoneError
 from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
-from supernet.run.metrics import MetricsCsv, Wandb, wandb_logger
 from supernet.run.options import (
     SameOptions,
     check_trainer,
@@ -50,6 +49,9 @@ from supernet.run.options import (
     expanded,
 )
 from supernet.run.ranks import Ranks
+from supernet.tracking.logger import Wandb, finish, folder_of_run, wandb_logger
+from supernet.tracking.metrics import MetricsCsv
+from supernet.tracking.record import ConfigRecord
 from supernet.training.config import check_class_path, check_resolution, check_sections, make_data
 
 
@@ -97,6 +99,13 @@ def _explain_restoring(error: Exception) -> None:
             f"the checkpoint cannot be restored ({type(error).__name__}: {one_line(error)[:200]}):"
             " give another --ckpt_path, or start anew in another --run without it"
         ) from None
+
+
+def _explain_class(error: ValueError) -> None:
+    """Say which class of a setting, such as a logger, could not be made, and why."""
+    found = re.search(r"Problem with given class_path '(.+?)':\s*([^\n]+)", str(error))
+    if found:
+        raise UserError(f"{found[1]} cannot be made: {found[2]}") from None
 
 
 class RunParser(LightningArgumentParser):
@@ -259,6 +268,7 @@ class CLI(LightningCLI):
         check_resolution(config.data, files, self.words)
         if not config.run.strip():
             raise UserError("--run is empty: name a folder for this run, such as runs/NAME")
+        config.run = folder_of_run(config.run)
         check_trainer_options(config.trainer)
         self.seed = int(config.seed_everything)
         config.trainer.default_root_dir = str(self.folder)
@@ -329,6 +339,7 @@ class CLI(LightningCLI):
             if not isinstance(error, UserError):
                 # Made again, since jsonargparse buries its UserError in a page of its own.
                 make_data(self.settings.data.as_dict(), "data")
+                _explain_class(error)
             raise
         self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
         self._data_check.prepare(self.datamodule, str(self.subcommand))
@@ -340,7 +351,9 @@ class CLI(LightningCLI):
         loggers: list[Logger] = [MetricsCsv(self.folder)]
         wandb = self._get(self.config_init, "wandb")
         if given is not False and wandb.mode != "disabled":
-            loggers.append(wandb_logger(self.folder, wandb))
+            tracked = wandb_logger(self.folder, wandb, self.role)
+            self.until_end.push(lambda failure, *_: finish(tracked, failure is not None))
+            loggers.append(tracked)
         extra = given if isinstance(given, list) else [given]
         loggers += [one for one in extra if isinstance(one, Logger)]
         progress = [] if trainer_config.enable_progress_bar is False else [RunProgress(self.name)]
@@ -361,6 +374,7 @@ class CLI(LightningCLI):
             SeedEachStep(self.seed),
             self._data_check,
             RunFiles(self.folder, self._dump()),
+            ConfigRecord(self._dump()),
             *(one for one in of_run if one not in dry_passes),
             # The last of all, since it ends a run that has been asked to stop.
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),

@@ -18,7 +18,8 @@ from supernet.run.cli import CLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SPACES = sorted((CONFIGS / "spaces").glob("*.yaml"))
-FILES = sorted({*CONFIGS.rglob("*.yaml")} - {*SPACES})
+SWEEPS = sorted((CONFIGS / "sweeps").glob("*.yaml"))
+FILES = sorted({*CONFIGS.rglob("*.yaml")} - {*SPACES, *SWEEPS})
 
 
 def command_of(config):

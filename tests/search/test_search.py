@@ -12,12 +12,15 @@ import yaml
 
 from retrain.__main__ import main as retrain
 from supernet.arch_file import read_arch
+from supernet.arch_records import package_versions
 from supernet.command.process import run_command
+from supernet.cost.counts import count
 from supernet.data.digits import Digits
 from supernet.latency.table.table import LatencyTable
+from supernet.network.checkpoint import file_sha256
 from tests.helpers.html_page import Page
 from tests.helpers.tables import random_table
-from tests.helpers.wandb_run import FakeRun
+from tests.helpers.wandb_run import FakeRun, read_offline
 
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,16 +69,31 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     logged = [row["step"] for row in rows(run / "metrics.csv") if row["train/loss"]]
     assert logged == ["0", "4", "8", "12", "16", "20"]
 
+    check_offline_run(run, found, len(front["points"]))
+
+
+def check_offline_run(run, found, num_points):
+    """What W&B would upload is what the folder holds."""
     (offline,) = (run / "wandb").glob("offline-run-*")
     identity = (run / "wandb_id").read_text()
     assert offline.name.endswith(identity)
     media = offline / "files" / "media"
     assert {path.name.split("_")[0] for path in (media / "images").rglob("*.png")} == FIGURES
     (table,) = (media / "table").glob("pareto_*.table.json")
-    assert len(json.loads(table.read_text())["data"]) == len(front["points"])
-    stored = (offline / f"run-{identity}.wandb").read_bytes()
-    for name in ("reward/mean", "train/loss", f"arch-{identity}", "arch.json"):
-        assert name.encode() in stored
+    assert len(json.loads(table.read_text())["data"]) == num_points
+    kept = read_offline(offline)
+    assert kept.config["model"]["target"] == "p40"
+    assert kept.config["identity"]["target"] == found.target
+    assert kept.config["identity"]["space"]["width"] == 0.1
+    assert len(kept.config["data_digest"]) == 32
+    assert kept.config["versions"] == package_versions()
+    assert kept.settings.run.job_type == "search"
+    assert kept.summary["choice/predicted"] == found.predicted
+    assert kept.summary["choice/params"] == count(found.spec).params
+    assert {"reward/mean", "train/loss"} <= {name for row in kept.history for name in row}
+    (name,) = (name for name in kept.artifacts if name.startswith("architecture-"))
+    assert name == f"architecture-{file_sha256(run / 'arch.json')[:12]}"
+    assert kept.artifacts[name] == ["arch.json"]
 
 
 def test_wandb_is_told_what_the_folder_holds(search, tiny_search, tmp_path, monkeypatch):
@@ -98,7 +116,7 @@ def test_wandb_is_told_what_the_folder_holds(search, tiny_search, tmp_path, monk
     ]
     assert fake.alerts == ["not learned"]
     (artifact,) = fake.artifacts
-    assert artifact.name == "arch-abc"
+    assert artifact.name.startswith("architecture-")
     (entry,) = artifact.manifest.entries.values()
     assert entry.path == "arch.json"
     assert Path(entry.local_path).read_bytes() == (run / "arch.json").read_bytes()

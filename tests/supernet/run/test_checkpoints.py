@@ -16,7 +16,7 @@ from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.run.callbacks import RunFiles, SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
-from supernet.run.metrics import MetricsCsv
+from supernet.tracking.metrics import MetricsCsv
 from supernet.training.recipe import Recipe
 from tests.helpers.interrupted import assert_same_weights, weights
 from tests.helpers.tiny import write_tiny_arch

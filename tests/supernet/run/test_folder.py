@@ -6,7 +6,7 @@ from supernet.errors import UserError
 from supernet.files.csv_table import CsvRows
 from supernet.run.distributed import step_seed
 from supernet.run.folder import last_checkpoint, starting_point, way_on
-from supernet.run.metrics import MetricsCsv
+from supernet.tracking.metrics import MetricsCsv
 
 
 def make_run(folder, checkpoint):

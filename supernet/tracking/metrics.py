@@ -1,22 +1,16 @@
-"""Loggers of a run: metrics.csv, whose rows survive a stop and stand once, and W&B."""
+"""Rows of metrics: metrics.csv, which survives a stop, and the other loggers of a trainer."""
 
-import os
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from wandb.errors import Error
 
-from supernet.command.process import is_first_process
-from supernet.errors import UserError, one_line
 from supernet.files.csv_table import CsvRows
-from supernet.files.writing import write_atomic
 
 
 class MetricsCsv(Logger):
@@ -64,42 +58,6 @@ def log_metrics(trainer: pl.Trainer, values: Mapping[str, float], step: int) -> 
         logger.log_metrics(dict(values), step=step)
 
 
-@dataclass(frozen=True)
-class Wandb:
-    """Weights & Biases tracking."""
-
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    """Offline writes into the run folder; ``wandb sync`` uploads it later."""
-    project: str = "mnasnet-search"
-    """Project that the run appears in."""
-
-
-def wandb_logger(folder: Path, settings: Wandb) -> WandbLogger:
-    """A logger that goes on with the W&B run whose id the folder holds.
-
-    Raises:
-        UserError: when W&B cannot be reached; offline needs nothing.
-    """
-    stored = folder / "wandb_id"
-    run_id = stored.read_text().strip() if stored.exists() else os.urandom(4).hex()
-    if not stored.exists() and is_first_process():
-        write_atomic(stored, run_id.encode())
-    logger = WandbLogger(
-        name=folder.name,
-        save_dir=folder,
-        project=settings.project,
-        id=run_id,
-        offline=settings.mode == "offline",
-        resume="allow",
-        settings={"silent": True, "console": "off"},
-    )
-    # Lightning 2.6 passes on a setting that W&B only warns of.
-    logger._wandb_init.pop("anonymous", None)
-    if settings.mode == "offline":
-        return logger
-    try:
-        # Start the W&B run now, so that a missing login ends no search that has begun.
-        _ = logger.experiment
-    except Error as error:
-        raise UserError(f"W&B: {one_line(error)} Log in, or use --wandb.mode offline") from None
-    return logger
+def wandb_runs(trainer: pl.Trainer) -> list[Any]:
+    """The runs of W&B that a trainer logs to; call it on the first process alone."""
+    return [one.experiment for one in trainer.loggers if isinstance(one, WandbLogger)]

@@ -1,0 +1,1 @@
+"""Tracking: what Weights & Biases is told of a run, offline unless asked otherwise."""
