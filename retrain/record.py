@@ -12,7 +12,7 @@ from supernet.errors import check_choice
 from supernet.files.reading import read_yaml, typed_object
 from supernet.tracking.logger import MODES, Wandb, wandb_logger
 from supernet.tracking.metrics import wandb_runs
-from supernet.tracking.record import log_file, log_files, use_file
+from supernet.tracking.record import log_file, log_files, log_report, use_file
 
 
 class TrainingRecord(pl.Callback):
@@ -61,6 +61,7 @@ def record_export(folder: Path, weights: Path, entries: Mapping[str, Mapping[str
         run.summary.update({f"export/{name}/{key}": value for key, value in told.items()})
     files = [folder / str(entry["file"]) for entry in entries.values()]
     log_files(run, "exported", [folder / "export.json", *files])
+    log_report(run, folder)
     run.finish()
 
 

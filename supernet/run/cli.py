@@ -50,8 +50,8 @@ from supernet.run.options import (
 )
 from supernet.run.ranks import Ranks
 from supernet.tracking.logger import Wandb, finish, folder_of_run, wandb_logger
-from supernet.tracking.metrics import MetricsCsv
-from supernet.tracking.record import ConfigRecord
+from supernet.tracking.metrics import MetricsCsv, wandb_runs
+from supernet.tracking.record import ConfigRecord, log_report
 from supernet.training.config import check_class_path, check_resolution, check_sections, make_data
 
 
@@ -201,6 +201,8 @@ class CLI(LightningCLI):
         """Write the report of the run, on one process."""
         if self.trainer.is_global_zero:
             report_after(self.folder, say)
+            for run in wandb_runs(self.trainer):
+                log_report(run, self.folder)
 
     after_test = after_fit
 

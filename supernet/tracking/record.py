@@ -10,6 +10,7 @@ from supernet.arch_records import package_versions
 from supernet.data.run_data import RunData
 from supernet.files.reading import parse_yaml
 from supernet.network.checkpoint import file_sha256
+from supernet.report.report import REPORT
 from supernet.tracking.metrics import wandb_runs
 
 
@@ -48,6 +49,12 @@ def log_files(run: Any, kind: str, paths: Sequence[Path], **about: Any) -> None:
     for path in paths:
         (artifact.add_dir if path.is_dir() else artifact.add_file)(str(path), name=path.name)
     run.log_artifact(artifact)
+
+
+def log_report(run: Any, folder: Path) -> None:
+    """Keep the report of a run's folder, if one was written."""
+    if (folder / REPORT).exists():
+        log_file(run, "report", folder / REPORT)
 
 
 def use_file(run: Any, kind: str, path: Path, digest: str = "") -> None:

@@ -61,7 +61,8 @@ def test_training_test_and_export_write_to_one_run(line, arch, tmp_path, monkeyp
     assert fitted.config["model"]["recipe"]["lr"] == 0.04
     assert fitted.config["identity"]["macs"] == size.macs
     assert fitted.summary == {"params": size.params, "macs": size.macs}
-    (weights,) = fitted.artifacts
+    weights, report = fitted.artifacts
+    assert list(report.manifest.entries) == ["report.html"]
     best = run / "checkpoints" / "best.ckpt"
     assert weights.name == f"weights-{file_sha256(best)[:12]}"
 
@@ -74,7 +75,7 @@ def test_training_test_and_export_write_to_one_run(line, arch, tmp_path, monkeyp
     assert kept["step"] == str(step)
 
     assert exported.config["made_of"]["weights"]["artifact"] == weights.name
-    (files,) = exported.artifacts
+    files, _ = exported.artifacts
     assert set(files.manifest.entries) == {"export.json", "network.pt2"}
     told = json.loads((run / "export.json").read_text())["formats"]["pt2"]
     assert exported.summary["export/pt2/bytes"] == told["bytes"]
@@ -89,7 +90,7 @@ def test_offline_runs_hold_it_all(line, tmp_path):
     export(["--run", str(run), "--formats", "pt2"])
     kept = [read_offline(folder) for folder in sorted((run / "wandb").glob("offline-run-*"))]
     names = [name.partition("-")[0] for one in kept for name in one.artifacts]
-    assert names == ["weights", "exported"]
+    assert names == ["weights", "report", "report", "exported", "report"]
     (accuracy,) = {one.summary["test/accuracy"] for one in kept if "test/accuracy" in one.summary}
     assert accuracy == json.loads((run / "test.json").read_text())["accuracy"]
     assert {one.settings.run.run_id for one in kept if one.settings.run.run_id} == {

@@ -115,7 +115,8 @@ def test_wandb_is_told_what_the_folder_holds(search, tiny_search, tmp_path, monk
         [point["cost"], point["accuracy"], " ".join(point["chosen"])] for point in points
     ]
     assert fake.alerts == ["not learned"]
-    (artifact,) = fake.artifacts
+    artifact, report = fake.artifacts
+    assert report.name.startswith("report-")
     assert artifact.name.startswith("architecture-")
     (entry,) = artifact.manifest.entries.values()
     assert entry.path == "arch.json"
