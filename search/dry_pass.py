@@ -24,18 +24,29 @@ from supernet.space.arch import Arch
 class SearchDryPass(DryPass):
     """Runs them on copies of the supernet and the controller."""
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the pieces now where no shared weights are trained: then no training ever starts.
+
+        Raises:
+            UserError: naming the piece that fails; or DryRunDoneError.
+        """
+        if not searching(pl_module).shared_steps:
+            self.on_train_start(trainer, pl_module)
+
     def pieces(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Piece]:
-        """The pieces of a search, the costliest path among them."""
+        """The pieces of a search, the costliest path among them if it trains any."""
         search = searching(module)
-        loader = trainer.train_dataloader
-        assert isinstance(loader, StepLoader)
-        batch = search.moved(loader.peek())
         arch = search.space.sample(random.Random(search.seed))
-        return {
-            "one weight step": lambda: weight_step(search, batch, arch),
+        others: dict[str, Piece] = {
             "one update of the controller": lambda: update(search),
             "one judged network": lambda: judge(search, arch),
         }
+        if not search.shared_steps:
+            return others
+        loader = trainer.train_dataloader
+        assert isinstance(loader, StepLoader)
+        batch = search.moved(loader.peek())
+        return {"one weight step": lambda: weight_step(search, batch, arch), **others}
 
 
 def weight_step(search: SearchModule, batch: Batch, arch: Arch) -> None:

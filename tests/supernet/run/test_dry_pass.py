@@ -71,6 +71,13 @@ def test_a_dry_pass_changes_no_bit_of_a_search(search, tiny_search, tmp_path, mo
     assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "other"))
 
 
+def test_a_search_without_shared_weights_has_one_too(search, tuned_search, tmp_path, capsys):
+    run_command(lambda: search(*tuned_search, "--model.schedule.share=0", "--dry_run"))
+    tried = "dry run: one update of the controller, one judged network, one checkpoint in"
+    assert tried in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["retrain"])
