@@ -38,6 +38,7 @@ SHORT = {
     "retrain/export/formats/torch_program.py": "one runtime",
     "search/compare/__main__.py": "entry point",
     "search/evaluation/int8_accuracy.py": "loads onnx where it is asked for, which others must not",
+    "search/plan/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",
     "supernet/space/__main__.py": "entry point that says where its commands have gone",
