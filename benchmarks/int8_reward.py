@@ -62,7 +62,7 @@ class Chain:
         retrained = ["-c", "configs/clutter/retrain.yaml", "--run", trained]
         self._run("retrain", "fit", *retrained, "--model.arch", found / "arch.json", *shared)
         # Files that may not ship are judged too: the question is what is lost.
-        exported = ["--formats", "onnx", "--quantize", "int8", "--max-accuracy-loss", 100]
+        exported = ["--formats", "onnx", "--quantize", "int8", "--max_accuracy_loss", 100]
         self._run("retrain.export", "--run", trained, *exported, passes=(0, REFUSED))
         return figures(trained)
 

@@ -22,7 +22,7 @@ threads: 1
 model:
   recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}
 data: {class_path: Digits, init_args: {resolution: 8, batch_size: 64}}
-trainer: {max_epochs: 2, limit_train_batches: 3, accelerator: cpu, devices: 1}
+trainer: {max_epochs: 2, limit_train_batches: 3, accelerator: cpu, devices: 1, log_every_n_steps: 1}
 wandb: {tags: [shipped]}
 """
 
