@@ -17,6 +17,7 @@ import torch
 from search.compare.benchmark import Budget, SearchConfig, read_search
 from search.compare.report import (
     TrialRows,
+    conclusion,
     draw_comparison,
     retrained_facts,
     retrained_tables,
@@ -211,7 +212,7 @@ class Comparison:
         if results:
             tables |= retrained_tables(results)
             facts += [f"trainings of {self.num_steps} steps", *retrained_facts(results)]
-        return Report(facts, tables)
+        return Report(facts, tables, conclusion(trials.values(), results))
 
 
 def _folder(run: Path) -> Path:

@@ -1,5 +1,6 @@
 """What a comparison found, as figures and tables."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
@@ -11,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from search.compare.retrained import COST_DISTANCE, ChoiceResult
 from search.controllers.settings import Kind
-from search.evaluation.estimates import Cell, Estimate, Mean, TextTable
+from search.evaluation.estimates import Cell, Estimate, Mean, TextTable, cell
 from search.evaluation.jobs import Row
+from search.evaluation.power import OFTEN, is_told, needed
 from search.figures import smooth
 from supernet.display.figures import (
     ACCENT,
@@ -266,3 +268,54 @@ def retrained_facts(results: Sequence[ChoiceResult]) -> list[str]:
 
 def _cost(value: float, unit: str) -> str:
     return f"{value:.4g} ms" if unit == "ms" else f"{short_count(value)} {unit}"
+
+
+def conclusion(trials: Iterable[TrialRows], results: Sequence[ChoiceResult]) -> str:
+    """What the comparison comes to, in one sentence: of retrained choices, else of trials."""
+    groups = defaultdict(list)
+    for one in results:
+        groups[one.choice.group].append(one)
+    if groups:
+        name = "searches" if "searches" in groups else next(iter(groups))
+        return _choice_sentence(name, groups[name])
+    return next((_trial_sentence(rows) for rows in trials if _rivals(rows)), "")
+
+
+def _choice_sentence(name: str, some: Sequence[ChoiceResult]) -> str:
+    """Of the searches of a group, each a measurement; of a single one, of its trainings."""
+    beyond = "beyond random networks of {} cost"
+    if len(some) > 1:
+        gain = Mean.of([one.less_mean.value for one in some])
+        what = name if name == "searches" else f"choices of {name}"
+        return _sentence(f"{len(some)} {what}", beyond.format("their"), gain, len(some), what)
+    one = some[0]
+    what = f"the choice of {one.choice.name}"
+    return _sentence(what, beyond.format("its"), one.less_mean, 1, "times as many trainings")
+
+
+def _rivals(rows: TrialRows) -> list[Kind]:
+    return [kind for kind in rows if kind != BASELINE and BASELINE in rows]
+
+
+def _trial_sentence(rows: TrialRows) -> str:
+    """Of the first controller beside random search, paired by seed."""
+    kind = _rivals(rows)[0]
+    pairs = zip(rows[kind], rows[BASELINE], strict=True)
+    gain = Mean.of([one["best_reward"] - two["best_reward"] for one, two in pairs])
+    seeds = len(rows[kind])
+    beyond = "of reward beyond random search"
+    return _sentence(f"{seeds} trials of {kind}", beyond, gain, seeds, "trials")
+
+
+def _sentence(what: str, beyond: str, gain: Mean, number: int, more: str) -> str:
+    """A gain in points, and whether 0 is left out, or what would leave it out."""
+    estimate = gain.estimate * 100
+    text = f"{what}: {cell(estimate)} points {beyond}"
+    if math.isnan(gain.variance):
+        return f"{text}; of a single one nothing is told, take more seeds"
+    if is_told(estimate):
+        return f"{text}, {'a gain' if gain.value > 0 else 'a loss'} that is more than chance"
+    if not gain.value:
+        return f"{text}: they are alike"
+    enough = needed(number, gain.value, math.sqrt(gain.variance))
+    return f"{text}, which may be chance; {enough:,} {more} would tell it from 0, {OFTEN}"

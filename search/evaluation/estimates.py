@@ -85,9 +85,11 @@ class Report:
     """Lines above the tables."""
     tables: Mapping[str, TextTable]
     """Tables by their titles."""
+    conclusion: str = ""
+    """What it comes to, in one sentence below the tables."""
 
     def print(self) -> None:
-        """Print facts and tables for people."""
+        """Print facts, tables and conclusion for people."""
         for fact in self.facts:
             say(fact)
         for title, rows in self.tables.items():
@@ -97,11 +99,14 @@ class Report:
                 table.add_row(name, *(cell(row.get(column, UNKNOWN)) for column in columns))
             say("")
             print_table(table)
+        if self.conclusion:
+            say(f"\n{self.conclusion}")
 
     def plain(self, options: Namespace, **more: Any) -> dict[str, Any]:
         """The report of a command for JSON, in which unknown and infinite values are null."""
         given = {name: str(value) for name, value in vars(options).items()}
-        return {"options": given, "facts": self.facts, "tables": _plain(self.tables), **more}
+        told = {"facts": self.facts, "tables": _plain(self.tables), "conclusion": self.conclusion}
+        return {"options": given, **told, **more}
 
 
 def _plain(value: Any) -> Any:

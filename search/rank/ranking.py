@@ -28,6 +28,7 @@ from search.rank.networks import (
 )
 from search.rank.report import (
     band_labels,
+    chosen_by,
     draw_ranking,
     make_report,
     network_rows,
@@ -263,8 +264,7 @@ class Ranking:
         return np.array([row["val"] for row in rows])
 
     def _draw(self, yardstick: Yardstick, scores: dict[str, np.ndarray]) -> None:
-        # What a search chooses by, if that is known; else the first: supernets stand before counts.
-        name = next((one for one in scores if ", tuned for" in one), next(iter(scores)))
+        name = chosen_by(scores)
         tau = yardstick.estimate(yardstick.tau, scores[name])
         unit = self.options.cost
         labels = [f"{label} {unit}" for label in band_labels(self.uniform, unit)]

@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from search.evaluation.estimates import Estimate, Report
+from search.evaluation.power import tau_sentence
 from search.evaluation.trainings import network_hash
 from search.rank.networks import NetworkGroup
 from search.rank.statistics import Yardstick
@@ -92,7 +93,15 @@ def make_report(
         f"tau by {unit}": each(in_bands),
         **{f"{one}, less": each(partial(_gain, yardstick, scores[one]), judges) for one in judges},
     }
-    return Report(_facts(yardstick, group, unit), tables)
+    name = chosen_by(scores)
+    tau = yardstick.estimate(yardstick.tau, scores[name])
+    conclusion = tau_sentence(name, tau, len(yardstick.runs))
+    return Report(_facts(yardstick, group, unit), tables, conclusion)
+
+
+def chosen_by(scores: Mapping[str, np.ndarray]) -> str:
+    """The score that a search chooses by, if it is known; else the first: supernets lead."""
+    return next((name for name in scores if ", tuned for" in name), next(iter(scores)))
 
 
 def band_labels(group: NetworkGroup, unit: str) -> list[str]:
@@ -179,7 +188,7 @@ def with_groups(report: Report, groups: Mapping[str, Report]) -> Report:
     for name, group in groups.items():
         facts += [f"{name}: {fact}" for fact in group.facts]
         tables |= {f"{title}, {name}": table for title, table in group.tables.items()}
-    return Report(facts, tables)
+    return Report(facts, tables, report.conclusion)
 
 
 def network_rows(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from search.compare.report import conclusion
 from search.compare.retrained import COST_DISTANCE, Choice, ChoiceResult, _best, random_alike
 from search.compare.trials import History, hypervolume, rescored_front
 from search.controllers.controller import Scores
@@ -129,6 +130,41 @@ def test_a_comparison_pairs_seeds_with_the_best_and_not_with_the_mean():
 
 
 # What a search spends
+
+
+def result(found, random_runs=(0.5, 0.52, 0.48), group="group"):
+    one = dataclasses.replace(choice(), group=group)
+    return ChoiceResult(one, random_runs, found, (0.5,) * len(found), {})
+
+
+SEARCHES = [result((x,), group="searches") for x in (0.5, 0.53, 0.56)]
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ([], ""),
+        ([result((0.7, 0.71, 0.72))], "21 [16.8 25.2] points beyond random networks of its cost"),
+        ([result((0.7, 0.71, 0.72))], "a gain that is more than chance"),
+        ([result((0.2, 0.21, 0.22))], "a loss that is more than chance"),
+        ([result((0.5, 0.51, 0.56))], "chance; 7 times as many trainings would tell it from 0"),
+        ([result((0.5,))], "of a single one nothing is told, take more seeds"),
+        (SEARCHES, "3 searches: 3.00 [-4.45 10.5] points beyond random networks of their cost"),
+        (SEARCHES, "may be chance; 8 searches would tell it from 0, four times in five"),
+    ],
+)
+def test_a_comparison_ends_with_what_it_comes_to(results, words):
+    sentence = conclusion([], results)
+    assert words in sentence
+    assert bool(sentence) == bool(results)
+
+
+def test_trials_end_with_the_first_controller_beside_random_search():
+    rewards = {"random": (0.5, 0.5, 0.5), "ppo": (0.6, 0.61, 0.62)}
+    trials = {kind: [{"best_reward": one} for one in own] for kind, own in rewards.items()}
+    sentence = conclusion([trials], [])
+    assert sentence.startswith("3 trials of ppo: 11 [8.52 13.5] points of reward beyond random")
+    assert conclusion([{"ppo": trials["ppo"]}], []) == ""
 
 
 def test_an_image_that_is_only_run_counts_a_third():

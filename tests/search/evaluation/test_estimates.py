@@ -45,13 +45,16 @@ def test_a_single_value_has_no_interval_and_equal_values_an_empty_one():
 
 
 def test_tables_hold_words_beside_estimates(capsys):
-    report = Report(["fact"], {"of": {"a": {"n": "9 of 10", "x": Estimate(0.5, 0.4, 0.6)}}})
+    tables = {"of": {"a": {"n": "9 of 10", "x": Estimate(0.5, 0.4, 0.6)}}}
+    report = Report(["fact"], tables, "more than chance")
     report.print()
     assert capsys.readouterr().out.splitlines() == [
         "fact",
         "",
         "of        n              x",
         "a   9 of 10  .50 [.40 .60]",
+        "",
+        "more than chance",
     ]
     assert report.plain(Namespace())["tables"]["of"]["a"]["n"] == "9 of 10"
 
