@@ -48,9 +48,9 @@ def search() -> None:
     words = answer_early("search", sys.argv[1:])
     # Signals are answered while torch loads, which takes seconds.
     from search.module import SearchModule
-    from supernet.run.cli import CLI
+    from search.next_step import SearchCLI
 
-    CLI(SearchModule, "search", search_callbacks, args=words, more=CHOOSE)
+    SearchCLI(SearchModule, "search", search_callbacks, args=words, more=CHOOSE)
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 
 Facts = list[tuple[str, str]]
+NEXT_STEP = "next_step.txt"
+"""File of a search: the commands that train what it has found, a line for each."""
 
 
 def alarms(files: RunFiles) -> Iterator[Section]:
@@ -103,12 +105,11 @@ def page_table(table: Table, caption: str, left: Sequence[str]) -> PageTable:
 
 
 def _next_command(files: RunFiles, name: str) -> str:
+    """The command that trains a network: the search's own, or one without its config."""
+    kept = [line for line in files.text(NEXT_STEP).splitlines() if f"/{name}" in line]
     arch = files.folder / name
-    return (
-        "python -m retrain fit -c RETRAIN.yaml --run runs/NAME"
-        f" --model.arch {arch}\n"
-        "# RETRAIN.yaml: the retraining's config, which lies beside the search's"
-    )
+    unknown = f"python -m retrain fit -c RETRAIN.yaml --run runs/NAME --model.arch {arch}"
+    return kept[0] if kept else f"{unknown}  # RETRAIN.yaml: the config of a retraining"
 
 
 def front(files: RunFiles) -> Iterator[Section]:

@@ -41,17 +41,22 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
-    data, *printed, alarm, report = done.stdout.splitlines()
+    data, *printed, alarm, report, following = done.stdout.splitlines()
     assert data.startswith("data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,080 weights, ")
     assert printed[0].startswith("search 24/24  loss ")
     assert printed[1] == "judge 4/4  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
     assert alarm.startswith("alarm: not learned: the accuracy is ")  # in 24 steps
     assert report == f"report: {run / 'report.html'}"
+    command = following.removeprefix("next: ")
+    assert command.startswith("python -m retrain fit -c ")
+    assert f" --model.arch {run / 'arch.json'}" in command
+    assert (run / "next_step.txt").read_text() == f"{command}\n"
     (kept,) = json.loads((run / "alarms.json").read_text())["end"]
     assert alarm == f"alarm: {kept['seen']}: {kept['advice']}"
     page = Page((run / "report.html").read_text())
     assert kept["seen"] in page.words["alarms"]
+    assert command in page.words["choice"]
     assert {"choice", "front", "controller", "cost-of-the-search"} <= page.words.keys()
 
     found = read_arch(run / "arch.json")

@@ -1,0 +1,83 @@
+"""What follows a search: the commands that train what it has found, printed and kept for later."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from supernet.command.output import say
+from supernet.files.reading import read_yaml
+from supernet.files.writing import write_atomic
+from supernet.report.search_sections import NEXT_STEP
+from supernet.run.cli import CLI
+
+UNKNOWN = "RETRAIN.yaml"
+"""In place of a config that does not lie beside the search's."""
+SHARED = {"data", "trust", "wandb", "threads", "seed_everything"}
+"""Sections of a config that mean the same in a retraining."""
+
+
+class SearchCLI(CLI):
+    """The shared command line, which ends a search with what to do next."""
+
+    def after_fit(self) -> None:
+        """Keep the next commands, write the report, and say the first, on one process."""
+        lines: list[str] = []
+        if self.trainer.is_global_zero:
+            configs = [Path(str(file)) for file in self.settings.get("config") or []]
+            archs = sorted(self.folder.glob("arch*.json"))
+            lines = next_steps(self.folder, archs, configs, self.words)
+            write_atomic(self.folder / NEXT_STEP, "".join(f"{one}\n" for one in lines).encode())
+        super().after_fit()
+        for line in lines[:1]:
+            say(f"next: {line}")
+        if len(lines) > 1:
+            say(f"and so on for {len(lines) - 1} more: {self.folder / NEXT_STEP}")
+
+
+def next_steps(
+    run: Path, archs: Sequence[Path], configs: Sequence[Path], words: Sequence[str]
+) -> list[str]:
+    """The command that trains each found network on the images of its search.
+
+    Args:
+        run: folder of the search.
+        archs: files of the networks.
+        configs: of the search; of each that is named for a search, the one beside it that is named
+            for a retraining is taken, and those of data alone are taken as they are.
+        words: of the search's command line, of which those about data are taken.
+    """
+    found = [one for path in configs for one in _of_retraining(path)] or [Path(UNKNOWN)]
+    note = f"  # {UNKNOWN}: the config of a retraining" if Path(UNKNOWN) in found else ""
+    options = [word for path in found for word in ("-c", str(path))]
+    lines = []
+    for path in archs:
+        folder = _folder_of(run, path.stem.removeprefix("arch"))
+        own = ["--run", str(folder), "--model.arch", str(path), *_of_data(words)]
+        lines.append(shlex.join(["python", "-m", "retrain", "fit", *options, *own]) + note)
+    return lines
+
+
+def _of_retraining(path: Path) -> Iterator[Path]:
+    """What a retraining takes in place of a config of the search."""
+    beside = path.with_name(path.name.replace("search", "retrain"))
+    if beside != path and beside.is_file():
+        yield beside
+    elif read_yaml(path, "it was read when the search began").keys() <= SHARED:
+        yield path
+
+
+def _folder_of(run: Path, target: str) -> Path:
+    """A folder beside that of the search, for the network of a target."""
+    renamed = run.name.replace("search", "retrain")
+    return run.with_name((renamed if renamed != run.name else f"{run.name}-retrain") + target)
+
+
+def _of_data(words: Sequence[str]) -> Iterator[str]:
+    """Options about data, with their values."""
+    taken = False
+    for word in words:
+        is_option = word.startswith("-") and not taken
+        starts = word.startswith(("--data", "--trust")) and is_option
+        if starts or taken:
+            yield word
+        taken = starts and "=" not in word

@@ -1,0 +1,56 @@
+"""What a search ends with: commands that retraining takes as they are."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from search.next_step import next_steps
+
+ROOT = Path(__file__).parents[2]
+
+
+def steps(run="runs/digits-search", archs=("arch.json",), configs=(), words=()):
+    run = Path(run)
+    return next_steps(run, [run / name for name in archs], [*map(Path, configs)], words)
+
+
+def test_the_config_beside_the_searchs_is_taken():
+    configs = [ROOT / "configs/digits/search.yaml"]
+    (line,) = steps(configs=configs)
+    beside = ROOT / "configs/digits/retrain.yaml"
+    arch = "runs/digits-search/arch.json"
+    options = f"-c {beside} --run runs/digits-retrain --model.arch {arch}"
+    assert line == f"python -m retrain fit {options}"
+
+
+def test_a_config_of_data_alone_is_taken_as_it_is(tmp_path):
+    (tmp_path / "mine.yaml").write_text("data: {init_args: {root: photos}}\n")
+    (tmp_path / "other.yaml").write_text("model: {target: p20}\n")
+    configs = [ROOT / "configs/photos/search.yaml", tmp_path / "mine.yaml", tmp_path / "other.yaml"]
+    (line,) = steps(configs=configs)
+    beside = ROOT / "configs/photos/retrain.yaml"
+    assert f"-c {beside} -c {tmp_path / 'mine.yaml'} --run" in line
+    assert "other.yaml" not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("fit -c a.yaml --data.root DIR --run x", "--data.root DIR"),
+        ("fit --data=Digits --data.flip 0 --seed_everything 3", "--data=Digits --data.flip 0"),
+        ("fit --data.root 'a b' --trust mine --model.target 1", "--data.root 'a b' --trust mine"),
+        ("fit --data.init_args.split_seed -1 --run x", "--data.init_args.split_seed -1"),
+        ("fit --model.target p20", ""),
+    ],
+)
+def test_the_options_of_the_data_are_given_again(words, taken):
+    (line,) = steps(words=shlex.split(words))
+    assert shlex.split(line, comments=True)[10:] == shlex.split(taken)
+
+
+def test_each_target_has_a_line_and_a_folder_of_its_own():
+    first, second = steps("runs/x", ("arch-p20.json", "arch-p50.json"))
+    assert "--run runs/x-retrain-p20 --model.arch runs/x/arch-p20.json" in first
+    assert "--run runs/x-retrain-p50 --model.arch runs/x/arch-p50.json" in second
+    assert first.endswith("# RETRAIN.yaml: the config of a retraining")
