@@ -1,6 +1,7 @@
 """What stands for a run of W&B, and what an offline run has kept on disk."""
 
 import json
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +59,8 @@ class OfflineRun(NamedTuple):
 
 def read_offline(folder: Path) -> OfflineRun:
     """The content of ``offline-run-*``."""
-    (path,) = folder.glob("run-*.wandb")
     config, history, summary, artifacts, settings = {}, [], {}, {}, Record()
-    for data in _records(path.read_bytes()):
-        record = Record.FromString(data)
+    for record in _whole(folder):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             settings = record
@@ -76,6 +75,17 @@ def read_offline(folder: Path) -> OfflineRun:
             paths = [entry.path for entry in record.artifact.manifest.contents]
             artifacts[record.artifact.name] = paths
     return OfflineRun(config, history, summary, artifacts, settings)
+
+
+def _whole(folder: Path) -> list[Record]:
+    """Records of a run up to its end, which W&B's service writes a little after it."""
+    (path,) = folder.glob("run-*.wandb")
+    for _ in range(200):
+        records = [Record.FromString(data) for data in _records(path.read_bytes())]
+        if records and records[-1].HasField("exit"):
+            return records
+        time.sleep(0.05)
+    raise AssertionError(f"{path} has no end")
 
 
 def _values(items) -> dict:
