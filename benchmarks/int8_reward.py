@@ -23,10 +23,13 @@ import numpy as np
 
 from benchmarks.record import RESULTS, print_head, record
 from search.evaluation.estimates import Estimate, cell
+from supernet.arch_file import read_arch
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError
-from supernet.latency.this_machine import measure_onnx
+from supernet.latency.table.bench import NETWORKS
+from supernet.latency.table.plan import random_networks
+from supernet.latency.this_machine import measure_specs
 
 REWARDS = ("fp32", "int8")
 """Precisions of the tables that searches are rewarded by."""
@@ -64,7 +67,7 @@ class Chain:
         # Files that may not ship are judged too: the question is what is lost.
         exported = ["--formats", "onnx", "--quantize", "int8", "--max_accuracy_loss", 100]
         self._run("retrain.export", "--run", trained, *exported, passes=(0, REFUSED))
-        return figures(trained)
+        return figures(found, trained)
 
     @staticmethod
     def _run(module: str, *words: object, passes: Sequence[int] = (0,)) -> None:
@@ -74,20 +77,20 @@ class Chain:
             raise UserError(f"{shlex.join(line)} ended with status {done.returncode}")
 
 
-def figures(run: Path) -> dict[str, Any]:
-    """Times and accuracies of a run's exported files of fp32 and of int8."""
+def figures(found: Path, run: Path) -> dict[str, Any]:
+    """Times of a search's choice as tables mean them, and accuracies of its exported files."""
     report = json.loads((run / "export.json").read_text())
-    floats, small = (report["formats"][name] for name in ("onnx", "onnx-int8"))
-    # Timed here, as an export does not time what may not ship.
-    files = [run / str(entry["file"]) for entry in (floats, small)]
-    fp32_ms, int8_ms = (measure_onnx(path, report["spec"]["resolution"]) for path in files)
-    accuracy = small["accuracy"]
+    small = report["formats"]["onnx-int8"]
+    arch = read_arch(found / "arch.json")
+    among = random_networks(arch.space, [arch.spec], NETWORKS.group_size - 1, seed=0)
+    fp32_ms, int8_ms = (measure_specs([arch.spec], among, precision=one)[0] for one in REWARDS)
     return {
+        "predicted": arch.predicted,
         "fp32_ms": fp32_ms,
         "int8_ms": int8_ms,
-        "fp32_accuracy": accuracy["fp32_accuracy"],
-        "int8_accuracy": accuracy["accuracy"],
-        "test_images": accuracy["images"],
+        "fp32_accuracy": small["accuracy"]["fp32_accuracy"],
+        "int8_accuracy": small["accuracy"]["accuracy"],
+        "test_images": small["accuracy"]["images"],
         "refused": small["failure"],
     }
 

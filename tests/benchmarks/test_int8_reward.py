@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.int8_reward import figures, known, pairs_of, ratio_at_equal_accuracy, show
 from benchmarks.record import RESULTS
+from supernet.arch_file import read_arch
+from tests.helpers.tiny import write_tiny_arch
 
 TARGETS, SEEDS = ("p30", "p50", "p70"), (0, 1, 2)
 
@@ -51,20 +53,17 @@ def test_the_interval_of_equal_rewards_holds_one(capsys):
     assert float(low) < 1 < float(high)
 
 
-def test_figures_are_of_both_files_of_onnx_also_of_one_that_may_not_ship(tmp_path, monkeypatch):
-    accuracy = {"accuracy": 0.7, "fp32_accuracy": 0.75, "images": 100}
-    entries = {
-        "onnx": {"file": "network.onnx", "failure": ""},
-        "onnx-int8": {"file": "network.int8.onnx", "failure": "too far", "accuracy": accuracy},
-    }
-    (tmp_path / "export.json").write_text(
-        json.dumps({"formats": entries, "spec": {"resolution": 12}})
-    )
-    times = {("network.onnx", 12): 1.0, ("network.int8.onnx", 12): 2.0}
+def test_figures_are_of_the_choice_also_where_its_file_may_not_ship(tmp_path, monkeypatch):
+    write_tiny_arch(tmp_path / "arch.json")
+    judged = {"accuracy": 0.7, "fp32_accuracy": 0.75, "images": 100}
+    formats = {"onnx-int8": {"failure": "too far", "accuracy": judged}}
+    (tmp_path / "export.json").write_text(json.dumps({"formats": formats}))
+    times = {"fp32": [1.0], "int8": [2.0]}
     monkeypatch.setattr(
-        "benchmarks.int8_reward.measure_onnx", lambda path, side: times[path.name, side]
+        "benchmarks.int8_reward.measure_specs", lambda specs, among, precision: times[precision]
     )
-    assert figures(tmp_path) == {
+    assert figures(tmp_path, tmp_path) == {
+        "predicted": read_arch(tmp_path / "arch.json").predicted,
         "fp32_ms": 1.0,
         "int8_ms": 2.0,
         "fp32_accuracy": 0.75,
