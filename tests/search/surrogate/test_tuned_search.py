@@ -155,6 +155,19 @@ def finish(options):
     assert process.returncode == 0, output
 
 
+def kill_at(options, kept, num, pause=0.0):
+    """Start a search and kill it so many seconds after it has kept ``num`` tunings."""
+    process = start(options)
+    deadline = time.monotonic() + 300
+    while len(lines(kept)) < num:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(pause)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("taught", [False, True])
 def test_two_ranks_choose_what_one_does(tuned_search, tmp_path, taught):
@@ -185,18 +198,31 @@ def test_a_search_killed_in_its_tunings_ends_as_one_that_was_not(
     options = [*tuned_search, *shared, *(TWO if ranks == 2 else [])]
     kept = tmp_path / "run" / "tunings-rank0.jsonl"
     most = 11 // ranks
-    for num, more in ((1, []), (random.randint(2, most - 1), ["--ckpt_path", "last"])):
-        process = start([*options, *more])
-        deadline = time.monotonic() + 300
-        while len(lines(kept)) < num:
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert not (tmp_path / "run" / "arch.json").exists()
+    kill_at(options, kept, 1)
+    kill_at([*options, "--ckpt_path", "last"], kept, random.randint(2, most - 1))
+    assert not (tmp_path / "run" / "arch.json").exists()
     finish([*options, "--ckpt_path", "last"])
     finish([*options, "--run", tmp_path / "whole"])
     assert_same_files(tmp_path / "run", tmp_path / "whole")
     costs = [read(tmp_path / name / "cost.json") for name in ("run", "whole")]
     assert costs[0]["image_macs"] == costs[1]["image_macs"]
+
+
+@pytest.mark.slow
+def test_a_search_killed_while_it_judges_finalists_in_int8_ends_as_one_that_was_not(
+    tuned_search, tmp_path
+):
+    options = [*tuned_search, *UNSHARED, "--model.final.int8", "true"]
+    kept = tmp_path / "run" / "tunings-rank0.jsonl"
+    # The eight labels come first; a finalist's graph is made, calibrated and run in seconds.
+    kill_at(options, kept, 8, random.uniform(0, 4))
+    kill_at([*options, "--ckpt_path", "last"], kept, 9, random.uniform(0, 4))
+    assert not (tmp_path / "run" / "arch.json").exists()
+    finish([*options, "--ckpt_path", "last"])
+    finish([*options, "--run", tmp_path / "whole"])
+    assert_same_files(tmp_path / "run", tmp_path / "whole")
+    assert state_hash(tmp_path / "run") == state_hash(tmp_path / "whole")
+    judged = [json.loads(line).get("int8_accuracy") for line in lines(kept)]
+    assert judged[:8] == [None] * 8
+    assert len(judged) == 11
+    assert None not in judged[8:]
