@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -321,6 +322,28 @@ def test_a_name_given_before_is_given_anew_and_timms_own_are_not_taken(arch, tmp
         register("missing.json", "missing")
 
 
+def page_code(tmp_path, number):
+    """A block of the page's section on networks of one's own, for a network of this test."""
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    section = page.partition("## As a part of your own network\n")[2].partition("\n## ")[0]
+    block = section.split("```python\n")[number].partition("```")[0]
+    return block.replace("runs/SEARCH/arch.json", write(tmp_path / "arch.json", BIG, 0))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit", "ignore:Overwriting")
+@torch.no_grad()
+def test_the_code_of_the_page_takes_features_traces_and_exports(tmp_path):
+    names = {}
+    exec(page_code(tmp_path, 1), names)
+    images = torch.randn(1, 3, 224, 224)
+    expected = names["network"](images)
+    for other in ("traced", "scripted"):
+        assert torch.equal(names[other](images), expected)
+    torch.testing.assert_close(names["program"].module()(images), expected)
+    assert [one.shape[-1] for one in names["levels"](images)] == [56, 28, 14]
+    assert [one.shape[-1] for one in names["maps"](images).values()] == [28, 7]
+
+
 # torch deprecates TorchScript, which many still ship; it is to compile as long as it exists.
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.parametrize("features_only", [False, True])
@@ -333,8 +356,17 @@ def test_scripted_and_traced_models_compute_the_same_bits(arch, features_only):
             assert torch.equal(one, two)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit", "ignore:Overwriting")
+@torch.no_grad()
 def test_a_segmentation_network_takes_the_registered_name_as_its_encoder(tmp_path):
     smp = pytest.importorskip("segmentation_models_pytorch", reason="pip install that package")
+    names = {}
+    exec(page_code(tmp_path, 1) + page_code(tmp_path, 2), names)
+    images = torch.randn(1, 3, 64, 64)
+    assert names["unet"].eval()(images).shape == (1, 3, 64, 64)
+    deepest = names["unet"].encoder.eval()(images)[-1]
+    (own,) = create_feature_extractor(names["network"], ["blocks.6"])(images).values()
+    assert torch.equal(deepest, own)
     register(write(tmp_path / "arch.json", BIG, 0), "encoder_net")
     model = smp.FPN("tu-encoder_net", encoder_weights=None, classes=3).eval()
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3, 64, 64)
