@@ -112,7 +112,8 @@ def _trained(checkpoint: dict[str, Any]) -> TrainedNetwork:
 
 def broken_checkpoint(path: Path, error: Exception) -> UserError:
     """What is said of a file that no network can be made of."""
-    reason = one_line(error)[:120]
+    # torch goes on with ways to load what must not be trusted.
+    reason = one_line(error).partition(". ")[0][:120]
     return UserError(
         f"{path} is not a whole checkpoint of a retraining ({type(error).__name__}: {reason}):"
         " give another checkpoint"

@@ -64,5 +64,5 @@ def weights_of_file(file: Path, way_out: str) -> Weights:
 
 
 def reason_of(error: Exception) -> str:
-    """What a library says of its failure, in a line."""
-    return one_line(f"{type(error).__name__}: {error}")[:MAX_REASON]
+    """What a library says of its failure, in a line; torch goes on with ways to trust a file."""
+    return one_line(f"{type(error).__name__}: {error}").partition(". ")[0][:MAX_REASON]
