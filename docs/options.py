@@ -83,6 +83,7 @@ HEAVY = {
 """Commands that load torch, and what they are for; empty: what their parser says."""
 LIGHT = {
     "search choose": "Choose networks for other targets from a finished search.",
+    "search.plan": "",
     **dict.fromkeys(
         (
             *("supernet show", "supernet compare", "supernet size", "supernet check-data"),

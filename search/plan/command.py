@@ -100,12 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _commands(folder: Path) -> list[str]:
-    """What to type next."""
+    """What to type next, as this command was called."""
     search, retrain = (shlex.quote(str(folder / f"{name}.yaml")) for name in ("search", "retrain"))
     run = shlex.quote(str(folder / "retrain"))
-    return [
-        f"python -m search fit -c {search}",
-        f"python -m retrain fit -c {retrain}",
-        f"python -m retrain test -c {retrain}",
-        f"python -m retrain.export --run {run} --formats onnx",
-    ]
+    lines = {
+        "python -m search fit": f"-c {search}",
+        "python -m retrain fit": f"-c {retrain}",
+        "python -m retrain test": f"--run {run} -c {retrain}",
+        "python -m retrain.export": f"--run {run} --formats onnx",
+    }
+    return [f"{Parser.console_names.get(name, name)} {words}" for name, words in lines.items()]

@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "check-data": Command("supernet", "check-data", "look at a folder of images before a run"),
+    "plan": Command("search.plan", "", "what search and retraining would take, and their configs"),
     "search": Command("search", "fit", "find a network for images and a device"),
     "choose": Command("search", "choose", "networks for other targets from a finished search"),
     "retrain": Command("retrain", "fit", "train a network from scratch"),
