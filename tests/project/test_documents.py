@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from search.settings import Final, Sampling, Schedule, SurrogateSettings, tuning_lengths
+from supernet.command.console import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,8 +28,18 @@ def commands(text):
     blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    lines += re.findall(r"`(python -m [^`]+)`", rest)
-    return [" ".join(line.split()) for line in lines if line.startswith("python -m ")]
+    lines += re.findall(r"`((?:python -m|mnasnet) [^`]+)`", rest)
+    return [" ".join(line.split()) for line in lines if line.startswith(("python -m ", "mnasnet "))]
+
+
+def module_and_words(line):
+    """The module that a command runs, and the words that it gets."""
+    program, name, *words = shlex.split(line)
+    if program == "python":
+        return words[0], words[1:]
+    if name not in COMMANDS:
+        return "supernet.command.console", [name, *words]
+    return COMMANDS[name].module, [*COMMANDS[name].name.split(" ")[1:], *words]
 
 
 LINES = sorted({(page.name, line) for page in PAGES for line in commands(page.read_text())})
@@ -59,15 +70,18 @@ def parse_only(monkeypatch):
 
 
 def test_there_are_commands_of_every_kind():
-    modules = {line.split()[2] for _, line in LINES}
+    modules = {module_and_words(line)[0] for _, line in LINES}
     assert {*LIGHTNING, "search.rank", "search.compare", "supernet", "pytest"} <= modules
+    assert {f"mnasnet {name}" for name in COMMANDS} <= {
+        " ".join(line.split()[:2]) for _, line in LINES
+    }
     assert len([name for name in modules if name.startswith("benchmarks.")]) > 5
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize(("page", "line"), LINES)
 def test_every_command_parses_and_names_files_that_exist(page, line, monkeypatch, capsys):
-    module, words = line.split()[2], shlex.split(line)[3:]
+    module, words = module_and_words(line)
     missing = [word for word in words if KEPT.match(word) and not (ROOT / word).exists()]
     assert not missing
     if module == "pytest":

@@ -21,13 +21,13 @@ WRONG = {
     "--controllers random random": "--controllers names random twice",
     "--retrain 0 --runs r": "--retrain 0 leaves nothing to do with --runs",
     "--runs gone": "cannot read gone/config.yaml",
-    "--search gone.yaml": "cannot read gone.yaml",
+    "--search gone.yaml": "gone.yaml is no file, and no config",
     "--search pyproject.toml": "cannot read pyproject.toml",
     "--search configs/spaces/paper.yaml": "configs/spaces/paper.yaml has no section model",
     "--search configs/clutter/retrain.yaml": "no search has model.recipe",
     "--target fast": "target 'fast' is neither a number of macs",
     "--target 1": "target 1 macs lies below the cheapest network",
-    "-c gone.yaml": "cannot read gone.yaml",
+    "-c gone.yaml": "gone.yaml is no file, and no config",
     "--supernet pyproject.toml": "is no checkpoint of a search",
 }
 

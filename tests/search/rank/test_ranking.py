@@ -170,7 +170,9 @@ def test_a_stopped_ranking_goes_on_where_it_was(files, tmp_path, how):
 
 
 def test_slices_are_tuned_for_forty_steps_unless_told(files, tmp_path):
-    options = ranking_options([str(one) for one in (*files[:-1], "--space", tmp_path / "s.yaml")])
+    space = tmp_path / "s.yaml"
+    space.touch()
+    options = ranking_options([str(one) for one in (*files[:-1], "--space", space)])
     assert options.tuning == [40]
 
 
@@ -186,9 +188,9 @@ WRONG = {
     "--cost joule": "invalid choice: 'joule'",
     "--cost macs --table t.json": "the latency table t.json prices ms, not macs",
     "--supernet gone.ckpt": "give the --supernet to judge, or the --space to draw from",
-    "-c gone.yaml": "cannot read gone.yaml",
+    "-c gone.yaml": "gone.yaml is no file, and no config",
     "-c pyproject.toml": "pyproject.toml",
-    "--space gone.yaml": "cannot read gone.yaml",
+    "--space gone.yaml": "gone.yaml is no file, and no config",
     "--frobnicate": "unrecognized arguments: --frobnicate",
 }
 

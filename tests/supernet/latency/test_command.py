@@ -136,7 +136,7 @@ def test_raw_times_of_other_settings_are_refused(folder, capsys):
         (["--threads", "0"], "--threads is 0"),
         (["--resolution", "a"], "'a' is not a whole number of at least 1"),
         (["--out", "table.txt"], "--out table.txt: the name must end in .json"),
-        (["--space", "none.yaml"], "cannot read none.yaml"),
+        (["--space", "none.yaml"], "--space: none.yaml is no file, and no config of that name"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )
