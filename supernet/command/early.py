@@ -143,7 +143,8 @@ def _check(parser: EarlyParser, words: Sequence[str]) -> None:
         if OPTION.match(word) and not _is_part(word, parser.open):
             parser.error(f"unrecognized arguments: {' '.join(others[others.index(word) :])}")
     found = {name for name, value in vars(given).items() if value is not None}
-    for path in getattr(given, "config", None) or []:
+    told = getattr(given, "config", None) or []
+    for path in [told] if isinstance(told, str) else told:
         if _is_file_name(path):
             found |= set(_settings(parser, path))
     missing = [name for name in parser.required() if name.lstrip("-") not in found]

@@ -105,6 +105,12 @@ def test_what_it_has_is_left_to_it(line, tmp_path, monkeypatch):
     assert answer_early("search", line.split()) == line.split()
 
 
+@pytest.mark.parametrize("command", ["search.rank", "search.compare"])
+def test_one_config_is_a_file_as_several_are(command):
+    words = ["-c", "configs/digits/retrain.yaml", "--run", "r"]
+    assert answer_early(command, words) == words
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
