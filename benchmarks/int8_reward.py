@@ -1,17 +1,18 @@
-"""Whether a search that is rewarded by time in int8 finds what is faster in int8.
+"""Whether a search that is rewarded by time in int8 finds better networks to be shipped in int8.
 
 ``python -m benchmarks.int8_reward`` measures a latency table of this machine in fp32 and one in
-int8, and searches with each at the same shares of the space (``--targets``). What is found is
-retrained, exported to ONNX in int8 after training, timed and tested. It prints, and keeps, times
-and accuracies in int8, and compares times at equal accuracy: over all networks, accuracy is a line
-in the logarithm of time, moved by a constant where the reward was in int8. It can be stopped and
-run again: finished searches are in benchmarks/results/int8_reward.jsonl and are not repeated.
+int8. It searches with the first at shares of the space (``--targets``), prices what is found by the
+second, and searches with that for the same time in int8. Both networks are retrained, exported to
+ONNX in int8 after training, timed and tested; printed, and kept, are their times and accuracies in
+int8. It can be stopped and run again: what is finished is in benchmarks/results/int8_reward.jsonl
+and is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -22,18 +23,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import RESULTS, print_head, record
-from search.evaluation.estimates import Estimate, cell
+from search.evaluation.estimates import Mean, cell
 from supernet.arch_file import read_arch
 from supernet.command.output import new_table, print_table
 from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.latency.table.bench import NETWORKS
 from supernet.latency.table.plan import random_networks
+from supernet.latency.table.table import LatencyTable
 from supernet.latency.this_machine import measure_specs
 
 REWARDS = ("fp32", "int8")
-"""Precisions of the tables that searches are rewarded by."""
-RESAMPLES = 10_000
+"""Precisions of the tables that searches are rewarded by; the second follows the first."""
 REFUSED = 1
 """Status of an export whose file in int8 is too far from that of floats."""
 
@@ -55,11 +56,18 @@ class Chain:
         return path
 
     def measure(self, reward: str, target: str, seed: int) -> dict[str, Any]:
-        """Times and accuracies in int8 and in fp32 of what a search finds."""
-        found = self.folder / f"{reward}-{target}-{seed}"
+        """Times and accuracies of what a search finds.
+
+        Args:
+            reward: precision of the table; in int8 for the time of what fp32 has found before.
+            target: of the search in fp32.
+            seed: of search and retraining.
+        """
+        found = self._place(reward, target, seed)
         trained = found.with_name(f"{found.name}-retrained")
+        cost = target if reward == "fp32" else self._time_in_int8(target, seed)
         shared = ["--seed_everything", seed, "--wandb.mode", "disabled", "--ckpt_path", "auto"]
-        searched = ["-c", "configs/clutter/search.yaml", "--run", found, "--model.target", target]
+        searched = ["-c", "configs/clutter/search.yaml", "--run", found, "--model.target", cost]
         searched += ["--model.table", self.table(reward), "--model.final.measured", 0]
         self._run("search", "fit", *searched, *shared)
         retrained = ["-c", "configs/clutter/retrain.yaml", "--run", trained]
@@ -68,6 +76,14 @@ class Chain:
         exported = ["--formats", "onnx", "--quantize", "int8", "--max_accuracy_loss", 100]
         self._run("retrain.export", "--run", trained, *exported, passes=(0, REFUSED))
         return figures(found, trained)
+
+    def _place(self, reward: str, target: str, seed: int) -> Path:
+        return self.folder / f"{reward}-{target}-{seed}"
+
+    def _time_in_int8(self, target: str, seed: int) -> float:
+        """What the choice of the search in fp32 takes by the table in int8, ms."""
+        arch = read_arch(self._place("fp32", target, seed) / "arch.json")
+        return LatencyTable.read(self.table("int8")).predict(arch.spec)
 
     @staticmethod
     def _run(module: str, *words: object, passes: Sequence[int] = (0,)) -> None:
@@ -85,7 +101,8 @@ def figures(found: Path, run: Path) -> dict[str, Any]:
     among = random_networks(arch.space, [arch.spec], NETWORKS.group_size - 1, seed=0)
     fp32_ms, int8_ms = (measure_specs([arch.spec], among, precision=one)[0] for one in REWARDS)
     return {
-        "predicted": arch.predicted,
+        "blocks": arch.spec.block_strings(),
+        "limit": arch.target,
         "fp32_ms": fp32_ms,
         "int8_ms": int8_ms,
         "fp32_accuracy": small["accuracy"]["fp32_accuracy"],
@@ -104,24 +121,8 @@ def pairs_of(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
     return [(some["fp32"], some["int8"]) for some in both]
 
 
-def ratio_at_equal_accuracy(pairs: Sequence[tuple[Row, Row]]) -> float:
-    """Time in int8 of what the reward in int8 found, over that of the other, of equal accuracy."""
-    rows = [row for pair in pairs for row in pair]
-    design = [[1, np.log(row["int8_ms"]), row["reward"] == "int8"] for row in rows]
-    accuracy = [row["int8_accuracy"] for row in rows]
-    slope, moved = np.linalg.lstsq(np.array(design, float), np.array(accuracy), rcond=None)[0][1:]
-    return float(np.exp(-moved / slope))
-
-
-def resampled(pairs: Sequence[tuple[Row, Row]]) -> Estimate:
-    """That ratio, with the 95 % interval of a bootstrap of pairs."""
-    draws = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    values = [ratio_at_equal_accuracy([pairs[place] for place in draw]) for draw in draws]
-    return Estimate(ratio_at_equal_accuracy(pairs), *np.quantile(values, [0.025, 0.975]))
-
-
 def show(rows: Sequence[Row], targets: Sequence[str]) -> None:
-    """Print what each reward found, and times at equal accuracy."""
+    """Print what each reward found, and what int8 gains over fp32."""
     print_head(rows)
     headers = ("reward", "target", "ms in int8", "ms in fp32", "accuracy in int8, %", "searches")
     table = new_table(*headers, left=("reward", "target"))
@@ -132,7 +133,12 @@ def show(rows: Sequence[Row], targets: Sequence[str]) -> None:
                 table.add_row(reward, target, *_means(some), str(len(some)))
     print_table(table)
     if len(pairs := pairs_of(rows)) > 1:
-        print(f"time in int8 at equal accuracy, int8 over fp32: {cell(resampled(pairs))}")
+        gains = [
+            100 * (small["int8_accuracy"] - floats["int8_accuracy"]) for floats, small in pairs
+        ]
+        ratios = [100 * math.log(small["int8_ms"] / floats["int8_ms"]) for floats, small in pairs]
+        print(f"points of accuracy, int8 less fp32: {cell(Mean.of(gains).estimate)}")
+        print(f"percent of time in int8, int8 less fp32: {cell(Mean.of(ratios).estimate)}")
 
 
 def _means(rows: Sequence[Row]) -> list[str]:
