@@ -76,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = plan_options(arguments)
     # Only now: torch takes seconds to load.
     from search.plan.files import check_unused, configs, write_configs
-    from search.plan.planning import Question, make_plan
+    from search.plan.planning import PlanRequest, make_plan
     from search.plan.words import sentences
 
     check_unused(options.folder)
-    question = Question(
+    request = PlanRequest(
         options.root,
         options.target,
         options.cost,
@@ -91,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.resolution,
         options.on_bad_image,
     )
-    plan = make_plan(question)
-    lines = sentences(question, plan, options.price_per_hour)
+    plan = make_plan(request)
+    lines = sentences(request, plan, options.price_per_hour)
     asked = shlex.join(["python", "-m", "search.plan", *(arguments or sys.argv[1:])])
-    contents = configs(question, options.folder, plan)
+    contents = configs(request, options.folder, plan)
     write_configs(options.folder, contents, [asked, *lines])
     sys.stdout.write("\n".join([*lines, "", *_commands(options.folder)]) + "\n")
 

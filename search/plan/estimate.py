@@ -86,7 +86,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Lengths:
+class RunLengths:
     """Lengths of a search and of a retraining."""
 
     tuning: int
@@ -101,7 +101,7 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """Seconds of a search and of a retraining, as functions of their lengths."""
 
     images: Images
@@ -141,7 +141,7 @@ class Estimate:
             + (validations * self.images.num_val + self.images.num_test) * self._judging
         )
 
-    def seconds(self, lengths: Lengths) -> float:
+    def seconds(self, lengths: RunLengths) -> float:
         """Both together."""
         return self.search_seconds(lengths.tuning) + self.retraining_seconds(lengths.epochs)
 
@@ -162,12 +162,12 @@ class Estimate:
             return self.rates.step + reading / self.machine.cores
         return max(self.rates.step, reading / max(1, num_workers(self.machine)))
 
-    def of_profile(self, profile: Profile) -> Lengths:
+    def of_profile(self, profile: Profile) -> RunLengths:
         """Lengths of a profile, for as long as they take."""
         tuning = min(PROFILES[profile].tuning, self._most_tuning)
-        return Lengths(tuning, epochs_of(profile, self.images.num_training))
+        return RunLengths(tuning, epochs_of(profile, self.images.num_training))
 
-    def within(self, budget: float) -> Lengths:
+    def within(self, budget: float) -> RunLengths:
         """The greatest lengths that so many seconds pay for, a share of them for the search.
 
         Raises:
@@ -179,14 +179,14 @@ class Estimate:
         rest = budget - self.search_seconds(tuning)
         epochs = _greatest(MOST_EPOCHS, self.retraining_seconds, rest)
         if epochs < LEAST_EPOCHS:
-            least = self.seconds(Lengths(LEAST_TUNING, LEAST_EPOCHS))
+            least = self.seconds(RunLengths(LEAST_TUNING, LEAST_EPOCHS))
             other = ", where other programs run" if self.rates.busy >= BUSY else ""
             raise UserError(
                 f"--budget is {duration(budget)}, but the shortest search and retraining of these"
                 f" images at {self.rates.resolution} px take {duration(least)} here{other}: give"
                 f" at least --budget {least // 60 + 1:.0f}m"
             )
-        return Lengths(tuning, epochs)
+        return RunLengths(tuning, epochs)
 
     @property
     def _most_tuning(self) -> int:

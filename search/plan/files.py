@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from search.plan.estimate import Estimate
-from search.plan.planning import Plan, Question
+from search.plan.estimate import TimeEstimate
+from search.plan.planning import PlannedRuns, PlanRequest
 from search.plan.rules import crop_area, ema_decay, num_workers, preset, validation_interval
 from supernet.errors import UserError
 from supernet.files.writing import write_atomic
@@ -23,18 +23,18 @@ LOGGED = {"log_every_n_steps": 10}
 Values = dict[str, Any]
 
 
-def configs(question: Question, folder: Path, plan: Plan) -> dict[str, Values]:
+def configs(request: PlanRequest, folder: Path, plan: PlannedRuns) -> dict[str, Values]:
     """Contents of the files of a plan, whose runs lie in ``folder`` too, by their names."""
     estimate, lengths = plan.estimate, plan.lengths
     trainer: Values = {"accelerator": estimate.machine.kind, "devices": 1}
     if estimate.machine.kind == "gpu":
         trainer["precision"] = "bf16-mixed"
-    data = {"class_path": "ImageFolder", "init_args": _images(question, plan)}
-    model: Values = {"space": NAMES[2], "target": question.target, "cost": question.cost}
-    if question.table:
-        model["table"] = question.table
-    elif question.cost == "ms":
-        model["table_cache"] = question.table_cache
+    data = {"class_path": "ImageFolder", "init_args": _images(request, plan)}
+    model: Values = {"space": NAMES[2], "target": request.target, "cost": request.cost}
+    if request.table:
+        model["table"] = request.table
+    elif request.cost == "ms":
+        model["table_cache"] = request.table_cache
     steps = lengths.epochs * estimate.steps_per_epoch
     search = {
         "run": str(folder / "search"),
@@ -54,21 +54,21 @@ def configs(question: Question, folder: Path, plan: Plan) -> dict[str, Values]:
     return dict(zip(NAMES, (search, copy.deepcopy(retraining), space), strict=True))
 
 
-def _images(question: Question, plan: Plan) -> Values:
+def _images(request: PlanRequest, plan: PlannedRuns) -> Values:
     estimate = plan.estimate
     arguments = {
-        "root": str(question.root),
+        "root": str(request.root),
         "resolution": estimate.rates.resolution,
         "batch_size": estimate.batch,
         "num_workers": num_workers(estimate.machine),
         "crop_area": crop_area(plan.lengths.epochs),
     }
-    if question.on_bad_image != "error":
-        arguments["on_bad_image"] = question.on_bad_image
+    if request.on_bad_image != "error":
+        arguments["on_bad_image"] = request.on_bad_image
     return arguments
 
 
-def recipe(estimate: Estimate, steps: int) -> Values:
+def recipe(estimate: TimeEstimate, steps: int) -> Values:
     """Recipe of a retraining of so many steps; what does not follow is that of configs/photos."""
     images = estimate.images
     return {

@@ -22,7 +22,7 @@ from search.settings import WeightOptimizer
 from supernet.data.image_folder import ImageFolder
 from supernet.data.image_index import num_cores
 from supernet.data.resumable import SeededDataset
-from supernet.data.splits import Batch
+from supernet.data.splits import Batch, num_images
 from supernet.errors import UserError
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
@@ -69,7 +69,7 @@ class Measuring:
     def _read(self, data: ImageFolder) -> tuple[tuple[float, float], Batch]:
         """Seconds of reading an image as in a tuning and augmented, and a batch."""
         own = data.train_dataloader().dataset
-        places = [(place % READ, place) for place in range(READ)]
+        places = [(place % num_images(own), place) for place in range(READ)]
         seconds = []
         for images in (own, self.augmentation.of_images(own, data.preprocessing)):
             drawn = SeededDataset(images)
@@ -93,7 +93,9 @@ class Measuring:
         start, worked = time.perf_counter(), time.process_time()
         steps(STEPS)
         seconds = time.perf_counter() - start
-        return build, seconds / STEPS, seconds / (time.process_time() - worked)
+        # A GPU leaves its processor idle.
+        worked = time.process_time() - worked if self.device.type == "cpu" else seconds
+        return build, seconds / STEPS, seconds / worked
 
     def _half(self) -> AbstractContextManager[object]:
         if self.device.type == "cpu":

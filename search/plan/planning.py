@@ -13,7 +13,7 @@ from typing import Literal
 
 from search.objective.costs import BlockCosts, cost_model
 from search.objective.targets import resolve_targets
-from search.plan.estimate import Estimate, Images, Lengths, Rates
+from search.plan.estimate import Images, Rates, RunLengths, TimeEstimate
 from search.plan.measure import Measuring, this_machine
 from search.plan.rules import (
     GOOD_EPOCHS,
@@ -44,7 +44,7 @@ USUAL_SHARE = 0.4
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What a plan is for."""
 
     root: Path
@@ -62,30 +62,30 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Lengths that suit a question, and what they follow from."""
+class PlannedRuns:
+    """Lengths that suit a request, and what they follow from."""
 
     space: MnasSpace
-    estimate: Estimate
-    lengths: Lengths
+    estimate: TimeEstimate
+    lengths: RunLengths
     memory: float
     """Bytes that training takes at most, without the processes that read images."""
     smaller_than: int
     """Resolution that the images would have had in more time; 0 where they have it."""
 
 
-def make_plan(question: Question) -> Plan:
+def make_plan(request: PlanRequest) -> PlannedRuns:
     """Measure and settle everything.
 
     Raises:
         UserError: when the images, the target or the budget cannot work.
     """
-    px = question.resolution or LARGEST[-1]
-    data = ImageFolder(str(question.root), px, on_bad_image=question.on_bad_image)
-    return Planner(question, data, this_machine()).plan()
+    px = request.resolution or LARGEST[-1]
+    data = ImageFolder(str(request.root), px, on_bad_image=request.on_bad_image)
+    return Planner(request, data, this_machine()).plan()
 
 
-def read_images(data: ImageFolder) -> Images:
+def image_facts(data: ImageFolder) -> Images:
     """Numbers and sizes of the images of a folder, each of which is read once."""
     layout, dealt = data.layout, data.found.dealt.records
     paths = [relative_to(path, layout.root) for held in layout.files.values() for path, _ in held]
@@ -97,19 +97,19 @@ def read_images(data: ImageFolder) -> Images:
 
 
 class Planner:
-    """Answers one question."""
+    """Answers one request."""
 
-    def __init__(self, question: Question, data: ImageFolder, machine: Machine) -> None:
-        self.question, self.machine = question, machine
-        self.images = read_images(data)
+    def __init__(self, request: PlanRequest, data: ImageFolder, machine: Machine) -> None:
+        self.request, self.machine = request, machine
+        self.images = image_facts(data)
         self.batch = batch_size(self.images.num_weights, machine)
         per_class = self.images.num_training / self.images.num_classes
         self.measuring = Measuring(data, machine, self.batch, preset(per_class))
-        self.table = LatencyTable.read(question.table) if question.table else None
+        self.table = LatencyTable.read(request.table) if request.table else None
 
-    def plan(self) -> Plan:
+    def plan(self) -> PlannedRuns:
         """The largest images that leave good lengths, and these lengths."""
-        percentile = percentile_of(self.question.target)
+        percentile = percentile_of(self.request.target)
         share = USUAL_SHARE if percentile is None else percentile
         offered = self._resolutions()
         for resolution in reversed(offered):
@@ -122,7 +122,7 @@ class Planner:
         lengths = self._lengths(estimate)
         memory = self.measuring.peak_memory()
         smaller = offered[-1] if resolution < offered[-1] else 0
-        return Plan(space, estimate, lengths, memory, smaller)
+        return PlannedRuns(space, estimate, lengths, memory, smaller)
 
     def space(self, resolution: int) -> MnasSpace:
         """The space of a table, or the paper's at a width that suits the images."""
@@ -140,42 +140,42 @@ class Planner:
         """Sides to choose from, from the smallest."""
         if self.table:
             return [self.table.space.resolution]
-        if self.question.resolution:
-            return [self.question.resolution]
-        most = () if self.question.budget else (PROFILES[self.question.profile].side,)
+        if self.request.resolution:
+            return [self.request.resolution]
+        most = () if self.request.budget else (PROFILES[self.request.profile].side,)
         return resolutions(self.images.side, self.machine, *most)
 
     def _rates(self, space: MnasSpace, model: CostModel, share: float) -> Rates:
         return self.measuring.rates(typical_networks(space, model, share))
 
-    def _estimate(self, rates: Rates) -> Estimate:
-        measures = self.question.cost == "ms" and not self.table
-        return Estimate(self.images, self.machine, self.batch, rates, measures)
+    def _estimate(self, rates: Rates) -> TimeEstimate:
+        measures = self.request.cost == "ms" and not self.table
+        return TimeEstimate(self.images, self.machine, self.batch, rates, measures)
 
-    def _lengths(self, estimate: Estimate) -> Lengths:
-        if self.question.budget is None:
-            return estimate.of_profile(self.question.profile)
-        return estimate.within(self.question.budget)
+    def _lengths(self, estimate: TimeEstimate) -> RunLengths:
+        if self.request.budget is None:
+            return estimate.of_profile(self.request.profile)
+        return estimate.within(self.request.budget)
 
-    def _is_good(self, estimate: Estimate) -> bool:
+    def _is_good(self, estimate: TimeEstimate) -> bool:
         """Whether a budget pays for more than the least at this resolution."""
         try:
             lengths = self._lengths(estimate)
         except UserError:
             return False
-        return self.question.budget is None or (
+        return self.request.budget is None or (
             lengths.tuning >= GOOD_TUNING and lengths.epochs >= GOOD_EPOCHS
         )
 
-    def _aimed(self, space: MnasSpace, estimate: Estimate) -> Estimate:
+    def _aimed(self, space: MnasSpace, estimate: TimeEstimate) -> TimeEstimate:
         """The estimate by networks near a target that is no percentile.
 
         Raises:
             UserError: when no network meets it.
         """
-        question = self.question
-        model = cost_model(question.cost, space, question.table, question.table_cache)
-        (target,) = resolve_targets(question.target, BlockCosts(space, model))
+        request = self.request
+        model = cost_model(request.cost, space, request.table, request.table_cache)
+        (target,) = resolve_targets(request.target, BlockCosts(space, model))
         costs = [model.predict(spec) for spec in sampled(space)]
         share = sum(cost <= target.cost for cost in costs) / SAMPLED
         return dataclasses.replace(

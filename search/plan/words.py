@@ -8,13 +8,13 @@ from search.plan.estimate import BUSY, NETWORKS
 from search.plan.rules import GOOD_TUNING, duration
 
 if TYPE_CHECKING:
-    from search.plan.planning import Plan, Question
+    from search.plan.planning import PlannedRuns, PlanRequest
 
 UNUSED = 0.8
 """Share of a budget below which a plan says why it takes no more."""
 
 
-def sentences(question: Question, plan: Plan, price_per_hour: float | None) -> list[str]:
+def sentences(request: PlanRequest, plan: PlannedRuns, price_per_hour: float | None) -> list[str]:
     """What was found and settled, a sentence a line."""
     estimate, lengths, rates = plan.estimate, plan.lengths, plan.estimate.rates
     images = estimate.images
@@ -42,13 +42,13 @@ def sentences(question: Question, plan: Plan, price_per_hour: float | None) -> l
     )
     total = (
         f"{counted} at {rates.resolution} px: {tuned + trained:,} steps, about"
-        f" {duration(search + retraining)} here{_asked(question.budget)},"
+        f" {duration(search + retraining)} here{_asked(request.budget)},"
         f" {plan.memory / 1e9:.1f} GB of memory{_cost(search + retraining, price_per_hour)}"
     )
-    return [found, machine, *_notes(question.budget, plan), first, second, total]
+    return [found, machine, *_notes(request.budget, plan), first, second, total]
 
 
-def _machine(plan: Plan) -> str:
+def _machine(plan: PlannedRuns) -> str:
     machine = plan.estimate.machine
     return machine.gpu or f"this machine, {machine.cores} core{'s' if machine.cores > 1 else ''}"
 
@@ -63,7 +63,7 @@ def _cost(seconds: float, price_per_hour: float | None) -> str:
     return f", {seconds / 3600 * price_per_hour:.2f} at {price_per_hour:g} an hour"
 
 
-def _notes(budget: float | None, plan: Plan) -> list[str]:
+def _notes(budget: float | None, plan: PlannedRuns) -> list[str]:
     """What a user should know of the sizes and lengths."""
     rates, notes = plan.estimate.rates, list[str]()
     if budget and plan.estimate.seconds(plan.lengths) < UNUSED * budget:

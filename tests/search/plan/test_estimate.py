@@ -9,10 +9,10 @@ from search.plan.estimate import (
     FINALISTS,
     NETWORKS,
     RECALIBRATION,
-    Estimate,
     Images,
-    Lengths,
     Rates,
+    RunLengths,
+    TimeEstimate,
 )
 from search.plan.rules import LEAST_EPOCHS, LEAST_TUNING, MOST_EPOCHS, Machine
 from search.settings import TUNED_CANDIDATES, Final, SurrogateSettings
@@ -21,7 +21,7 @@ from supernet.errors import UserError
 
 IMAGES = Images(300, 330, 50, 160, 8, 96, "48x48 to 96x96")
 RATES = Rates(96, step=0.1, build=0.05, read=0.002, read_augmented=0.003)
-HERE = Estimate(IMAGES, Machine(1), 32, RATES, measures_table=True)
+HERE = TimeEstimate(IMAGES, Machine(1), 32, RATES, measures_table=True)
 
 
 def test_its_constants_are_those_of_a_search():
@@ -70,14 +70,14 @@ def test_a_budget_is_kept_and_used(minutes):
     lengths = HERE.within(60 * minutes)
     assert HERE.seconds(lengths) <= 60 * minutes
     assert lengths.search_steps == 60 * lengths.tuning
-    one_more = Lengths(lengths.tuning, lengths.epochs + 1)
+    one_more = RunLengths(lengths.tuning, lengths.epochs + 1)
     assert lengths.epochs == MOST_EPOCHS or HERE.seconds(one_more) > 60 * minutes
 
 
 def test_more_time_buys_more_until_no_more_helps():
     found = [HERE.within(60 * minutes) for minutes in (6, 12, 24, 480)]
     assert found[:3] == sorted(set(found[:3]), key=lambda one: (one.tuning, one.epochs))
-    assert found[-1] == Lengths(60, MOST_EPOCHS)
+    assert found[-1] == RunLengths(60, MOST_EPOCHS)
 
 
 def test_a_budget_that_pays_for_too_little_is_refused_with_one_that_does():
@@ -95,4 +95,4 @@ def test_a_budget_that_pays_for_too_little_is_refused_with_one_that_does():
 
 def test_profiles_differ_in_length_alone():
     found = [HERE.of_profile(profile) for profile in ("quick", "balanced", "thorough")]
-    assert found == [Lengths(16, 61), Lengths(30, 300), Lengths(60, 300)]
+    assert found == [RunLengths(16, 61), RunLengths(30, 300), RunLengths(60, 300)]

@@ -1,5 +1,7 @@
 """A plan of a made-up folder: its configs are complete, what cannot work is one line."""
 
+import dataclasses
+import random
 import shlex
 import sys
 
@@ -16,6 +18,7 @@ from search.plan.planning import percentile_of
 from supernet.errors import UserError
 from supernet.run.cli import CLI
 from supernet.space.mnasnet import read_space
+from tests.helpers.tables import NOWHERE, TINY, random_table
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def plan(photos, tmp_path):
-    """Plan for the images; the folder of the plan."""
+    """PlannedRuns for the images; the folder of the plan."""
 
     def run(*options):
         main([str(photos), "--cost", "macs", "--folder", str(tmp_path / "plan"), *options])
@@ -103,6 +106,22 @@ def test_a_plan_gives_way_to_the_next_but_neither_a_run_nor_a_file_of_yours(plan
     (folder / "search" / "config.yaml").touch()
     with pytest.raises(UserError, match="search is a run already: go on with it"):
         plan("--profile", "quick")
+
+
+def test_a_table_says_the_space_and_how_its_networks_rank(plan, tmp_path, monkeypatch, capsys):
+    space = dataclasses.replace(TINY, classes=3)
+    fingerprint = {**NOWHERE, "space": dataclasses.asdict(space)}
+    table = random_table(space, 0, fingerprint)
+    table.write(tmp_path / "phone.json")
+    options = ("--cost", "ms", "--table", str(tmp_path / "phone.json"), "--profile", "quick")
+    target = table.predict(space.spec(space.sample(random.Random(0))))
+    folder = plan(*options, "--target", str(target))
+    searched = parsed(search, ["fit", "-c", str(folder / "search.yaml")], monkeypatch)
+    assert searched.model.table == str(tmp_path / "phone.json")
+    assert searched.data.init_args.resolution == 16
+    assert read_space(folder / "space.yaml") == space
+    with pytest.raises(UserError, match=r"target 0\.1 ms lies below the cheapest network"):
+        plan(*options, "--target", "0.1")
 
 
 REFUSED = {
