@@ -238,4 +238,5 @@ def text() -> str:
 
 
 if __name__ == "__main__":
+    Parser(prog="python -m docs.options", description=__doc__).parse_args()
     OPTIONS.write_text(text(), encoding="utf-8")
