@@ -45,6 +45,7 @@ def trained(tmp_path_factory):
         "class_path": "supernet.data.digits.Digits",
         "init_args": {"resolution": 8, "batch_size": 32},
     }
+    config = {"data": data, "wandb": {"mode": "disabled"}}
     module = RetrainModule(str(run / "arch.json"), 10, 8, 1, RECIPE)
     last = LastCheckpoint(run)
     trainer = pl.Trainer(
@@ -54,7 +55,7 @@ def trained(tmp_path_factory):
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[RunFiles(run, yaml.safe_dump({"data": data})), *run_callbacks(run), last],
+        callbacks=[RunFiles(run, yaml.safe_dump(config)), *run_callbacks(run), last],
     )
     trainer.fit(module, RunData(Digits(resolution=8, batch_size=32), "retrain", seed=0))
     return run

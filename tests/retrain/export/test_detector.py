@@ -93,7 +93,7 @@ def run(tmp_path_factory):
     ssdlite = SSDLite((8, 16), (16,), (0.2, 0.6))
     state = detector_for(ssdlite).state_dict()
     data = {"class_path": "retrain.detect.digit_boxes.DigitBoxes", "init_args": DATA}
-    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": data, "wandb": {"mode": "disabled"}}))
     (run / "checkpoints").mkdir()
     checkpoint = {
         "spec": SPEC.to_json(),

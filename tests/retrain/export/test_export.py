@@ -87,6 +87,7 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
         "network.onnx",
         "network.pt2",
         "export.json",
+        "report.html",
     }
 
 
