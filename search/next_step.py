@@ -6,6 +6,7 @@ from pathlib import Path
 
 from supernet.command.output import say
 from supernet.files.reading import read_yaml
+from supernet.files.shipped import shipped_configs
 from supernet.files.writing import write_atomic
 from supernet.report.search_sections import NEXT_STEP
 from supernet.run.cli import CLI
@@ -48,7 +49,8 @@ def next_steps(
     """
     found = [one for path in configs for one in _of_retraining(path)] or [Path(UNKNOWN)]
     note = f"  # {UNKNOWN}: the config of a retraining" if Path(UNKNOWN) in found else ""
-    options = [word for path in found for word in ("-c", str(path))]
+    names = {path: name for name, path in shipped_configs().items()}
+    options = [word for path in found for word in ("-c", names.get(path, str(path)))]
     lines = []
     for path in archs:
         folder = _folder_of(run, path.stem.removeprefix("arch"))

@@ -35,6 +35,7 @@ from supernet.latency.table.plan import middle_network
 from supernet.latency.table.rounds import Rounds
 from supernet.latency.table.table import LatencyTable
 from supernet.network.supernet import SuperNet, load_supernet
+from supernet.report.predictions import Prediction, read_predictions
 from supernet.run.folder import check_checkpoint
 from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.published import published
@@ -95,6 +96,11 @@ def old(name):
 def csv_text(_):
     rows = [f"{step},{1 / (step + 1)},{'' if step % 5 else step / 40}" for step in range(40)]
     return "\n".join(["step,loss,accuracy", *rows, ""]).encode()
+
+
+def predictions_csv(_):
+    rows = [f'{n},"a, {n}.jpg",{n % 3},{n % 2},0.{n + 1},{n / 7}' for n in range(20)]
+    return "\n".join([",".join(Prediction._fields), *rows, ""]).encode()
 
 
 def block_strings(_):
@@ -274,6 +280,7 @@ READERS = {
         lambda path: read_columns(path, ["step", "loss"], "name a run"),
         4,
     ),
+    "predictions.csv": (predictions_csv, mutated_bytes, read_predictions, 4),
     "last.ckpt": (checkpoint, mutated_bytes, use_checkpoint, 2),
     "test.json": (old("retrain/test.json"), mutated_json, use_report("test.json"), 2),
     "export.json": (exported, mutated_json, use_report("export.json"), 2),

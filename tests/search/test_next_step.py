@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from search.next_step import next_steps
-
-ROOT = Path(__file__).parents[2]
+from supernet.files.shipped import shipped_configs
 
 
 def steps(run="runs/digits-search", archs=("arch.json",), configs=(), words=()):
@@ -15,22 +14,25 @@ def steps(run="runs/digits-search", archs=("arch.json",), configs=(), words=()):
     return next_steps(run, [run / name for name in archs], [*map(Path, configs)], words)
 
 
-def test_the_config_beside_the_searchs_is_taken():
-    configs = [ROOT / "configs/digits/search.yaml"]
-    (line,) = steps(configs=configs)
-    beside = ROOT / "configs/digits/retrain.yaml"
+def test_the_config_beside_the_searchs_is_taken(tmp_path):
+    (tmp_path / "retrain.yaml").touch()
+    (line,) = steps(configs=[tmp_path / "search.yaml"])
     arch = "runs/digits-search/arch.json"
-    options = f"-c {beside} --run runs/digits-retrain --model.arch {arch}"
+    options = f"-c {tmp_path / 'retrain.yaml'} --run runs/digits-retrain --model.arch {arch}"
     assert line == f"python -m retrain fit {options}"
+
+
+def test_a_config_that_ships_has_its_name():
+    (line,) = steps(configs=[shipped_configs()["digits/search"]])
+    assert "fit -c digits/retrain --run" in line
 
 
 def test_a_config_of_data_alone_is_taken_as_it_is(tmp_path):
     (tmp_path / "mine.yaml").write_text("data: {init_args: {root: photos}}\n")
     (tmp_path / "other.yaml").write_text("model: {target: p20}\n")
-    configs = [ROOT / "configs/photos/search.yaml", tmp_path / "mine.yaml", tmp_path / "other.yaml"]
-    (line,) = steps(configs=configs)
-    beside = ROOT / "configs/photos/retrain.yaml"
-    assert f"-c {beside} -c {tmp_path / 'mine.yaml'} --run" in line
+    own = [tmp_path / "mine.yaml", tmp_path / "other.yaml"]
+    (line,) = steps(configs=[shipped_configs()["photos/search"], *own])
+    assert f"-c photos/retrain -c {tmp_path / 'mine.yaml'} --run" in line
     assert "other.yaml" not in line
 
 

@@ -103,6 +103,20 @@ def test_a_retraining_is_told_with_names_of_classes_as_they_are(retrained):
     }
 
 
+def test_a_detector_is_told_by_its_precision_and_its_own_figures(tmp_path):
+    figures = {"map": 0.4567, "map_50": 0.8, "map_75": 0.5, "images": 12}
+    test = {**figures, "checkpoint": "best.ckpt", "checkpoint_sha256": "0", "arch": "mnasnet_a1"}
+    (tmp_path / "test.json").write_text(json.dumps(test))
+    (tmp_path / "metrics.csv").write_text("step,train/loss,lr,val/map\n0,9,0.1,\n1,8,0.1,0.25\n")
+    (tmp_path / "figures").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "figures" / "boxes.png")
+    page = page_of(tmp_path)
+    assert "45.67%" in page.words["result"]
+    assert "25.00%" in page.words["training"]
+    assert [one["alt"] for one in page.all("img")][-1] == "boxes"
+    assert "classes" not in page.words
+
+
 def test_a_report_is_made_again_to_the_same_bytes_from_a_copy(retrained, tmp_path):
     first = write_report(retrained).read_bytes()
     copy = Path(shutil.copytree(retrained, tmp_path / "copy" / "retrain"))
@@ -174,6 +188,7 @@ def test_the_front_tells_each_network_or_how_to_have_it_told(searched):
     assert not page.all("b")
 
 
+# A browser takes seconds to start, and alone shows whether the page's policy lets its figures be.
 @pytest.mark.skipif(not BROWSER, reason="needs chromium or google-chrome")
 def test_a_browser_shows_figures_without_a_complaint(searched, retrained):
     for run in (searched, retrained):
