@@ -20,7 +20,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from benchmarks.record import machine, record
-from search.__main__ import search_callbacks
+from search.cli import search_callbacks
 from search.module import SearchModule
 from supernet.command.process import run_command
 from supernet.errors import UserError

@@ -3,15 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytorch_lightning as pl
+
 from search.objective.feasible import costliest
 from search.objective.objective import Objective
 from search.objective.targets import BAND
 from search.settings import update_steps
 from supernet.command.output import say
+from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.table import LatencyTable
+
+
+def check_run(trainer: pl.Trainer) -> None:
+    """Refuse a Trainer of one's own, which would train shared weights and choose nothing.
+
+    Raises:
+        UserError: naming what to call instead.
+    """
+    if not isinstance(getattr(trainer, "datamodule", None), RunData):
+        raise UserError(
+            "a search is more than its weight steps: call search.api.search(data, run), which also"
+            " tunes networks and chooses one"
+        )
 
 
 def check_length(num_steps: float) -> None:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from search.checks import check_identity, check_length, check_updates, note_costs
+from search.checks import check_identity, check_length, check_run, check_updates, note_costs
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
 from search.loss import Distillation, SearchLoss
@@ -133,6 +133,7 @@ class SearchModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Measure or load the device, and refuse a target that no network of the space meets."""
+        check_run(self.trainer)
         self.seed = self.data.seed
         self._start_paths()
         self.data.reward_batch_size = self.sampling.images

@@ -26,7 +26,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.early import with_shipped
 from supernet.command.output import say
-from supernet.command.process import exit_with, is_first_process, quieten_lightning
+from supernet.command.process import is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.datamodule import image_shape
 from supernet.data.run_data import RunData
@@ -112,14 +112,18 @@ class RunParser(LightningArgumentParser):
     """Prints a usage error as one line instead of the whole usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Exit with status 2."""
+        """Refuse the words, which ends a command with status 2.
+
+        Raises:
+            UserError: with the line.
+        """
         message = one_line(message)
         if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", message):
             name, path = missing.groups()
             message = f"{name} is {path!r}, which is no file of settings: name a yaml file"
         if len(message) > LONGEST_LINE:
             message = f"{message[:LONGEST_LINE]} ..."
-        exit_with(message)
+        raise UserError(message) from None
 
     def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Say which config is no YAML: with several, jsonargparse leaves that open."""

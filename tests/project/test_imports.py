@@ -36,6 +36,7 @@ SHORT = {
     "retrain/export/__main__.py": "entry point",
     "retrain/export/formats/formats.py": "the list of formats, which are one file each",
     "retrain/export/formats/torch_program.py": "one runtime",
+    "search/__main__.py": "entry point",
     "search/compare/__main__.py": "entry point",
     "search/evaluation/int8_accuracy.py": "loads onnx where it is asked for, which others must not",
     "search/plan/__main__.py": "entry point",

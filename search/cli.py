@@ -1,9 +1,17 @@
-"""What follows a search: the commands that train what it has found, printed and kept for later."""
+"""The command line of a search: its callbacks, and the commands that follow it."""
 
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pytorch_lightning as pl
+
+from search.callbacks import StepLog, UniformCheckpoint
+from search.dry_pass import SearchDryPass
+from search.monitoring.compute import Spending
+from search.monitoring.health import Health
+from search.selection.bn_probe import BatchNormProbe
+from search.selection.results import Results
 from supernet.command.output import say
 from supernet.files.reading import read_yaml
 from supernet.files.shipped import shipped_configs
@@ -15,6 +23,22 @@ UNKNOWN = "RETRAIN.yaml"
 """In place of a config that does not lie beside the search's."""
 SHARED = {"data", "trust", "wandb", "threads", "seed_everything"}
 """Sections of a config that mean the same in a retraining."""
+
+
+def search_callbacks(folder: Path) -> list[pl.Callback]:
+    """The callbacks of a search in a run folder."""
+    health = Health()
+    spending = Spending(lambda: health.image_macs)
+    return [
+        SearchDryPass(folder),
+        StepLog(folder),
+        health,
+        spending,
+        BatchNormProbe(),
+        # After Health, which has counted the step by then.
+        UniformCheckpoint(folder),
+        Results(folder, spending),
+    ]
 
 
 class SearchCLI(CLI):

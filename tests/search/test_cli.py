@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.next_step import next_steps
+from search.cli import next_steps
 from supernet.files.shipped import shipped_configs
 
 
