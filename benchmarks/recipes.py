@@ -39,7 +39,7 @@ TRAINING = (
     *("--wandb.mode", "disabled"),
 )
 """What all trainings share."""
-EPOCHS, EPOCHS_OF_GLYPHS = 20, 5
+EPOCHS, EPOCHS_OF_GLYPHS = 80, 5
 CROPS = ("--data.crop_area", "0.5", "--data.flip", "0.5")
 LIGHT = (*CROPS, "--model.recipe.augmentation.preset", "light")
 RECIPES: dict[str, tuple[str, ...]] = {
