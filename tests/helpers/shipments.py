@@ -1,5 +1,8 @@
 """A small network with all that its file says of it."""
 
+import copy
+from functools import cache
+
 import torch
 
 from retrain.export.formats.metadata import describe
@@ -30,6 +33,11 @@ IMAGES = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def told_shipment() -> Shipment:
     """A network with statistics that are not those of a fresh one, with shortcuts of all kinds."""
+    return copy.deepcopy(_told_shipment())
+
+
+@cache
+def _told_shipment() -> Shipment:
     torch.manual_seed(0)
     spec = SPACE.spec(Arch(BLOCKS))
     network = Network(spec)

@@ -3,14 +3,23 @@
 import copy
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import torch
 
 from retrain.export.export import main
 from retrain.export.formats.formats import FORMATS
-from retrain.export.formats.torch_program import read_pt2_metadata, write_pt2
+from retrain.export.formats.torch_program import write_pt2
+from supernet.files.writing import write_json
 from tests.helpers.exports import report_of, status_of
+
+TOLD = dataclasses.replace(
+    FORMATS["pt2"],
+    write=lambda shipment, path: write_json(path, shipment.metadata),
+    read_metadata=lambda path: json.loads(path.read_text()),
+)
+"""A format whose file holds what is said of the network, and no network."""
 
 
 def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch, capsys):
@@ -32,7 +41,7 @@ def test_a_file_with_a_wrong_weight_is_kept_reported_and_fails(run, monkeypatch,
 
 
 def test_a_file_whose_runtime_is_elsewhere_is_not_called_verified(run, monkeypatch, capsys):
-    absent = dataclasses.replace(FORMATS["pt2"], platform="darwin", latency=lambda *file: 1.0)
+    absent = dataclasses.replace(TOLD, platform="darwin", latency=lambda *file: 1.0)
     monkeypatch.setitem(FORMATS, "pt2", absent)
     monkeypatch.setattr("sys.platform", "linux")
     main(["--run", str(run), "--formats", "pt2"])
@@ -45,21 +54,21 @@ def test_a_file_whose_runtime_is_elsewhere_is_not_called_verified(run, monkeypat
 def test_a_folder_is_counted_and_hashed_file_by_file(run, monkeypatch):
     def write_folder(shipment, path):
         path.mkdir()
-        write_pt2(shipment, path / "program.pt2")
+        TOLD.write(shipment, path / "told.json")
         (path / "labels.txt").write_text("0 1")
 
     kind = dataclasses.replace(
         FORMATS["pt2"],
         suffix="folder",
         write=write_folder,
-        read_metadata=lambda path: read_pt2_metadata(path / "program.pt2"),
+        read_metadata=lambda path: TOLD.read_metadata(path / "told.json"),
         platform="elsewhere",
     )
     monkeypatch.setitem(FORMATS, "pt2", kind)
     for _ in range(2):  # the second replaces the first
         main(["--run", str(run), "--formats", "pt2"])
     entry, folder = report_of(run)["formats"]["pt2"], run / "network.folder"
-    assert entry["bytes"] == 3 + (folder / "program.pt2").stat().st_size
+    assert entry["bytes"] == 3 + (folder / "told.json").stat().st_size
     assert entry["sha256"] == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
     }

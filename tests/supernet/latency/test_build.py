@@ -23,9 +23,9 @@ DIGITS = MnasSpace(width=0.35, stem_stride=1, resolution=16, classes=10)
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def table(exact):
     """Exact, of TINY."""
-    return build(tmp_path_factory.mktemp("tables"))
+    return build(exact)
 
 
 def every_layer(space):

@@ -180,9 +180,9 @@ def test_claims_finer_than_the_noise_are_refused(folder, capsys):
     assert any(reason in line for reason in reasons)
 
 
-def test_a_machine_that_has_slowed_down_is_told_apart_from_a_wrong_table(tmp_path):
+def test_a_machine_that_has_slowed_down_is_told_apart_from_a_wrong_table(exact, tmp_path):
     """The anchors take out what all networks have in common."""
-    table = synthetic(tmp_path, SyntheticDevice())
+    table = synthetic(exact)
     device = SyntheticDevice()
     device.slowness = 1.1
     amount = Amount(networks=8, sessions=4, rounds=4, seed=1)

@@ -14,17 +14,15 @@ from supernet.latency.models.model_files import MARK, ModelFiles
 from supernet.latency.table.plan import middle_network
 from supernet.latency.table.rounds import Rounds
 from supernet.latency.table.table import LatencyTable
-from tests.helpers.synthetic_device import TINY, build
+from tests.helpers.synthetic_device import TINY
 
 FEW = ["--networks", "2", "--sessions", "1", "--rounds", "3"]
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def sound(exact):
     """Fields of the exact table of TINY."""
-    folder = tmp_path_factory.mktemp("sound")
-    build(folder)
-    (path,) = folder.glob("*.json")
+    (path,) = exact.glob("*.json")
     return path.read_text()
 
 

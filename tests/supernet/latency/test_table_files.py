@@ -30,23 +30,15 @@ BROKEN_VALIDATION = {
 }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """A folder with the exact table of TINY."""
-    folder = tmp_path_factory.mktemp("tables")
-    build(folder)
-    return folder
+@pytest.fixture
+def folder(exact, tmp_path):
+    """A copy of the folder with the exact table, to spoil."""
+    return shutil.copytree(exact, tmp_path / "tables")
 
 
 @pytest.fixture
-def folder(cache, tmp_path):
-    """A copy of that folder, to spoil."""
-    return shutil.copytree(cache, tmp_path / "tables")
-
-
-@pytest.fixture
-def table(cache):
-    return table_for(TINY, [], cache, machine=Refusing)
+def table(exact):
+    return table_for(TINY, [], exact, machine=Refusing)
 
 
 def test_a_saved_table_loads_as_it_was(table, tmp_path):
@@ -76,8 +68,8 @@ def test_a_table_is_measured_once_for_a_space_and_its_references(table, folder):
     assert len(list(folder.glob("*.json"))) == 3
 
 
-def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, cache):
-    (path,) = cache.glob("*.raw.jsonl")
+def test_raw_times_of_all_parts_and_networks_lie_beside_the_table(table, exact):
+    (path,) = exact.glob("*.raw.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     keys = {key for line in lines for key in line.get("keys", [])}
     assert keys >= {*table.entries, *(network.spec.to_json() for network in table.networks)}
