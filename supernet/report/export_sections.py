@@ -19,20 +19,30 @@ USES = {
 
 network = onnxruntime.InferenceSession("{file}")
 told = {{k: json.loads(v) for k, v in network.get_modelmeta().custom_metadata_map.items()}}
-logits = network.run(None, {{"images": images}})[0]  # images: float32 {shape}
-print(told["classes"][logits[0].argmax()])""",
+outputs = network.run(None, {{"images": images}})""",
     "pt2": """import torch
 
 network = torch.export.load("{file}").module()
-logits = network(images)  # images: float32 {shape}""",
+outputs = network(images)""",
     "executorch": """from executorch.runtime import Runtime
 
-method = Runtime.get().load_program("{file}").load_method("forward")
-logits = method.execute([images])[0]  # images: float32 {shape}""",
+network = Runtime.get().load_program("{file}").load_method("forward")
+outputs = network.execute([images])""",
+    "litert": """from ai_edge_litert.interpreter import Interpreter
+
+network = Interpreter("{file}")
+network.allocate_tensors()
+network.set_tensor(network.get_input_details()[0]["index"], images)
+network.invoke()
+outputs = [network.get_tensor(one["index"]) for one in network.get_output_details()]""",
     "openvino": """import openvino
 
 network = openvino.compile_model("{file}/network.xml")
-logits = network(images)[0]  # images: float32 {shape}""",
+outputs = network(images)""",
+    "coreml": """import coremltools
+
+network = coremltools.models.MLModel("{file}")
+outputs = network.predict({{"images": images}})""",
 }
 """Lines of Python that run a file, by its format."""
 
@@ -103,8 +113,11 @@ def _input(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _uses(entries: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Code]:
     """Lines that run each file that may be shipped."""
-    shape = tuple(metadata.get("input_shape", ()))
+    shape = ", ".join(map(str, metadata.get("input_shape", ())))
+    outputs = ", ".join(metadata.get("outputs", ()))
     for name, entry in entries.items():
         use = USES.get(name.split("-")[0])
         if use and not entry["failure"]:
-            yield Code(f"to use {entry['file']}", use.format(file=entry["file"], shape=shape))
+            images = f"# images: float32 ({shape}), prepared as above; outputs: {outputs}"
+            text = f"{images}\n{use.format(file=entry['file'])}"
+            yield Code(f"to use {entry['file']}", text)

@@ -68,7 +68,8 @@ def _made(make: Callable[[RunFiles], Iterator[Section]], files: RunFiles) -> lis
 
 def _others(files: RunFiles) -> Iterator[Section]:
     """Figures that no section has shown, such as a detector's boxes."""
-    shown = SHOWN | {f"network{name[4:-5]}.png" for name in files.archs()}
+    archs = files.folder.glob("arch*.json")
+    shown = SHOWN | {f"network{path.stem.removeprefix('arch')}.png" for path in archs}
     if pictures := files.other_figures(shown):
         yield Section("More figures", pictures=pictures)
 

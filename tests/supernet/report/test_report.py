@@ -1,5 +1,6 @@
 """The report of a run: its sections are what its files say, and it opens in a browser, offline."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from supernet.report import report
 from supernet.report.front import INSTALL, LIVE
 from supernet.report.predictions import Prediction, write_predictions, write_worst
 from supernet.report.report import report_after, write_report
+from supernet.space.published import published_spec
 from tests.helpers.html_page import Page
 from tests.helpers.surrogate_file import content
 
@@ -115,6 +117,36 @@ def test_a_detector_is_told_by_its_precision_and_its_own_figures(tmp_path):
     assert "25.00%" in page.words["training"]
     assert [one["alt"] for one in page.all("img")][-1] == "boxes"
     assert "classes" not in page.words
+
+
+def test_exported_files_have_their_figures_and_lines_that_run_them(retrained):
+    spec = dataclasses.asdict(published_spec("mnasnet_small"))
+    floats = {"file": "network.onnx", "bytes": 2_500_000, "latency_ms": 0.5, "agreement": 1.0}
+    int8 = {"file": "network.int8.onnx", "bytes": 700_000, "accuracy": {"accuracy": 0.5}}
+    export = {
+        "spec": spec,
+        "checked_on": "validation",
+        "metadata": {
+            "accuracy": {"split": "test", "accuracy": 0.75},
+            "input_shape": ["batch", 3, 8, 8],
+            "outputs": {"logits": ["batch", "classes"]},
+            "classes": CLASSES,
+        },
+        "formats": {
+            "onnx": {**floats, "failure": ""},
+            "onnx-int8": {**int8, "failure": "it loses 25 points"},
+        },
+        "not_written": {"litert": "its converter fails"},
+    }
+    (retrained / "export.json").write_text(json.dumps(export))
+    words = " ".join(page_of(retrained).words["exported-files"].split())
+    assert "onnx network.onnx 2.50 0.5 75.00% 100.0% checked" in words
+    assert "onnx-int8 network.int8.onnx 0.70 - 50.00% - do not ship" in words
+    assert "onnx-int8 failed its check: it loses 25 points" in words
+    assert "litert was not written: its converter fails" in words
+    assert "float32 (batch, 3, 8, 8), prepared as above; outputs: logits" in words
+    assert 'onnxruntime.InferenceSession("network.onnx")' in words
+    assert 'InferenceSession("network.int8.onnx")' not in words
 
 
 def test_a_report_is_made_again_to_the_same_bytes_from_a_copy(retrained, tmp_path):
