@@ -1,6 +1,7 @@
 # make demo: search, retrain, test and export on the embedded digits. make test: the tests.
 # Both create .venv and install what they need; running them twice is safe.
 # make audit: known vulnerabilities of the pinned and of the lowest versions; needs the internet.
+# make docs: the documents as a site in site/.
 # DEMO is the demo's folder; DEMO_SEARCH and DEMO_RETRAIN are further options of its two trainings.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ DEMO ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all audit mutations lint clean
+.PHONY: demo test test-all docs audit mutations lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null; then \
@@ -45,6 +46,21 @@ test-all: $(VENV)/.installed
 mutations: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.mutation_check --processes 2
 
+# Apart from the program's environment, which it does not need: pages are built from text alone.
+SITE := .site
+FROM_PYPROJECT := import tomllib; \
+  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
+
+$(SITE)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -c '$(FROM_PYPROJECT)' | tr ' ' '\n' > $(SITE)/needed.txt
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -r $(SITE)/needed.txt
+	@touch $@
+
+docs: $(SITE)/.installed
+	$(SITE)/bin/mkdocs build
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,4 +82,4 @@ audit: $(AUDIT)/.installed
 	$(PIP_AUDIT) -r $(AUDIT)/lowest.txt
 
 clean:
-	rm -rf $(VENV) $(AUDIT) runs
+	rm -rf $(VENV) $(AUDIT) $(SITE) site runs
