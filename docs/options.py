@@ -76,13 +76,13 @@ HEAVY = {
     "retrain.detect test": "Test a trained detector by COCO's average precision.",
     "retrain.export": "",
     "retrain.card": "",
-    "retrain.summary": "",
     "search.rank": "",
     "search.compare": "",
 }
 """Commands that load torch, and what they are for; empty: what their parser says."""
 LIGHT = {
     "search choose": "Choose networks for other targets from a finished search.",
+    "retrain.summary": "",
     "search.plan": "",
     **dict.fromkeys(
         (
