@@ -132,16 +132,19 @@ def _complete() -> None:
     except ImportError:
         raise UserError(f"completion needs `pip install {PACKAGE}[completion]`") from None
 
-    def values(prefix: str, action: argparse.Action, **_: Any) -> list[str]:
-        takes_names = {"--config", "--space", "--model.space", "spaces"} & {
-            *action.option_strings,
-            action.dest,
-        }
-        names = shipped_configs() if takes_names else ()
-        found = argcomplete.FilesCompleter()(prefix)
-        return [*found, *(name for name in names if name.startswith(prefix))]
+    class Values(argcomplete.FilesCompleter):
+        """Files, and the configs that ship where an option takes their names."""
 
-    argcomplete.autocomplete(_parser(), default_completer=values, print_suppressed=True)
+        def __call__(self, prefix: str, **asked: Any) -> list[str]:
+            action: argparse.Action = asked["action"]
+            takes_names = {"--config", "--space", "--model.space", "spaces"} & {
+                *action.option_strings,
+                action.dest,
+            }
+            names = shipped_configs() if takes_names else ()
+            return [*super().__call__(prefix), *(name for name in names if name.startswith(prefix))]
+
+    argcomplete.autocomplete(_parser(), default_completer=Values(), print_suppressed=True)
 
 
 if __name__ == "__main__":
