@@ -15,6 +15,7 @@ from search.evaluation.trainings import Job, identity
 from search.front import read_front
 from search.monitoring.compute import Spent
 from supernet.arch_file import read_arch
+from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.latency.table.table import LatencyTable
 from supernet.space.published import published_spec
@@ -77,11 +78,15 @@ def test_an_old_retraining_is_read(settings):
     assert read_training(OLD / "retrain" / "config.yaml").max_epochs == 1
 
 
+def detector():
+    run_command(detect)
+
+
 @pytest.mark.parametrize(
     ("main", "run", "old", "new"),
     [
         (search, "clutter", "supernet.clutter.ClutteredDigits", "supernet.data.ClutteredDigits"),
-        (detect, "detect", "supernet.boxes.DigitBoxes", "retrain.detect.digit_boxes.DigitBoxes"),
+        (detector, "detect", "supernet.boxes.DigitBoxes", "retrain.detect.digit_boxes.DigitBoxes"),
     ],
 )
 def test_a_data_class_that_has_moved_is_named(main, run, old, new, settings, tmp_path):
