@@ -12,7 +12,7 @@ RUN command -v python3 || { \
       rm -rf /var/lib/apt/lists/*; }
 
 # File by file, as a checkout holds runs and environments beside them.
-COPY pyproject.toml setup.py constraints.txt README.md LICENSE /source/
+COPY pyproject.toml constraints.txt README.md LICENSE /source/
 COPY supernet /source/supernet
 COPY search /source/search
 COPY retrain /source/retrain

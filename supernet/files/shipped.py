@@ -1,6 +1,6 @@
 """Configs that ship with the program, which any folder has by name: ``digits/search``. No torch.
 
-They lie in ``configs/`` of a checkout, and in a wheel within the package, see ``setup.py``.
+They lie in ``configs/`` of a checkout, and in a wheel within the package, see pyproject.toml.
 """
 
 from difflib import SequenceMatcher

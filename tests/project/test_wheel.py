@@ -40,7 +40,7 @@ def shipped_files():
 def wheel(tmp_path_factory):
     """The wheel of a copy of the program, built without a look at any index."""
     copy, folder = (tmp_path_factory.mktemp(name) for name in ("copy", "wheel"))
-    for name in (*shipped_files(), "pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in (*shipped_files(), "pyproject.toml", "README.md", "LICENSE"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps"]
