@@ -11,6 +11,8 @@ from supernet.errors import UserError
 
 PLACES = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """In a wheel, and in a checkout."""
+SWEEPS = "sweeps"
+"""Folder of files for W&B, which are no configs."""
 MOST_NAMED = 6
 """Names that an error lists."""
 
@@ -19,7 +21,7 @@ MOST_NAMED = 6
 def shipped_configs() -> dict[str, Path]:
     """The files of the shipped configs by name: a path without ``configs/`` and ``.yaml``."""
     folder = next((place for place in PLACES if place.is_dir()), PLACES[-1])
-    files = sorted(folder.glob("*/*.yaml"))
+    files = sorted(file for file in folder.glob("*/*.yaml") if file.parent.name != SWEEPS)
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 
