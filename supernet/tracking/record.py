@@ -65,7 +65,8 @@ def use_file(run: Any, kind: str, path: Path, digest: str = "") -> None:
     """
     artifact = _empty(kind, digest or file_sha256(path), {})
     artifact.add_file(str(path), name=path.name)
-    told = {"file": str(path), "artifact": artifact.name}
+    # With a digest of its own it is a copy, whose path tells nothing.
+    told = {"file": path.name if digest else str(path), "artifact": artifact.name}
     known = run.config.get("made_of") or {}
     run.config.update({"made_of": {**known, kind: told}}, allow_val_change=True)
     if not run.offline:
