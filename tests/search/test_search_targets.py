@@ -88,6 +88,7 @@ def test_a_search_for_three_targets_leaves_a_network_for_each(
     assert "error: the checkpoint's target is [" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # it measures this machine
 def test_arch_json_says_what_was_measured_on_the_machine_of_the_table(
     search, tiny_search, tmp_path, capsys, monkeypatch
 ):
