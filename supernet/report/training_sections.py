@@ -65,16 +65,22 @@ def _figure(name: str, value: float) -> str:
 def training(files: RunFiles) -> Iterator[Section]:
     """Curves of a training."""
     metrics = files.metrics(*TRAINING)
-    if "lr" not in metrics or "train/loss" not in metrics:  # a search has its own
+    score, has_curves = judged_by(metrics), {"lr", "train/loss"} <= metrics.keys()
+    if not score and not has_curves:  # a search has curves of its own
         return
-    facts = []
-    if score := judged_by(metrics):
+    facts, pictures, notes = [], [], []
+    if score:
         step, value = best_of(metrics, score)
         words = f"best validation {FIGURE_NAMES[score]}"
         facts.append((words, f"{value:.2%}, after {step:,} steps"))
-    words = "loss, validation and learning rate by step"
-    picture = _drawn(files, "training.png", words, lambda: draw_training(metrics))
-    yield Section("Training", facts=facts, pictures=[picture])
+    if has_curves:
+        words = "loss, validation and learning rate by step"
+        pictures.append(_drawn(files, "training.png", words, lambda: draw_training(metrics)))
+    else:
+        notes.append(
+            "It has fewer steps than trainer.log_every_n_steps, so that there is no curve."
+        )
+    yield Section("Training", facts=facts, pictures=pictures, notes=notes)
 
 
 def _drawn(files: RunFiles, name: str, words: str, draw: Callable[[], Figure]) -> Picture:

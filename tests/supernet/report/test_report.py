@@ -119,6 +119,13 @@ def test_a_detector_is_told_by_its_precision_and_its_own_figures(tmp_path):
     assert "classes" not in page.words
 
 
+def test_a_training_without_a_row_of_its_own_is_told_by_its_validation(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,val/loss,val/accuracy\n2,2.1,0.25\n5,2.0,0.75\n")
+    text = write_report(tmp_path).read_text()
+    assert "75.00%, after 5 steps" in text
+    assert "trainer.log_every_n_steps" in text
+
+
 def test_exported_files_have_their_figures_and_lines_that_run_them(retrained):
     spec = dataclasses.asdict(published_spec("mnasnet_small"))
     floats = {"file": "network.onnx", "bytes": 2_500_000, "latency_ms": 0.5, "agreement": 1.0}
