@@ -1,7 +1,7 @@
-# The program in an image, for processors:
+# The program in an image, for processors and, on another base, for NVIDIA's GPUs:
 #   docker build -t mnasnet .
-# and for NVIDIA's GPUs, for which PyPI's torch brings CUDA's libraries:
-#   docker build -t mnasnet:cuda --build-arg BASE=nvidia/cuda:13.0.2-base-ubuntu24.04 --build-arg TORCH_INDEX= .
+#   docker build -t mnasnet:cuda --build-arg BASE=nvidia/cuda:13.0.2-base-ubuntu24.04 .
+# torch brings CUDA's libraries into both.
 ARG BASE=python:3.13-slim
 FROM ${BASE}
 
@@ -18,12 +18,11 @@ COPY search /source/search
 COPY retrain /source/retrain
 COPY configs /source/configs
 
-# Where torch comes from, beside PyPI; and extras of pyproject.toml, such as openvino,report.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Extras of pyproject.toml, such as openvino,report.
 ARG EXTRAS=""
 RUN python3 -m venv /opt/mnasnet && \
-    /opt/mnasnet/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
-      --constraint /source/constraints.txt "/source${EXTRAS:+[${EXTRAS}]}"
+    /opt/mnasnet/bin/pip install --no-cache-dir --constraint /source/constraints.txt \
+      "/source${EXTRAS:+[${EXTRAS}]}"
 ENV PATH=/opt/mnasnet/bin:${PATH}
 
 # Any user may write into the home, so that docker run --user works; caches lie there.
