@@ -12,7 +12,7 @@ from retrain.export.export import export as export_run
 from retrain.export.quantization import Quantization
 from retrain.module import RetrainModule
 from supernet.network.checkpoint import load_network
-from supernet.run.calls import Data, Settings, fit_words
+from supernet.run.calls import Data, Settings, fit_words, run_words
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,9 @@ def retrain(
         0.93
     """
     given = {"model.arch": str(arch), **(settings or {})}
-    words = fit_words(config, run, data, given)
-    _command(words)
-    test = [word for word in words[1:] if word not in ("--ckpt_path", "auto")]
-    folder = _command(["test", *test]).folder
+    words = run_words(config, run, data, given)
+    _command(fit_words(words))
+    folder = _command(["test", *words]).folder
     return Trained(folder, json.loads((folder / "test.json").read_text()))
 
 

@@ -7,7 +7,7 @@ from search.cli import SearchCLI, search_callbacks
 from search.module import SearchModule
 from search.objective.targets import file_names
 from supernet.arch_file import ArchFile, read_arch
-from supernet.run.calls import Data, Settings, fit_words
+from supernet.run.calls import Data, Settings, fit_words, run_words
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def search(
         11.8
     """
     given = {**({} if target is None else {"model.target": target}), **(settings or {})}
-    words = fit_words(config, run, data, given)
+    words = fit_words(run_words(config, run, data, given))
     command = SearchCLI(SearchModule, "search", search_callbacks, args=words)
     names = [one.name for one in command.model.objective.targets]
     files = file_names(names, "arch", ".json")

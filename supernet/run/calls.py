@@ -18,10 +18,10 @@ NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 """Kinds of arguments that a constructor has by name."""
 
 
-def fit_words(
+def run_words(
     config: str | Path | None, run: str | Path, data: Data, settings: Settings
 ) -> list[str]:
-    """Words of ``fit`` in a run folder, which go on with a run that is there.
+    """Options that a run's commands share, without their verb.
 
     Args:
         config: a yaml file, the name of a shipped one, or None for none.
@@ -33,8 +33,13 @@ def fit_words(
         UserError: for a datamodule that does not know its arguments.
     """
     words = [] if config is None else ["--config", str(config)]
-    words += ["--run", str(run), "--ckpt_path", "auto", *data_words(data)]
-    return ["fit", *words, *(_word(name, value) for name, value in settings.items())]
+    words += ["--run", str(run), *data_words(data)]
+    return [*words, *(_word(name, value) for name, value in settings.items())]
+
+
+def fit_words(words: list[str]) -> list[str]:
+    """Words of ``fit`` with these options, which goes on with a run that is there."""
+    return ["fit", "--ckpt_path", "auto", *words]
 
 
 def data_words(data: Data) -> list[str]:

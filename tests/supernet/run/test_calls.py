@@ -9,7 +9,7 @@ from search.module import SearchModule
 from supernet.data.digits import Digits
 from supernet.data.image_folder import ImageFolder
 from supernet.errors import UserError
-from supernet.run.calls import data_words, fit_words
+from supernet.run.calls import data_words, fit_words, run_words
 from supernet.space.mnasnet import MnasSpace
 from tests.helpers.tiny import TUNED_OPTIONS, write_tiny_arch
 
@@ -41,16 +41,9 @@ def test_a_datamodule_that_does_not_tell_its_arguments_is_refused():
 
 def test_settings_win_and_are_written_as_options_are():
     settings = {"model.target": ["p20", 12], "wandb.mode": "disabled", "model.final.int8": True}
-    words = fit_words("digits/search", "runs/x", Digits, settings)
-    assert words[:7] == [
-        "fit",
-        "--config",
-        "digits/search",
-        "--run",
-        "runs/x",
-        "--ckpt_path",
-        "auto",
-    ]
+    words = fit_words(run_words("digits/search", "runs/x", Digits, settings))
+    first = "fit --ckpt_path auto --config digits/search --run runs/x --data"
+    assert words[:8] == first.split()
     assert words[-3:] == [
         '--model.target=["p20", 12]',
         "--wandb.mode=disabled",
