@@ -47,7 +47,10 @@ def log_files(run: Any, kind: str, paths: Sequence[Path], **about: Any) -> None:
     """Keep files and folders that a run has made; the first one's content names them all."""
     artifact = _empty(kind, file_sha256(paths[0]), about)
     for path in paths:
-        (artifact.add_dir if path.is_dir() else artifact.add_file)(str(path), name=path.name)
+        # File by file, as W&B prints a line of its own for each folder.
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                artifact.add_file(str(file), name=file.relative_to(path.parent).as_posix())
     run.log_artifact(artifact)
 
 

@@ -105,7 +105,16 @@ def test_online_a_run_is_joined_to_what_it_begins_with(tmp_path, monkeypatch):
     weights, file = tmp_path / "best.ckpt", tmp_path / "network.onnx"
     for path in (weights, file, tmp_path / "export.json"):
         path.write_text(path.name)
-    record_export(tmp_path, weights, {"onnx": {"file": file.name, "bytes": 12}})
+    (tmp_path / "network.openvino").mkdir()
+    (tmp_path / "network.openvino" / "network.xml").write_text("layers")
+    entries = {"onnx": {"file": file.name, "bytes": 12}, "openvino": {"file": "network.openvino"}}
+    record_export(tmp_path, weights, entries)
+    (files,) = fake.artifacts
+    assert set(files.manifest.entries) == {
+        "export.json",
+        "network.onnx",
+        "network.openvino/network.xml",
+    }
     (used,) = fake.used
     assert used.name == f"weights-{file_sha256(weights)[:12]}"
     assert fake.summary == {"export/onnx/bytes": 12}
