@@ -14,9 +14,11 @@ from search.settings import Final, Sampling, Schedule, SurrogateSettings, tuning
 from supernet.command.console import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 KEPT = re.compile(r"(configs|benchmarks/results|tests)/\S+\.(yaml|jsonl?|py)$")
 """What of a command's words is a file of the repository."""
+PLANNED = re.compile(r"runs/\w+/(search|retrain)\.yaml")
+"""A config that ``plan`` writes, with the settings of configs/photos."""
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 """A link within the repository: to a file, if it is another one, and to a heading, if to one."""
 ARGPARSE = argparse.ArgumentParser
@@ -42,7 +44,12 @@ def module_and_words(line):
     return COMMANDS[name].module, [*COMMANDS[name].name.split(" ")[1:], *words]
 
 
-LINES = sorted({(page.name, line) for page in PAGES for line in commands(page.read_text())})
+def name_of(page):
+    """Path of a page, as a test names it."""
+    return str(page.relative_to(ROOT))
+
+
+LINES = sorted({(name_of(page), line) for page in PAGES for line in commands(page.read_text())})
 
 
 class ParsedError(Exception):
@@ -87,6 +94,7 @@ def test_every_command_parses_and_names_files_that_exist(page, line, monkeypatch
     if module == "pytest":
         return
     monkeypatch.chdir(ROOT)
+    words = [PLANNED.sub(r"photos/\1", word) for word in words]
     if len(words) < 2:  # mentioned, not meant to be typed so
         words += ["--help"]
     elif module in LIGHTNING and words[0] != "choose":  # which also reads the configs
@@ -106,7 +114,7 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_to_a_file_and_a_heading_that_exist(page):
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for name, anchor in LINK.findall(text):

@@ -29,7 +29,8 @@ def pages_of(nav):
 
 def test_the_navigation_names_every_page_once():
     nav = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]
-    pages = [path.name for path in DOCS.iterdir() if path.suffix in (".md", ".ipynb")]
+    files = [path for path in DOCS.rglob("*.*") if path.suffix in (".md", ".ipynb")]
+    pages = [str(path.relative_to(DOCS)) for path in files]
     assert sorted(pages_of(nav)) == sorted(pages)
     groups = ["Home", "Tutorials", "How-to", "Reference", "Explanation"]
     assert [group for part in nav for group in part] == groups
