@@ -1,4 +1,4 @@
-"""``python -m retrain.summary --run runs/NAME``: what a run found and where it lies.
+"""``mnasnet summary --run runs/NAME``: what a run found and where it lies.
 
 Reads the files that search, retraining, test and export left; a stage that is missing is named.
 """
@@ -26,8 +26,8 @@ def summarise(run: Path) -> None:
     """Print the network of a retraining in the folder ``run``, its costs, accuracies and files."""
     arch = _arch_of(run)
     found = read_arch(arch) if is_file_name(arch) else None
-    export = _read(run / "export.json", f"python -m retrain.export --run {run}")
-    test = _read(run / "test.json", "python -m retrain test with the options of fit")
+    export = _read(run / "export.json", f"mnasnet export --run {run}")
+    test = _read(run / "test.json", f"mnasnet test --run {run}")
     _check_reports(run, export, test)
     spec = NetSpec.from_dict(export["spec"]) if export else load_spec(arch)
     print_table(network_table(spec))

@@ -1,4 +1,4 @@
-"""Search from Python: ``search(data, run)`` does what ``python -m search fit`` does."""
+"""Search from Python: ``search(data, run)`` does what ``mnasnet search`` does."""
 
 from dataclasses import dataclass
 from pathlib import Path

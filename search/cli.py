@@ -79,7 +79,7 @@ def next_steps(
     for path in archs:
         folder = _folder_of(run, path.stem.removeprefix("arch"))
         own = ["--run", str(folder), "--model.arch", str(path), *_of_data(words)]
-        lines.append(shlex.join(["python", "-m", "retrain", "fit", *options, *own]) + note)
+        lines.append(shlex.join(["mnasnet", "retrain", *options, *own]) + note)
     return lines
 
 

@@ -80,7 +80,7 @@ def mnasnet_searched(
             being adapted as timm does; none are published.
         arch: an arch.json; a published name such as ``mnasnet_a1_075``; or a retraining's
             checkpoint, such as ``runs/NAME/checkpoints/best.ckpt``. Or the fields of a NetSpec, as
-            config.json in a folder of ``python -m retrain.card`` holds them.
+            config.json in a folder of ``mnasnet card`` holds them.
         kwargs: timm's: num_classes, in_chans, drop_rate, global_pool, bn_eps, bn_momentum, device,
             dtype, features_only and out_indices (all levels by default), pretrained_cfg_overlay.
 

@@ -1,1 +1,1 @@
-"""``python -m retrain.card``: the trained network as a folder for a hub, with its model card."""
+"""``mnasnet card``: the trained network as a folder for a hub, with its model card."""

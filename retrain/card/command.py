@@ -1,4 +1,4 @@
-"""``python -m retrain.card --run runs/NAME --license apache-2.0``: a network for a hub.
+"""``mnasnet card --run runs/NAME --license apache-2.0``: a network for a hub.
 
 Makes a folder that timm loads (``local-dir:FOLDER``) and that is a repository of the Hugging Face
 hub as it stands: model card, config.json, weights, metadata with the preprocessing, arch.json,

@@ -70,7 +70,7 @@ def read_contents(run: Path, checkpoint: str = "best", name: str = "", data: str
     trained = read_trained(path)
     if trained.ssdlite is not None:
         raise UserError(f"{run} holds a detector: cards are made of classifiers")
-    again = f"run `python -m retrain.export --run {run}` first"
+    again = f"run `mnasnet export --run {run}` first"
     report = _report(run / "export.json", again)
     if report.get("checkpoint_sha256") != file_sha256(path):
         raise UserError(f"{run / 'export.json'} is not of {path}: {again}")

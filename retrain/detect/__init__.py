@@ -1,1 +1,1 @@
-"""``python -m retrain.detect``: boxes on the features of any network."""
+"""``mnasnet detect``: boxes on the features of any network."""

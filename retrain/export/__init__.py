@@ -1,1 +1,1 @@
-"""``python -m retrain.export``: the trained network as files."""
+"""``mnasnet export``: the trained network as files."""

@@ -1,4 +1,4 @@
-"""``python -m retrain.export --run runs/NAME --formats onnx pt2``: ships a trained network.
+"""``mnasnet export --run runs/NAME --formats onnx pt2``: ships a trained network.
 
 Every file says how images become its input and what its outputs are called, and is checked against
 PyTorch: on the run's validation images, or on generated ones where the data are not there. The
@@ -129,7 +129,7 @@ def data_arguments(words: Sequence[str]) -> dict[str, str]:
         option, equals, value = rest.pop(0).partition("=")
         name = option.removeprefix("--data.").removeprefix("init_args.")
         if not option.startswith("--data.") or not name.isidentifier():
-            raise UserError(f"unrecognized arguments: {option} (see python -m retrain.export -h)")
+            raise UserError(f"unrecognized arguments: {option} (see mnasnet export -h)")
         if not equals:
             if not rest:
                 raise UserError(f"{option} needs a value")

@@ -1,1 +1,1 @@
-"""``python -m search choose``: later questions, answered from a finished search."""
+"""``mnasnet choose``: later questions, answered from a finished search."""

@@ -1,4 +1,4 @@
-"""The command line of ``python -m search choose``."""
+"""The command line of ``mnasnet choose``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_TARGETS = 100
 
 
 def choose(arguments: Sequence[str]) -> None:
-    """Answer a question; ``arguments`` are those of ``python -m search choose``.
+    """Answer a question; ``arguments`` are those of ``mnasnet choose``.
 
     Raises:
         UserError: for what cannot be, in one line.

@@ -1,1 +1,1 @@
-"""``python -m search.compare``: what a controller and a search are worth."""
+"""``mnasnet compare``: what a controller and a search are worth."""

@@ -1,4 +1,4 @@
-"""``python -m search.compare -c configs/clutter/retrain.yaml --supernet CKPT``: what is gained?
+"""``mnasnet compare -c configs/clutter/retrain.yaml --supernet CKPT``: what is gained?
 
 First every controller searches on a frozen supernet, each with several seeds and as many
 evaluations as plain random search. Then their choices, or those of finished searches (``--runs``),

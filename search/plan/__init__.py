@@ -1,1 +1,1 @@
-"""``python -m search.plan``: a search and a retraining that suit photos and a budget."""
+"""``mnasnet plan``: a search and a retraining that suit photos and a budget."""

@@ -1,4 +1,4 @@
-"""``python -m search.plan DIR --budget 30m``: what a search and a retraining would take here.
+"""``mnasnet plan DIR --budget 30m``: what a search and a retraining would take here.
 
 It reads the images, times a few training steps, fits image size and lengths to the budget by the
 rules of docs/plan.md, refuses what cannot work, and writes the configs of both. Nothing is trained.
@@ -93,20 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     plan = make_plan(request)
     lines = sentences(request, plan, options.price_per_hour)
-    asked = shlex.join(["python", "-m", "search.plan", *(arguments or sys.argv[1:])])
+    asked = shlex.join(["mnasnet", "plan", *(arguments or sys.argv[1:])])
     contents = configs(request, options.folder, plan)
     write_configs(options.folder, contents, [asked, *lines])
     sys.stdout.write("\n".join([*lines, "", *_commands(options.folder)]) + "\n")
 
 
 def _commands(folder: Path) -> list[str]:
-    """What to type next, as this command was called."""
+    """What to type next."""
     search, retrain = (shlex.quote(str(folder / f"{name}.yaml")) for name in ("search", "retrain"))
     run = shlex.quote(str(folder / "retrain"))
-    lines = {
-        "python -m search fit": f"-c {search}",
-        "python -m retrain fit": f"-c {retrain}",
-        "python -m retrain test": f"--run {run} -c {retrain}",
-        "python -m retrain.export": f"--run {run} --formats onnx",
-    }
-    return [f"{Parser.console_names.get(name, name)} {words}" for name, words in lines.items()]
+    return [
+        f"mnasnet search -c {search}",
+        f"mnasnet retrain -c {retrain}",
+        f"mnasnet test --run {run}",
+        f"mnasnet export --run {run} --formats onnx",
+    ]

@@ -18,7 +18,7 @@ from supernet.errors import UserError
 from supernet.files.writing import write_atomic
 
 NAMES = ("search.yaml", "retrain.yaml", "space.yaml")
-MARK = "Written by python -m search.plan, of which the next one for this folder replaces it."
+MARK = "Written by mnasnet plan, of which the next one for this folder replaces it."
 LOGGED = {"log_every_n_steps": 10}
 Values = dict[str, Any]
 

@@ -1,1 +1,1 @@
-"""``python -m search.rank``: how well scores rank networks that are trained alone."""
+"""``mnasnet rank``: how well scores rank networks that are trained alone."""

@@ -1,4 +1,4 @@
-"""``python -m search.rank -c configs/clutter/retrain.yaml --supernet CKPT``: is a search right?
+"""``mnasnet rank -c configs/clutter/retrain.yaml --supernet CKPT``: is a search right?
 
 Does the supernet rank networks as training each of them alone does? Random networks of several
 bands of cost are trained from scratch with several seeds, and what scores them without that is

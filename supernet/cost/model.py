@@ -86,7 +86,7 @@ CLOSED_FORMS = {
     "size": ClosedForm("size", layer_bytes, stem_and_head_bytes),
 }
 """Multiply-accumulates and parameters; bytes of feature maps that live at once, at most, for one
-image; bytes of the ONNX file that ``python -m retrain.export`` writes (of five trained networks of
+image; bytes of the ONNX file that ``mnasnet export`` writes (of five trained networks of
 1.3 to 1.6 MB it was wrong by 0.0 to 0.6 %)."""
 TARGET_UNITS = ("ms", "macs", "params")
 """Units that a search may have a target in."""

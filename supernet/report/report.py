@@ -47,7 +47,7 @@ def write_report(run: Path) -> Path:
             " from its first validation on; or name another folder"
         )
     sections += [*_made(_others, files), *_made(_settings, files)]
-    origin = f"made from the files of {run} alone; python -m supernet report --run {run}"
+    origin = f"made from the files of {run} alone; mnasnet report --run {run}"
     path = run / REPORT
     title = f"{run.resolve().name}: report of a run"
     write_atomic(path, render(title, origin, sections).encode())
@@ -85,4 +85,4 @@ def report_after(run: Path, tell: Callable[[str], None]) -> None:
     try:
         tell(f"report: {write_report(run)}")
     except Exception as error:  # noqa: BLE001 - what has been found must not be lost to its page
-        tell(f"warning: no report was written ({one_line(error)}): python -m supernet report")
+        tell(f"warning: no report was written ({one_line(error)}): mnasnet report")

@@ -108,7 +108,7 @@ def _next_command(files: RunFiles, name: str) -> str:
     """The command that trains a network: the search's own, or one without its config."""
     kept = [line for line in files.text(NEXT_STEP).splitlines() if f"/{name}" in line]
     arch = files.folder / name
-    unknown = f"python -m retrain fit -c RETRAIN.yaml --run runs/NAME --model.arch {arch}"
+    unknown = f"mnasnet retrain -c RETRAIN.yaml --run runs/NAME --model.arch {arch}"
     return kept[0] if kept else f"{unknown}  # RETRAIN.yaml: the config of a retraining"
 
 

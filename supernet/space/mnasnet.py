@@ -1,6 +1,6 @@
 """MnasSpace: the factorised hierarchical search space of MnasNet (sec. 4.1). No torch.
 
-``python -m supernet show NAME|FILE`` prints a network as a table, ``compare`` several.
+``mnasnet show NAME|FILE`` prints a network as a table, ``compare`` several.
 """
 
 import dataclasses

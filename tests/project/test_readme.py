@@ -19,19 +19,20 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python")]
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("mnasnet")]
 OPTIONS = [
     option
     for row in re.findall(r"^\| .*? \| (`.*) \|$", README, flags=re.MULTILINE)
     for option in re.findall(r"`((?:-c|--)[^`]+)`", row)
 ]
+CONSOLE = ["-m", "supernet.command.console"]
 SHORT = {
     "search": "--trainer.max_steps 40 --model.cost macs --model.surrogate.networks 4"
     " --model.surrogate.first 2 --model.surrogate.rounds 2 --model.surrogate.updates 2"
     " --model.space.base_layers [1,1,1,1,1,1,1] --model.space.layers [0,1]"
     " --model.final.samples 8 --model.final.candidates 2"
     " --model.final.measured 0",
-    "retrain fit": "--trainer.max_epochs 1",
+    "retrain": "--trainer.max_epochs 1",
 }
 
 
@@ -39,9 +40,9 @@ def shortened(command, folder):
     """The command with runs/ in a folder of the test and as few steps as will do."""
     words = shlex.split(command.replace("runs/", f"{folder}/"))
     for start, extra in SHORT.items():
-        if f"-m {start} " in command:
+        if command.startswith(f"mnasnet {start} "):
             words += shlex.split(extra)
-    return [sys.executable, "-W", "ignore", *words[1:]]
+    return [sys.executable, "-W", "ignore", *CONSOLE, *words[1:]]
 
 
 def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
@@ -65,15 +66,17 @@ def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
     assert "network.onnx" in page.words["exported-files"]
 
 
+SAMPLES = ROOT / "tests/samples/fa87f1f"
+LIGHT_COMMANDS = ("show", "networks", "size", "check-data", "report")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 LIGHT = [
     line
     for path in DOCS
     for line in path.read_text().splitlines()
-    if line.startswith("python -m supernet ")
+    if line.startswith(tuple(f"mnasnet {name} " for name in LIGHT_COMMANDS))
 ]
 TABLES = re.findall(
-    r"^python -m supernet\.latency (.+)$", (ROOT / "docs" / "latency.md").read_text(), re.MULTILINE
+    r"^mnasnet latency (.+)$", (ROOT / "docs" / "latency.md").read_text(), re.MULTILINE
 )
 
 
@@ -83,9 +86,10 @@ def test_the_light_commands_of_the_docs_run(line, tmp_path):
         image = tmp_path / "images" / ("light" if number % 2 else "dark") / f"{number}.png"
         image.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), 12 * number).save(image)
-    run = shutil.copytree(ROOT / "tests/samples/fa87f1f/retrain", tmp_path / "run")
+    run = shutil.copytree(SAMPLES / "retrain", tmp_path / "run")
     line = line.replace("DIR", str(image.parents[1])).replace("runs/NAME", str(run))
-    words = [sys.executable, *shlex.split(line)[1:]]
+    line = line.replace("runs/digits-search", str(SAMPLES / "table"))
+    words = [sys.executable, *CONSOLE, *shlex.split(line)[1:]]
     if "check-data" in words:
         words += ["--page", tmp_path / "page.png"]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)

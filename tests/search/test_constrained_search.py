@@ -129,7 +129,7 @@ def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
     assert (
         "the first is conv_k3_s1_i8_o8_se0_none_px8_relu, for it was built at 12 px, not 8" in line
     )
-    assert "python -m supernet.latency build" in line
+    assert "mnasnet latency build" in line
     assert "--resolution 8 --classes 10" in line
 
 

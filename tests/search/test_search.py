@@ -49,7 +49,7 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     assert alarm.startswith("alarm: not learned: the accuracy is ")  # in 24 steps
     assert report == f"report: {run / 'report.html'}"
     command = following.removeprefix("next: ")
-    assert command.startswith("python -m retrain fit -c ")
+    assert command.startswith("mnasnet retrain -c ")
     assert f" --model.arch {run / 'arch.json'}" in command
     assert (run / "next_step.txt").read_text() == f"{command}\n"
     (kept,) = json.loads((run / "alarms.json").read_text())["end"]

@@ -1,4 +1,4 @@
-"""The formats that ``python -m retrain.export --formats`` knows."""
+"""The formats that ``mnasnet export --formats`` knows."""
 
 from retrain.export.formats.coreml_package import COREML
 from retrain.export.formats.executorch_program import EXECUTORCH

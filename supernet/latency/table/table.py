@@ -35,7 +35,7 @@ from supernet.space.stage import Layer
 
 TABLE_FORMAT = "mnasnet-latency-table"
 TABLE_VERSION = 2
-BUILD = "python -m supernet.latency build --space YAML --out FILE"
+BUILD = "mnasnet latency build --space YAML --out FILE"
 MADE_BY = ("date", "command")
 """Fields of a fingerprint that say when and how the same table was made."""
 ROLES = ("calibration", "held out", "reference")

@@ -170,7 +170,7 @@ def test_a_later_card_takes_away_what_it_does_not_hold(run, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda run: (run / "export.json").unlink(), "export.json is missing: run `python -m ret"),
+        (lambda run: (run / "export.json").unlink(), "export.json is missing: run `mnasnet export"),
         (lambda run: (run / "export.json").write_text("{"), "export.json is broken ("),
         (lambda run: change(run / "export.json", checkpoint_sha256="x"), "export.json is not of"),
         (lambda run: change(run / "export.json", metadata={}), "export.json lacks classes or pre"),

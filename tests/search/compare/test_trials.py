@@ -257,7 +257,7 @@ def test_a_stopped_comparison_goes_on_where_it_was(files, supernet, tmp_path, ho
 
 def test_the_commands_of_the_manual_parse():
     manual = (ROOT / "docs/lab-notebook.md").read_text().splitlines()
-    commands = [line for line in manual if line.startswith("python -m search.compare ")]
+    commands = [line for line in manual if line.startswith("mnasnet compare ")]
     assert len(commands) == 2
     for line in commands:
-        assert (ROOT / comparison_options(shlex.split(line)[3:]).config).exists()
+        assert (ROOT / comparison_options(shlex.split(line)[2:]).config).exists()

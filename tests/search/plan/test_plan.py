@@ -69,10 +69,10 @@ def test_its_configs_are_taken_by_the_commands_that_it_prints(plan, photos, monk
     assert "60 images of 3 classes at 32 px: " in lines[-6]
     assert "(asked: 50.0 h)" in lines[-6]
     assert lines[-6].endswith("at 3 an hour")
-    commands = [shlex.split(line)[2:] for line in lines if line.startswith("python -m ")]
-    assert [words[0] for words in commands] == ["search", "retrain", "retrain", "retrain.export"]
-    searched = parsed(search, commands[0][1:], monkeypatch)
-    trained = parsed(retrain, commands[1][1:], monkeypatch)
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("mnasnet ")]
+    assert [words[0] for words in commands] == ["search", "retrain", "test", "export"]
+    searched = parsed(search, ["fit", *commands[0][1:]], monkeypatch)
+    trained = parsed(retrain, ["fit", *commands[1][1:]], monkeypatch)
     written = yaml.safe_load((folder / "search.yaml").read_text())
     assert searched.trainer.max_steps == written["trainer"]["max_steps"] == 60 * 60
     assert searched.model.space.width == read_space(folder / "space.yaml").width == 0.35
