@@ -12,7 +12,7 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -68,6 +68,8 @@ RANK = (
     *("table", "policy", "processes", "cache", "run", "trust"),
 )
 """Options of a command with many more, which its first page shows."""
+OWN_WORDS = ("config", "ckpt_path", "data", "print_config")
+"""Options of Lightning's of which those words are all that is said."""
 HEAVY = {
     "search fit": "Find a network for images and a device.",
     "retrain fit": "Train an architecture from scratch, without a weight of the search.",
@@ -164,7 +166,7 @@ def options_of(command: str) -> Iterator[dict[str, Any]]:
             ):
                 told["is_required"] = True
             is_usual = action.dest in usual or (command in HEAVY and not usual)
-            yield told | (_help(action) if is_usual else {})
+            yield told | (_help(action) if is_usual else {}) | told_at_length(parser, action)
 
 
 def _usual(command: str) -> tuple[str, ...]:
@@ -207,6 +209,54 @@ def _help(action: argparse.Action) -> dict[str, Any]:
         told = {"help": action.help, "metavar": metavar}
         return {name: value for name, value in told.items() if value}
     return {"help": WORDS[action.dest], "metavar": METAVARS.get(action.dest, "VALUE")}
+
+
+def told_at_length(parser: argparse.ArgumentParser, action: argparse.Action) -> dict[str, Any]:
+    """What ``--help all`` and the reference say of an option: section, type, default, meaning.
+
+    Defaults are written as in a yaml file; one that is null, or that there is not, is left out.
+    """
+    default = None if action.default == argparse.SUPPRESS else action.default
+    told = {
+        "section": _section(parser, action),
+        "type": type_words(getattr(action, "_typehint", action.type)),
+        "default": json.loads(json.dumps(default, default=str)),
+        "about": " ".join((action.help or "").split()),
+    }
+    if isinstance(action, LIGHTNING) and action.dest in OWN_WORDS:
+        told["about"] = WORDS[action.dest]
+    return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def _section(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    """Name and title of the section of a config that a setting is of; empty where it is of none."""
+    group = next(one for one in parser._action_groups if action in one._group_actions)
+    if action.dest in ("data", "data.help"):
+        return "data: images"
+    names = [one.dest for one in group._group_actions if isinstance(one, _ActionConfigLoad)]
+    titles = {"trainer": "PyTorch Lightning's Trainer"}
+    return "".join(f"{name}: {titles.get(name, group.title)}" for name in names)
+
+
+def type_words(kind: Any) -> str:
+    """A type as a reader writes its values; empty for text, as argparse has it."""
+    inner, origin = get_args(kind), get_origin(kind)
+    if origin is Literal:
+        return " | ".join(map(str, inner))
+    if origin is dict:
+        return "mapping"
+    if origin in (list, tuple, Iterable):
+        one = type_words(inner[0])
+        return f"list of ({one})" if " | " in one else f"list of {one}"
+    if inner:
+        return " | ".join(dict.fromkeys(type_words(one) for one in inner if one is not NoneType))
+    if kind in (None, str, bool):
+        return {None: "", str: "str", bool: "true | false"}[kind]
+    if not isinstance(kind, type):  # a function of ours that reads a word
+        return {"config_path": "file"}.get(kind.__name__, kind.__name__.replace("_", " "))
+    if issubclass(kind, (int, float)) and kind.__module__ != "builtins":
+        return str(kind.__doc__)  # jsonargparse's, which names the range
+    return {"Path": "path"}.get(kind.__name__, kind.__name__)
 
 
 def content() -> dict[str, Any]:

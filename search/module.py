@@ -96,10 +96,11 @@ class SearchModule(pl.LightningModule):
             weights: optimizer of the shared weights, and of tunings.
             sampling: what the controller is rewarded by, and how often it is asked.
             surrogate: which networks are tuned to learn from.
-            controller: which one, and how it learns.
-            final: how the last choice is made.
-            teacher: whose answers are learned from besides the labels, as in a retraining.
-            distillation: how they are learned from.
+            controller: what proposes networks, and how it learns.
+            final: how the networks of the targets are chosen at the end.
+            teacher: a network whose answers are learned from besides the labels, as in a
+                retraining.
+            distillation: how a teacher's answers are learned from.
             channels_last: memory format of images and weights; several times faster on CPUs.
         """
         super().__init__()

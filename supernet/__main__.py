@@ -91,8 +91,12 @@ def _add_check_data(parser: argparse.ArgumentParser) -> None:
         metavar="PRESET|YAML",
         help="also draw what a training makes of the images: none, light, strong, or a config's",
     )
-    parser.add_argument("--background", type=int, nargs=3, metavar=("R", "G", "B"))
-    parser.add_argument("--white_16_bit", type=positive_int, metavar="VALUE")
+    transparent = "colour under transparent pixels, each of 0 to 255"
+    parser.add_argument(
+        "--background", type=int, nargs=3, metavar=("R", "G", "B"), help=transparent
+    )
+    white = "value of white in 16-bit images, such as 4095"
+    parser.add_argument("--white_16_bit", type=positive_int, metavar="VALUE", help=white)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_check_data)
 

@@ -10,17 +10,19 @@ from torch import Tensor
 from search.controllers.controller import Scores
 from search.controllers.policy import IndependentPolicy, Samples
 from search.controllers.policy_gradient import Baseline, PolicyGradient, centre, gather_mean_std
-from search.controllers.ppo_and_reinforce import Tunas, reinforce_loss
+from search.controllers.ppo_and_reinforce import Reinforce, reinforce_loss
 from search.objective.costs import BlockCosts
 from search.objective.objective import Objective
 from supernet.errors import UserError
 
 
 @dataclass(frozen=True)
-class DifferentiableCost(Tunas):
+class DifferentiableCost(Reinforce):
     """Settings of ``CostGradient``, which are those of TuNAS."""
 
     section: ClassVar[str] = "cost_gradient"
+
+    lr: float = 0.1
 
 
 class CostGradient(PolicyGradient):

@@ -49,10 +49,13 @@ class MnasSpace:
     """
 
     ops: tuple[str, ...] = ("conv", "sepconv", "mbconv3", "mbconv6")
+    """Kinds of layers: conv, sepconv, mbconv3 and mbconv6, by their expansion."""
     kernels: tuple[int, ...] = (3, 5)
+    """Sides of the kernels of a block's layers: 3, 5 or 7."""
     ses: tuple[float, ...] = (0.0, 0.25)
     """Squeeze-and-excitation widths over a layer's input width; 0 is off."""
     skips: tuple[str, ...] = ("none", "identity", "pool")
+    """Shortcuts around a layer: none, identity or pool."""
     filters: tuple[float, ...] = (0.75, 1.0, 1.25)
     """Multipliers of the base widths."""
     layers: tuple[int, ...] = (-1, 0, 1)
@@ -72,11 +75,15 @@ class MnasSpace:
     divisor: int = 8
     """Widths are rounded to its multiples; 1 keeps them."""
     stem: int = 32
+    """Channels of the first convolution, before ``width``."""
     stem_stride: int = 2
+    """Stride of the first convolution."""
     head: int = 1280
+    """Channels of the last convolution, in front of the classifier."""
     resolution: int = 224
     """Side of the square input, in pixels."""
     classes: int = 1000
+    """Outputs of the classifier."""
 
     def __post_init__(self) -> None:
         known = {"ops": tuple(EXPANSION), "kernels": (3, 5, 7), "skips": SKIPS}

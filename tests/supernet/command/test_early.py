@@ -23,6 +23,14 @@ def test_the_list_is_of_todays_parsers():
     assert OPTIONS.read_text() == text(), "run python -m docs.options"
 
 
+def test_the_list_says_of_each_option_what_it_means():
+    assert [one["names"] for one in listed()["options"] if not one["about"]] == []
+    told = {one["names"][-1]: one for one in listed()["options"] if "search fit" in one["commands"]}
+    space = told["--model.space.kernels"]
+    assert (space["type"], space["default"]) == ("list of int", [3, 5])
+    assert space["section"].startswith("model.space: ")
+
+
 @pytest.mark.parametrize("command", listed()["commands"])
 def test_help_fits_one_screen(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
