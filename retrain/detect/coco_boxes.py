@@ -18,8 +18,8 @@ from retrain.detect.coco_json import SHOWN, CocoFile, CocoImage, read_coco
 from retrain.detect.digit_boxes import BoxedImage, as_lists
 from supernet.data.content_split import REST, DealtImages, deal_images
 from supernet.data.folder_images import OnBadImage, bad_images_line
-from supernet.data.image_index import IndexedImage, index_images
-from supernet.data.image_reading import ImageReader
+from supernet.data.images.image_index import IndexedImage, index_images
+from supernet.data.images.image_reading import ImageReader
 from supernet.data.records import ImageRecord
 from supernet.data.splits import default_stem_stride, split_loader
 from supernet.data_description import DataDescription, Preprocessing

@@ -20,7 +20,7 @@ from search.plan.estimate import Rates
 from search.plan.rules import Machine
 from search.settings import WeightOptimizer
 from supernet.data.image_folder import ImageFolder
-from supernet.data.image_index import num_cores
+from supernet.data.images.image_index import num_cores
 from supernet.data.resumable import SeededDataset
 from supernet.data.splits import Batch, num_images
 from supernet.errors import UserError

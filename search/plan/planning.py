@@ -30,7 +30,7 @@ from search.plan.rules import (
 from supernet.cost.model import CLOSED_FORMS, CostModel
 from supernet.data.folder_images import OnBadImage
 from supernet.data.image_folder import ImageFolder
-from supernet.data.image_index import index_images, relative_to
+from supernet.data.images.image_index import index_images, relative_to
 from supernet.data.splits import default_stem_stride
 from supernet.errors import UserError
 from supernet.latency.table.table import LatencyTable

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from supernet.data.content_split import REST, DealtImages, deal_images, fill_gaps, order
-from supernet.data.folder_layout import Layout
-from supernet.data.image_index import IndexedImage, index_images, printable, relative_to
-from supernet.data.image_reading import ImageReader
+from supernet.data.images.folder_layout import Layout
+from supernet.data.images.image_index import IndexedImage, index_images, printable, relative_to
+from supernet.data.images.image_reading import ImageReader
 from supernet.data.records import ImageRecord
 from supernet.errors import UserError
 

@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from supernet.data.folder_images import FolderImages, OnBadImage, read_images
-from supernet.data.folder_layout import read_layout
-from supernet.data.image_index import printable
-from supernet.data.image_reading import CorruptImageError, ImageReader
+from supernet.data.images.folder_layout import read_layout
+from supernet.data.images.image_index import printable
+from supernet.data.images.image_reading import CorruptImageError, ImageReader
 from supernet.data.records import ImageRecord
 from supernet.data.splits import ImageSplits, LabelledImage
 from supernet.data_description import DataDescription, Preprocessing

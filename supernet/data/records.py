@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
-from supernet.data.image_index import index_images
+from supernet.data.images.image_index import index_images
 from supernet.errors import UserError
 
 NOT_USED = ("skipped", "copy")

@@ -18,7 +18,7 @@ from rich.table import Table
 from supernet.command.output import new_table, print_json, print_table
 from supernet.data.folder_images import FolderImages
 from supernet.data.image_folder import ImageFolder
-from supernet.data.image_index import IndexedImage, index_images, printable, relative_to
+from supernet.data.images.image_index import IndexedImage, index_images, printable, relative_to
 from supernet.display.augmented_page import augmentation_of, draw_augmented
 from supernet.display.figures import save_figure
 from supernet.display.sample_page import Sample, draw_samples

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
-from supernet.data.image_reading import CorruptImageError, ImageReader
+from supernet.data.images.image_reading import CorruptImageError, ImageReader
 from supernet.display.figures import INK, MUTED, new_figure
 
 TILE = 112

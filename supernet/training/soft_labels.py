@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from supernet.command.output import say
-from supernet.data.index_cache import cache_folder
+from supernet.data.images.index_cache import cache_folder
 from supernet.data.resumable import SeededDataset
 from supernet.data.run_data import RunData
 from supernet.data.splits import num_images

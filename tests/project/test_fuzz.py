@@ -26,7 +26,7 @@ from supernet.arch_file import read_arch, write_arch
 from supernet.command.process import run_command
 from supernet.cost.counts import count
 from supernet.data import ImageFolder
-from supernet.data.image_reading import ImageReader
+from supernet.data.images.image_reading import ImageReader
 from supernet.display.tables import network_table, spaces_table
 from supernet.errors import UserError
 from supernet.files.csv_table import CsvRows, read_columns

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from supernet.command.output import say
-from supernet.data.index_cache import cache_folder
+from supernet.data.images.index_cache import cache_folder
 from supernet.errors import UserError, one_line
 from supernet.run.locking import locked
 

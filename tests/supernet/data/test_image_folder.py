@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from supernet.data.image_folder import ImageFolder
-from supernet.data.image_reading import CorruptImageError
+from supernet.data.images.image_reading import CorruptImageError
 from supernet.data.run_data import RunData
 from supernet.data_description import Preprocessing
 from supernet.errors import UserError

@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image, ImageStat
 
 from supernet.command.output import ProgressLines
-from supernet.data.image_reading import CorruptImageError, ImageReader
-from supernet.data.index_cache import IndexCache, Stamp
+from supernet.data.images.image_reading import CorruptImageError, ImageReader
+from supernet.data.images.index_cache import IndexCache, Stamp
 from supernet.errors import one_line
 
 FILES_AT_ONCE = 64

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from supernet.data import image_index, index_cache
-from supernet.data.image_index import index_images, relative_to
-from supernet.data.image_reading import ImageReader
+from supernet.data.images.image_index import index_images, relative_to
+from supernet.data.images.image_reading import ImageReader
 
 
 def write(path, seed=0, size=(12, 9)):

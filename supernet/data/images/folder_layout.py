@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from supernet.data.image_reading import image_suffixes
+from supernet.data.images.image_reading import image_suffixes
 from supernet.errors import MissingDataError, UserError
 
 SPLIT_NAMES: Mapping[str, Sequence[str]] = {

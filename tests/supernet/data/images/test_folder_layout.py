@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.data.folder_layout import read_layout
+from supernet.data.images.folder_layout import read_layout
 from supernet.errors import UserError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from supernet.data.image_reading import CorruptImageError, ImageReader
+from supernet.data.images.image_reading import CorruptImageError, ImageReader
 from supernet.errors import UserError
 
 PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14

@@ -1,0 +1,1 @@
+"""Image files: found in folders, indexed by content, read as pixels. No torch."""
