@@ -249,7 +249,8 @@ def type_words(kind: Any) -> str:
         one = type_words(inner[0])
         return f"list of ({one})" if " | " in one else f"list of {one}"
     if inner:
-        return " | ".join(dict.fromkeys(type_words(one) for one in inner if one is not NoneType))
+        # Sorted, since typing hands out whichever order of a union it met first in the process.
+        return " | ".join(sorted({type_words(one) for one in inner if one is not NoneType}))
     if kind in (None, str, bool):
         return {None: "", str: "str", bool: "true | false"}[kind]
     if not isinstance(kind, type):  # a function of ours that reads a word
