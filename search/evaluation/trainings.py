@@ -24,7 +24,7 @@ from supernet.space.spec import NetSpec
 from supernet.training.config import RENAMED, TrainingConfig
 from supernet.training.standalone import evaluate, train_alone
 
-UNCHANGED = {"crop_area": 0.08, "flip": 0.5}
+UNCHANGED = {"crop_area": 0.08, "flip": 0.5, "crop_pct": 0.875}
 """Settings of data of later versions, by the values that they had before they could be set."""
 
 

@@ -34,7 +34,7 @@ class ImageFolder(ImageSplits):
 
     Images have any size and mode; training crops (area 8 to 100 %, aspect 3/4 to 4/3) and flips
     them (Inception's preprocessing, which MnasNet, sec. 5, uses), unless told otherwise; evaluation
-    takes the central 87.5 %.
+    takes the central square of ``crop_pct`` of the shorter side.
 
     Args:
         root: the folder; hidden files and folders in it are ignored.
@@ -53,6 +53,8 @@ class ImageFolder(ImageSplits):
         on_bad_image: whether files that cannot be read are refused, all at once, or skipped.
         crop_area: least share of an image that a training crop shows; 1 shows nearly all.
         flip: probability of a mirror image in training; 0 where left and right differ in meaning.
+        crop_pct: share of the shorter side that evaluation shows, as timm calls it; 1 where what
+            is shown reaches the borders, as in images of 32 px.
 
     Raises:
         UserError: if a value is out of range, if ``root`` is missing, is only nearly such a folder
@@ -78,6 +80,7 @@ class ImageFolder(ImageSplits):
         on_bad_image: OnBadImage = "error",
         crop_area: float = 0.08,
         flip: float = 0.5,
+        crop_pct: float = 0.875,
     ) -> None:
         shares = {"val": val_share, "test": test_share, "reward": reward_share}
         if min(shares.values()) <= 0 or sum(shares.values()) >= 1:
@@ -96,8 +99,9 @@ class ImageFolder(ImageSplits):
         check_range("", self, "std", above=0)
         self.on_bad_image = on_bad_image
         check_choice("on_bad_image", on_bad_image, get_args(OnBadImage))
-        self.crop_area, self.flip = crop_area, flip
+        self.crop_area, self.flip, self.crop_pct = crop_area, flip, crop_pct
         check_range("", self, "crop_area", above=0, most=1)
+        check_range("", self, "crop_pct", above=0, most=1)
         check_range("", self, "flip", least=0, most=1)
         self._before: Sequence[ImageRecord] = ()
 
@@ -123,7 +127,7 @@ class ImageFolder(ImageSplits):
         """How an image file becomes a network's input for evaluation."""
         size = self.resolution
         return Preprocessing(
-            resize=round(size / 0.875),
+            resize=round(size / self.crop_pct),
             crop=size,
             interpolation="bicubic",
             mean=self.mean,

@@ -124,6 +124,11 @@ def test_evaluation_takes_the_normalised_centre_of_the_image(tmp_path: Path) -> 
     data = folder(tmp_path, resolution=56, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     image, _ = loader(data, "test").dataset[0]
     assert torch.equal(image, torch.tensor([1.0, 1.0, 0.0])[:, None, None].expand(3, 56, 56))
+    whole, _ = loader(folder(tmp_path, resolution=64, crop_pct=1.0), "test").dataset[0]
+    shown = (whole > 0).all(dim=0)
+    assert torch.equal(shown, torch.from_numpy(pixels[:, 32:96, 0] > 0))
+    with pytest.raises(UserError, match=r"crop_pct is 1\.5, it must be .* at most 1"):
+        folder(tmp_path, crop_pct=1.5)
 
 
 def test_the_description_says_how_images_are_prepared(tmp_path: Path) -> None:
