@@ -46,7 +46,7 @@ def image_root(tmp_path):
 
 def test_digits_photos_and_large_folders_have_both_configs():
     names = [str(path.relative_to(CONFIGS)) for path in FILES]
-    folders = ("digits", "imagefolder", "photos")
+    folders = ("digits", "imagefolder", "photos", "cifar")
     assert set(names) >= {f"{f}/{c}.yaml" for f in folders for c in ("search", "retrain")}
 
 
@@ -59,7 +59,7 @@ def test_every_config_is_taken_also_for_several_machines(config, monkeypatch):
         raise Parsed(cli.settings)
 
     options = ["--run=runs/x", "--trainer.num_nodes=2"]
-    if config.parent.name in ("imagefolder", "photos"):
+    if config.parent.name in ("imagefolder", "photos", "cifar"):
         options.append("--data.root=images")
     if config.stem in ("retrain", "detect"):
         options.append("--model.arch=arch.json")
