@@ -64,7 +64,8 @@ NOT_OF_TESTS = (
     "seed_everything",
 )
 RANK = (
-    *("config", "supernet", "space", "networks", "seed", "seeds", "steps", "bands", "cost"),
+    *("config", "root", "supernet", "space", "networks", "seed", "seeds", "steps", "bands"),
+    "cost",
     *("table", "policy", "processes", "cache", "run", "trust"),
 )
 """Options of a command with many more, which its first page shows."""

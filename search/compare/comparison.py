@@ -28,19 +28,18 @@ from search.compare.retrained import Choice, ChoiceResult, retrain_choices
 from search.compare.trials import Trial, Trials
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Report
+from search.evaluation.options import add_training_options, training_of
 from search.evaluation.trainings import TrainingRunner, Trainings, check_shape
 from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from supernet.arch_file import read_arch
 from supernet.command.arguments import Parser, config_path
 from supernet.command.output import say
-from supernet.command.trust import add_trust
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
 from supernet.run.folder import make_folder
 from supernet.run.locking import locked
-from supernet.training.config import read_training
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -48,15 +47,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.compare", description=__doc__)
+    add_training_options(parser)
     add = parser.add_argument
-    add(
-        "-c",
-        "--config",
-        type=config_path,
-        required=True,
-        help="of a retraining: data, recipe, length",
-    )
-    add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
     add(
         "--runs",
         type=Path,
@@ -79,11 +71,7 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--retrain", type=int, default=1, help="seeds whose choice is retrained, 0 for none (1)")
     add("--random", type=int, default=10, help="random networks for each choice (10)")
     add("--trainings", type=int, default=3, help="of a choice and of the best random one (3)")
-    add("--steps", type=int, help="of a training, instead of the config's")
-    add("--processes", type=int, default=1, help="jobs at a time, of one thread each (1)")
-    add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
     add("--run", type=Path, default=Path("runs/compare"), help="for compare.json and compare.png")
-    add_trust(parser)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -110,7 +98,7 @@ class Comparison:
     def __init__(self, options: argparse.Namespace) -> None:
         """Read everything and refuse what cannot be, before anything long begins."""
         self.options = options
-        self.training = read_training(options.config, options.trust)
+        self.training = training_of(options)
         self.search = self._search()
         self.trainings = Trainings(self.training, options.cache, options.processes)
         runner = TrainingRunner(self.training)

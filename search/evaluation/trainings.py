@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pkgutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -152,10 +153,15 @@ def identity(training: TrainingConfig, job: Job) -> Row:
 def plain_data(training: TrainingConfig) -> Row:
     """The data's settings, without those that change no result."""
     data = json.loads(json.dumps(training.data, default=str))
-    data.get("init_args", {}).pop("num_workers", None)
+    arguments = data.setdefault("init_args", {})
+    arguments.pop("num_workers", None)
+    if training.digest:
+        for name in pkgutil.resolve_name(data["class_path"]).may_change:
+            arguments.pop(name, None)
+        arguments["digest"] = training.digest
     for name, value in UNCHANGED.items():
-        if data.get("init_args", {}).get(name) == value:
-            del data["init_args"][name]
+        if arguments.get(name) == value:
+            del arguments[name]
     # Under its first name, so that what was trained before a class moved is still found.
     first = {new: old for old, new in RENAMED.items()}
     data["class_path"] = first.get(data["class_path"], data["class_path"])

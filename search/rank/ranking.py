@@ -17,6 +17,7 @@ import torch
 from search.evaluation.estimates import Report
 from search.evaluation.frozen_supernet import load_supernets
 from search.evaluation.jobs import other_commits
+from search.evaluation.options import add_training_options, training_of
 from search.evaluation.trainings import Job, TrainingRunner, Trainings, jobs_of, read_space_for
 from search.objective.costs import cost_model
 from search.rank.networks import (
@@ -51,33 +52,23 @@ from search.rank.statistics import Yardstick
 from search.settings import BESIDE_SLICES, Final
 from supernet.command.arguments import Parser, config_path
 from supernet.command.output import say
-from supernet.command.trust import add_trust
 from supernet.cost.model import CostModel
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
 from supernet.run.folder import make_folder
 from supernet.run.locking import locked
-from supernet.training.config import read_training
 
 
 def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = Parser(prog="python -m search.rank", description=__doc__)
+    add_training_options(parser)
     add = parser.add_argument
-    add(
-        "-c",
-        "--config",
-        type=config_path,
-        required=True,
-        help="of a retraining: data, recipe, length",
-    )
-    add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
     add("--space", type=config_path, metavar="YAML", help="to draw from, without a --supernet")
     add("--networks", type=int, default=60, help="how many to draw (60)")
     add("--seed", type=int, default=0, help="of the drawn networks: another seed, others (0)")
     add("--seeds", type=int, default=3, help="trainings of each network (3)")
-    add("--steps", type=int, help="of a training, instead of the config's")
     add("--bands", type=int, default=3, help="of cost: equally wide, equally many networks (3)")
     add("--cost", choices=("ms", "macs", "params"), default="ms", help="what the bands are of (ms)")
     add("--table", metavar="JSON", help="latency table instead of measuring this machine")
@@ -106,10 +97,7 @@ def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="judge slices of supernets after so much training of their own, too (40)",
     )
     add("--short", type=float, default=0.1, help="length of a short training, 0 for none (0.1)")
-    add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
-    add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
     add("--run", type=Path, default=Path("runs/rank"), help="folder for rank.json and rank.png")
-    add_trust(parser)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -141,7 +129,7 @@ class Ranking:
     def __init__(self, options: argparse.Namespace) -> None:
         """Read everything and draw the networks, before anything long begins."""
         self.options = options
-        training = read_training(options.config, options.trust)
+        training = training_of(options)
         runner = TrainingRunner(training)
         say(runner.first_line)
         self.num_steps = options.steps or runner.num_steps

@@ -36,6 +36,8 @@ class TrainingConfig:
     max_steps: int
     """Optimizer steps; this or ``max_epochs`` is -1 where the other gives the length."""
     max_epochs: int
+    digest: str = ""
+    """Of images that may lie anywhere, as ``may_change`` of their class says; else empty."""
 
     def make_data(self) -> pl.LightningDataModule:
         """The datamodule; raises UserError when it refuses its arguments."""

@@ -1,14 +1,18 @@
 """Networks trained alone: one training, its config, and what identifies it."""
 
+import argparse
 import dataclasses
 import json
 import random
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 
 from retrain.module import RetrainModule
+from search.evaluation.options import add_training_options, training_of
 from search.evaluation.trainings import Job, TrainingRunner, identity
 from supernet.arch_file import write_arch
 from supernet.data.digits import ClutteredDigits, Digits
@@ -136,3 +140,24 @@ def test_a_trainings_identity_changes_with_all_that_changes_its_result(tmp_path)
     own = identity(training, job)
     assert own not in others
     assert identity(dataclasses.replace(training, data=workers), job) == own
+
+
+def test_a_training_on_image_files_is_of_their_content_wherever_they_lie(tmp_path):
+    config = Path(__file__).parents[3] / "configs/cifar/retrain.yaml"
+    parser = argparse.ArgumentParser()
+    add_training_options(parser)
+
+    def found(root):
+        training = training_of(parser.parse_args(["-c", str(config), "--data.root", str(root)]))
+        assert training.make_data().layout.root == root
+        return identity(training, Job(spec_of(), 0, 7))
+
+    for number in range(60):
+        file = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 4 * number).save(file)
+    own = found(tmp_path / "images")
+    (tmp_path / "images").rename(tmp_path / "moved")
+    assert found(tmp_path / "moved") == own
+    Image.new("L", (8, 9), 7).save(tmp_path / "moved/a/more.png")
+    assert found(tmp_path / "moved") != own
