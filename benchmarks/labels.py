@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.figures import draw_labels
 from benchmarks.record import RESULTS, print_head
-from search.evaluation.frozen_supernet import FrozenSupernet, channels_last, tune
+from search.evaluation.frozen_supernet import FrozenSupernet, laid_out, tune
 from search.evaluation.jobs import CachedJobs, Row, Work, commit
 from search.evaluation.trainings import Job, TrainingRunner, Trainings, network_hash, read_space_for
 from search.objective.costs import cost_model
@@ -138,7 +138,7 @@ class Labels:
         supernet = beginning.supernet(self.options, self.runner) if beginning.shared else None
         data = RunData(self.runner.data, "search", beginning.seed)
         steps, optimizer = self.options.steps, WeightOptimizer()
-        batches = [channels_last(one) for one in islice(data.endless_weights_batches(), steps)]
+        batches = [*map(laid_out(data), islice(data.endless_weights_batches(), steps))]
 
         def label(one: BandNetwork, _: object) -> Row:
             network = supernet.supernet.extract(one.arch) if supernet else _fresh(one)

@@ -16,7 +16,7 @@ from torch import Tensor
 from search.controllers.controller import Controller
 from search.controllers.policy_gradient import OVERSAMPLING
 from search.controllers.settings import ControllerSettings, Kind
-from search.evaluation.frozen_supernet import channels_last, load_supernets
+from search.evaluation.frozen_supernet import laid_out, load_supernets
 from search.evaluation.jobs import Row, short_hash
 from search.evaluation.trainings import TrainingRunner
 from search.module import SearchModule
@@ -187,7 +187,7 @@ class Benchmark:
         frozen, images = self.supernets[supernet], self.budget.search.sampling.images
         data = RunData(self.runner.data, "search", frozen.seed, reward_batch_size=images)
         for number in range(self.budget.updates):
-            yield channels_last(data.reward_batch(seed * self.budget.updates + number, 0))
+            yield laid_out(data)(data.reward_batch(seed * self.budget.updates + number, 0))
 
     def slice_scores(self, supernet: int, indices: Tensor, batch: Batch) -> Tensor:
         """What ``score`` says of the slices of architectures (M, D), on batch statistics, (M,)."""

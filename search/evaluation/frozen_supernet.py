@@ -88,6 +88,11 @@ def channels_last(batch: Batch) -> Batch:
     return batch[0].contiguous(memory_format=torch.channels_last), *batch[1:]
 
 
+def laid_out(data: RunData) -> Callable[[Batch], Batch]:
+    """What makes a batch of these data one of network inputs, on the CPU in channels_last."""
+    return lambda batch: channels_last(data.moved(batch, torch.device("cpu")))
+
+
 def evaluate_extracted(
     network: Network,
     data: RunData,
@@ -158,8 +163,9 @@ class FrozenSupernet:
         It is trained for ``tuning_steps`` before, by a search's default optimizer.
         """
         network = self.supernet.extract(arch).to(memory_format=torch.channels_last)
-        batches = self.runner.data.val_dataloader()
-        return evaluate_extracted(network, self._searched, batches, self.num_images, tuning_steps)
+        searched, images = self._searched, self.num_images
+        moved, batches = laid_out(searched), searched.val_batches()
+        return evaluate_extracted(network, searched, batches, images, tuning_steps, moved=moved)
 
     @property
     def num_judging_images(self) -> int:

@@ -21,6 +21,7 @@ from search.plan.rules import Machine
 from search.settings import WeightOptimizer
 from supernet.data.image_folder import ImageFolder
 from supernet.data.images.image_index import num_cores
+from supernet.data.pixels import in_pixels, normalised_batch
 from supernet.data.resumable import SeededDataset
 from supernet.data.splits import Batch, num_images
 from supernet.errors import UserError
@@ -68,7 +69,7 @@ class Measuring:
 
     def _read(self, data: ImageFolder) -> tuple[tuple[float, float], Batch]:
         """Seconds of reading an image as in a tuning and augmented, and a batch."""
-        own = data.train_dataloader().dataset
+        own = in_pixels(data.train_dataloader().dataset)
         places = [(place % num_images(own), place) for place in range(READ)]
         seconds = []
         for images in (own, self.augmentation.of_images(own, data.preprocessing)):
@@ -76,8 +77,8 @@ class Measuring:
             start = time.perf_counter()
             samples = drawn.__getitems__(places)
             seconds.append((time.perf_counter() - start) / READ)
-        batch: Batch = default_collate([samples[place % READ] for place in range(self.batch)])
-        return (seconds[0], seconds[1]), batch
+        batch = default_collate([samples[place % READ] for place in range(self.batch)])
+        return (seconds[0], seconds[1]), normalised_batch(batch, data.preprocessing)
 
     def _step(self, spec: NetSpec, batch: Batch) -> tuple[float, float, float]:
         """Seconds of making a network and of its step, and those of the step over its CPU's."""

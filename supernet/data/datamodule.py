@@ -1,10 +1,13 @@
 """Datamodules of users: what a run needs of them, and what they say of themselves."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch.utils.data import DataLoader
 
+from supernet.data.records import ImageRecord, dataset_records, given_records
 from supernet.data.splits import default_stem_stride
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
@@ -86,3 +89,21 @@ def data_line(inner: pl.LightningDataModule, num_images: Mapping[str, int]) -> s
         f"{f' of {told} px' if told else ''}, read at {resolution} px"
     )
     return "; ".join([line, *getattr(inner, "notes", ())])
+
+
+def known_records(inner: pl.LightningDataModule, *splits: str) -> list[ImageRecord] | None:
+    """Records that a datamodule gives of all its images, or those that its data sets hold.
+
+    The latter are of the loaders of ``splits``: train, val, test. None where a data set holds none.
+    """
+    given = given_records(inner)
+    if given is not None:
+        return given
+    found: list[ImageRecord] = []
+    for split in splits:
+        loader: Any = getattr(inner, f"{split}_dataloader")()
+        held = dataset_records(loader.dataset, split) if isinstance(loader, DataLoader) else None
+        if held is None:
+            return None
+        found += held
+    return found

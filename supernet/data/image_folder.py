@@ -7,15 +7,14 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import get_args
 
-import torch
-from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
+from supernet.data.crops import CentralCrop, Crop, RandomCrop
 from supernet.data.folder_images import FolderImages, OnBadImage, read_images
 from supernet.data.images.folder_layout import read_layout
 from supernet.data.images.image_index import printable
 from supernet.data.images.image_reading import CorruptImageError, ImageReader
+from supernet.data.pixels import normalised
 from supernet.data.records import ImageRecord
 from supernet.data.splits import ImageSplits, LabelledImage
 from supernet.data_description import DataDescription, Preprocessing
@@ -163,24 +162,15 @@ class ImageFolder(ImageSplits):
 
     def _images(self, *splits: str, augment: bool) -> ImageFiles:
         files = self.found.files(*splits)
-        size = self.resolution
+        told = self.preprocessing
+        crop: Crop = CentralCrop(told)
         if augment:
-            crop: list[torch.nn.Module] = [
-                v2.RandomResizedCrop(size, scale=(self.crop_area, 1), ratio=(3 / 4, 4 / 3)),
-                v2.RandomHorizontalFlip(self.flip),
-            ]
-        else:
-            steps = self.preprocessing
-            interpolation = v2.InterpolationMode(steps.interpolation)
-            crop = [v2.Resize(steps.resize, interpolation), v2.CenterCrop(steps.crop)]
-        to_tensor = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
-        normalise = v2.Normalize(list(self.mean), list(self.std))
-        transform = v2.Compose([*crop, *to_tensor, normalise])
-        return ImageFiles(files, self.reader, transform, skip=self.on_bad_image == "skip")
+            crop = RandomCrop(told.crop, self.crop_area, self.flip)
+        return ImageFiles(files, self.reader, crop, told, skip=self.on_bad_image == "skip")
 
 
 class ImageFiles(Dataset[LabelledImage]):
-    """Files with their classes, opened when asked for, normalised to (3, R, R) by ``transform``.
+    """Files with their classes, cropped when asked for, and normalised (3, R, R) as is told.
 
     Where files that cannot be read are to be skipped, the next good one stands in, with its class.
     """
@@ -189,10 +179,11 @@ class ImageFiles(Dataset[LabelledImage]):
         self,
         files: list[tuple[str, int]],
         reader: ImageReader,
-        transform: v2.Compose,
+        crop: Crop,
+        told: Preprocessing,
         skip: bool = False,
     ) -> None:
-        self.files, self.reader, self.transform, self.skip = files, reader, transform, skip
+        self.files, self.reader, self.crop, self.told, self.skip = files, reader, crop, told, skip
         self.targets = [target for _, target in files]
         self._said: set[str] = set()
 
@@ -200,15 +191,19 @@ class ImageFiles(Dataset[LabelledImage]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> LabelledImage:
-        image, target = self._good(index)
-        return self.transform(image), target
+        pixels, target = self.pixels(index)
+        return normalised(pixels, self.told), target
 
-    def _good(self, index: int) -> tuple[Image.Image, int]:
-        """The image of an index, or the next one that can be read, and its class."""
+    def in_pixels(self) -> PixelFiles:
+        """The same images before they are normalised."""
+        return PixelFiles(self)
+
+    def pixels(self, index: int) -> LabelledImage:
+        """The image of an index in uint8, or the next one that can be read, and its class."""
         path, target = self.files[index]
         for number in range(index + 1, index + 1 + len(self)):
             try:
-                return self.reader.read(path), target
+                return self.crop(self.reader, path), target
             except CorruptImageError as error:
                 if not self.skip:
                     raise
@@ -224,3 +219,16 @@ class ImageFiles(Dataset[LabelledImage]):
             sys.stderr.write(
                 f"note: {printable(path)} cannot be read, another image stands in for it\n"
             )
+
+
+class PixelFiles(Dataset[LabelledImage]):
+    """Images of files in uint8 (3, R, R), with their classes."""
+
+    def __init__(self, images: ImageFiles) -> None:
+        self.images, self.targets = images, images.targets
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        return self.images.pixels(index)

@@ -212,9 +212,17 @@ def resumable(
     return StepLoader(_rebuilt(loader, dataset, batch_sampler=sampler), sampler)
 
 
-def sharded(loader: DataLoader[Any], rank: int, world_size: int) -> DataLoader[Any]:
-    """Every ``world_size``-th sample from ``rank`` on, in the data set's order, none twice."""
-    batch_size, dataset = _batch_size_of(loader), loader.dataset
+def sharded(
+    loader: DataLoader[Any],
+    rank: int,
+    world_size: int,
+    view: Callable[[Dataset[Any]], Dataset[Any]] = unchanged,
+) -> DataLoader[Any]:
+    """Every ``world_size``-th sample from ``rank`` on, in the data set's order, none twice.
+
+    ``view`` makes another data set of the loader's own, of as many.
+    """
+    batch_size, dataset = _batch_size_of(loader), view(loader.dataset)
     # Being a DistributedSampler, it is left in place by Lightning; torch's own would repeat images
     # until all ranks have as many, and an accuracy would count them twice.
     sampler = UnrepeatedDistributedSampler(dataset, world_size, rank, shuffle=False)

@@ -14,8 +14,15 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.command.output import say
-from supernet.data.datamodule import check_loaders, data_line, image_shape, own_description
-from supernet.data.records import ImageRecord, data_digest, dataset_records, given_records
+from supernet.data.datamodule import (
+    check_loaders,
+    data_line,
+    image_shape,
+    known_records,
+    own_description,
+)
+from supernet.data.pixels import in_pixels, normalised_batch
+from supernet.data.records import ImageRecord, data_digest, given_records
 from supernet.data.resumable import StepLoader, hold_out, resumable, sharded, unchanged
 from supernet.data.splits import check_labels, known_labels, labels_of, num_images
 from supernet.data_description import DataDescription, Preprocessing
@@ -66,8 +73,7 @@ class RunData(pl.LightningDataModule):
         self._rewards: Iterator[Any] = iter(())
         self._next_reward: tuple[int, int] | None = None
         # Lightning ignores the LightningModule's own hooks where the datamodule has them.
-        hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
-        for hook in hooks:
+        for hook in ("on_before_batch_transfer", "transfer_batch_to_device"):
             if is_overridden(hook, inner):
                 setattr(self, hook, getattr(inner, hook))
 
@@ -151,7 +157,7 @@ class RunData(pl.LightningDataModule):
             trainer.world_size,
             int(trainer.lightning_module.steps_done),
             limit=trainer.limit_train_batches,
-            view=self.training_view,
+            view=self._training_view,
         )
         if self._resumed_order is not None:
             self._train_loader.load_state_dict(self._resumed_order)
@@ -209,7 +215,8 @@ class RunData(pl.LightningDataModule):
         if self._next_reward != (step, rank):
             world_size = self.trainer.world_size if self.trainer else 1
             size = self.reward_batch_size
-            loader = resumable(self._splits[1], self.seed, rank, world_size, step, batch_size=size)
+            place = (self.seed, rank, world_size, step)
+            loader = resumable(self._splits[1], *place, batch_size=size, view=self._pixels)
             self._rewards = loader.endless()
         self._next_reward = (step + 1, rank)
         return next(self._rewards)
@@ -232,7 +239,23 @@ class RunData(pl.LightningDataModule):
 
     def _weights(self) -> StepLoader:
         """A search's training images from the first step on, for one rank alone."""
-        return resumable(self._splits[0], self.seed, view=self.training_view)
+        return resumable(self._splits[0], self.seed, view=self._training_view)
+
+    def _training_view(self, dataset: Dataset[Any]) -> Dataset[Any]:
+        return self.training_view(self._pixels(dataset))
+
+    def _pixels(self, dataset: Dataset[Any]) -> Dataset[Any]:
+        """A data set before its images are normalised, where this can be done on the device."""
+        return in_pixels(dataset) if self._steps_of_pixels else dataset
+
+    @cached_property
+    def _steps_of_pixels(self) -> Preprocessing | None:
+        return self.preprocessing
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Normalises images that are still pixels, after the datamodule's own hook."""
+        batch = self.inner.on_after_batch_transfer(batch, dataloader_idx)
+        return normalised_batch(batch, self._steps_of_pixels)
 
     def moved(self, batch: Any, device: torch.device) -> Any:
         """A batch from host memory as training sees it: by the datamodule's hooks, on a device."""
@@ -242,7 +265,7 @@ class RunData(pl.LightningDataModule):
 
     def val_batches(self) -> DataLoader[Any]:
         """All validation images, on this rank alone."""
-        return sharded(self.inner.val_dataloader(), 0, 1)
+        return sharded(self.inner.val_dataloader(), 0, 1, self._pixels)
 
     @cached_property
     def records(self) -> list[ImageRecord] | None:
@@ -251,22 +274,12 @@ class RunData(pl.LightningDataModule):
         They are the datamodule's own, or of its training and validation images as data sets hold
         them: before a search deals its share of the training images.
         """
-        given = given_records(self.inner)
-        if given is not None:
-            return given
-        train, val = self._held_records("train"), self._held_records("val")
-        return None if train is None or val is None else train + val
+        return known_records(self.inner, "train", "val")
 
     def test_records(self) -> list[ImageRecord] | None:
         """Records of the test images, once they are set up; None where the data hold none."""
-        given = given_records(self.inner)
-        if given is not None:
-            return [record for record in given if record.split == "test"]
-        return self._held_records("test")
-
-    def _held_records(self, split: str) -> list[ImageRecord] | None:
-        loader: Any = getattr(self.inner, f"{split}_dataloader")()
-        return dataset_records(loader.dataset, split) if isinstance(loader, DataLoader) else None
+        known = known_records(self.inner, "test")
+        return known and [record for record in known if record.split == "test"]
 
     def first_line(self, stage: str = "fit") -> str:
         """The classes, images of each split, their sizes, and what was left out and why."""
@@ -342,7 +355,8 @@ class RunData(pl.LightningDataModule):
 
     def _sharded(self, loader: DataLoader[Any]) -> DataLoader[Any]:
         trainer = self.trainer
-        return sharded(loader, *((trainer.global_rank, trainer.world_size) if trainer else (0, 1)))
+        place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return sharded(loader, *place, self._pixels)
 
     @cached_property
     def _splits(self) -> tuple[DataLoader[Any], DataLoader[Any]]:

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from supernet.errors import UserError, check_range
 
 LabelledImage = tuple[Tensor, int]
-"""A normalised float32 image (3, R, R) and its class."""
+"""An image (3, R, R), normalised in float32 or pixels in uint8, and its class."""
 Batch = tuple[Tensor, Tensor]
-"""Images (B, 3, R, R) and their classes (B,)."""
+"""Images (B, 3, R, R), likewise, and their classes (B,)."""
 
 
 def default_stem_stride(resolution: int) -> int:

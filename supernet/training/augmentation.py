@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from supernet.data.pixels import is_pixels, normalised
 from supernet.data.resumable import SeededDataset, seed_generators
 from supernet.data.splits import num_images
 from supernet.data_description import Preprocessing
@@ -122,11 +123,11 @@ class Augmentation:
         """
         changes = self._of_pixels(told)
         if erasing := self.values["erasing"]:
-            changes.append(RandomErasing(erasing, mode="pixel", device="cpu"))
+            changes.append(Erasing(erasing, told))
         return AugmentedImages(dataset, changes) if changes else dataset
 
     def _of_pixels(self, told: Preprocessing | None) -> list[Callable[[Any], Any]]:
-        """What happens to pixels, between the steps that undo and repeat their normalising."""
+        """What happens to pixels."""
         on = {name: value for name, value in self.active.items() if name in PIXEL_CHANGES}
         if on and told is None:
             name, value = next(iter(on.items()))
@@ -137,9 +138,9 @@ class Augmentation:
             )
         if not on or told is None:
             return []
-        pixels = Pixels(told)
-        changes = [PIXEL_CHANGES[name](value, told) for name, value in on.items()]
-        return [pixels.read, *changes, pixels.normalised]
+        return [
+            PixelChanges(told, [PIXEL_CHANGES[name](value, told) for name, value in on.items()])
+        ]
 
 
 def _rand_augment(notation: str, told: Preprocessing) -> Callable[[Any], Any]:
@@ -191,7 +192,7 @@ PIXEL_CHANGES: dict[str, Callable[[Any, Preprocessing], Callable[[Any], Any]]] =
 
 
 class Pixels:
-    """Pixels of normalised images, of eight bits each, and back."""
+    """Pixels of images, of eight bits each, and back to what the images were."""
 
     def __init__(self, told: Preprocessing) -> None:
         self._mean, self._std = (
@@ -199,13 +200,45 @@ class Pixels:
         )
 
     def read(self, image: Tensor) -> Any:
-        """A PIL image of a normalised one (3, R, R); exact for one that was made of pixels."""
-        pixels = (image * self._std + self._mean).mul(255).round().clamp(0, 255)
-        return v2.functional.to_pil_image(pixels.byte())
+        """A PIL image of pixels or of a normalised image (3, R, R); exact if it is of pixels."""
+        if not is_pixels(image):
+            image = (image * self._std + self._mean).mul(255).round().clamp(0, 255).byte()
+        return v2.functional.to_pil_image(image)
 
     def normalised(self, picture: Any) -> Tensor:
         """The normalised image (3, R, R) of a PIL image."""
         return (v2.functional.pil_to_tensor(picture) / 255 - self._mean) / self._std
+
+
+class PixelChanges:
+    """Changes of PIL images, of images (3, R, R) that stay normalised or pixels as they are."""
+
+    def __init__(self, told: Preprocessing, changes: Sequence[Callable[[Any], Any]]) -> None:
+        self.pixels, self.changes = Pixels(told), changes
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The image, changed by the global generators of torch, NumPy and Python."""
+        picture = self.pixels.read(image)
+        for change in self.changes:
+            picture = change(picture)
+        if is_pixels(image):
+            return v2.functional.pil_to_tensor(picture)
+        return self.pixels.normalised(picture)
+
+
+class Erasing:
+    """Rectangles of noise in normalised images (3, R, R), to which pixels are made first."""
+
+    def __init__(self, probability: float, told: Preprocessing | None) -> None:
+        self.told = told
+        self._erase = RandomErasing(probability, mode="pixel", device="cpu")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The image, with a rectangle of noise or as it was."""
+        if self.told and is_pixels(image):
+            image = normalised(image, self.told)
+        erased: Tensor = self._erase(image)
+        return erased
 
 
 class AugmentedImages(Dataset[Any]):

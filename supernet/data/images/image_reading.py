@@ -4,24 +4,39 @@ Pixels are what a viewer shows: turned as the EXIF data say, on a background whe
 transparent, the first frame where there are several. 16-bit pixels are scaled by the value of
 white, which their file tells or the user; where it is unknown and the upper bits are unused, the
 image is refused, as it would be nearly black.
+
+A JPEG file of which a small image is made is decoded at an eighth to half of its size, which its
+coefficients allow (libjpeg's scaled transform), if that is still large enough for what is wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import JpegImageFile
 
 from supernet.errors import UserError, check_range, one_line
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of what is read. Others of its formats run programs, or hold no photographs."""
 WHITE_16_BIT = 2**16 - 1
+Size = tuple[int, int]
+"""Width and height in px, of an image as it is read: turned as its EXIF orientation says."""
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge in px."""
+ENOUGH, PLENTY = 2.0, 4.0
+"""Sizes at which an image is decoded at least, over the size that is made of it: for training, and
+where it is measured what a network is worth (docs/performance.md has what each changes)."""
+_TURNED, _FROM_RIGHT, _FROM_BOTTOM = {5, 6, 7, 8}, {2, 3, 6, 7}, {3, 4, 7, 8}
+"""EXIF orientations that exchange width and height, and those whose left and upper edge are a right
+or lower edge of what is stored."""
 _CAMERA_BITS = range(9, 15)
 """Bits of the pixels that cameras store in 16 bits as they are."""
 _MAX_SAMPLE_VALUE = 281
@@ -39,6 +54,34 @@ def _openable() -> tuple[str, ...]:
 def image_suffixes() -> Sequence[str]:
     """Suffixes of the files that are read, in small letters: those that Pillow can decode here."""
     return sorted(name for name, form in Image.registered_extensions().items() if form in FORMATS)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an image, and the size at which it is wanted."""
+
+    box: Box
+    size: Size
+    """Width and height in px."""
+    enough: float = ENOUGH
+    """Times this size at which it is decoded, at least."""
+
+    @property
+    def draft(self) -> int:
+        """By what its sides may be divided, 8 at most, to be as large as is enough."""
+        left, top, right, bottom = self.box
+        width, height = self.size
+        most = min((right - left) / width, (bottom - top) / height) / self.enough
+        return next((divisor for divisor in (8, 4, 2) if divisor <= most), 1)
+
+    def of(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
+        """This part of an image at its size; nothing beyond it shows."""
+        left, top, right, bottom = self.box
+        outer = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
+        if outer != (0, 0, *image.size):
+            image = image.crop(outer)
+        x, y, *_ = outer
+        return image.resize(self.size, resample, box=(left - x, top - y, right - x, bottom - y))
 
 
 class CorruptImageError(UserError):
@@ -81,9 +124,27 @@ class ImageReader:
             CorruptImageError: if the file is no image, is damaged, or does not tell the range of
                 its pixels.
         """
+        image, _ = self.read_part(path, lambda size: Part((0, 0, *size), size))
+        return image
+
+    def read_part(self, path: str, choose: Callable[[Size], Part]) -> tuple[Image.Image, Part]:
+        """An image as RGB, perhaps smaller than it is stored, and the part of it that was chosen.
+
+        Args:
+            path: of the file.
+            choose: what is wanted of an image of this size; it is asked once, before a JPEG file is
+                decoded.
+
+        Raises:
+            CorruptImageError: as by ``read``.
+        """
         try:
             with Image.open(path, formats=_openable()) as image:
-                return self._rgb(image)
+                if isinstance(image, JpegImageFile):
+                    part = _drafted(image, choose)
+                    return self._rgb(image), part
+                whole = self._rgb(image)
+                return whole, choose(whole.size)
         except _PixelsError as error:
             raise CorruptImageError(f"{path}: {error}") from error
         except MemoryError:
@@ -105,7 +166,9 @@ class ImageReader:
 
     def _rgb(self, image: Image.Image) -> Image.Image:
         stored = _Stored.of(image)
-        turned = ImageOps.exif_transpose(image)
+        # A large image is copied no more often than it must be.
+        ImageOps.exif_transpose(image, in_place=True)
+        turned = image
         if stored.is_grey_16_bit:
             turned = self._grey(turned, stored)
         elif turned.mode in {"I", "F"}:
@@ -151,7 +214,7 @@ class ImageReader:
     def _on_background(self, image: Image.Image) -> Image.Image:
         """An 8-bit image as RGB, its transparent pixels on the background."""
         if not image.has_transparency_data:
-            return image.convert("RGB")
+            return image if image.mode == "RGB" else image.convert("RGB")
         whole = image.convert("RGBA")
         ground = Image.new("RGBA", whole.size, (*self.background, 255))
         shown = Image.alpha_composite(ground, whole).convert("RGB")
@@ -197,6 +260,22 @@ class _Stored:
             told_white=told if told in whites.values() else None,
             white_is_zero=tags.get(Base.PhotometricInterpretation) == 0,
         )
+
+
+def _drafted(image: JpegImageFile, choose: Callable[[Size], Part]) -> Part:
+    """Let a JPEG image be decoded as small as its chosen part allows; where that part is then."""
+    orientation = image.getexif().get(Base.Orientation, 1)
+    stored = image.size
+    part = choose(stored[::-1] if orientation in _TURNED else stored)
+    divisor = part.draft
+    if divisor == 1 or not image.draft(None, (stored[0] // divisor, stored[1] // divisor)):
+        return part
+    # Its size was rounded up: the last column and row show less than others, also when turned.
+    more = [now - before / divisor for now, before in zip(image.size, stored, strict=True)]
+    right, down = more[::-1] if orientation in _TURNED else more
+    x, y = right * (orientation in _FROM_RIGHT), down * (orientation in _FROM_BOTTOM)
+    left, top, end, bottom = (edge / divisor for edge in part.box)
+    return replace(part, box=(left + x, top + y, end + x, bottom + y))
 
 
 def _check_used_bits(largest: int) -> None:

@@ -88,9 +88,10 @@ def test_every_op_works_at_its_strongest_and_weakest(notation):
     view = Augmentation(randaugment=notation).of_images(
         TensorDataset(torch.zeros(1, 3, 8, 8), torch.zeros(1)), TOLD
     )
-    read, change, normalised = view.changes
-    for op in change.ops:
-        assert normalised(op(read(torch.rand(3, 8, 8)))).isfinite().all()
+    (changes,) = view.changes
+    for op in changes.changes[0].ops:
+        picture = op(changes.pixels.read(torch.rand(3, 8, 8)))
+        assert changes.pixels.normalised(picture).isfinite().all()
 
 
 def test_the_draws_are_not_those_of_the_data_set():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from supernet.data import image_index, index_cache
+from supernet.data.images import image_index, index_cache
 from supernet.data.images.image_index import index_images, relative_to
 from supernet.data.images.image_reading import ImageReader
 
