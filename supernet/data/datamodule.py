@@ -8,7 +8,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
 from supernet.data.records import ImageRecord, dataset_records, given_records
-from supernet.data.splits import default_stem_stride
+from supernet.data.splits import check_labels, default_stem_stride, num_images
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
 from supernet.files.reading import short
@@ -73,6 +73,41 @@ def check_loaders(inner: pl.LightningDataModule, tests: bool) -> None:
             f"{name} has only one of weights_dataloader() and reward_dataloader(): define both,"
             " which share no image, or neither"
         )
+
+
+def check_all_labels(inner: pl.LightningDataModule, num_classes: int, stage: str) -> None:
+    """Refuse labels that no network can learn, before anything long begins.
+
+    Raises:
+        UserError: naming the label.
+    """
+    fit = {"training": "train", "validation": "val"}
+    for name, split in (fit if stage == "fit" else {"test": "test"}).items():
+        loader: Any = getattr(inner, f"{split}_dataloader")()
+        if isinstance(loader, DataLoader):  # another is refused when it is asked for
+            check_labels(loader.dataset, num_classes, name, split == "train")
+
+
+def plain_images(inner: pl.LightningDataModule, part: str) -> DataLoader[Any]:
+    """The images of ``train_dataloader`` or ``weights_dataloader`` in order, as in evaluation.
+
+    Raises:
+        UserError: where a datamodule cannot give them.
+    """
+    give = getattr(inner, f"plain_{part}_dataloader", None)
+    if give is None:
+        raise UserError(
+            f"{type(inner).__name__} lacks plain_{part}_dataloader(), which gives a teacher the"
+            " training images as in evaluation: define it as docs/data.md says"
+        )
+    plain: DataLoader[Any] = give()
+    number = num_images(getattr(inner, f"{part}_dataloader")().dataset)
+    if num_images(plain.dataset) != number:
+        raise UserError(
+            f"plain_{part}_dataloader() has {num_images(plain.dataset):,} images, but"
+            f" {part}_dataloader() {number:,}: give the same images in the same order"
+        )
+    return plain
 
 
 def data_line(inner: pl.LightningDataModule, num_images: Mapping[str, int]) -> str:

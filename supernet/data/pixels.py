@@ -31,7 +31,7 @@ def is_pixels(images: object) -> bool:
 
 
 def normalised(images: Tensor, told: Preprocessing) -> Tensor:
-    """Network inputs in float32 of pixels (..., 3, R, R), on their device."""
+    """Network inputs in float32 of pixels (..., 3, R, R), on their device; nothing waits for it."""
     mean, std = _constants(told.mean, told.std, images.device)
     # The order of torchvision's ToDtype and Normalize, to the last bit.
     return images.to(torch.float32).mul_(1 / 255).sub_(mean).div_(std)
@@ -49,7 +49,12 @@ def _constants(
 
 
 def normalised_batch(batch: Any, told: Preprocessing | None) -> Any:
-    """A batch (images, ...) with its images normalised, where they are pixels."""
+    """A batch (images, ...) with its images normalised, where they are pixels.
+
+    Args:
+        batch: images (B, 3, R, R) and what belongs to them, on one device.
+        told: how they are normalised; None leaves them as they are, as do batches of lists.
+    """
     if told is None or not isinstance(batch, list | tuple) or not is_pixels(batch[0]):
         return batch
     return type(batch)([normalised(batch[0], told), *batch[1:]])

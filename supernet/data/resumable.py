@@ -26,6 +26,7 @@ from torch.utils.data import (
 )
 
 from supernet.command.stopping import outlive_step
+from supernet.data.feeding import Feeding, check_shared_memory, num_bytes
 from supernet.data.splits import labels_of, num_images, stratified_split
 from supernet.errors import UserError
 
@@ -137,6 +138,7 @@ class StepLoader:
     def __init__(self, loader: DataLoader[Any], sampler: StepBatchSampler) -> None:
         self.loader = loader
         self.sampler = sampler
+        self.feeding = Feeding(sampler.global_batch_size, loader.num_workers)
 
     def __len__(self) -> int:
         """Batches per epoch of one rank before the limit, which Lightning applies once more."""
@@ -144,7 +146,8 @@ class StepLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """The rest of the current epoch."""
-        for step, batch in enumerate(self.loader, start=self.sampler.start_step):
+        batches = self.feeding.timed(self.loader)
+        for step, batch in enumerate(batches, start=self.sampler.start_step):
             # Set before the batch is given away: a reader that stops here has consumed it.
             self.sampler.start_step = step + 1
             yield batch
@@ -153,6 +156,16 @@ class StepLoader:
         """The batch that comes next, read in this process; none is consumed."""
         dataset: Any = self.loader.dataset
         return self.loader.collate_fn(dataset.__getitems__(next(iter(self.sampler))))
+
+    def check_shared_memory(self, processes: int) -> None:
+        """Refuse to begin where so many processes of this machine read too much ahead.
+
+        Raises:
+            UserError: with what is needed.
+        """
+        if self.loader.num_workers:
+            one = num_bytes(self.loader.dataset[0, 0])
+            check_shared_memory(self.loader, one * self.sampler.batch_size, processes)
 
     def endless(self) -> Iterator[Any]:
         """The batches from the sampler's step on, epoch after epoch."""

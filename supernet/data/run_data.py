@@ -15,20 +15,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from supernet.command.output import say
 from supernet.data.datamodule import (
+    check_all_labels,
     check_loaders,
     data_line,
     image_shape,
     known_records,
     own_description,
+    plain_images,
 )
+from supernet.data.feeding import Feeding
 from supernet.data.pixels import in_pixels, normalised_batch
 from supernet.data.records import ImageRecord, data_digest, given_records
 from supernet.data.resumable import StepLoader, hold_out, resumable, sharded, unchanged
-from supernet.data.splits import check_labels, known_labels, labels_of, num_images
+from supernet.data.splits import known_labels, labels_of, num_images
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 
 Role = Literal["search", "retrain"]
+View = Callable[[Dataset[Any]], Dataset[Any]]
 
 
 class RunData(pl.LightningDataModule):
@@ -66,10 +70,11 @@ class RunData(pl.LightningDataModule):
         self.num_classes, self.resolution, self.stem_stride = image_shape(inner)
         own_description(inner, self.num_classes)  # refused before anything long
         self.prepare_data_per_node = inner.prepare_data_per_node
-        self.training_view: Callable[[Dataset[Any]], Dataset[Any]] = unchanged
+        self.training_view: View = unchanged
         """What a training makes of the data set of its images, such as augmented ones."""
         self._resumed_order: dict[str, int] | None = None
         self._train_loader: StepLoader | None = None
+        self._feeding: Feeding | None = None
         self._rewards: Iterator[Any] = iter(())
         self._next_reward: tuple[int, int] | None = None
         # Lightning ignores the LightningModule's own hooks where the datamodule has them.
@@ -86,7 +91,8 @@ class RunData(pl.LightningDataModule):
         """Sets the datamodule up, on every process, and before a training takes its records."""
         self.inner.trainer = self.trainer
         self.inner.setup(stage)
-        self._check_labels(stage)
+        if stage == "fit" or (stage == "test" and self.role == "retrain"):
+            check_all_labels(self.inner, self.num_classes, stage)
         if stage == "fit":
             self._take_records()
         if stage in {"fit", "validate"} or (stage == "test" and self.role == "retrain"):
@@ -97,16 +103,6 @@ class RunData(pl.LightningDataModule):
                 " that a test on images that were trained on goes unnoticed: give it"
                 " image_records() as docs/data.md says"
             )
-
-    def _check_labels(self, stage: str) -> None:
-        """Refuse labels that no network can learn, before anything long begins."""
-        splits = {"training": "train", "validation": "val"} if stage == "fit" else {}
-        if stage == "test" and self.role == "retrain":
-            splits = {"test": "test"}
-        for name, split in splits.items():
-            loader: Any = getattr(self.inner, f"{split}_dataloader")()
-            if isinstance(loader, DataLoader):  # another is refused when it is asked for
-                check_labels(loader.dataset, self.num_classes, name, split == "train")
 
     def _take_records(self) -> None:
         """Read the images' content before anything long begins, on rank 0 first."""
@@ -140,7 +136,8 @@ class RunData(pl.LightningDataModule):
         """Training images from step ``steps_done`` on: the weights split in a search, else all.
 
         Raises:
-            UserError: if the loader cannot be resumed, or not in the order of the checkpoint.
+            UserError: if the loader cannot be resumed, or not in the order of the checkpoint, or
+                reads more ahead than shared memory holds.
         """
         trainer: Any = self.trainer
         if trainer is None:
@@ -161,7 +158,13 @@ class RunData(pl.LightningDataModule):
         )
         if self._resumed_order is not None:
             self._train_loader.load_state_dict(self._resumed_order)
-        return self._train_loader
+        self._train_loader.check_shared_memory(trainer.num_devices)
+        return self._fed(self._train_loader)
+
+    def _fed(self, loader: StepLoader) -> StepLoader:
+        """A loader of training images, one of all of which says that it is slow."""
+        self._feeding = loader.feeding = self._feeding or loader.feeding
+        return loader
 
     @property
     def _learned_from(self) -> DataLoader[Any]:
@@ -185,19 +188,7 @@ class RunData(pl.LightningDataModule):
         """
         deals = self.role == "search" and hasattr(self.inner, "weights_dataloader")
         part = "weights" if deals else "train"
-        give = getattr(self.inner, f"plain_{part}_dataloader", None)
-        if give is None:
-            raise UserError(
-                f"{type(self.inner).__name__} lacks plain_{part}_dataloader(), which gives a"
-                " teacher the training images as in evaluation: define it as docs/data.md says"
-            )
-        plain: DataLoader[Any] = give()
-        number = num_images(getattr(self.inner, f"{part}_dataloader")().dataset)
-        if num_images(plain.dataset) != number:
-            raise UserError(
-                f"plain_{part}_dataloader() has {num_images(plain.dataset):,} images, but"
-                f" {part}_dataloader() {number:,}: give the same images in the same order"
-            )
+        plain = plain_images(self.inner, part)
         if self.role == "search" and not deals:  # dealt by the same labels and seed
             plain, _ = hold_out(plain, self.reward_share, self.seed)
         return sharded(plain, 0, 1)
@@ -239,7 +230,7 @@ class RunData(pl.LightningDataModule):
 
     def _weights(self) -> StepLoader:
         """A search's training images from the first step on, for one rank alone."""
-        return resumable(self._splits[0], self.seed, view=self._training_view)
+        return self._fed(resumable(self._splits[0], self.seed, view=self._training_view))
 
     def _training_view(self, dataset: Dataset[Any]) -> Dataset[Any]:
         return self.training_view(self._pixels(dataset))
