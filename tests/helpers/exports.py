@@ -8,9 +8,11 @@ from retrain.export.export import main
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.litert_environment import SETTING, environment_folder
 from supernet.command.process import run_command
+from tests.helpers.documented import undocumented
 
 
 def report_of(run):
+    assert undocumented(run / "export.json") == set()
     return json.loads((run / "export.json").read_text())
 
 

@@ -30,6 +30,7 @@ from supernet.report.predictions import read_predictions
 from supernet.run.callbacks import SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
 from supernet.training.recipe import PAPER, Recipe, WeightEma
+from tests.helpers.documented import undocumented
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
 from tests.helpers.tiny import write_tiny_arch
 
@@ -194,6 +195,7 @@ def test_the_best_averaged_weights_are_tested_and_reported(arch, tmp_path):
     loss = torch.nn.functional.cross_entropy(logits, labels[0])
     assert report["loss"] == pytest.approx(loss.item(), rel=1e-4)
     assert report["checkpoint"] == str(path)
+    assert undocumented(folder / "test.json") | undocumented(folder / "predictions.csv") == set()
     told = read_predictions(folder / "predictions.csv")
     assert [row.prediction for row in told] == logits.argmax(1).tolist()
     assert [row.label for row in told] == labels[0].tolist()

@@ -23,6 +23,7 @@ from supernet.training import soft_labels as kept
 from supernet.training.augmentation import Augmentation
 from supernet.training.recipe import Recipe
 from supernet.training.teacher import TeacherSource
+from tests.helpers.documented import undocumented
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
 from tests.helpers.tiny import write_tiny_arch
 
@@ -256,6 +257,7 @@ def test_a_threshold_leaves_what_is_sure(arch, tmp_path):
     trainer = pl.Trainer(accelerator="cpu", callbacks=run_callbacks(tmp_path), **quiet)
     trainer.test(module, digits(), ckpt_path=best, verbose=False)
     report = json.loads((tmp_path / "test.json").read_text())
+    assert undocumented(tmp_path / "test.json") == set()
     assert report["answered"] == pytest.approx(179 / 359)
     right = (logits.argmax(1) == labels)[sure >= module.threshold].float().mean()
     assert report["answered_accuracy"] == pytest.approx(float(right))

@@ -12,6 +12,7 @@ from supernet.arch_file import read_arch
 from supernet.cost.model import CLOSED_FORMS
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
+from tests.helpers.documented import undocumented
 from tests.helpers.tables import NOWHERE, random_table
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,7 @@ def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path
     constraint = {"cost": "ms", "limit": "p30", "table": str(tmp_path / "phone.json")}
     search(*tiny_search, "--model.constraints", json.dumps([constraint]), "--run", tmp_path / "two")
     (kept,) = read_arch(tmp_path / "two" / "arch.json").constraints
+    assert undocumented(tmp_path / "two" / "arch.json") == set()
     assert kept.device == "a phone, none, 1 thread"
     assert len(kept.table) == 64
     assert kept.predicted <= kept.limit

@@ -23,6 +23,7 @@ from retrain.export.written_files import exported_detector
 from supernet.command.process import run_command
 from supernet.network.network import Network
 from supernet.space.published import published_spec
+from tests.helpers.documented import undocumented
 from tests.helpers.exports import report_of, skip_without
 
 SIDE = 64
@@ -112,6 +113,7 @@ def test_a_detector_is_shipped_and_says_how_it_is_used(run, monkeypatch):
     monkeypatch.setitem(FORMATS, "onnx", untimed)
     main(["--run", str(run), "--opset", "11"])
     report = json.loads((run / "export.json").read_text())
+    assert undocumented(run / "export.json") == set()
     entry = report["formats"]["onnx"]
     assert list(report["formats"]) == ["onnx"]
     assert (entry["failure"], entry["opset"], entry["images"]) == ("", 11, 6)

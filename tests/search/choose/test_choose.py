@@ -14,6 +14,7 @@ from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.run.data_record import record_file
 from tests.conftest import TINY_SEARCH
+from tests.helpers.documented import undocumented
 from tests.helpers.tables import DIGITS, random_table
 
 FEW = ("--labels", 2, "--candidates", 2)
@@ -73,6 +74,8 @@ def test_each_choice_on_another_device_lies_right_below_its_target(run, answer):
     table = random_table(found[0].space, 1)
     assert [one.table for one in found] == [table.hash] * 3
     assert [one.predicted for one in found] == [table.predict(one.spec) for one in found]
+    written = list(answer.glob("*.json"))
+    assert {path.name: undocumented(path) for path in written if undocumented(path)} == {}
     front = json.loads((answer / "pareto.json").read_text())
     assert list(front["targets"]) == ["p20", "p50", "p80"]
     assert {name for point in front["points"] for name in point["chosen"]} == {"p20", "p50", "p80"}

@@ -10,6 +10,7 @@ from search.choose.finished import FinishedSearch
 from search.choose.question import Question
 from search.settings import Lengths
 from supernet.errors import UserError
+from tests.helpers.documented import undocumented
 
 PLAIN = Question(["12"], None, None, None, candidates=6, labels=8)
 
@@ -44,6 +45,7 @@ def test_questions_are_asked_as_options_of_a_search():
 def test_a_folder_answers_one_question(tmp_path):
     PLAIN.keep(tmp_path)
     PLAIN.keep(tmp_path)
+    assert undocumented(tmp_path / "question.json") == set()
     with pytest.raises(UserError, match="answers another question"):
         dataclasses.replace(PLAIN, targets=["13"]).keep(tmp_path)
     (tmp_path / "question.json").write_text("{")

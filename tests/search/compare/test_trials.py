@@ -13,6 +13,7 @@ from search.compare.trials import Trial, TrialRunner, hypervolume
 from search.objective.feasible import cheapest, costliest
 from supernet.errors import UserError
 from supernet.training.config import read_training
+from tests.helpers.documented import undocumented
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
 from tests.helpers.tiny import MACS, SPACE
 from tests.helpers.toy_comparison import SEARCH, compare, first_stage, save_run, toy_options
@@ -59,6 +60,7 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
     for word in ("supernet ", "tunas ", "random ", "test accuracy, %", "tunas, seed 0", "network "):
         assert f"\n{word}" in first
     told = json.loads((tmp_path / "run/compare.json").read_text())
+    assert undocumented(tmp_path / "run/compare.json") == set()
     assert told["tables"]["supernet"]["tunas"]["beats it"].endswith(" of 2")
     assert [one["choice"] for one in told["retrained"]] == ["tunas, seed 0", "random, seed 0"]
     for row, one in zip(rows[:2], told["retrained"], strict=True):
@@ -217,6 +219,7 @@ def test_finished_searches_are_retrained_and_pooled(files, tmp_path, capsys):
     assert f"\n{a} " in out
     assert f"\n{b / 'arch.json'} " in out
     told = json.loads((tmp_path / "run/compare.json").read_text())
+    assert undocumented(tmp_path / "run/compare.json") == set()
     assert told["tables"]["pooled, %"]["searches"]["searches"] == "2"
     rows = lines(tmp_path / "cache.jsonl")
     # Two random networks of each with the seed that picks; the best and the choice with two more.

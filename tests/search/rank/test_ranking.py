@@ -10,6 +10,7 @@ import pytest
 from search.evaluation.trainings import jobs_of, network_hash
 from search.rank.ranking import Ranking, main, ranking_options
 from supernet.errors import UserError
+from tests.helpers.documented import undocumented
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
 from tests.helpers.tiny import SPACE, TRAINING, save_supernet
 
@@ -71,6 +72,8 @@ def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, ca
     assert (tmp_path / "run" / "rank.png").stat().st_size > 10_000
     before, first = (tmp_path / "cache.jsonl").read_bytes(), capsys.readouterr().out
     report = json.loads((tmp_path / "run" / "rank.json").read_text())
+    assert undocumented(tmp_path / "run" / "rank.json") == set()
+    assert undocumented(tmp_path / "cache.jsonl", "Rows of trainings") == set()
     tables, networks = report["tables"], report["networks"]["uniform"]
     scored = {one["network"]: one["test"] for one in networks}
     trained = {(row["network"], row["seed"]): row["test"] for row in rows if row["steps"] == 4}

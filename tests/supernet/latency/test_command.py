@@ -14,6 +14,7 @@ from supernet.latency.table.rounds import Round, Rounds
 from supernet.latency.table.table import LatencyTable
 from supernet.latency.validate import Amount, validate_table
 from supernet.space.mnasnet import read_space
+from tests.helpers.documented import undocumented
 from tests.helpers.quick_build import SPACE, words
 from tests.helpers.synthetic_device import TINY, SyntheticDevice
 from tests.helpers.synthetic_device import build as synthetic
@@ -158,6 +159,9 @@ def test_fresh_networks_are_measured_and_written_beside_the_table(folder, capsys
     report = json.loads((folder / "table.validation-1.json").read_text())
     table = LatencyTable.read(folder / "table.json")
     assert report["table"] == table.hash
+    assert undocumented(folder / "table.json", "Latency table") == set()
+    kind = "NAME.validation-SEED.json"
+    assert undocumented(folder / "table.validation-1.json", kind) == set()
     seen = {network.spec.to_json() for network in table.networks}
     fresh = [json.dumps(row["spec"]) for row in report["networks"]]
     assert len(fresh) == 6
