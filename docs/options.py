@@ -1,7 +1,8 @@
-"""The options of the commands that load torch: ``python -m docs.options``.
+"""The options of all commands: ``python -m docs.options``.
 
 Writes supernet/command/options.json, from which help and wrong names are answered before torch is
-there. It is read from the parsers themselves; a test checks that it is of today's code.
+there, and the pages of docs/reference that list them. They are read from the parsers themselves; a
+test checks that they are of today's code.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -23,6 +24,8 @@ import jsonargparse
 from jsonargparse._actions import _ActionConfigLoad, _ActionHelpClassPath, _ActionPrintConfig
 from jsonargparse._typehints import ActionTypeHint
 
+from docs.option_types import type_words
+from docs.reference_pages import pages
 from supernet.command.arguments import Parser
 from supernet.command.early import OPTIONS
 from supernet.run.cli import CLI
@@ -239,40 +242,23 @@ def _section(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     return "".join(f"{name}: {titles.get(name, group.title)}" for name in names)
 
 
-def type_words(kind: Any) -> str:
-    """A type as a reader writes its values; empty for text, as argparse has it."""
-    inner, origin = get_args(kind), get_origin(kind)
-    if origin is Literal:
-        return " | ".join(map(str, inner))
-    if origin is dict:
-        return "mapping"
-    if origin in (list, tuple, Iterable):
-        one = type_words(inner[0])
-        return f"list of ({one})" if " | " in one else f"list of {one}"
-    if inner:
-        # Sorted, since typing hands out whichever order of a union it met first in the process.
-        return " | ".join(sorted({type_words(one) for one in inner if one is not NoneType}))
-    if kind in (None, str, bool):
-        return {None: "", str: "str", bool: "true | false"}[kind]
-    if not isinstance(kind, type):  # a function of ours that reads a word
-        return {"config_path": "file"}.get(kind.__name__, kind.__name__.replace("_", " "))
-    if issubclass(kind, (int, float)) and kind.__module__ != "builtins":
-        return str(kind.__doc__)  # jsonargparse's, which names the range
-    return {"Path": "path"}.get(kind.__name__, kind.__name__)
+def text(found: Mapping[str, Iterable[dict[str, Any]]]) -> str:
+    """The list as JSON, with a line for each option; those of several commands stand in it once.
 
-
-def content() -> dict[str, Any]:
-    """The whole list; options that are the same in several commands stand in it once."""
+    Args:
+        found: the options of each command.
+    """
     options: dict[str, dict[str, Any]] = {}
-    for command in (*HEAVY, *LIGHT):
-        for told in options_of(command):
+    for command, those in found.items():
+        for told in those:
             known = options.setdefault(json.dumps(told), {**told, "commands": []})
             known["commands"].append(command)
-    return {
+    head = {
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        "commands": {command: _description(command) for command in (*HEAVY, *LIGHT)},
-        "options": list(options.values()),
+        "commands": {command: _description(command) for command in found},
     }
+    lines = ",\n".join(map(json.dumps, options.values()))
+    return f'{json.dumps(head, indent=1)[:-2]},\n "options": [\n{lines}\n]}}\n'
 
 
 def _description(command: str) -> str:
@@ -282,13 +268,14 @@ def _description(command: str) -> str:
     return " ".join((parser_of(command).description or "").split())
 
 
-def text() -> str:
-    """The list as JSON, with a line for each option."""
-    found = content()
-    lines = ",\n".join(json.dumps(one) for one in found.pop("options"))
-    return f'{json.dumps(found, indent=1)[:-2]},\n "options": [\n{lines}\n]}}\n'
+def files() -> Iterator[tuple[Path, str]]:
+    """All that is written, and its text: the list, and pages of the reference."""
+    found = {command: list(options_of(command)) for command in (*HEAVY, *LIGHT)}
+    yield OPTIONS, text(found)
+    yield from pages(found)
 
 
 if __name__ == "__main__":
     Parser(prog="python -m docs.options", description=__doc__).parse_args()
-    OPTIONS.write_text(text(), encoding="utf-8")
+    for path, told in files():
+        path.write_text(told, encoding="utf-8")

@@ -54,9 +54,14 @@ class Restriction:
     block: int
     """Number of the block, from 1."""
     ops: tuple[str, ...] = ()
-    """Empty here and below: all of the space's."""
+    """Kinds of its layers; empty, here and below: all of the space's."""
     kernels: tuple[int, ...] = ()
+    """Sides of its kernels."""
     ses: tuple[float, ...] = ()
+    """Its squeeze-and-excitation widths."""
     skips: tuple[str, ...] = ()
+    """Shortcuts around its layers."""
     filters: tuple[float, ...] = ()
+    """Multipliers of its base width."""
     layers: tuple[int, ...] = ()
+    """Added to its base depth."""

@@ -8,19 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from docs.options import OPTIONS, text
-from supernet.command.early import EarlyParser, answer_early, is_current, listed, with_shipped
+from supernet.command.early import EarlyParser, answer_early, listed, with_shipped
 from supernet.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 SCREEN = 40
 LIMIT_S = 2.0
-
-
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-@pytest.mark.skipif(not is_current(), reason="the list is of other versions of the libraries")
-def test_the_list_is_of_todays_parsers():
-    assert OPTIONS.read_text() == text(), "run python -m docs.options"
 
 
 def test_the_list_says_of_each_option_what_it_means():
