@@ -28,8 +28,9 @@ import torch
 from benchmarks.figures import draw_labels
 from benchmarks.record import RESULTS, print_head
 from search.evaluation.frozen_supernet import FrozenSupernet, laid_out, tune
-from search.evaluation.jobs import CachedJobs, Row, Work, commit
+from search.evaluation.jobs import CachedJobs, Row, commit
 from search.evaluation.trainings import Job, TrainingRunner, Trainings, network_hash, read_space_for
+from search.evaluation.workers import Work
 from search.objective.costs import cost_model
 from search.rank.networks import BandNetwork, uniform_group
 from search.rank.statistics import Yardstick
@@ -140,7 +141,7 @@ class Labels:
         steps, optimizer = self.options.steps, WeightOptimizer()
         batches = [*map(laid_out(data), islice(data.endless_weights_batches(), steps))]
 
-        def label(one: BandNetwork, _: object) -> Row:
+        def label(one: BandNetwork) -> Row:
             network = supernet.supernet.extract(one.arch) if supernet else _fresh(one)
             network = network.to(memory_format=torch.channels_last)
             course = tune(network, batches, optimizer, steps, decays=False)

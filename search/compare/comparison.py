@@ -100,7 +100,7 @@ class Comparison:
         self.options = options
         self.training = training_of(options)
         self.search = self._search()
-        self.trainings = Trainings(self.training, options.cache, options.processes)
+        self.trainings = Trainings(self.training, options.cache, options.processes, options.cluster)
         runner = TrainingRunner(self.training)
         say(runner.first_line)
         self.num_steps = options.steps or runner.num_steps
@@ -127,7 +127,9 @@ class Comparison:
         budget = Budget(self.search, options.evaluations, options.top)
         # Rows of the first versions are in files of this name.
         path = options.cache.with_name(f"{options.cache.stem}-contests.jsonl")
-        return Trials(budget, self.training, options.supernet, path, options.processes)
+        return Trials(
+            budget, self.training, options.supernet, path, options.processes, options.cluster
+        )
 
     def _read_run(self, number: int) -> Choice:
         """The network that a finished search chose."""

@@ -124,7 +124,7 @@ class TrialRunner:
         """Load the benchmark; arguments as for ``Benchmark``."""
         self.benchmark, self.budget = Benchmark(budget, training, checkpoints), budget
 
-    def __call__(self, trial: Trial, advance: Callable[[], object] = lambda: None) -> Row:
+    def __call__(self, trial: Trial) -> Row:
         """Run a trial; the row that the cache keeps of it."""
         start, benchmark = time.process_time(), self.benchmark
         controller = self.budget.controller(trial.kind, benchmark.space.decision_sizes, trial.seed)
@@ -134,7 +134,6 @@ class TrialRunner:
             results.append(result)
             codes = map(benchmark.code, result.proposals.indices.tolist())
             history.add(codes, result.scores)
-            advance()
         seconds = time.process_time() - start
         return {
             **benchmark.identity(trial.supernet, trial.kind),
@@ -243,8 +242,12 @@ class Trials(CachedJobs[Trial]):
         checkpoints: Sequence[Path],
         path: Path,
         processes: int,
+        cluster: str = "",
     ) -> None:
-        """Load the benchmark and read the cache ``path``; ``processes`` trials at a time."""
+        """Load the benchmark and read the cache ``path``; ``processes`` trials at a time.
+
+        ``cluster`` is a Dask scheduler whose workers do them in place of processes.
+        """
         self.benchmark = Benchmark(budget, training, checkpoints)
         super().__init__(
             "trials",
@@ -255,5 +258,6 @@ class Trials(CachedJobs[Trial]):
             ),
             partial(TrialRunner, budget, training, list(checkpoints)),
             processes,
+            cluster,
             lambda row: f"{row['controller']}, seed {row['seed']}: {row['best_reward']:.3f}",
         )

@@ -1,31 +1,19 @@
-"""Long jobs: each done once, in processes of one thread each, and kept in a cache."""
+"""Long jobs: each done once, and kept in a cache."""
 
 import hashlib
-import itertools
 import json
-import multiprocessing
 import os
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-import torch
-
+from search.evaluation.workers import J, Work, work_off
 from supernet.command.output import ProgressLines
-from supernet.command.process import keep_freed_memory
-from supernet.command.stopping import leave_signals_to_parent
 from supernet.errors import UserError
 
-J = TypeVar("J")
-R = TypeVar("R")
-Work = Callable[[J, Callable[[], object]], R]
-"""Does a job, and calls its second argument every now and then."""
 Row = dict[str, Any]
 """A finished job: what identifies it, and its result."""
 
@@ -86,6 +74,7 @@ class CachedJobs(Generic[J]):
         identity: Callable[[J], Row],
         make_work: Callable[[], Work[J, Row]],
         processes: int = 1,
+        cluster: str = "",
         status: Callable[[Row], str] = lambda _: "",
         shown: bool = True,
         strict: bool = True,
@@ -99,6 +88,7 @@ class CachedJobs(Generic[J]):
             identity: these fields of a job.
             make_work: as for ``work_off``; its results are rows, with these fields among them.
             processes: jobs at a time.
+            cluster: a Dask scheduler whose workers do them, as for ``work_off``.
             status: what the progress bar says of the last row.
             shown: whether there is a progress bar.
             strict: refuse a file of something else, instead of passing over its lines.
@@ -107,7 +97,8 @@ class CachedJobs(Generic[J]):
             UserError: when the file cannot be read or holds something else.
         """
         self.name, self.path, self.keys = name, path, keys
-        self.identity, self.make_work, self.processes = identity, make_work, processes
+        self.identity, self.make_work = identity, make_work
+        self.processes, self.cluster = processes, cluster
         self.status, self.shown = status, shown
         self.known: dict[tuple, Row] = {}
         for number, line in enumerate(self._lines(), 1):
@@ -145,7 +136,7 @@ class CachedJobs(Generic[J]):
         with ProgressLines(self.shown) as bar:
             done = total - len(missing)
             task = bar.add_task(self.name, total=total, completed=done, status="")
-            for row in work_off(self.make_work, missing, self.processes):
+            for row in work_off(self.make_work, missing, self.processes, self.cluster):
                 self._append(row)
                 bar.update(task, advance=1, status=self.status(row))
 
@@ -162,84 +153,3 @@ class CachedJobs(Generic[J]):
             file.write(b"\n" * cut + json.dumps(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-
-
-def work_off(make_work: Callable[[], Work[J, R]], jobs: Iterable[J], processes: int) -> Iterator[R]:
-    """Results of jobs in the order in which they end; each job is done once.
-
-    The processes end with this iterator, whatever ends it, and soon after a parent that was killed.
-
-    Args:
-        make_work: makes what does a job, once in each process; it and the jobs can be pickled.
-        jobs: what to do.
-        processes: how many at a time; with one, this process does them itself.
-
-    Raises:
-        UserError: what a job raised, or that its process died.
-    """
-    if processes == 1:
-        work = make_work()
-        for job in jobs:
-            yield work(job, lambda: None)
-        return
-    yield from _deal(make_work, iter(jobs), processes)
-
-
-def _deal(make_work: Callable[[], Work[J, R]], jobs: Iterator[J], processes: int) -> Iterator[R]:
-    context = multiprocessing.get_context("spawn")
-    workers: dict[Connection, SpawnProcess] = {}
-    try:
-        for job in itertools.islice(jobs, processes):
-            ours, theirs = context.Pipe()
-            workers[ours] = context.Process(target=_serve, args=(make_work, theirs), daemon=True)
-            workers[ours].start()
-            # A worker's death is seen here only when nobody else holds its end.
-            theirs.close()
-            ours.send(job)
-        while workers:
-            ready = wait(list(workers))
-            for connection in [one for one in workers if one in ready]:
-                result = _receive(connection)
-                following = next(jobs, None)
-                connection.send(following)
-                if following is None:
-                    workers.pop(connection).join()
-                yield result
-    finally:
-        for process in workers.values():
-            process.terminate()
-            process.join()
-
-
-def _receive(connection: Connection) -> Any:
-    try:
-        result = connection.recv()
-    except (EOFError, ConnectionError):
-        raise UserError(
-            "a process died in the middle of its job, perhaps for want of memory: run the same"
-            " command again, with fewer --processes"
-        ) from None
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
-
-def _serve(make_work: Callable[[], Work[Any, Any]], connection: Connection) -> None:
-    """The life of a worker."""
-    leave_signals_to_parent()
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    try:
-        work = make_work()
-        while (job := connection.recv()) is not None:
-            connection.send(work(job, _leave_without_parent))
-    except (EOFError, BrokenPipeError):
-        sys.exit()
-    except UserError as error:
-        connection.send(error)
-
-
-def _leave_without_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent and not parent.is_alive():
-        os._exit(1)

@@ -24,6 +24,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
     add("--steps", type=int, help="of a training, instead of the config's")
     add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
+    add("--cluster", default="", metavar="ADDRESS", help="Dask scheduler whose workers train")
     add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
     add_trust(parser)
 

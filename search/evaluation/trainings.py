@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import pkgutil
+import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -17,6 +18,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
 from supernet.cost.counts import count
 from supernet.data.datamodule import image_shape, own_description
+from supernet.data.records import data_digest, given_records
 from supernet.data.resumable import StepBatchSampler, resumable
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
@@ -45,12 +47,19 @@ class TrainingRunner:
         """Make the data ready.
 
         Raises:
-            UserError: when the data are refused, or cannot be read without Lightning.
+            UserError: when the data are refused, cannot be read without Lightning, or are others
+                than the training's, as they may be on another machine.
         """
         self.training = training
         self.data = ready(training.make_data())
+        if training.digest and data_digest(given_records(self.data) or []) != training.digest:
+            raise UserError(
+                f"{training.data['init_args']['root']} on {platform.node()} does not hold the"
+                " images that the command began with: let it hold them on every machine, or begin"
+                " anew"
+            )
 
-    def __call__(self, job: Job, advance: Callable[[], object] = lambda: None) -> Row:
+    def __call__(self, job: Job) -> Row:
         """Train one network; the row that the cache keeps of it."""
         wall, cpu = time.perf_counter(), time.process_time()
         network = train_alone(
@@ -59,7 +68,6 @@ class TrainingRunner:
             self.data.train_dataloader(),
             job.seed,
             job.num_steps,
-            advance,
             own_description(self.data, job.spec.classes).preprocessing,
         )
         seconds = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
@@ -176,8 +184,13 @@ def network_hash(spec: NetSpec) -> str:
 class Trainings(CachedJobs[Job]):
     """Trainings by one config, done or found in the cache."""
 
-    def __init__(self, training: TrainingConfig, path: Path, processes: int) -> None:
-        """Read the cache ``path``; do as many trainings at a time as there are ``processes``."""
+    def __init__(
+        self, training: TrainingConfig, path: Path, processes: int, cluster: str = ""
+    ) -> None:
+        """Read the cache ``path``; do as many trainings at a time as there are ``processes``.
+
+        ``cluster`` is a Dask scheduler whose workers do them in place of processes.
+        """
         super().__init__(
             "trainings",
             path,
@@ -185,6 +198,7 @@ class Trainings(CachedJobs[Job]):
             partial(identity, training),
             partial(TrainingRunner, training),
             processes,
+            cluster,
             status=lambda row: f"val {row['val']:.1%}",
         )
 

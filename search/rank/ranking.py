@@ -143,7 +143,7 @@ class Ranking:
             self.space, model, options.networks, options.bands, options.seed
         )
         self.proposed = self._proposed(model) if options.policy else {}
-        self.trainings = Trainings(training, options.cache, options.processes)
+        self.trainings = Trainings(training, options.cache, options.processes, options.cluster)
         self.rows: dict[str, list[dict[str, Any]]] = {}
         """Trainings and scores of each network, by the name of its group, once reported."""
 

@@ -56,7 +56,7 @@ def _evaluations(
     def identity(one: BandNetwork) -> Row:
         return {**known, "network": network_hash(one.spec)}
 
-    def evaluate(one: BandNetwork, _: object) -> Row:
+    def evaluate(one: BandNetwork) -> Row:
         found = supernet.evaluate(one.arch, tuning_steps)
         return {**identity(one), "commit": commit(), **found._asdict()}
 
@@ -101,7 +101,7 @@ def synflow_scores(networks: Sequence[BandNetwork], path: Path, seed: int = 0) -
     def identity(one: BandNetwork) -> Row:
         return {"score": "synflow", "seed": seed, "network": network_hash(one.spec)}
 
-    def score(one: BandNetwork, _: object) -> Row:
+    def score(one: BandNetwork) -> Row:
         return {**identity(one), "commit": commit(), "value": synflow(one.spec, seed)}
 
     keys = ("score", "seed", "network")

@@ -146,7 +146,7 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
     def identity(code: Code) -> Row:
         return {**conditions, "code": code}
 
-    def evaluate(code: Code, _: object) -> Row:
+    def evaluate(code: Code) -> Row:
         arch, batches = module.space.decode(code), module.data.val_batches()
         images = final.recalibration_images
         found = evaluate_recalibrated(module, arch, images, batches, tuning)

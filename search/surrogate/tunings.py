@@ -150,7 +150,7 @@ class Tunings:
         how = "int8" if judged and self.module.final.int8 else judged
         return {**self._conditions, "code": code, "steps": steps, "judged": how}
 
-    def _tune(self, job: tuple[Code, int, bool], _: object) -> Row:
+    def _tune(self, job: tuple[Code, int, bool]) -> Row:
         code, steps, judged = job
         wall, cpu = time.perf_counter(), time.process_time()
         network = self._network(code)

@@ -5,7 +5,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +28,6 @@ def train_alone(
     loader: DataLoader[Any],
     seed: int,
     num_steps: int,
-    advance: Callable[[], object] = lambda: None,
     told: Preprocessing | None = None,
 ) -> Network:
     """Train one network from scratch in this process, as a retraining does, without its overhead.
@@ -37,9 +36,8 @@ def train_alone(
     and torch's global generator is as it was afterwards.
 
     ``spec`` has the data's resolution and classes. ``seed``, not negative, is that of weights,
-    augmentation, dropout and the order of the images, which replaces the loader's. ``advance`` is
-    called after each of ``num_steps`` optimizer steps. ``told`` is how images are normalised, which
-    the recipe's augmentation may have to know.
+    augmentation, dropout and the order of the images, which replaces the loader's. ``told`` is how
+    images are normalised, which the recipe's augmentation may have to know.
 
     Returns:
         The network in eval mode; its weights are the recipe's average, if it has one.
@@ -67,7 +65,6 @@ def train_alone(
             optimizer.zero_grad(set_to_none=True)
             if average:
                 average.update_parameters(network)
-            advance()
     trained = average.module if average else network
     assert isinstance(trained, Network)
     return trained.eval()

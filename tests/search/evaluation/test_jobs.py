@@ -1,23 +1,18 @@
-"""Long jobs: their cache and their processes."""
+"""Long jobs: their cache, and the commits that made it."""
 
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from search.evaluation import jobs
-from search.evaluation.jobs import CachedJobs, work_off
+from search.evaluation.jobs import CachedJobs
 from supernet.errors import UserError
-
-ROOT = Path(__file__).parents[3]
 
 # The cache
 
 
 def squares(path, done=(), **options):
-    def square(number, _):
+    def square(number):
         done.append(number)
         return {"of": [number], "is": number**2}
 
@@ -50,42 +45,6 @@ def test_a_cache_of_something_else_is_refused_or_passed_over(tmp_path, content):
     with pytest.raises(UserError, match=r"cache\.jsonl, line 1 has no of: name the cache"):
         squares(path)
     assert squares(path, strict=False).known == {((5,),): {"of": [5]}}
-
-
-# Workers
-
-
-class Squares:
-    """Work for processes, which import it from this file."""
-
-    def __call__(self, job, advance):
-        advance()
-        if job < 0:
-            raise UserError(f"{job} is below 0")
-        if job == 99:
-            os._exit(3)
-        return job**2
-
-
-@pytest.fixture
-def importable(monkeypatch):
-    """Let processes find this file by name."""
-    monkeypatch.setitem(sys.modules, "test_jobs", sys.modules[__name__])
-    monkeypatch.setattr(Squares, "__module__", "test_jobs")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
-def test_processes_do_every_job_once(importable):
-    assert sorted(work_off(Squares, range(7), processes=2)) == [i**2 for i in range(7)]
-
-
-@pytest.mark.slow
-def test_a_process_that_fails_or_dies_ends_the_command_in_one_line(importable):
-    with pytest.raises(UserError, match="-1 is below 0"):
-        list(work_off(Squares, [1, -1], processes=2))
-    with pytest.raises(UserError, match=r"a process died .* run the same command again"):
-        list(work_off(Squares, [1, 99], processes=2))
 
 
 def test_rows_of_other_commits_are_told(monkeypatch):

@@ -17,6 +17,7 @@ from search.evaluation.trainings import Job, TrainingRunner, identity
 from supernet.arch_file import write_arch
 from supernet.data.digits import ClutteredDigits, Digits
 from supernet.data.run_data import RunData
+from supernet.errors import UserError
 from supernet.space.arch import Arch, BlockChoice
 from supernet.training.config import read_training
 from supernet.training.recipe import Recipe
@@ -159,5 +160,10 @@ def test_a_training_on_image_files_is_of_their_content_wherever_they_lie(tmp_pat
     own = found(tmp_path / "images")
     (tmp_path / "images").rename(tmp_path / "moved")
     assert found(tmp_path / "moved") == own
+    training = training_of(
+        parser.parse_args(["-c", str(config), "--data.root", str(tmp_path / "moved")])
+    )
     Image.new("L", (8, 9), 7).save(tmp_path / "moved/a/more.png")
+    with pytest.raises(UserError, match="does not hold the images that the command began with"):
+        TrainingRunner(training)
     assert found(tmp_path / "moved") != own

@@ -1,0 +1,144 @@
+"""Workers: the processes that do long jobs, of this machine or of a Dask scheduler.
+
+Either is an executor of ``concurrent.futures``. A job that a worker of a scheduler leaves undone,
+since it died, is done by another.
+"""
+
+import multiprocessing
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from threading import Thread
+from typing import Any, TypeVar
+
+import torch
+
+from supernet.command.process import keep_freed_memory
+from supernet.command.stopping import leave_signals_to_parent
+from supernet.errors import UserError
+
+J = TypeVar("J")
+R = TypeVar("R")
+Work = Callable[[J], R]
+"""Does a job."""
+SECONDS_TO_CONNECT = 10
+
+_made: dict[str, Work[Any, Any]] = {}
+"""What does the jobs of the last call that this process has worked for."""
+
+
+def work_off(
+    make_work: Callable[[], Work[J, R]], jobs: Iterable[J], processes: int, cluster: str = ""
+) -> Iterator[R]:
+    """Results of jobs in the order in which they end; each job is done once.
+
+    Processes of this machine end with this iterator, whatever ends it, and with a parent that was
+    killed. A cluster's workers end the jobs that they have begun.
+
+    Args:
+        make_work: makes what does a job, once in each process; it and the jobs can be pickled.
+        jobs: what to do.
+        processes: how many at a time; with one, this process does them itself.
+        cluster: address of a Dask scheduler, whose workers do the jobs in place of processes.
+
+    Raises:
+        UserError: what a job raised, that its process died, or that there is no such scheduler.
+    """
+    if processes == 1 and not cluster:
+        work = make_work()
+        yield from map(work, jobs)
+        return
+    call = uuid.uuid4().hex
+    do = _do_on_cluster if cluster else _do
+    with _cluster(cluster) if cluster else _processes(processes) as executor:
+        futures = [executor.submit(do, call, make_work, job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _do(call: str, make_work: Callable[[], Work[J, R]], job: J) -> R:
+    """Do a job in a worker, which makes what does it for the first job of a call."""
+    if call not in _made:
+        _made.clear()
+        _made[call] = make_work()
+    return _made[call](job)
+
+
+@contextmanager
+def _processes(number: int) -> Iterator[Executor]:
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(number, context, initializer=_begin)
+    try:
+        yield executor
+    except BrokenProcessPool:
+        raise UserError(
+            "a process died in the middle of its job, perhaps for want of memory: run the same"
+            " command again, with fewer --processes"
+        ) from None
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        # It has no word for jobs that are under way.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+            process.join()
+
+
+def _begin() -> None:
+    leave_signals_to_parent()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind that works for nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise UserError("--cluster needs `pip install 'mnasnet-search[cluster]'`") from None
+    try:
+        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--cluster {address}: no Dask scheduler answers there ({error}): start one with"
+            " `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+        ) from None
+    with client:
+        try:
+            yield client.get_executor(pure=False)
+        except KilledWorker as error:
+            raise UserError(
+                f"workers of {address} died in the middle of one job ({error}), perhaps for want of"
+                " memory: run the same command again"
+            ) from None
+
+
+def _do_on_cluster(call: str, make_work: Callable[[], Work[J, R]], job: J) -> R:
+    """Do a job in a worker of a scheduler.
+
+    Raises:
+        UserError: where another job may share the process, and thus the generator of its draws.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    if worker.state.nthreads != 1:
+        raise UserError(
+            f"worker {worker.address} has {worker.state.nthreads} threads, and a training needs a"
+            " process of its own: start workers with `dask worker ADDRESS --nthreads 1`"
+        )
+    torch.set_num_threads(1)
+    return _do(call, make_work, job)
