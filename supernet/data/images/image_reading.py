@@ -7,6 +7,8 @@ image is refused, as it would be nearly black.
 
 A JPEG file of which a small image is made is decoded at an eighth to half of its size, which its
 coefficients allow (libjpeg's scaled transform), if that is still large enough for what is wanted.
+Whole ones are decoded by simplejpeg where it is installed: the same pixels, to the last bit, packed
+as a tensor has them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,14 +77,28 @@ class Part:
         most = min((right - left) / width, (bottom - top) / height) / self.enough
         return next((divisor for divisor in (8, 4, 2) if divisor <= most), 1)
 
+    @property
+    def outer(self) -> tuple[int, int, int, int]:
+        """The smallest box of whole pixels around it."""
+        left, top, right, bottom = self.box
+        return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+
+    @property
+    def within(self) -> Part:
+        """The same part of what that box shows."""
+        x, y, *_ = self.outer
+        left, top, right, bottom = self.box
+        return replace(self, box=(left - x, top - y, right - x, bottom - y))
+
     def of(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
         """This part of an image at its size; nothing beyond it shows."""
-        left, top, right, bottom = self.box
-        outer = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-        if outer != (0, 0, *image.size):
-            image = image.crop(outer)
-        x, y, *_ = outer
-        return image.resize(self.size, resample, box=(left - x, top - y, right - x, bottom - y))
+        if self.outer != (0, 0, *image.size):
+            image = image.crop(self.outer)
+        return image.resize(self.size, resample, box=self.within.box)
+
+
+Choose = Callable[[Size], Part]
+"""What is wanted of an image of some size."""
 
 
 class CorruptImageError(UserError):
@@ -127,7 +144,7 @@ class ImageReader:
         image, _ = self.read_part(path, lambda size: Part((0, 0, *size), size))
         return image
 
-    def read_part(self, path: str, choose: Callable[[Size], Part]) -> tuple[Image.Image, Part]:
+    def read_part(self, path: str, choose: Choose) -> tuple[Image.Image, Part]:
         """An image as RGB, perhaps smaller than it is stored, and the part of it that was chosen.
 
         Args:
@@ -138,11 +155,32 @@ class ImageReader:
         Raises:
             CorruptImageError: as by ``read``.
         """
+        image, part = self._read(path, choose, lambda path, image: None)
+        assert isinstance(image, Image.Image)
+        return image, part
+
+    def read_crop(self, path: str, choose: Choose) -> tuple[np.ndarray, Part]:
+        """Pixels (H, W, 3) in uint8 around a chosen part, and that part of them; see ``read_part``.
+
+        Raises:
+            CorruptImageError: as by ``read``.
+        """
+        image, part = self._read(path, choose, _packed)
+        left, top, right, bottom = part.outer
+        if isinstance(image, np.ndarray):
+            return image[top:bottom, left:right], part.within
+        return np.array(image.crop(part.outer)), part.within
+
+    def _read(
+        self, path: str, choose: Choose, pack: Callable[[str, JpegImageFile], np.ndarray | None]
+    ) -> tuple[Image.Image | np.ndarray, Part]:
+        """An image, or whole pixels (H, W, 3) that ``pack`` has of a file, and its chosen part."""
         try:
             with Image.open(path, formats=_openable()) as image:
                 if isinstance(image, JpegImageFile):
                     part = _drafted(image, choose)
-                    return self._rgb(image), part
+                    packed = pack(path, image)
+                    return (self._rgb(image) if packed is None else packed), part
                 whole = self._rgb(image)
                 return whole, choose(whole.size)
         except _PixelsError as error:
@@ -262,7 +300,7 @@ class _Stored:
         )
 
 
-def _drafted(image: JpegImageFile, choose: Callable[[Size], Part]) -> Part:
+def _drafted(image: JpegImageFile, choose: Choose) -> Part:
     """Let a JPEG image be decoded as small as its chosen part allows; where that part is then."""
     orientation = image.getexif().get(Base.Orientation, 1)
     stored = image.size
@@ -276,6 +314,28 @@ def _drafted(image: JpegImageFile, choose: Callable[[Size], Part]) -> Part:
     x, y = right * (orientation in _FROM_RIGHT), down * (orientation in _FROM_BOTTOM)
     left, top, end, bottom = (edge / divisor for edge in part.box)
     return replace(part, box=(left + x, top + y, end + x, bottom + y))
+
+
+@cache
+def _jpeg_decoder() -> Callable[[bytes], np.ndarray] | None:
+    """The decoder of the extra ``jpeg``; None without it."""
+    try:
+        from simplejpeg import decode_jpeg
+    except ImportError:
+        return None
+    # What Pillow leaves at libjpeg's defaults is so here, to give the same pixels.
+    return partial(decode_jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
+
+
+def _packed(path: str, image: JpegImageFile) -> np.ndarray | None:
+    """Pixels (H, W, 3) of an opened file; None of one that Pillow must read."""
+    decode, turned = _jpeg_decoder(), image.getexif().get(Base.Orientation, 1) != 1
+    if decode is None or turned or image.mode not in {"RGB", "L"} or image.decoderconfig:
+        return None
+    try:
+        return decode(Path(path).read_bytes())
+    except ValueError:  # damaged, which Pillow says in its own words, or bears
+        return None
 
 
 def _check_used_bits(largest: int) -> None:

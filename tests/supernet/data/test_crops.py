@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from supernet.data.crops import CentralCrop, RandomCrop
+from supernet.data.images import image_reading
 from supernet.data.images.image_reading import Box, CorruptImageError, ImageReader, Part, Size
 from supernet.data_description import Preprocessing
 
@@ -85,6 +86,28 @@ def test_files_that_are_not_decoded_small_are_evaluated_to_the_last_bit(tmp_path
     for name, size in {"a.png": (1003, 757), "b.jpg": (480, 301)}.items():
         path = write(tmp_path / name, photo(size))
         assert torch.equal(CentralCrop(TOLD)(READER, path), evaluated(path))
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0", "grey"])
+def test_the_decoder_of_the_extra_gives_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subsampling: str
+) -> None:
+    pytest.importorskip("simplejpeg", reason="needs pip install 'mnasnet-search[jpeg]'")
+    whole = photo((480, 301)).convert("L" if subsampling == "grey" else "RGB")
+    colours = {} if subsampling == "grey" else {"subsampling": subsampling}
+    sizes = [(1, 1), *np.random.default_rng(0).integers(1, 70, (8, 2)).tolist(), (480, 301)]
+    for quality, progressive in ((30, False), (75, True), (100, False)):
+        for size in sizes:
+            settings = {"quality": quality, "progressive": progressive, **colours}
+            path = write(tmp_path / "a.jpg", whole.crop((0, 0, *size)), **settings)
+            packed = image_reading._jpeg_decoder()(Path(path).read_bytes())
+            assert np.array_equal(packed, READER.read(path))
+            torch.manual_seed(0)
+            drawn = RandomCrop(64, 0.08, 0.5)(READER, path)
+            with monkeypatch.context() as patched:
+                patched.setattr(image_reading, "_jpeg_decoder", lambda: None)
+                torch.manual_seed(0)
+                assert torch.equal(RandomCrop(64, 0.08, 0.5)(READER, path), drawn)
 
 
 @pytest.mark.parametrize(
