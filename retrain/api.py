@@ -56,7 +56,7 @@ def retrain(
     Raises:
         UserError: one line that says which value is wrong and what would do.
 
-    Example:
+    Examples:
         >>> trained = retrain(found.file, "photos/", "runs/small")  # doctest: +SKIP
         >>> trained.figures["accuracy"]  # doctest: +SKIP
         0.93
@@ -89,7 +89,7 @@ def export(
     Raises:
         UserError: for an unknown format, or when run or a package is missing.
 
-    Example:
+    Examples:
         >>> export("runs/small", "onnx")["onnx"]["bytes"]  # doctest: +SKIP
         1745814
     """

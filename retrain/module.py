@@ -66,6 +66,12 @@ class RetrainModule(RecipeModule):
         Raises:
             UserError: when ``arch`` is neither a valid file nor a published name, or has no weights
                 such as ``init`` asks for, or a number is out of range.
+
+        Examples:
+            >>> import torch
+            >>> module = RetrainModule("mnasnet_small", 10, 32, 1)
+            >>> module.spec.classes, module(torch.zeros(1, 3, 32, 32)).shape
+            (10, torch.Size([1, 10]))
         """
         super().__init__(arch, num_classes, resolution, stem_stride, recipe)
         self.warm_start = WarmStart(init, arch)

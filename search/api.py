@@ -57,7 +57,7 @@ def search(
     Raises:
         UserError: one line that says which value is wrong and what would do.
 
-    Example:
+    Examples:
         >>> found = search("photos/", "runs/search", target="p40")  # doctest: +SKIP
         >>> found.arch.predicted  # doctest: +SKIP
         11.8

@@ -102,6 +102,12 @@ class SearchModule(pl.LightningModule):
                 retraining.
             distillation: how a teacher's answers are learned from.
             channels_last: memory format of images and weights; several times faster on CPUs.
+
+        Examples:
+            >>> from supernet.space.mnasnet import MnasSpace
+            >>> search = SearchModule(10, 16, 1, MnasSpace(width=0.1, head=32), "p40", "macs")
+            >>> len(search.space.decision_sizes)
+            42
         """
         super().__init__()
         self.automatic_optimization = False

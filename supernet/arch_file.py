@@ -42,6 +42,13 @@ class ArchFile:
     Raises:
         UserError: when the architecture lies outside the space, the unit is unknown or a number
             is not finite.
+
+    Examples:
+        >>> found = read_arch("arch.json")
+        >>> round(found.predicted, 2), found.unit, found.params
+        (5.89, 'ms', 12584)
+        >>> found.spec.block_strings()[0]
+        'r1_k3_s11_e6_i8_o8'
     """
 
     space: MnasSpace
@@ -169,6 +176,12 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
 
     Raises:
         UserError: when the disk is full or the folder cannot be written.
+
+    Examples:
+        >>> found = read_arch("arch.json")
+        >>> write_arch("copy.json", found)
+        >>> read_arch("copy.json") == found
+        True
     """
     plain = dataclasses.asdict(archfile)
     fields = {
@@ -204,6 +217,14 @@ def read_arch(path: str | Path) -> ArchFile:
 
     Raises:
         UserError: one line that names the file, the field, its value and what is allowed.
+
+    Examples:
+        >>> round(read_arch("arch.json").target, 2)
+        5.9
+        >>> read_arch("nowhere.json")
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: nowhere.json: cannot be read (No such file ...
     """
     try:
         fields = _read_object(Path(path))
@@ -230,6 +251,10 @@ def load_spec(name_or_path: str) -> NetSpec:
 
     Raises:
         UserError: when it is neither, or when the file is refused.
+
+    Examples:
+        >>> load_spec("arch.json").classes, load_spec("mnasnet_a1").classes
+        (10, 1000)
     """
     if name_or_path not in published and is_file_name(name_or_path):
         return read_arch(name_or_path).spec

@@ -86,6 +86,11 @@ class Measured:
 
     Raises:
         UserError: for a time that is not positive.
+
+    Examples:
+        >>> measured = Measured.beside(predicted=12.0, ms=12.6)
+        >>> measured.difference_percent, measured.comparison
+        (5.0, '5.0 % more than predicted')
     """
 
     ms: float
@@ -138,6 +143,12 @@ class Chance:
 
     Raises:
         UserError: for values that no images have.
+
+    Examples:
+        >>> Chance.beside(accuracy=0.93, majority_share=0.2, images=500).alarm
+        ''
+        >>> Chance.beside(accuracy=0.21, majority_share=0.2, images=500).alarm
+        'not learned'
     """
 
     majority_share: float
@@ -191,6 +202,11 @@ class TableError:
 
     Raises:
         UserError: for a value that no table has.
+
+    Examples:
+        >>> error = TableError(mean=0.026, noise=0.007, networks=16)
+        >>> error.compare(predicted=10.0, ms=10.2)
+        '2.0% more than predicted, no more than twice its usual error'
     """
 
     mean: float

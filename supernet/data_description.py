@@ -20,6 +20,11 @@ class Preprocessing:
 
     Raises:
         UserError: for a value that no image could be prepared by.
+
+    Examples:
+        >>> told = Preprocessing(256, 224, "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        >>> told.background
+        (255, 255, 255)
     """
 
     resize: int
@@ -51,6 +56,10 @@ class DataDescription:
 
     Raises:
         UserError: when two classes have one name, or one has a name that no file can hold.
+
+    Examples:
+        >>> DataDescription(("cat", "dog")).classes
+        ('cat', 'dog')
     """
 
     classes: tuple[str, ...]

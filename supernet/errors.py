@@ -8,6 +8,14 @@ class UserError(ValueError):
     """Bad input: the message is one line that names the value, the limit and the way out.
 
     Commands print it without a traceback and exit with status 2.
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> try:
+        ...     published_spec("mnasnet_z9")
+        ... except UserError as error:
+        ...     print(str(error)[:28])
+        unknown network 'mnasnet_z9'
     """
 
 
@@ -16,7 +24,12 @@ class MissingDataError(UserError):
 
 
 def one_line(message: object) -> str:
-    """A message, or what an exception says, without line breaks and what a terminal obeys."""
+    r"""A message, or what an exception says, without line breaks and what a terminal obeys.
+
+    Examples:
+        >>> one_line("two\nlines")
+        'two lines'
+    """
     words = " ".join(str(message).split())
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
 
@@ -38,6 +51,14 @@ def check_range(
 
     Raises:
         UserError: naming the setting, its value and the range.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> options = SimpleNamespace(epochs=0)
+        >>> check_range("--", options, "epochs", least=1)
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: --epochs is 0, it must be at least 1
     """
     limits = {"at least": least, "above": above, "at most": most, "below": below}
     words = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
@@ -56,6 +77,12 @@ def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
 
     Raises:
         UserError: naming the value and those that are allowed.
+
+    Examples:
+        >>> check_choice("--cost", "watts", ("ms", "macs", "params"))
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: --cost is 'watts', allowed are ms, macs, params
     """
     if value not in allowed:
         told = repr(value) if len(repr(value)) < 100 else f"{repr(value)[:60]}..."

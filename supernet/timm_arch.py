@@ -26,6 +26,11 @@ def timm_arch_def(spec: NetSpec) -> list[list[str]]:
             stage that strides by more than 2, more than 32 px of the image for one of the last
             stage (timm would dilate), a hidden width that it would round, and what
             ``NetSpec.block_strings`` refuses (pooling, squeeze-and-excitation on a convolution).
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> timm_arch_def(published_spec("mnasnet_b1"))[0]
+        ['ds_r1_k3_s1_c16_noskip']
     """
     places: list[tuple[str, int, tuple[int, ...]]] = [("stem", spec.stem_stride, (2,))]
     places += [(f"stage {n}", stage.stride, (1, 2)) for n, stage in enumerate(spec.stages, 1)]
@@ -46,7 +51,16 @@ def timm_arch_def(spec: NetSpec) -> list[list[str]]:
 
 
 def timm_network(spec: NetSpec) -> EfficientNet:
-    """``spec`` built by timm alone, where ``timm_arch_def`` allows; it takes our state dict."""
+    """``spec`` built by timm alone, where ``timm_arch_def`` allows; it takes our state dict.
+
+    Examples:
+        >>> from supernet.network.network import Network
+        >>> from supernet.space.published import published_spec
+        >>> spec = published_spec("mnasnet_small")
+        >>> network = timm_network(spec)
+        >>> network.load_state_dict(Network(spec).state_dict())
+        <All keys matched successfully>
+    """
     return EfficientNet(
         decode_arch_def(timm_arch_def(spec)),
         num_classes=spec.classes,

@@ -86,6 +86,12 @@ def mnasnet_searched(
 
     Raises:
         UserError: when ``arch`` or a number is missing or not to be had.
+
+    Examples:
+        >>> import timm
+        >>> model = timm.create_model("mnasnet_searched", arch="mnasnet_small", num_classes=10)
+        >>> model.num_classes, model.pretrained_cfg["input_size"]
+        (10, (3, 224, 224))
     """
     if arch is None:
         raise UserError(
@@ -128,6 +134,12 @@ def register(arch: str | Path, name: str) -> None:
 
     Raises:
         UserError: when ``arch`` is not to be had, or the name is timm's own or no identifier.
+
+    Examples:
+        >>> import timm
+        >>> register("mnasnet_small", "my_net")
+        >>> timm.create_model("my_net", num_classes=3).num_classes
+        3
     """
     _described(str(arch))
     if not name.isidentifier():

@@ -29,6 +29,11 @@ class Reward:
         kind: The form.
         alpha: Exponent up to the target (``soft``, ``hard``); the kind's published value if None.
         beta: Exponent or slope above the target; the kind's published value if None.
+
+    Examples:
+        >>> reward = Reward(kind="soft")
+        >>> round(reward(0.9, cost=14.0, target=12.0), 4), reward(0.9, cost=12.0, target=12.0)
+        (0.8903, 0.9)
     """
 
     kind: Literal["absolute", "soft", "hard"] = "absolute"

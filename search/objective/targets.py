@@ -21,7 +21,13 @@ Requested = list[float | str] | float | str
 
 @dataclass(frozen=True)
 class Target:
-    """An upper limit of the cost, and the band below it from which the choice comes."""
+    """An upper limit of the cost, and the band below it from which the choice comes.
+
+    Examples:
+        >>> target = Target("p40", cost=12.0, least=11.88)
+        >>> target.is_hit_by(11.9), target.is_hit_by(12.1)
+        (True, False)
+    """
 
     name: str
     """Target as it was asked for, in letters that suit a file's name."""
@@ -75,6 +81,15 @@ def resolve_target(text: str | float, model: CostModel, space: MnasSpace) -> flo
 
     Raises:
         UserError: for anything else, or a number that is not positive.
+
+    Examples:
+        >>> from supernet.cost.model import CLOSED_FORMS
+        >>> from supernet.space.mnasnet import MnasSpace
+        >>> space = MnasSpace(width=0.35, resolution=32, classes=10)
+        >>> round(resolve_target("0.8x mnasnet_small", CLOSED_FORMS["macs"], space))
+        1158950
+        >>> resolve_target("2.5e6", CLOSED_FORMS["macs"], space)
+        2500000.0
     """
     text = str(text).strip()
     if relative := re.fullmatch(r"([0-9]*\.?[0-9]+)\s*x\s+(\S+)", text):

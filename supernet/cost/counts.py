@@ -10,7 +10,12 @@ from supernet.space.stage import Layer, output_size
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters and multiply-accumulates."""
+    """Parameters and multiply-accumulates.
+
+    Examples:
+        >>> Cost(10, 100) + Cost(1, 20)
+        Cost(params=11, macs=120)
+    """
 
     params: int
     """Learnable parameters, batch norm and classifier included."""
@@ -22,7 +27,12 @@ class Cost:
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, size: int, groups: int = 1) -> Cost:
-    """A convolution without bias and its batch norm; ``size`` is the output side in pixels."""
+    """A convolution without bias and its batch norm; ``size`` is the output side in pixels.
+
+    Examples:
+        >>> conv_bn(3, 32, kernel=3, size=112)
+        Cost(params=928, macs=10838016)
+    """
     weights = outputs * inputs // groups * kernel**2
     return Cost(weights + 2 * outputs, weights * size**2)
 
@@ -35,7 +45,14 @@ def count_squeeze_excite(channels: int, hidden: int) -> Cost:
 
 
 def count_layer(layer: Layer) -> Cost:
-    """Cost of one layer of a stage; shortcuts have no parameters and no convolution."""
+    """Cost of one layer of a stage; shortcuts have no parameters and no convolution.
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> first = next(published_spec("mnasnet_a1").layers())
+        >>> count_layer(first)
+        Cost(params=896, macs=10035200)
+    """
     cost = count_squeeze_excite(layer.hidden, layer.se_hidden)
     if layer.op == "conv":
         return cost + conv_bn(layer.inputs, layer.outputs, layer.kernel, layer.output_size)
@@ -54,7 +71,13 @@ def count_stem_and_head(spec: NetSpec) -> Cost:
 
 
 def count(spec: NetSpec) -> Cost:
-    """Parameters and multiply-accumulates of the whole network for one image."""
+    """Parameters and multiply-accumulates of the whole network for one image.
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> count(published_spec("mnasnet_a1"))
+        Cost(params=3887038, macs=311579072)
+    """
     return sum(map(count_layer, spec.layers()), count_stem_and_head(spec))
 
 
@@ -72,6 +95,11 @@ def layer_memory(layer: Layer) -> int:
     Ops run one after another in the order of ``network.Block``, batch norms are folded and
     activations work in place; an op holds its input, its output, and the layer's input where a
     shortcut still needs it (the peak of MCUNet, Lin et al. 2020, sec. 3). Weights do not count.
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> layer_memory(next(published_spec("mnasnet_a1").layers()))
+        3211264
     """
     inputs = layer.inputs * layer.size**2
     outputs = layer.outputs * layer.output_size**2

@@ -89,7 +89,14 @@ def stem_and_head(spec: NetSpec) -> tuple[Stem, Head]:
 
 
 def timed_layers(spec: NetSpec) -> list[TimedLayer]:
-    """The timed layers of a network, stem and head first; alike ones are listed each time."""
+    """The timed layers of a network, stem and head first; alike ones are listed each time.
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> layers = timed_layers(published_spec("mnasnet_a1"))
+        >>> len(layers), layers[0].key
+        (18, 'stem_k3_s2_o32_px224_relu')
+    """
     return [*stem_and_head(spec), *(StageLayer(layer, spec.activation) for layer in spec.layers())]
 
 

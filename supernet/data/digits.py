@@ -258,6 +258,13 @@ class Digits(_EmbeddedDigits):
 
     Raises:
         UserError: if ``resolution``, ``batch_size`` or ``num_workers`` is out of range.
+
+    Examples:
+        >>> data = Digits(resolution=16, batch_size=64)
+        >>> data.setup("test")
+        >>> images, labels = next(iter(data.test_dataloader()))
+        >>> images.shape
+        torch.Size([64, 3, 16, 16])
     """
 
     SHARES: ClassVar = {"test": 0.2, "val": 0.1, "reward": 0.1}

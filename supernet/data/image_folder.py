@@ -58,6 +58,15 @@ class ImageFolder(ImageSplits):
     Raises:
         UserError: if a value is out of range, if ``root`` is missing, is only nearly such a folder
             or holds a class without images or, once images are asked for, too few of a class.
+
+    Examples:
+        >>> data = ImageFolder("photos", resolution=32, batch_size=4, num_workers=0)
+        >>> data.setup("fit")
+        >>> data.classes
+        ('cats', 'dogs')
+        >>> images, labels = next(iter(data.val_dataloader()))
+        >>> images.shape[1:]
+        torch.Size([3, 32, 32])
     """
 
     may_change = ("root", "on_bad_image")

@@ -17,6 +17,14 @@ def parse_json(text: bytes) -> Any:
 
     Raises:
         UserError: naming what is wrong.
+
+    Examples:
+        >>> parse_json(b'{"ms": 12}')
+        {'ms': 12}
+        >>> parse_json(b'{"ms": 12, "ms": 13}')
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: field 'ms' stands there twice: keep one
     """
     try:
         return json.loads(text, object_pairs_hook=_object)
@@ -39,7 +47,13 @@ def refuse_twice(names: list[str]) -> None:
 
 
 def checksum_of(fields: Mapping[str, Any]) -> str:
-    """SHA-256 of all fields but the checksum itself, in one spelling."""
+    """SHA-256 of all fields but the checksum itself, in one spelling.
+
+    Examples:
+        >>> fields = {"ms": 12.0}
+        >>> checksum_of(fields) == checksum_of({**fields, "checksum": "anything"})
+        True
+    """
     told = {name: value for name, value in fields.items() if name != CHECKSUM}
     return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 

@@ -39,6 +39,14 @@ def read_as(kind: type[_T], value: object, place: str = "", partial: bool = Fals
 
     Raises:
         UserError: naming the field, what it holds and what it must be.
+
+    Examples:
+        >>> from supernet.space.stage import Stage
+        >>> fields = {"op": "conv", "kernel": "3", "expand": 1, "se": 0.0, "skip": "none"}
+        >>> read_as(Stage, {**fields, "filters": 8, "repeats": 1, "stride": 1}, "stage.")
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: stage.kernel is '3', it must be a whole number
     """
     fields, kinds = typed_object(place.rstrip(".: ") or "the content", value), get_type_hints(kind)
     check_names(place, fields, tuple(kinds), _optional(kind) if partial else ())
@@ -128,7 +136,12 @@ def has_control(text: str) -> bool:
 
 
 def short(value: object) -> str:
-    """One line for a value of any size."""
+    """One line for a value of any size.
+
+    Examples:
+        >>> short(list(range(1000)))
+        '[0, 1, 2, 3, 4, 5, 6, 7, ...]'
+    """
     shortener = reprlib.Repr()
     shortener.maxstring, shortener.maxlist = 60, 8
     return shortener.repr(value)
@@ -143,6 +156,12 @@ def read_yaml(path: str | Path, way_out: str) -> Any:
 
     Raises:
         UserError: naming the file and what is wrong with it.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> _ = Path("mine.yaml").write_text("width: 0.35")
+        >>> read_yaml("mine.yaml", "name a space")
+        {'width': 0.35}
     """
     text = read_text(Path(path), way_out)
     try:
@@ -156,6 +175,14 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         UserError: naming what is wrong.
+
+    Examples:
+        >>> parse_yaml("kernels: [3, 5]")
+        {'kernels': [3, 5]}
+        >>> parse_yaml("{width: 1, width: 2}")
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: field 'width' stands there twice: keep one
     """
     try:
         return yaml.load(text, _Loader)

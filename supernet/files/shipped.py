@@ -19,7 +19,12 @@ MOST_NAMED = 6
 
 @cache
 def shipped_configs() -> dict[str, Path]:
-    """The files of the shipped configs by name: a path without ``configs/`` and ``.yaml``."""
+    """The files of the shipped configs by name: a path without ``configs/`` and ``.yaml``.
+
+    Examples:
+        >>> shipped_configs()["digits/search"].name
+        'search.yaml'
+    """
     folder = next((place for place in PLACES if place.is_dir()), PLACES[-1])
     files = sorted(file for file in folder.glob("*/*.yaml") if file.parent.name != SWEEPS)
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
@@ -32,6 +37,14 @@ def config_file(text: str) -> Path:
 
     Raises:
         UserError: with the names of shipped configs, the closest first.
+
+    Examples:
+        >>> config_file("digits/search").name
+        'search.yaml'
+        >>> config_file("digits/serch")
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: digits/serch is no file, ... closest are digits/search, ...
     """
     if _is_there(text):
         return Path(text)

@@ -43,6 +43,13 @@ def replacing(path: str | Path, way_on: str = AGAIN) -> Iterator[IO[bytes]]:
 
     Raises:
         UserError: when the disk is full or the folder cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> with replacing("notes.txt") as stream:
+        ...     _ = stream.write(b"whole, or not at all")
+        >>> Path("notes.txt").read_text()
+        'whole, or not at all'
     """
     path = Path(path)
     temporary = temporary_path(path)
@@ -115,6 +122,12 @@ def write_json(path: str | Path, value: object, indent: int = 1) -> None:
 
     Raises:
         UserError: when the disk is full or the folder cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> write_json("told.json", {"ms": 12.5})
+        >>> Path("told.json").read_text().split()
+        ['{', '"ms":', '12.5', '}']
     """
     write_atomic(path, (json.dumps(value, indent=indent) + "\n").encode())
 
@@ -124,5 +137,9 @@ def canonical_json(value: object) -> str:
 
     Raises:
         ValueError: for a number that is not finite.
+
+    Examples:
+        >>> canonical_json({"b": 1, "a": [0.5]})
+        '{"a":[0.5],"b":1}'
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -81,7 +81,16 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """The network of a specification, with fresh weights initialised as in the official code."""
+    """The network of a specification, with fresh weights initialised as in the official code.
+
+    Examples:
+        >>> import torch
+        >>> from supernet.space.published import published_spec
+        >>> spec = published_spec("mnasnet_small").scaled(resolution=32, classes=10)
+        >>> network = Network(spec).eval()
+        >>> network(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
+    """
 
     def __init__(self, spec: NetSpec, dropout: float = 0.0) -> None:
         """Build ``spec``; ``dropout`` is the probability in front of the classifier."""

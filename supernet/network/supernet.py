@@ -25,6 +25,14 @@ class SuperNet(nn.Module):
 
     Batch norms use batch statistics always (TuNAS, stateless BN): running statistics would mix
     paths. Extract and ``recalibrate`` for a network with statistics of its own.
+
+    Examples:
+        >>> import torch
+        >>> from supernet.space.mnasnet import MnasSpace
+        >>> space = MnasSpace(width=0.1, head=32, resolution=16, classes=10)
+        >>> supernet, arch = SuperNet(space), next(space.samples(seed=0))
+        >>> supernet(torch.zeros(2, 3, 16, 16), arch).shape
+        torch.Size([2, 10])
     """
 
     EPS = 1e-3
@@ -114,7 +122,16 @@ class SuperNet(nn.Module):
 
     @torch.no_grad()
     def extract(self, arch: Arch) -> Network:
-        """A standalone copy of one network; its running statistics await ``recalibrate``."""
+        """A standalone copy of one network; its running statistics await ``recalibrate``.
+
+        Examples:
+            >>> from supernet.space.mnasnet import MnasSpace
+            >>> space = MnasSpace(width=0.1, head=32, resolution=16, classes=10)
+            >>> arch = next(space.samples(seed=0))
+            >>> network = SuperNet(space).extract(arch)
+            >>> network.spec == space.spec(arch)
+            True
+        """
         network = Network(self.space.spec(arch)).to(self.conv_head)
         state = network.state_dict()
         state.update(self.path_weights(arch))

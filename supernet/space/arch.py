@@ -16,7 +16,12 @@ MIXED = "mixed"
 
 @dataclass(frozen=True)
 class BlockChoice:
-    """The six decisions of one block; its layers are alike (MnasNet, sec. 4.1)."""
+    """The six decisions of one block; its layers are alike (MnasNet, sec. 4.1).
+
+    Examples:
+        >>> BlockChoice("mbconv6", kernel=5, se=0.25, skip="identity", filters=1.0, layers=0).op
+        'mbconv6'
+    """
 
     op: str
     kernel: int
@@ -38,7 +43,13 @@ class BlockBase(NamedTuple):
 
 @dataclass(frozen=True)
 class Arch:
-    """One choice per block: what the controller emits and everything else is a function of."""
+    """One choice per block: what the controller emits and everything else is a function of.
+
+    Examples:
+        >>> block = BlockChoice("conv", kernel=3, se=0.0, skip="none", filters=1.0, layers=0)
+        >>> len(Arch((block,) * 7).blocks)
+        7
+    """
 
     blocks: tuple[BlockChoice, ...]
 
@@ -49,7 +60,15 @@ Path = Arch
 
 @dataclass(frozen=True)
 class Restriction:
-    """The values that one block may take, where they are fewer than the space's."""
+    """The values that one block may take, where they are fewer than the space's.
+
+    Examples:
+        >>> from supernet.space.mnasnet import MnasSpace
+        >>> first = Restriction(block=1, ops=("conv", "sepconv"))
+        >>> space = MnasSpace(restrictions=(first,))
+        >>> space.choices[0]["op"], len(space.choices[1]["op"])
+        (('conv', 'sepconv'), 4)
+    """
 
     block: int
     """Number of the block, from 1."""

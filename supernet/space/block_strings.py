@@ -94,6 +94,11 @@ def read_block_strings(strings: Sequence[str], stem: int = 0) -> tuple[int, tupl
 
     Raises:
         UserError: naming the string, and the token and its position where it is malformed.
+
+    Examples:
+        >>> stem, stages = read_block_strings(["r2_k5_s22_e3_i16_o24_se0.25"])
+        >>> stem, stages[0].kernel, stages[0].filters
+        (16, 5, 24)
     """
     stages: list[Stage] = []
     for number, text in enumerate(strings, 1):

@@ -35,8 +35,8 @@ class MnasSpace:
 
     Decisions of ours where the paper is silent (docs/space.md has the reasons):
 
-    * The paper lists three ops and 432 choices per block; 432 = 4*2*2*3*3*3 needs four ops, so
-      the inverted bottleneck counts twice, with expansion 3 and 6.
+    * The paper lists three ops and 432 choices per block; 432, 4 x 2 x 2 x 3 x 3 x 3, needs four
+      ops, so the inverted bottleneck counts twice, with expansion 3 and 6.
     * ``layers``: at least 1, because a block of no layers could neither stride nor widen.
     * ``filters``: rounded to ``divisor`` as MobileNetV2 does; a setting, since rounding merges
       choices at small widths.
@@ -46,6 +46,14 @@ class MnasSpace:
 
     Raises:
         UserError: when a setting describes no network, naming it.
+
+    Examples:
+        >>> space = MnasSpace(width=0.35, resolution=32, classes=10)
+        >>> space.num_blocks, len(space.decision_sizes)
+        (7, 42)
+        >>> arch = next(space.samples(seed=0))
+        >>> space.spec(arch).block_strings()[0]
+        'r1_k5_s11_e6_i16_o8'
     """
 
     ops: tuple[str, ...] = ("conv", "sepconv", "mbconv3", "mbconv6")
@@ -163,7 +171,12 @@ class MnasSpace:
 
     @cached_property
     def decision_sizes(self) -> tuple[int, ...]:
-        """Number of values of every decision of every block, 42 in the paper's space."""
+        """Number of values of every decision of every block, 42 in the paper's space.
+
+        Examples:
+            >>> MnasSpace().decision_sizes[:6]
+            (4, 2, 2, 3, 3, 3)
+        """
         return tuple(len(values) for block in self.choices for values in block.values())
 
     @property
@@ -180,7 +193,14 @@ class MnasSpace:
         return self.decode([rng.randrange(size) for size in self.decision_sizes])
 
     def samples(self, seed: int) -> Iterator[Arch]:
-        """Uniform architectures without end, a function of the seed."""
+        """Uniform architectures without end, a function of the seed.
+
+        Examples:
+            >>> import itertools
+            >>> space = MnasSpace()
+            >>> [arch.blocks[0].op for arch in itertools.islice(space.samples(seed=0), 3)]
+            ['mbconv6', 'conv', 'sepconv']
+        """
         rng = random.Random(seed)
         while True:
             yield self.sample(rng)
@@ -208,6 +228,14 @@ class MnasSpace:
 
         Raises:
             ValueError: for a wrong number of indices, or one outside its decision.
+
+        Examples:
+            >>> space = MnasSpace()
+            >>> arch = space.decode([0] * 42)
+            >>> arch.blocks[6]
+            BlockChoice(op='conv', kernel=3, se=0.0, skip='none', filters=0.75, layers=-1)
+            >>> space.encode(arch)[:6]
+            (0, 0, 0, 0, 0, 0)
         """
         if len(indices) != len(self.decision_sizes):
             raise ValueError(f"{len(indices)} indices for {len(self.decision_sizes)} decisions")
@@ -259,7 +287,13 @@ class MnasSpace:
         return make_divisible(self.stem * self.width, self.divisor)
 
     def spec(self, arch: Arch) -> NetSpec:
-        """The network that an Arch stands for."""
+        """The network that an Arch stands for.
+
+        Examples:
+            >>> space = MnasSpace()
+            >>> space.spec(space.decode([0] * 42)).block_strings()[:2]
+            ['r1_k3_s11_e1_i32_o16_noskip_conv', 'r1_k3_s22_e1_i16_o24_noskip_conv']
+        """
         stages = tuple(self.stage(number, block) for number, block in enumerate(arch.blocks))
         return NetSpec(
             self.stem_filters, self.stem_stride, stages, self.head, self.classes, self.resolution
@@ -284,6 +318,12 @@ class MnasSpace:
 
         Codes differ without effect where rounding merges widths or the squeezes of two ratios,
         where depth is clamped at one layer, and where an identity acts on no layer.
+
+        Examples:
+            >>> space = MnasSpace()
+            >>> arch = space.decode([0, 0, 0, 1, 0, 0] * 7)  # identities that cannot act
+            >>> space.encode(space.canonical(arch))[:6]
+            (0, 0, 0, 0, 0, 0)
         """
         blocks, inputs = [], self.stem_filters
         for number, block in enumerate(arch.blocks):
@@ -338,6 +378,11 @@ def read_space(path: str | Path) -> MnasSpace:
 
     Raises:
         UserError: one line that names the file, the field, its value and what is allowed.
+
+    Examples:
+        >>> from supernet.files.shipped import config_file
+        >>> read_space(config_file("spaces/digits")).width
+        0.35
     """
     fields = read_yaml(path, "name a yaml file of a space such as configs/spaces/paper.yaml")
     try:

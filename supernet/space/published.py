@@ -79,6 +79,12 @@ def published_spec(name: str) -> NetSpec:
 
     Raises:
         UserError: with the known names, when there is none of this name.
+
+    Examples:
+        >>> published_spec("mnasnet_a1").block_strings()[1]
+        'r2_k3_s22_e6_i16_o24'
+        >>> published_spec("mnasnet_a1_075").widths[:3]
+        [24, 16, 24]
     """
     if name in published:
         return published[name]

@@ -34,7 +34,16 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class NetSpec:
-    """A network: stem 3x3 convolution, stages, 1x1 head convolution, pooling, classifier."""
+    """A network: stem 3x3 convolution, stages, 1x1 head convolution, pooling, classifier.
+
+    Examples:
+        >>> from supernet.space.published import published_spec
+        >>> spec = published_spec("mnasnet_a1")
+        >>> spec.stem, len(spec.stages), spec.head, spec.resolution
+        (32, 7, 1280, 224)
+        >>> spec.final_size
+        7
+    """
 
     stem: int
     stem_stride: int
@@ -58,17 +67,35 @@ class NetSpec:
             yield layers
 
     def layers(self) -> Iterator[Layer]:
-        """All layers of all stages, in order."""
+        """All layers of all stages, in order.
+
+        Examples:
+            >>> from supernet.space.published import published_spec
+            >>> len(list(published_spec("mnasnet_a1").layers()))
+            16
+        """
         return itertools.chain.from_iterable(self.stage_layers())
 
     @property
     def widths(self) -> list[int]:
-        """Channels behind the stem and behind every stage."""
+        """Channels behind the stem and behind every stage.
+
+        Examples:
+            >>> from supernet.space.published import published_spec
+            >>> published_spec("mnasnet_b1").widths
+            [32, 16, 24, 40, 80, 96, 192, 320]
+        """
         return [self.stem, *(stage.filters for stage in self.stages)]
 
     @property
     def strides(self) -> list[int]:
-        """Pixels of the image for one behind the stem and behind every stage."""
+        """Pixels of the image for one behind the stem and behind every stage.
+
+        Examples:
+            >>> from supernet.space.published import published_spec
+            >>> published_spec("mnasnet_b1").strides
+            [2, 2, 4, 8, 16, 16, 32, 32]
+        """
         steps = (self.stem_stride, *(stage.stride for stage in self.stages))
         return list(itertools.accumulate(steps, operator.mul))
 
@@ -84,6 +111,14 @@ class NetSpec:
 
         Raises:
             UserError: naming the stage, when timm's grammar cannot spell it.
+
+        Examples:
+            >>> from supernet.space.published import published_spec
+            >>> spec = published_spec("mnasnet_a1")
+            >>> spec.block_strings()[:2]
+            ['r1_k3_s11_e1_i32_o16_noskip', 'r2_k3_s22_e6_i16_o24']
+            >>> spec.block_strings(grammar="timm")[:2]
+            ['ds_r1_k3_s1_c16_noskip', 'ir_r2_k3_s2_e6_c24']
         """
         write = spell if grammar == "official" else spell_for_timm
         strings = []
@@ -113,6 +148,12 @@ class NetSpec:
 
         Raises:
             UserError: naming the string, and the token and its position where it is malformed.
+
+        Examples:
+            >>> strings = ["r1_k3_s11_e1_i16_o16_noskip", "r2_k5_s22_e3_i16_o24_se0.25"]
+            >>> spec = NetSpec.from_block_strings(strings, head=64, classes=10, resolution=32)
+            >>> spec.widths
+            [16, 16, 24]
         """
         told, stages = read_block_strings(strings, stem)
         spec = NetSpec(told or 32, stem_stride, stages, head, classes, resolution, **others)
@@ -132,6 +173,12 @@ class NetSpec:
 
         Raises:
             UserError: when the result describes no network.
+
+        Examples:
+            >>> from supernet.space.published import published_spec
+            >>> small = published_spec("mnasnet_a1").scaled(0.5, resolution=96, classes=10)
+            >>> small.widths[:3], small.resolution
+            ([16, 8, 16], 96)
         """
         if not 0 < width <= MAX_MULTIPLIER:
             raise UserError(
@@ -172,7 +219,14 @@ class NetSpec:
         return self
 
     def to_json(self) -> str:
-        """The specification as one JSON object."""
+        """The specification as one JSON object.
+
+        Examples:
+            >>> from supernet.space.published import published_spec
+            >>> spec = published_spec("mnasnet_small")
+            >>> NetSpec.from_json(spec.to_json()) == spec
+            True
+        """
         return json.dumps(dataclasses.asdict(self))
 
     @staticmethod

@@ -11,24 +11,45 @@ SKIPS = ("none", "identity", "pool")
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round a channel count to a multiple of ``divisor``, losing at most 10 % (MobileNetV2)."""
+    """Round a channel count to a multiple of ``divisor``, losing at most 10 % (MobileNetV2).
+
+    Examples:
+        >>> make_divisible(33), make_divisible(20 * 0.35)
+        (32, 8)
+    """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def output_size(size: int, stride: int) -> int:
-    """Side of the output of a padded convolution or pooling of odd kernel, in pixels."""
+    """Side of the output of a padded convolution or pooling of odd kernel, in pixels.
+
+    Examples:
+        >>> output_size(224, stride=2)
+        112
+    """
     return (size - 1) // stride + 1
 
 
 def squeeze_width(inputs: int, ratio: float) -> int:
-    """Channels of a squeeze: ``ratio`` of the layer's input, at least 1; 0 without a ratio."""
+    """Channels of a squeeze: ``ratio`` of the layer's input, at least 1; 0 without a ratio.
+
+    Examples:
+        >>> squeeze_width(24, 0.25)
+        6
+    """
     return max(1, int(inputs * ratio)) if ratio else 0
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a stage, with everything that its weights, cost and latency depend on."""
+    """One layer of a stage, with everything that its weights, cost and latency depend on.
+
+    Examples:
+        >>> layer = Layer("mbconv", 3, 6, 0.25, "none", inputs=16, outputs=24, stride=2, size=32)
+        >>> layer.hidden, layer.se_hidden, layer.output_size
+        (96, 4, 16)
+    """
 
     op: str
     kernel: int
@@ -62,7 +83,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stage:
-    """``repeats`` alike layers; only the first strides or changes the width (MnasNet, sec. 4.1)."""
+    """``repeats`` alike layers; only the first strides or changes the width (MnasNet, sec. 4.1).
+
+    Examples:
+        >>> stage = Stage("sepconv", 3, 1, 0.0, "identity", filters=16, repeats=2, stride=2)
+        >>> [(layer.inputs, layer.stride, layer.skip) for layer in stage.layers(inputs=8, size=32)]
+        [(8, 2, 'none'), (16, 1, 'identity')]
+    """
 
     op: str
     kernel: int

@@ -60,6 +60,12 @@ class Augmentation:
 
     Raises:
         UserError: naming the value that is out of range.
+
+    Examples:
+        >>> Augmentation(preset="light").words
+        'randaugment rand-m5-n1-mstd0.5-inc1'
+        >>> Augmentation(preset="light", mixup=0.2).active
+        {'randaugment': 'rand-m5-n1-mstd0.5-inc1', 'mixup': 0.2}
     """
 
     preset: Preset = "none"

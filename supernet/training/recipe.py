@@ -66,6 +66,14 @@ class Recipe:
 
     Raises:
         UserError: naming the value that is out of range.
+
+    Examples:
+        >>> Recipe(optimizer="adamw", lr=2e-3, schedule="cosine").dropout
+        0.2
+        >>> Recipe(dropout=1.5)
+        Traceback (most recent call last):
+            ...
+        supernet.errors.UserError: recipe.dropout is 1.5, it must be at least 0 and below 1
     """
 
     optimizer: str = "rmsproptf"

@@ -71,6 +71,12 @@ class LatencyTable:
     """Predicts the latency of a network as the sum of the shares of its layers, stem and head.
 
     Additivity is checked on whole networks each time a table is built (``validation``).
+
+    Examples:
+        >>> from supernet.arch_file import load_spec
+        >>> table = LatencyTable.read("phone.json")
+        >>> round(table.predict(load_spec("arch.json")), 2), table.unit
+        (5.89, 'ms')
     """
 
     fingerprint: Mapping[str, Any]
