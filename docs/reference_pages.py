@@ -177,6 +177,7 @@ def clean(text: str) -> str:
     """Text of a docstring as Markdown on one line."""
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?([\w.]+)`", r"`\1`", " ".join(text.split()))
     text = re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](../\1)", text)
+    text = re.sub(r"`([^`<]+) <(http[^>]+)>`_", r"[\1](\2)", text)
     return text.replace("``", "`")
 
 

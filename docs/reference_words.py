@@ -35,8 +35,8 @@ WORDS = {
         " a regression to what they show, and lets a controller propose better ones. The choice is"
         " written to `arch.json` in the run's folder ([all files](files.md#search)).",
         "mnasnet search -c digits/search --run runs/digits-search\n"
-        "mnasnet search -c photos/search --run runs/photos-search --data.root photos --model.target"
-        " '0.8x mnasnet_a1'",
+        "mnasnet search -c photos/search --run runs/photos-search \\\n"
+        "  --data.root photos --model.target '0.8x mnasnet_a1'",
         "[How a search works](../search-method.md), [targets](../targets.md),"
         " [stop and go on](../runs.md)",
     ),
@@ -52,10 +52,10 @@ WORDS = {
         "Trains one network from scratch: the choice of a search, or a published network. The"
         " weights that validated best are kept in `checkpoints/best.ckpt`"
         " ([all files](files.md#retrain)).",
-        "mnasnet retrain -c digits/retrain --run runs/digits --model.arch"
-        " runs/digits-search/arch.json\n"
-        "mnasnet retrain -c photos/retrain --run runs/a1 --data.root photos --model.arch mnasnet_a1"
-        " --model.init timm",
+        "mnasnet retrain -c digits/retrain --run runs/digits \\\n"
+        "  --model.arch runs/digits-search/arch.json\n"
+        "mnasnet retrain -c photos/retrain --run runs/a1 \\\n"
+        "  --data.root photos --model.arch mnasnet_a1 --model.init timm",
         "[Training](../training.md), [stop and go on](../runs.md)",
     ),
     "test": Words(

@@ -37,7 +37,8 @@ def test_the_navigation_names_every_page_once():
 
 
 def test_the_site_is_built_without_a_warning_and_its_links_lead_into_the_source(tmp_path):
-    if not all(map(importlib.util.find_spec, ("mkdocs", "material", "mkdocs_jupyter"))):
+    needed = ("mkdocs", "material", "mkdocs_jupyter", "mkdocstrings")
+    if not all(map(importlib.util.find_spec, needed)):
         pytest.skip("needs pip install -e '.[docs]'")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -50,4 +51,7 @@ def test_the_site_is_built_without_a_warning_and_its_links_lead_into_the_source(
     shown = re.sub(r"<[^>]+>", "", (tmp_path / "source/search/module.py.html").read_text())
     assert "class SearchModule" in shown
     assert (tmp_path / "python.html").exists()
+    calls = re.sub(r"<[^>]+>", "", (tmp_path / "reference/api.html").read_text())
+    assert "an arch.json, or the name of a published network such as mnasnet_a1" in calls
+    assert "&gt;&gt;&gt; published_spec" in calls
     assert not (tmp_path / "options.py").exists()
