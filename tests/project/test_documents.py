@@ -17,8 +17,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 KEPT = re.compile(r"(configs|benchmarks/results|tests)/\S+\.(yaml|jsonl?|py)$")
 """What of a command's words is a file of the repository."""
-PLANNED = re.compile(r"runs/\w+/(search|retrain)\.yaml")
-"""A config that ``plan`` writes, with the settings of configs/photos."""
+WRITTEN = re.compile(r"runs/[\w-]+/(search|retrain|config|space)\.yaml")
+"""A config that a plan or a search writes."""
+SHIPPED = {
+    "search": "photos/search",
+    "config": "photos/search",
+    "retrain": "photos/retrain",
+    "space": "spaces/paper",
+}
+"""Shipped configs that have the same settings."""
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 """A link within the repository: to a file, if it is another one, and to a heading, if to one."""
 ARGPARSE = argparse.ArgumentParser
@@ -94,7 +101,7 @@ def test_every_command_parses_and_names_files_that_exist(page, line, monkeypatch
     if module == "pytest":
         return
     monkeypatch.chdir(ROOT)
-    words = [PLANNED.sub(r"photos/\1", word) for word in words]
+    words = [WRITTEN.sub(lambda name: SHIPPED[name[1]], word) for word in words]
     if len(words) < 2:  # mentioned, not meant to be typed so
         words += ["--help"]
     elif module in LIGHTNING and words[0] != "choose":  # which also reads the configs
