@@ -23,6 +23,11 @@ FOLDER = Path(__file__).with_name("reference")
 HEAD = "<!-- written by python -m docs.options -->\n"
 TABLE = ("option", "value", "default", "meaning")
 ARGUMENTS = ("argument", *TABLE[1:])
+IN_CONFIGS = (
+    "Each of them, and of the settings below, may stand in a yaml file for `-c`, with a level for"
+    " each dot: `--trainer.max_steps 600` is `trainer: {max_steps: 600}`. The command line wins."
+    " A section may also be a file of its own: `--model FILE`.\n"
+)
 SECTIONS = {
     "data": "The class of the images is `--data NAME`; its arguments are `--data.root DIR` and so"
     " on. [Data sets](data-sets.md) lists those that ship, and `--data.help NAME` prints those of"
@@ -32,7 +37,8 @@ SECTIONS = {
 }
 """What stands below the titles of sections."""
 FLAG = {"store_true": "flag"}
-GOES_ON = re.compile(r"(of|as|in|for|from|on|instead|by|best|default)\b|\w+[,:]|\W")
+MANY = ("+", "*")
+GOES_ON = re.compile(r"(of|as|in|for|from|on|instead|by|best|default|adb|fp32)\b|\w+[:]|\W")
 """Beginnings of what goes on with an option's name, or with one of its values."""
 
 
@@ -75,6 +81,8 @@ def _options(told: Sequence[Mapping[str, Any]], verb: str) -> Iterator[str]:
         if about := SECTIONS.get(name) or sentence(section.partition(": ")[2]):
             yield f"{about}\n"
         yield table(TABLE, (_row(one) for one in rows))
+        if not name and len(sections) > 1:
+            yield IN_CONFIGS
         for setting, record in INNER.items():
             if setting.rpartition(".")[0] == name and f"--{setting}" in _names(rows):
                 yield f"Each of `{setting}` has:\n"
@@ -105,19 +113,20 @@ def _row(one: Mapping[str, Any]) -> Sequence[str]:
     is_required = one.get("is_required") or not one["names"][0].startswith("-")
     is_trainers = one["names"][-1].startswith("--trainer.") and "help" in one
     part = ".NAME" if one.get("metavar", "").startswith(".NAME ") else ""
-    default = one.get("default") or None if "action" in one else one.get("default")
+    is_list = "action" in one or one.get("nargs") in MANY
+    default = (one.get("default") or None) if is_list else one.get("default")
     return (
         ", ".join(f"`{name}{part}`" for name in one["names"]),
         FLAG.get(one.get("action", "")) or _value(one),
         "required" if is_required else written(default),
-        sentence(one["help"] if is_trainers else one["about"]),
+        sentence(one["help"] if is_trainers else one["about"].removesuffix(f" ({default})")),
     )
 
 
 def _value(one: Mapping[str, Any]) -> str:
     choices = one.get("choices")
     told = _choices(choices) if choices else words_of_type(one.get("type", "str"))
-    return f"{told}, one or more" if one.get("nargs") in ("+", "*") else told
+    return f"{told}, one or more" if one.get("nargs") in MANY else told
 
 
 def _choices(values: Iterable[str]) -> str:

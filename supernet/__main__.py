@@ -13,6 +13,9 @@ from supernet.command.process import run_command
 from supernet.display.commands import compare_networks, show_network, show_sizes
 from supernet.space.published import published
 
+SPLITS = {"val": "validation", "test": "testing", "reward": "scoring a search's candidates"}
+"""Splits whose shares the command line may name, and what they are for."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on stderr and exit status 2."""
@@ -81,11 +84,15 @@ def _parser() -> Parser:
 
 def _add_check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="a folder of classes, or of splits of them")
-    parser.add_argument("--page", type=Path, metavar="PNG", help="default DIR-samples.png, here")
-    for name in ("val", "test", "reward"):
-        parser.add_argument(f"--{name}_share", type=positive_float, help="as of a run's data")
-    parser.add_argument("--split_seed", type=int, help="as of a run's data")
-    parser.add_argument("--resolution", type=positive_int, metavar="PX", help="as of a run's data")
+    parser.add_argument(
+        "--page", type=Path, metavar="PNG", help="page of samples (DIR-samples.png, here)"
+    )
+    for name, purpose in SPLITS.items():
+        share = f"share of the images that are for {purpose}, as of a run's data"
+        parser.add_argument(f"--{name}_share", type=positive_float, help=share)
+    parser.add_argument("--split_seed", type=int, help="seed of the splits, as of a run's data")
+    side = "side of the images in px, as of a run's data"
+    parser.add_argument("--resolution", type=positive_int, metavar="PX", help=side)
     parser.add_argument(
         "--augmentation",
         metavar="PRESET|YAML",

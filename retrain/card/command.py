@@ -66,14 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="python -m retrain.card", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a retraining")
     parser.add_argument(
-        "--license", required=True, help="of the weights: apache-2.0, mit, other ..."
+        "--license", required=True, help="licence of the weights: apache-2.0, mit, other ..."
     )
-    parser.add_argument("--license_file", type=Path, metavar="FILE", help="its text")
-    parser.add_argument("--checkpoint", default="best", help="best, last or a file, as exported")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="RUN/card by default")
-    parser.add_argument("--name", default="", help="of the network; the run's by default")
-    parser.add_argument("--data_name", default="", help="of the data; the datamodule's by default")
-    parser.add_argument("--push", default="", metavar="OWNER/NAME", help="upload it there")
+    parser.add_argument(
+        "--license_file", type=Path, metavar="FILE", help="file with the licence's text"
+    )
+    parser.add_argument(
+        "--checkpoint", default="best", help="weights: best, last or a file, as exported"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder of the card, RUN/card by default"
+    )
+    parser.add_argument("--name", default="", help="name of the network; the run's by default")
+    parser.add_argument(
+        "--data_name", default="", help="name of the data; the datamodule's by default"
+    )
+    parser.add_argument(
+        "--push", default="", metavar="OWNER/NAME", help="repository of a hub to upload it to"
+    )
     parser.add_argument("--private", action="store_true", help="make that repository private")
     options = parser.parse_args(arguments)
     _check_licence(options.license, options.license_file)

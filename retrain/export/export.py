@@ -150,9 +150,12 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--formats", nargs="+", help=f"out of {', '.join(FORMATS)}; onnx and pt2 by default"
     )
-    parser.add_argument("--checkpoint", default="best", help="best, last or a file")
+    parser.add_argument("--checkpoint", default="best", help="weights: best, last or a file")
     parser.add_argument(
-        "--opset", type=int, default=EXPORTED, help="of the ONNX file, 11 to 20; 18 by default"
+        "--opset",
+        type=int,
+        default=EXPORTED,
+        help="opset of the ONNX file, 11 to 20; 18 by default",
     )
     parser.add_argument(
         "--images",

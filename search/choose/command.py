@@ -96,15 +96,22 @@ def _parser() -> Parser:
         metavar="T",
         help="upper limits of the cost: 12, p40 or '0.8x mnasnet_a1'; a network is chosen for each",
     )
-    asked.add_argument("--front", type=int, metavar="N", help="percentiles of the space in N steps")
+    asked.add_argument(
+        "--front", type=int, metavar="N", help="N percentiles of the space, as targets"
+    )
     add("--cost", choices=("ms", "macs", "params"), help="what is limited, if not the search's")
     add("--table", metavar="JSON", help="latency table of another device; its cost is ms")
     add(
         "--constraints",
         metavar="YAML",
-        help="instead of the search's: '[{cost: params, limit: 3e6}]', as of fit; [] for none",
+        help="limits in place of the search's, such as '[{cost: params, limit: 3e6}]'; [] for none",
     )
-    add("--candidates", type=positive_int, default=6, help="tuned to choose from, by target (6)")
+    add(
+        "--candidates",
+        type=positive_int,
+        default=6,
+        help="networks tuned to choose from, by target (6)",
+    )
     add(
         "--labels",
         type=positive_int,

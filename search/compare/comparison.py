@@ -63,15 +63,31 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="YAML",
         help="settings of the searches, by default config.yaml of their runs",
     )
-    add("--target", help="instead of the search's: 12, p40 or '0.8x mnasnet_a1'")
-    add("--controllers", nargs="+", choices=KINDS, default=KINDS, help="which (all)")
-    add("--evaluations", type=int, default=2000, help="of architectures, in a trial (2000)")
+    add("--target", help="target, instead of the search's: 12, p40 or '0.8x mnasnet_a1'")
+    add(
+        "--controllers",
+        nargs="+",
+        choices=KINDS,
+        default=KINDS,
+        help="controllers to compare (all)",
+    )
+    add("--evaluations", type=int, default=2000, help="architectures scored in a trial (2000)")
     add("--seeds", type=int, default=10, help="trials of each controller (10)")
     add("--top", type=int, default=10, help="networks re-scored when a trial ends (10)")
     add("--retrain", type=int, default=1, help="seeds whose choice is retrained, 0 for none (1)")
     add("--random", type=int, default=10, help="random networks for each choice (10)")
-    add("--trainings", type=int, default=3, help="of a choice and of the best random one (3)")
-    add("--run", type=Path, default=Path("runs/compare"), help="for compare.json and compare.png")
+    add(
+        "--trainings",
+        type=int,
+        default=3,
+        help="trainings of a choice and of the best random one (3)",
+    )
+    add(
+        "--run",
+        type=Path,
+        default=Path("runs/compare"),
+        help="folder for compare.json and compare.png",
+    )
     options = parser.parse_args(arguments)
     _check(options)
     return options

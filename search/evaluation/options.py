@@ -18,14 +18,32 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=config_path,
         required=True,
-        help="of a retraining: data, recipe, length",
+        help="config of a retraining: data, recipe, length",
     )
-    add("--data.root", dest="root", type=Path, metavar="DIR", help="images, of an ImageFolder")
-    add("--supernet", type=Path, nargs="+", default=[], metavar="CKPT", help="of searches")
-    add("--steps", type=int, help="of a training, instead of the config's")
+    add(
+        "--data.root",
+        dest="root",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images, for an ImageFolder",
+    )
+    add(
+        "--supernet",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CKPT",
+        help="checkpoints of searches",
+    )
+    add("--steps", type=int, help="steps of a training, instead of the config's")
     add("--processes", type=int, default=1, help="trainings at a time, of one thread each (1)")
     add("--cluster", default="", metavar="ADDRESS", help="Dask scheduler whose workers train")
-    add("--cache", type=Path, default=Path("runs/standalone.jsonl"), help="of finished trainings")
+    add(
+        "--cache",
+        type=Path,
+        default=Path("runs/standalone.jsonl"),
+        help="file of finished trainings",
+    )
     add_trust(parser)
 
 

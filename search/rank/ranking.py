@@ -65,14 +65,21 @@ def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m search.rank", description=__doc__)
     add_training_options(parser)
     add = parser.add_argument
-    add("--space", type=config_path, metavar="YAML", help="to draw from, without a --supernet")
-    add("--networks", type=int, default=60, help="how many to draw (60)")
-    add("--seed", type=int, default=0, help="of the drawn networks: another seed, others (0)")
+    add(
+        "--space", type=config_path, metavar="YAML", help="space to draw from, without a --supernet"
+    )
+    add("--networks", type=int, default=60, help="networks to draw (60)")
+    add("--seed", type=int, default=0, help="seed of the drawn networks (0)")
     add("--seeds", type=int, default=3, help="trainings of each network (3)")
-    add("--bands", type=int, default=3, help="of cost: equally wide, equally many networks (3)")
+    add(
+        "--bands",
+        type=int,
+        default=3,
+        help="bands of cost, equally wide, of equally many networks (3)",
+    )
     add("--cost", choices=("ms", "macs", "params"), default="ms", help="what the bands are of (ms)")
     add("--table", metavar="JSON", help="latency table instead of measuring this machine")
-    add("--table_cache", default="runs/tables", help="where measured tables are kept")
+    add("--table_cache", default="runs/tables", help="folder in which measured tables are kept")
     add(
         "--ridge",
         type=int,

@@ -19,7 +19,12 @@ from supernet.latency.table.validation import Accuracy, Noise, Validation
 from supernet.latency.validate import Amount, validate_table
 from supernet.space.mnasnet import read_space, reference_specs
 
-SPACE_OPTIONS = ("resolution", "classes", "stem_stride")
+SPACE_OPTIONS = {
+    "resolution": "side of the images in px",
+    "classes": "number of classes",
+    "stem_stride": "stride of the first convolution",
+}
+"""Numbers of a space that the command line may replace, and what they are."""
 COLUMN_FORMATS = ("{:.1%}", "{:.0%}", "{:.0%}", "{:.3f}", "{:+.1%}")
 """Formats of the fields of an Accuracy, or of a Noise, which knows no bias."""
 
@@ -174,7 +179,7 @@ def latency_parser() -> Parser:
     _add_validate_options(again)
     one = commands.add_parser("show", help="print and draw a table")
     one.add_argument("table", type=Path, metavar="FILE", help="a latency table")
-    one.add_argument("--plot", type=Path, metavar="PNG", help="also draw it")
+    one.add_argument("--plot", type=Path, metavar="PNG", help="also draw the table")
     one.set_defaults(run=run_show)
     return parser
 
@@ -183,9 +188,9 @@ def _add_build_options(new: argparse.ArgumentParser) -> None:
     space = "a file, or a shipped one such as spaces/paper"
     new.add_argument("--space", type=config_path, required=True, metavar="YAML", help=space)
     new.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, .json")
-    for name in SPACE_OPTIONS:
-        option = f"--{name}"
-        new.add_argument(option, type=positive_int, help="instead of the space's")
+    for name, words in SPACE_OPTIONS.items():
+        option, told = f"--{name}", f"{words}, instead of the space's"
+        new.add_argument(option, type=positive_int, help=told)
     new.add_argument("--quick", action="store_true", help="about a minute on a fast machine")
     for field in dataclasses.fields(Backend):
         option = "backend" if field.name == "name" else field.name
@@ -202,10 +207,14 @@ def _add_build_options(new: argparse.ArgumentParser) -> None:
 
 def _add_validate_options(again: argparse.ArgumentParser) -> None:
     again.add_argument("table", type=Path, metavar="FILE", help="a latency table")
-    again.add_argument("--networks", type=int, default=60, help="fresh ones, default 60")
-    again.add_argument("--sessions", type=int, default=6, help="over all of them, default 6")
-    again.add_argument("--rounds", type=int, default=30, help="in each session, default 30")
-    again.add_argument("--seed", type=int, default=1, help="of the networks, default 1")
+    again.add_argument(
+        "--networks", type=int, default=60, help="fresh networks to measure, default 60"
+    )
+    again.add_argument(
+        "--sessions", type=int, default=6, help="sessions over all of them, default 6"
+    )
+    again.add_argument("--rounds", type=int, default=30, help="rounds in each session, default 30")
+    again.add_argument("--seed", type=int, default=1, help="seed of the networks, default 1")
     claim = "exit with status 2 unless the mean error is shown to be at most this"
     again.add_argument("--claim", type=positive_float, metavar="PERCENT", help=claim)
     again.add_argument("--strict", action="store_true", help="refuse a table of another device")

@@ -39,7 +39,6 @@ SHORT = {
     "search/__main__.py": "entry point",
     "search/compare/__main__.py": "entry point",
     "search/evaluation/int8_accuracy.py": "loads onnx where it is asked for, which others must not",
-    "search/evaluation/options.py": "options of two commands, which neither owns",
     "search/plan/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",

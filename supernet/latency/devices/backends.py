@@ -53,14 +53,14 @@ class Backend:
     """
 
     name: str = _setting("onnxruntime", f"one of {', '.join(PRECISIONS)}")
-    threads: int = _setting(1, "default 1")
-    precision: str = _setting("fp32", "default fp32; also int8, or for torch bf16 and fp16")
+    threads: int = _setting(1, "threads of one run, default 1")
+    precision: str = _setting("fp32", "fp32 (the default), int8, or for torch bf16 and fp16")
     device: str = _setting("", "torch: cpu or cuda; adb: serial number of the phone")
     runner: str = _setting(
         "", "adb: a program for the phone; command: a line that takes a model file and prints ms"
     )
     files: str = _setting("onnx", f"adb and command: one of {', '.join(FILES)}")
-    cores: str = _setting("", "adb: hexadecimal mask, such as f0")
+    cores: str = _setting("", "adb: cores of the phone as a hexadecimal mask, such as f0")
     timeout: float = _setting(120.0, "adb and command: seconds of one run, default 120")
 
     def __post_init__(self) -> None:
