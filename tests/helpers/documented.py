@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,14 @@ def told_of(heading: str) -> frozenset[Place]:
     cells = re.findall(r"^\| (`.+?) \|", text, flags=re.MULTILINE)
     names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
     return frozenset(tuple(name.replace("[]", ".[]").split(".")) for name in names)
+
+
+def unnamed(run: Path) -> set[str]:
+    """Files of a run's folder that the page does not name."""
+    spans = set(re.findall(r"`([^`\s]+)`", PAGE.read_text())) - {ANY, REST, "[]"}
+    patterns = [re.sub(r"NAME|DIGEST|N\b", "*", one + "*" * one.endswith("/")) for one in spans]
+    files = [str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()]
+    return {one for one in files if not any(fnmatchcase(one, pattern) for pattern in patterns)}
 
 
 def undocumented(path: Path, heading: str = "") -> set[str]:

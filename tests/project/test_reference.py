@@ -9,7 +9,7 @@ from docs.options import files
 from docs.reference_pages import FOLDER
 from supernet.command.console import COMMANDS
 from supernet.command.early import is_current
-from tests.helpers.documented import PAGE, is_told, told_of, undocumented
+from tests.helpers.documented import PAGE, is_told, told_of, undocumented, unnamed
 
 ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "samples" / "fa87f1f"
@@ -59,6 +59,12 @@ def test_every_field_of_an_old_table_stands_on_the_page():
 )
 def test_a_field_that_the_page_lacks_is_seen(place, stands):
     assert is_told(place, told_of("pareto.json")) is stands
+
+
+def test_a_file_that_the_page_lacks_is_seen(tmp_path):
+    for name in ("arch-p20.json", "tunings-rank3.jsonl", "wandb_id", "speed.json"):
+        (tmp_path / name).touch()
+    assert unnamed(tmp_path) == {"speed.json"}
 
 
 def test_every_heading_of_the_page_that_names_a_file_has_fields():

@@ -39,7 +39,7 @@ from tests.helpers.detectors import (
     trainer_for,
     write_searched_arch,
 )
-from tests.helpers.documented import undocumented
+from tests.helpers.documented import undocumented, unnamed
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
 
 ROOT = Path(__file__).parents[3]
@@ -81,7 +81,7 @@ def test_the_config_trains_and_is_tested_through_the_command(arch, tmp_path, mon
     report = json.loads((folder / "test.json").read_text())
     assert report["checkpoint"] == str(folder / "checkpoints" / "best.ckpt")
     assert (report["arch"], report["images"]) == (arch, 6)
-    assert undocumented(folder / "test.json") == set()
+    assert unnamed(folder) | undocumented(folder / "test.json") == set()
     with Image.open(folder / "figures" / "boxes.png") as page:
         assert page.size[0] > 1000
     assert f"boxes of 6 test images: {folder / 'figures' / 'boxes.png'}" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from search.surrogate.tunings import Tunings
 from supernet.arch_file import read_arch
 from supernet.command.process import run_command
 from supernet.errors import UserError
-from tests.helpers.documented import undocumented
+from tests.helpers.documented import undocumented, unnamed
 from tests.helpers.interrupted import lines, state_hash
 
 ROOT = Path(__file__).parents[3]
@@ -75,6 +75,7 @@ def test_a_search_leaves_its_labels_finalists_and_choice(search, tuned_search, t
     assert again["image_macs"] == spent["image_macs"]
     assert again["cpu_seconds"] >= sum(row["cpu_seconds"] for row in kept)
 
+    assert unnamed(run) == set()
     written = [*run.glob("*.json"), run / "samples.csv"]
     assert {path.name: undocumented(path) for path in written if undocumented(path)} == {}
     assert undocumented(run / "tunings-rank0.jsonl", "Rows of tunings") == set()
