@@ -1,6 +1,8 @@
 """A training's dry pass: one weight step, and one batch of validation images judged."""
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -9,10 +11,22 @@ import pytorch_lightning as pl
 import torch
 
 from retrain.recipe_module import RecipeModule
+from supernet.data.images.image_index import num_cores
 from supernet.data.resumable import StepLoader
-from supernet.data.run_data import RunData
-from supernet.run.dry_pass import DryPass, Piece, copied
+from supernet.run.dry_pass import DryPass, Piece, copied, data_of
 from supernet.run.finite import scales_loss
+from supernet.training.step_times import (
+    EPOCH_S,
+    FORWARD,
+    SHORTEST,
+    STEP_S,
+    TimeLeft,
+    batch_seconds,
+    time_steps,
+)
+
+TIMED = 8
+"""Steps that are timed, at most."""
 
 
 class TrainingDryPass(DryPass):
@@ -26,18 +40,41 @@ class TrainingDryPass(DryPass):
             "one judged batch": lambda: judge(trainer, module),
         }
 
+    def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
+        """By some steps on the batch that comes next."""
+        assert isinstance(module, RecipeModule)
+        total = int(trainer.estimated_stepping_batches)
+        left = max(0, total - trainer.global_step)
+        batches = left * trainer.accumulate_grad_batches
+        seconds = seconds_left(trainer, module, batches) if left >= SHORTEST else None
+        return TimeLeft(left, total, seconds)
+
 
 def weight_step(trainer: pl.Trainer, module: RecipeModule) -> None:
     """Forward, backward and a step of an optimizer that is thrown away."""
-    loader = trainer.train_dataloader
-    assert isinstance(loader, StepLoader)
-    batch = data_of(trainer).moved(loader.peek(), module.device)
+    batch = data_of(trainer).moved(loader_of(trainer).peek(), module.device)
+    with weight_steps(trainer, module, batch) as step:
+        step()
+
+
+@contextmanager
+def weight_steps(
+    trainer: pl.Trainer, module: RecipeModule, batch: Any
+) -> Iterator[Callable[[], object]]:
+    """What makes a step on a batch, over and over, on a copy of the network."""
     with copied(module, "network"), unlogged(module):
         optimizer = module.recipe.make_optimizer(module.network, 1, not scales_loss(trainer))
-        with trainer.precision_plugin.train_step_context(), torch.enable_grad():
-            loss = module.training_loss(batch)
-        loss.backward()
-        optimizer.step()
+
+        def step() -> float:
+            with trainer.precision_plugin.train_step_context(), torch.enable_grad():
+                loss = module.training_loss(batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            # Reading a weight waits for all that an accelerator has to do.
+            return float(next(module.network.parameters()).detach().flatten()[0])
+
+        yield step
 
 
 @torch.no_grad()
@@ -51,11 +88,29 @@ def judge(trainer: pl.Trainer, module: RecipeModule) -> None:
             module(images)
 
 
-def data_of(trainer: pl.Trainer) -> RunData:
-    """The images of a run, which a trainer's type does not tell of."""
-    untyped: Any = trainer
-    data: RunData = untyped.datamodule
-    return data
+def loader_of(trainer: pl.Trainer) -> StepLoader:
+    """Where the training images come from."""
+    loader = trainer.train_dataloader
+    assert isinstance(loader, StepLoader)
+    return loader
+
+
+def seconds_left(trainer: pl.Trainer, module: RecipeModule, batches: int) -> float:
+    """Estimated seconds of so many training batches, and of the validations between them."""
+    loader, data, waits = loader_of(trainer), data_of(trainer), module.device.type != "cpu"
+    start = time.perf_counter()
+    read = loader.peek()
+    reading = time.perf_counter() - start
+    with weight_steps(trainer, module, data.moved(read, module.device)) as step:
+        found = time_steps([step] * TIMED, waits)
+    readers = loader.loader.num_workers
+    each = batch_seconds(found.later, reading, readers, num_cores(), waits)
+    judging = batch_seconds(FORWARD * found.later, reading, readers, num_cores(), waits)
+    epochs = batches / trainer.num_training_batches
+    every = (trainer.val_check_batch or math.inf) * (trainer.check_val_every_n_epoch or 1)
+    validations = batches / every * sum(trainer.num_val_batches)
+    besides = found.busy * (STEP_S * batches + EPOCH_S * epochs)
+    return batches * each + validations * judging + besides
 
 
 @contextmanager

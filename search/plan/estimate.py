@@ -18,13 +18,13 @@ from search.plan.rules import (
     SEARCH_SHARE,
     Machine,
     Profile,
-    duration,
     epochs_of,
     most_tuning,
     num_workers,
     validation_interval,
 )
 from supernet.errors import UserError
+from supernet.training.step_times import EPOCH_S, FORWARD, STEP_S, batch_seconds, duration
 
 NETWORKS, FINALISTS = 60, 4
 """Networks that a search tunes for one target by default, and those of them that it judges."""
@@ -39,10 +39,6 @@ START_S, LEARN_S, SHIP_S = 10.0, 15.0, 20.0
 export."""
 BUSY = 1.3
 """Times that a step takes longer than a processor worked for it, from which it is said."""
-STEP_S, EPOCH_S = 0.01, 0.2
-"""What a retraining's step and epoch take besides: progress, metrics, average of the weights."""
-FORWARD = 1 / 3
-"""Share of a training step that is its forward pass."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +152,10 @@ class TimeEstimate:
         return FORWARD * self.rates.step / self.batch + self.rates.read / self.machine.cores
 
     def _batch_seconds(self, read: float) -> float:
-        """Seconds of a step with reading: a CPU does both, a GPU computes while others read."""
-        reading = self.batch * read
-        if self.machine.kind == "cpu":
-            return self.rates.step + reading / self.machine.cores
-        return max(self.rates.step, reading / max(1, num_workers(self.machine)))
+        """Seconds of a step with reading."""
+        readers, cores = num_workers(self.machine), self.machine.cores
+        is_gpu = self.machine.kind == "gpu"
+        return batch_seconds(self.rates.step, self.batch * read, readers, cores, is_gpu)
 
     def of_profile(self, profile: Profile) -> RunLengths:
         """Lengths of a profile, for as long as they take."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.plan.estimate import BUSY, NETWORKS
-from search.plan.rules import GOOD_TUNING, duration
+from search.plan.rules import GOOD_TUNING
+from supernet.training.step_times import duration
 
 if TYPE_CHECKING:
     from search.plan.planning import PlannedRuns, PlanRequest

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,8 @@ class Tunings:
         wall, cpu = time.perf_counter(), time.process_time()
         network = self._network(code)
         module, batches = self.module, self._batches(steps)
-        course = tune(network, batches, module.weights, steps, False, self._precision, module.loss)
+        precision = partial(tuning_precision, module)
+        course = tune(network, batches, module.weights, steps, False, precision, module.loss)
         half, label = steps // 2, module.lengths.label
         row = {
             **self._identity(job),
@@ -187,15 +188,6 @@ class Tunings:
                 network = Network(module.space.spec(arch))
         return network.to(module.device).to(memory_format=module.memory_format)
 
-    def _precision(self) -> AbstractContextManager[object]:
-        # float16 would need its losses scaled.
-        bf16 = self.module.trainer.precision == "bf16-mixed"
-        plugin = self.module.trainer.precision_plugin
-        context: AbstractContextManager[object] = (
-            plugin.forward_context() if bf16 else nullcontext()
-        )
-        return context
-
     def _batches(self, steps: int) -> Iterable[Batch]:
         if len(self._kept) < steps:
             fresh = self._fresh_batches()
@@ -218,6 +210,14 @@ class Tunings:
             recalibrate(network, (module.moved(batch)[0] for batch in images))
             batches = map(module.moved, module.data.val_batches())
             return float(evaluate(network, batches).accuracy)
+
+
+def tuning_precision(module: SearchModule) -> AbstractContextManager[object]:
+    """The context of a tuning's forward pass."""
+    # float16 would need its losses scaled.
+    bf16, plugin = module.trainer.precision == "bf16-mixed", module.trainer.precision_plugin
+    context: AbstractContextManager[object] = plugin.forward_context() if bf16 else nullcontext()
+    return context
 
 
 def fingerprint(module: SearchModule) -> str:

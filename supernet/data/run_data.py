@@ -223,9 +223,18 @@ class RunData(pl.LightningDataModule):
         """Batches of a search's training images, the same on every rank, epoch after epoch."""
         return self._weights().endless()
 
+    def first_weights_batch(self) -> Any:
+        """The first of these, read in this process."""
+        return self._weights().peek()
+
+    @property
+    def num_readers(self) -> int:
+        """Processes that read them; 0 where the one that trains does."""
+        return self._weights().loader.num_workers
+
     @property
     def weights_batch_size(self) -> int:
-        """Images of each of these batches."""
+        """Images of each batch of a search's training images."""
         return self._weights().sampler.global_batch_size
 
     def _weights(self) -> StepLoader:

@@ -1,7 +1,8 @@
 """DryPass: the pieces of a run once each, on copies, before anything long begins.
 
 What no check of a setting foresees, such as memory, a program of the user's data or a full disk, is
-found in seconds. Nothing of it stays: neither weights nor random states, nor a file.
+found in seconds, and what the run will take is told. Nothing of it stays: neither weights nor
+random states, nor a file.
 """
 
 import copy
@@ -11,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -18,7 +20,10 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
 from supernet.command.output import say
+from supernet.data.run_data import RunData
+from supernet.data.splits import num_images
 from supernet.errors import UserError, one_line
+from supernet.training.step_times import TimeLeft
 
 PROJECT = Path(__file__).parents[2]
 MEMORY = "lower data.init_args.batch_size, or give a device of more memory"
@@ -43,8 +48,12 @@ class DryPass(pl.Callback):
     def pieces(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Piece]:
         """What the run does over and over, by name; on copies, which nobody else sees."""
 
+    @abstractmethod
+    def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
+        """What the run still has before it, by steps that are timed now, on copies."""
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run the pieces on all processes.
+        """Run the pieces on all processes, and say how long the run will take.
 
         Raises:
             UserError: naming the piece that fails; or DryRunDoneError.
@@ -55,6 +64,9 @@ class DryPass(pl.Callback):
             for name, piece in pieces.items():
                 with named(name):
                     piece()
+            with named("an estimate of the time"):
+                left = self.time_left(trainer, pl_module)
+        say(left.words(images_in_words(data_of(trainer))))
         if self.is_all:
             seconds = f"{time.monotonic() - start:.1f} s"
             say(f"dry run: {', '.join(pieces)} in {seconds}: the run can begin")
@@ -66,6 +78,19 @@ class DryPass(pl.Callback):
             trainer.save_checkpoint(self.path, weights_only=False)
         finally:
             _remove(self.path)
+
+
+def data_of(trainer: pl.Trainer) -> RunData:
+    """The images of a run, which a trainer's type does not tell of."""
+    untyped: Any = trainer
+    data: RunData = untyped.datamodule
+    return data
+
+
+def images_in_words(data: RunData) -> str:
+    """Number and size of the images that a run learns from and chooses by."""
+    number = num_images(data.inner.train_dataloader().dataset) + data.num_val
+    return f"{number:,} images of {data.num_classes} classes at {data.resolution} px"
 
 
 @rank_zero_only

@@ -41,8 +41,9 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
-    data, *printed, alarm, report, following = done.stdout.splitlines()
+    data, before, *printed, alarm, report, following = done.stdout.splitlines()
     assert data.startswith("data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,080 weights, ")
+    assert before == "1,438 images of 10 classes at 8 px: 24 steps"
     assert printed[0].startswith("search 24/24  loss ")
     assert printed[1] == "judge 4/4  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]

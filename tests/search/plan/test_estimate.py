@@ -18,6 +18,7 @@ from search.plan.rules import LEAST_EPOCHS, LEAST_TUNING, MOST_EPOCHS, Machine
 from search.settings import TUNED_CANDIDATES, Final, SurrogateSettings
 from search.surrogate import tunings
 from supernet.errors import UserError
+from supernet.training import step_times
 
 IMAGES = Images(300, 330, 50, 160, 8, 96, "48x48 to 96x96")
 RATES = Rates(96, step=0.1, build=0.05, read=0.002, read_augmented=0.003)
@@ -37,9 +38,9 @@ def test_a_search_is_its_tunings_and_a_retraining_its_steps():
     assert longer == pytest.approx(50 * (60 * 0.1 + 32 * 0.002))
     # 10 epochs of 10 steps, and a validation of each.
     longer = HERE.retraining_seconds(20) - HERE.retraining_seconds(10)
-    steps = 100 * (0.1 + 32 * 0.003 + estimates.STEP_S)
+    steps = 100 * (0.1 + 32 * 0.003 + step_times.STEP_S)
     judged = 10 * 50 * (0.1 / 3 / 32 + 0.002)
-    assert longer == pytest.approx(steps + 10 * estimates.EPOCH_S + judged)
+    assert longer == pytest.approx(steps + 10 * step_times.EPOCH_S + judged)
 
 
 def test_batches_that_are_not_kept_are_read_for_every_network():
@@ -55,8 +56,8 @@ def test_a_gpu_reads_while_it_computes():
     gpu = dataclasses.replace(HERE, machine=Machine(5, "H100"), rates=slow_disk)
     longer = gpu.retraining_seconds(20) - gpu.retraining_seconds(10)
     judged = 10 * 50 * (0.001 / 3 / 32 + 0.01 / 5)
-    steps = 100 * (32 * 0.01 / 4 + estimates.STEP_S)
-    assert longer == pytest.approx(steps + 10 * estimates.EPOCH_S + judged)
+    steps = 100 * (32 * 0.01 / 4 + step_times.STEP_S)
+    assert longer == pytest.approx(steps + 10 * step_times.EPOCH_S + judged)
 
 
 def test_other_programs_slow_what_is_not_measured_too():

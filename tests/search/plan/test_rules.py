@@ -8,7 +8,6 @@ from search.plan.rules import (
     batch_size,
     budget_seconds,
     crop_area,
-    duration,
     ema_decay,
     epochs_of,
     most_tuning,
@@ -100,7 +99,3 @@ def test_a_budget_is_a_time(text, seconds):
 def test_what_is_no_time_is_named(text):
     with pytest.raises(UserError, match="give a time such as 30m, 2h or 1h30m"):
         budget_seconds(text)
-
-
-def test_times_in_words():
-    assert [duration(s) for s in (40.4, 600, 5340, 7200)] == ["40 s", "10 min", "89 min", "2.0 h"]

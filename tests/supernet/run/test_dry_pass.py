@@ -5,9 +5,11 @@ import sys
 import pytest
 import torch
 
+from retrain import dry_pass
 from retrain.__main__ import main as retrain
 from search.controllers.policy_gradient import PolicyGradient
 from search.dry_pass import SearchDryPass
+from search.plan import time_left
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.network.network import Network
@@ -63,9 +65,11 @@ def test_what_fails_is_named_before_the_first_step(
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
 
 
-def test_a_dry_pass_changes_no_bit_of_a_search(search, tiny_search, tmp_path, monkeypatch):
+def test_a_dry_pass_changes_no_bit_of_a_search(search, tiny_search, tmp_path, capsys, monkeypatch):
     options = ["--trainer.max_steps=11", "--model.schedule.share=0.7"]
+    monkeypatch.setattr(time_left, "SHORTEST", 1)  # what an estimate times changes none either
     search(*tiny_search, *options)
+    assert "8 px: 11 steps, about " in capsys.readouterr().out
     monkeypatch.setattr(DryPass, "on_train_start", lambda *_: None)
     search(*tiny_search, *options, "--run", tmp_path / "other")
     assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "other"))
@@ -95,10 +99,11 @@ def train(tmp_path, monkeypatch):
 
 
 def test_a_dry_pass_changes_no_bit_of_a_training(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(dry_pass, "SHORTEST", 1)
     train("--dry_run=true")
-    assert (
-        "dry run: one weight step, one judged batch, one checkpoint in" in capsys.readouterr().out
-    )
+    out = capsys.readouterr().out
+    assert "dry run: one weight step, one judged batch, one checkpoint in" in out
+    assert "1,438 images of 10 classes at 8 px: 4 steps, about " in out
     assert not (tmp_path / "run").exists()
     train()
     monkeypatch.setattr(DryPass, "on_train_start", lambda *_: None)
