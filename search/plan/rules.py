@@ -146,10 +146,18 @@ def budget_seconds(text: str) -> float:
     return total
 
 
-def duration(seconds: float) -> str:
-    """A time in words: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+TARGET = re.compile(r"p\d*\.?\d+|\d*\.?\d+(e[+-]?\d+)?|\d*\.?\d+\s*x\s+\S+")
+
+
+def check_target(text: str, cost: str) -> None:
+    """Refuse what can be no target of a cost, before a table is known.
+
+    Raises:
+        UserError: naming it.
+    """
+    target = text.strip()
+    if not TARGET.fullmatch(target) or (target[0] == "p" and float(target[1:]) > 100):
+        raise UserError(
+            f"--target is {text!r}: give a number of {cost}, a percentile of the space from p0 to"
+            " p100, or a factor as in '0.8x mnasnet_a1'"
+        )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from retrain.__main__ import main as retrain
 from search.__main__ import main as search
-from search.plan.command import main
+from search.plan.command import main, plan_options
 from search.plan.planning import percentile_of
 from supernet.errors import UserError
 from supernet.run.cli import CLI
@@ -146,6 +146,67 @@ def test_what_cannot_work_is_one_line(options, plan, tmp_path):
     assert REFUSED[options] in str(told.value)
     assert "\n" not in str(told.value)
     assert not (tmp_path / "plan").exists()
+
+
+@pytest.fixture
+def say(monkeypatch):
+    """Answer the questions of a terminal with these lines."""
+
+    def answers(*lines):
+        rest = iter(lines)
+        monkeypatch.setattr("search.plan.command.at_terminal", lambda: True)
+        monkeypatch.setattr("builtins.input", lambda *_: next(rest))
+
+    return answers
+
+
+def test_without_a_folder_a_person_is_asked_until_the_answers_can_be(say, photos, tmp_path, capsys):
+    phone = tmp_path / "phone.json"
+    phone.touch()
+    say("", "none", str(photos), "tablet.json", str(phone), "fast", "0.8x mnasnet_a1", "soon", "2h")
+    words = []
+    options = plan_options(words)
+    assert words == [
+        str(photos),
+        "--table",
+        str(phone),
+        "--target",
+        "0.8x mnasnet_a1",
+        "--budget",
+        "2h",
+    ]
+    assert (options.root, options.table, options.seconds) == (photos, str(phone), 7200)
+    out = " ".join(capsys.readouterr().out.split())
+    for line in (
+        " is not a folder: name one with",
+        "none is not a folder: name one with",
+        "tablet.json is no file: name a latency table, or say this",
+        "--target is 'fast': give a number of ms",
+        "--budget is 'soon': give a time such as 30m",
+    ):
+        assert line in out
+
+
+def test_what_the_command_line_has_said_is_not_asked(say, photos):
+    say(str(photos), "")
+    options = plan_options(["--target", "p20", "--cost", "macs"])
+    assert (options.target, options.profile, options.seconds) == ("p20", "balanced", None)
+    say(str(photos), "this", "", "thorough")
+    options = plan_options([])
+    assert (options.table, options.target, options.profile) == (None, "p40", "thorough")
+
+
+def test_without_a_terminal_or_answers_the_missing_word_is_named(say, monkeypatch):
+    with pytest.raises(UserError, match=r"required: DIR \(see python -m search\.plan --help\)"):
+        plan_options([])
+
+    def end(*_):
+        raise EOFError
+
+    say()
+    monkeypatch.setattr("builtins.input", end)
+    with pytest.raises(UserError, match="the answers have ended: name DIR and options"):
+        plan_options([])
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):
