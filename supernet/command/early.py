@@ -19,7 +19,7 @@ import yaml
 from supernet.command.arguments import Parser, closest_option
 from supernet.errors import UserError
 from supernet.files.reading import parse_yaml, read_text
-from supernet.files.shipped import config_file, shipped_configs
+from supernet.files.shipped import config_file
 
 OPTIONS = Path(__file__).with_name("options.json")
 CONFIG = ("-c", "--config")
@@ -186,9 +186,19 @@ def _places(
         if option not in parser.names and not is_group and not is_class:
             near = closest_option(option, parser.names).replace("--", "")
             raise UserError(f"{file}: there is no setting '{place}{name}'{near}")
+        if f"--{place}{name}" in NAMED_FILES and isinstance(value, str):
+            _check_named(value, file)
         yield f"{place}{name}"
         if isinstance(value, dict) and option not in parser.open:
             yield from _places(parser, value, f"{place}{name}.", file)
+
+
+def _check_named(value: str, file: Path) -> None:
+    """Refuse a name of a file, in a config, that is neither a file nor that of a shipped one."""
+    try:
+        config_file(value, file.parent)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def with_shipped(words: Sequence[str]) -> list[str]:
@@ -201,18 +211,11 @@ def with_shipped(words: Sequence[str]) -> list[str]:
     for word in words:
         name, equals, value = word.partition("=")
         if option in NAMED_FILES and _is_file_name(word):
-            word = _path(option, word)
+            word = str(config_file(word))
         elif name in NAMED_FILES and equals and _is_file_name(value):
-            word = f"{name}={_path(name, value)}"
+            word = f"{name}={config_file(value)}"
         elif re.match("-c.", word) and _is_file_name(word):
-            word = f"-c{_path('-c', word[2:])}"
+            word = f"-c{config_file(word[2:])}"
         option = word
         found.append(word)
     return found
-
-
-def _path(option: str, value: str) -> str:
-    if option in CONFIG:
-        return str(config_file(value))
-    found = shipped_configs().get(value.removeprefix("configs/").removesuffix(".yaml"))
-    return value if Path(value).exists() or found is None else str(found)

@@ -11,7 +11,6 @@ from supernet.arch_file import ArchFile
 from supernet.command.output import new_table
 from supernet.cost.counts import count
 from supernet.display.rows import NetworkRow, network_rows
-from supernet.files.shipped import config_file
 from supernet.space.mnasnet import MnasSpace, read_space
 from supernet.space.spec import NetSpec
 
@@ -145,7 +144,7 @@ def spaces_table(paths: Sequence[str]) -> Table:
     headers = ("space", "decisions", "codes", "distinct networks", "share")
     table = new_table(*headers, left=("space",))
     for path in paths:
-        space = read_space(config_file(path))
+        space = read_space(path)
         codes, networks = math.prod(space.decision_sizes), num_networks(space)
         numbers = f"{len(space.decision_sizes)}", f"{codes:,}", f"{networks:,}"
         table.add_row(path, *numbers, f"{networks / codes:.1%}")

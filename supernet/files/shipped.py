@@ -30,10 +30,11 @@ def shipped_configs() -> dict[str, Path]:
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 
-def config_file(text: str) -> Path:
+def config_file(text: str, folder: Path = Path()) -> Path:
     """A file of one's own, or the shipped config of a name.
 
     The name may be written as the path that it has in a checkout, ``configs/digits/search.yaml``.
+    ``folder`` is that from which a path of one's own leads.
 
     Raises:
         UserError: with the names of shipped configs, the closest first.
@@ -46,7 +47,7 @@ def config_file(text: str) -> Path:
             ...
         supernet.errors.UserError: digits/serch is no file, ... closest are digits/search, ...
     """
-    if _is_there(text):
+    if _is_there(text, folder):
         return Path(text)
     name = text.removeprefix("configs/").removesuffix(".yaml")
     found = shipped_configs().get(name)
@@ -57,9 +58,9 @@ def config_file(text: str) -> Path:
     return found
 
 
-def _is_there(text: str) -> bool:
+def _is_there(text: str, folder: Path) -> bool:
     try:
-        return Path(text).expanduser().exists()
+        return (folder / Path(text).expanduser()).exists()
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, nobody's home
         return False
 

@@ -52,7 +52,13 @@ from supernet.run.ranks import Ranks
 from supernet.tracking.logger import Wandb, finish, folder_of_run, wandb_logger
 from supernet.tracking.metrics import MetricsCsv, wandb_runs
 from supernet.tracking.record import ConfigRecord, log_report
-from supernet.training.config import check_class_path, check_resolution, check_sections, make_data
+from supernet.training.config import (
+    check_class_path,
+    check_resolution,
+    check_sections,
+    make_data,
+    with_shipped_space,
+)
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -140,6 +146,14 @@ class RunParser(LightningArgumentParser):
         except UserError as error:
             self.error(str(error))
         return super().parse_path(cfg_path, *args, **kwargs)
+
+    def parse_string(self, cfg_str: str, *args: Any, **kwargs: Any) -> Namespace:
+        """Read the text of a config from its own folder; a shipped space may stand by its name."""
+        try:
+            named = with_shipped_space(cfg_str)
+        except UserError as error:
+            self.error(str(error))
+        return super().parse_string(named, *args, **kwargs)
 
 
 class CLI(LightningCLI):

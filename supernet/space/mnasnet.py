@@ -14,6 +14,7 @@ from pathlib import Path
 
 from supernet.errors import UserError, check_range
 from supernet.files.reading import read_as, read_yaml, short
+from supernet.files.shipped import config_file
 from supernet.space.arch import (
     DECISIONS,
     EXPANSION,
@@ -376,6 +377,8 @@ def _check_values(name: str, values: tuple, allowed: tuple) -> None:
 def read_space(path: str | Path) -> MnasSpace:
     """The space of a file that holds fields of ``MnasSpace``; those it leaves out are the paper's.
 
+    A shipped one has a name, such as ``spaces/paper``.
+
     Raises:
         UserError: one line that names the file, the field, its value and what is allowed.
 
@@ -384,6 +387,7 @@ def read_space(path: str | Path) -> MnasSpace:
         >>> read_space(config_file("spaces/digits")).width
         0.35
     """
+    path = config_file(str(path))
     fields = read_yaml(path, "name a yaml file of a space such as configs/spaces/paper.yaml")
     try:
         return read_as(MnasSpace, fields, "space.", partial=True)

@@ -1,5 +1,6 @@
 """What trains one network, from the yaml file of a retraining: data, recipe and length."""
 
+import json
 import pkgutil
 import re
 from collections.abc import Sequence
@@ -9,12 +10,14 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import pytorch_lightning as pl
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import supernet.data  # noqa: F401 - the short names of its data sets
 from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
 from supernet.files.reading import parse_yaml, read_yaml, short, typed_object
+from supernet.files.shipped import config_file
 from supernet.training.recipe import Recipe
 
 _T = TypeVar("_T")
@@ -87,6 +90,32 @@ def check_class_path(config: Any, path: str | Path) -> None:
         raise UserError(
             f"{path}: data.class_path is {named}, which is now {RENAMED[named]}: write that"
         )
+
+
+def with_shipped_space(text: str) -> str:
+    """The text of a run's config in which the name of a shipped space has become its file.
+
+    Paths lead from this process's folder.
+
+    Raises:
+        UserError: for a space that is neither a file nor the name of a shipped one.
+    """
+    try:
+        model = _value_of(yaml.compose(text, yaml.SafeLoader), "model")
+    except yaml.YAMLError:
+        return text  # the parser says what is wrong with it
+    space = _value_of(model, "space")
+    if not isinstance(space, yaml.ScalarNode) or space.tag != "tag:yaml.org,2002:str":
+        return text
+    # In its place, since a text that is written anew may read otherwise.
+    file = json.dumps(str(config_file(space.value)))
+    return text[: space.start_mark.index] + file + text[space.end_mark.index :]
+
+
+def _value_of(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    """The value of a key of a mapping, if it is one that has it."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((value for key, value in pairs if key.value == name), None)
 
 
 def check_resolution(data: Namespace, files: Sequence[Path], words: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ def test_the_command_itself_prints_one_line(tiny_search):
 
 
 OPTIONS = {
-    "--model.space no.yaml": "model.space is 'no.yaml', which is no file of settings: name a yaml",
+    "--model.space no.yaml": "no.yaml is no file, and no config of that name ships; closest are ",
     "--model.space.reference resnet": "unknown network 'resnet'",
     '--model.space.restrictions [{"block":9}]': "block is 9, it must be one of 1 to 7",
     "--model.space.base_filters [8,16]": "got 2, 7, 7; those that are empty are mobilenet_v2's",

@@ -146,6 +146,20 @@ def test_with_other_versions_all_is_left_to_the_command(monkeypatch):
     assert answer_early("search", words) == words
 
 
+def test_a_config_may_name_a_shipped_space_or_a_file_beside_it(tmp_path):
+    config = tmp_path / "mine.yaml"
+    (tmp_path / "own.yaml").touch()
+    for space in ("spaces/cifar", "own.yaml", "{width: 0.5}"):
+        config.write_text(f"model: {{space: {space}}}")
+        answer_early("search", ["fit", "--run", "x", "--data", "Digits", "-c", str(config)])
+    config.write_text("model: {space: spaces/cifr}")
+    said = r"mine\.yaml: spaces/cifr is no file, .* closest are spaces/cifar, "
+    with pytest.raises(UserError, match=said):
+        answer_early("search", ["fit", "-c", str(config)])
+    with pytest.raises(UserError, match=r"^spaces/cifr is no file, .* closest are spaces/cifar, "):
+        with_shipped(["--model.space=spaces/cifr"])
+
+
 def test_names_of_configs_become_their_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = ROOT / "configs"

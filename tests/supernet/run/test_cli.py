@@ -20,8 +20,9 @@ from supernet.command import output as progress_lines
 from supernet.command.output import ProgressLines
 from supernet.command.process import is_first_process, run_command
 from supernet.errors import UserError
-from supernet.run.cli import CLI
+from supernet.run.cli import CLI, RunParser
 from supernet.run.folder import WAY_ON
+from supernet.space.mnasnet import read_space
 
 ROOT = Path(__file__).parents[3]
 
@@ -130,6 +131,17 @@ def test_later_configs_and_options_win(parsed, tiny_search, tmp_path):
     assert (found.model.target, found.model.sampling.samples) == ("p70", 6)
     assert found.model.sampling.every == 2
     assert found.trainer.max_steps == 9
+
+
+def test_a_config_may_name_a_shipped_space(parsed, tiny_search, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("model:\n  space: spaces/cifar  # by its name\n")
+    found = parsed("fit", *tiny_search, "-c", overlay).model.space
+    cifar = read_space("spaces/cifar")
+    assert (found.width, tuple(found.strides)) == (cifar.width, cifar.strides)
+    said = r"^spaces/cifr is no file, .* closest are spaces/cifar, "
+    with pytest.raises(UserError, match=said):
+        RunParser().parse_string("model: {space: spaces/cifr}")
 
 
 # --- run folders ----------------------------------------------------------------------------------

@@ -75,8 +75,10 @@ def test_a_broken_file_is_refused_in_one_line_that_names_it(tmp_path, text, mess
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_is_refused_with_an_example():
-    with pytest.raises(UserError, match=r"none\.yaml .*No such file.*configs/spaces/paper\.yaml"):
+def test_a_space_is_found_by_its_name_and_another_refused_with_those_that_there_are():
+    assert read_space("spaces/paper") == SPACES["paper"]
+    said = r"^none\.yaml is no file, and no config of that name ships; closest are "
+    with pytest.raises(UserError, match=said):
         read_space("none.yaml")
 
 

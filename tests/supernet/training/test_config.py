@@ -1,10 +1,11 @@
-"""A resolution that a config gives the data of one class is not another's without a word."""
+"""Configs: names of spaces in them, and a resolution that is not another class's silently."""
 
 import pytest
 from jsonargparse import Namespace
 
 from supernet.errors import UserError
-from supernet.training.config import check_resolution
+from supernet.files.shipped import config_file
+from supernet.training.config import check_resolution, with_shipped_space
 
 DIGITS = "data: {class_path: Digits, init_args: {resolution: 16}}"
 PHOTOS = Namespace(class_path="supernet.data.image_folder.ImageFolder")
@@ -50,3 +51,16 @@ def test_it_stands_where_it_was_meant(files, texts):
 @pytest.mark.parametrize("word", ["--data.resolution", "--data.init_args.resolution=16"])
 def test_it_stands_where_the_command_line_says_one(files, word):
     check_resolution(PHOTOS, files(DIGITS), [word, "16"])
+
+
+def test_the_name_of_a_shipped_space_becomes_its_file_and_nothing_else_changes(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = "run: 1e-3\nmodel: {target: p4, space: NAME, cost: ms}  # mine\n"
+    named = with_shipped_space(text.replace("NAME", "spaces/paper"))
+    assert named == text.replace("NAME", f'"{config_file("spaces/paper")}"')
+    (tmp_path / "own.yaml").touch()
+    others = ("{width: 0.5}", "null", "~", "[a]", "own.yaml")
+    for kept in ["run: [", "a text", "", *(text.replace("NAME", one) for one in others)]:
+        assert with_shipped_space(kept) == kept.replace("own.yaml", '"own.yaml"')
