@@ -26,6 +26,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.early import with_shipped
 from supernet.command.output import say
+from supernet.command.parser_errors import readable
 from supernet.command.process import is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.datamodule import image_shape
@@ -90,8 +91,6 @@ Seed = restricted_number_type(
 Threads = restricted_number_type(
     "Threads", int, [(">=", 0), ("<=", 1024)], docstring="int from 0 to 1024"
 )
-LONGEST_LINE = 1500
-"""Characters of an error: jsonargparse repeats what it was given, of any length."""
 
 
 def _explain_restoring(error: Exception) -> None:
@@ -123,13 +122,13 @@ class RunParser(LightningArgumentParser):
         Raises:
             UserError: with the line.
         """
-        message = one_line(message)
-        if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", message):
+        line = one_line(message)
+        if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", line):
             name, path = missing.groups()
-            message = f"{name} is {path!r}, which is no file of settings: name a yaml file"
-        if len(message) > LONGEST_LINE:
-            message = f"{message[:LONGEST_LINE]} ..."
-        raise UserError(message) from None
+            line = f"{name} is {path!r}, which is no file of settings: name a yaml file"
+        else:
+            line = readable(message)
+        raise UserError(line) from None
 
     def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Say which config is no YAML: with several, jsonargparse leaves that open."""

@@ -73,10 +73,10 @@ OPTIONS = {
     "--model.sampling.images 1": "a batch has 1 image, but maps of one pixel leave batch norm",
     "--data.batch_size 1": "nothing to average: set data.init_args.batch_size to at least 2",
     "--data.resolution 64": "resolution is 64, it must be at least 8 and at most 32",
-    "--data.resolutoin 8": "'resolutoin' is not accepted",
+    "--data.resolutoin 8": "data.resolutoin is no option: --data.help CLASS lists what there is",
     "--data.batch_size 5000": "1080 images are fewer than one batch of 5000",
     "--data foo.Bar": "No module named 'foo'",
-    "--data ImageFolder": "the following arguments are required: root",
+    "--data ImageFolder": "data: ImageFolder needs root: add --data.root",
     "--data ImageFolder --data.resolution 8 --data.root /nowhere": "/nowhere is not a folder",
     "--data ImageFolder --data.root /nowhere": (
         "tiny.yaml gives to Digits, but the data are ImageFolder: say which is meant"
@@ -106,7 +106,10 @@ OPTIONS = {
     "--trainer.gradient_clip_val 1": "gradient_clip_val=1",
     "--trainer.accelerator none": "accelerator='none'`. Available names are: ",
     "--trainer.strategy none": "strategy='none'",
-    "--trainer.precision low": '"trainer.precision": Does not validate',
+    "--trainer.precision low": "trainer.precision is 'low', it must be one of 64, 32, 16",
+    "--trainer.logger TensorBoardLogger": (
+        "trainer.logger: TensorBoardLogger needs save_dir: add --trainer.logger.save_dir"
+    ),
     "--seed_everything -1": "Seed: -1 does not conform to restriction v>=0 and v<4294967296",
     "--seed_everything true": "seed_everything",
     "--threads -1": "does not conform to restriction v>=0",
