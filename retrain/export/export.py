@@ -15,6 +15,7 @@ from typing import Any, get_args
 from retrain.cli import checkpoint_path
 from retrain.export.formats.formats import FORMATS
 from retrain.export.formats.metadata import exporter_versions
+from retrain.export.formats.onnx_file import check_int8_opset
 from retrain.export.formats.opset import OPSETS
 from retrain.export.images import Source, check_images
 from retrain.export.int8_files import prepared
@@ -67,11 +68,7 @@ def export(
         UserError: for an unknown format or opset, when run, checkpoint or a package is missing, or
             when the data have other classes than the network.
     """
-    if opset not in OPSETS:
-        raise UserError(f"opset is {opset}, allowed are {OPSETS[0]} to {OPSETS[-1]}")
-    for name in formats or ():
-        if name not in FORMATS:
-            raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
+    _check_words(formats, opset, quantization)
     path = checkpoint_path(run, checkpoint)
     trained = read_trained(path)
     formats = _checked_formats(formats, trained, quantization)
@@ -103,6 +100,19 @@ def export(
     write_json(run / "export.json", report, indent=2)
     report_after(run, say)
     return written
+
+
+def _check_words(
+    formats: Sequence[str] | None, opset: int, quantization: Quantization | None
+) -> None:
+    """Refuse what can be refused before anything is read."""
+    if opset not in OPSETS:
+        raise UserError(f"opset is {opset}, allowed are {OPSETS[0]} to {OPSETS[-1]}")
+    for name in formats or ():
+        if name not in FORMATS:
+            raise UserError(f"unknown format {name!r}, known are {', '.join(FORMATS)}")
+    if quantization and quantization.method == "int8" and "onnx" in (formats or CLASSIFIER_FORMATS):
+        check_int8_opset(opset)
 
 
 def _checked_formats(

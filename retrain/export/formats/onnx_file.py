@@ -57,17 +57,21 @@ def read_onnx_metadata(path: Path) -> Metadata:
     return {**told, "opset": opset_of(model)}
 
 
-def quantize_onnx(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
-    """The graph of a file in int8, by the quantizer that latency tables are measured with.
+def check_int8_opset(opset: int) -> None:
+    """Refuse an opset that has no scales for each channel, before any file is written.
 
     Raises:
-        UserError: when the opset has no scales for each channel.
+        UserError: naming the oldest that has.
     """
-    if shipment.opset < OLDEST_OPSET:
+    if opset < OLDEST_OPSET:
         raise UserError(
-            f"int8 needs opset {OLDEST_OPSET} for a scale of each channel, --opset is"
-            f" {shipment.opset}: give --opset {OLDEST_OPSET} or more, or leave --quantize out"
+            f"int8 needs opset {OLDEST_OPSET} for a scale of each channel, --opset is {opset}: give"
+            f" --opset {OLDEST_OPSET} or more, or leave --quantize out"
         )
+
+
+def quantize_onnx(shipment: Shipment, floats: Path, images: Tensor) -> Quantized:
+    """The graph of a file in int8, by the quantizer that latency tables are measured with."""
     model = int8_graph(floats, images)
 
     def write(metadata: Metadata, path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from retrain.export.export import export
 from retrain.export.formats.formats import FORMATS
-from retrain.export.formats.onnx_file import quantize_onnx
 from retrain.export.formats.shipment import Format, Quantized, Shipment
 from retrain.export.int8_files import Int8Inputs, export_int8, prepared
 from retrain.export.quantization import (
@@ -134,10 +134,15 @@ def test_bad_settings_are_named(settings, reason):
         Quantization(**settings)
 
 
-def test_an_opset_without_scales_of_channels_is_refused(tmp_path):
-    shipment = Shipment(torch.nn.Identity(), {}, opset=12)
-    with pytest.raises(UserError, match=r"int8 needs opset 13 .* --opset is 12: give --opset 13"):
-        quantize_onnx(shipment, tmp_path / "network.onnx", LOGITS)
+def test_an_opset_without_scales_of_channels_is_refused_before_anything_is_read(tmp_path):
+    said = r"int8 needs opset 13 .* --opset is 12: give --opset 13"
+    for formats in (None, ["pt2", "onnx"]):
+        with pytest.raises(UserError, match=said):
+            export(tmp_path / "none", formats, opset=12, quantization=Quantization())
+    with pytest.raises(UserError, match="no run in"):
+        export(tmp_path / "none", ["pt2"], opset=12, quantization=Quantization())
+    with pytest.raises(UserError, match="no run in"):
+        export(tmp_path / "none", opset=13, quantization=Quantization())
 
 
 @pytest.mark.parametrize(("allowed", "status"), [(1.0, "3.00 points below"), (3.0, "")])
