@@ -38,6 +38,7 @@ from supernet.command.output import say
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
+from supernet.report.report import report_after
 from supernet.run.folder import make_folder
 from supernet.run.locking import locked
 
@@ -86,7 +87,7 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--run",
         type=Path,
         default=Path("runs/compare"),
-        help="folder for compare.json and compare.png",
+        help="folder for compare.json, compare.png and report.html",
     )
     options = parser.parse_args(arguments)
     _check(options)
@@ -243,4 +244,5 @@ def _compare(comparison: Comparison) -> None:
     write_json(options.run / "compare.json", content)
     figure = draw_comparison(list(trials.values()), results)
     save_figure(figure, options.run / "compare.png")
+    report_after(options.run, say)
     report.print()

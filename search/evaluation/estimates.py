@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from supernet.command.output import new_table, print_table, say
+from supernet.display.rows import with_interval
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,4 @@ def cell(content: Cell) -> str:
     """Text of a cell: words, or a value with its interval, if any, as in ``.62 [.48 .74]``."""
     if isinstance(content, str):
         return content
-    value, low, high = map(_number, astuple(content))
-    if math.isnan(content.value):
-        return "-"
-    alone = content.low == content.high == content.value or math.isnan(content.low)
-    return value if alone else f"{value} [{low} {high}]"
-
-
-def _number(value: float) -> str:
-    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    return with_interval(*astuple(content))

@@ -56,6 +56,7 @@ from supernet.cost.model import CostModel
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
 from supernet.files.writing import write_json
+from supernet.report.report import report_after
 from supernet.run.folder import make_folder
 from supernet.run.locking import locked
 
@@ -104,7 +105,8 @@ def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="judge slices of supernets after so much training of their own, too (40)",
     )
     add("--short", type=float, default=0.1, help="length of a short training, 0 for none (0.1)")
-    add("--run", type=Path, default=Path("runs/rank"), help="folder for rank.json and rank.png")
+    told = "folder for rank.json, rank.png and report.html"
+    add("--run", type=Path, default=Path("runs/rank"), help=told)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -287,4 +289,5 @@ def _rank(ranking: Ranking) -> None:
     report = ranking.report()
     plain = report.plain(options, networks=ranking.rows)
     write_json(options.run / "rank.json", plain, indent=2)
+    report_after(options.run, say)
     report.print()

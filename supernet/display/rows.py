@@ -1,5 +1,6 @@
-"""A network as rows, one for each part: what tables, figures and JSON show. No torch."""
+"""Rows of tables: the parts of a network, and values with their intervals. No torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,3 +72,16 @@ def _stage_row(part: str, stage: Stage, layers: list[Layer], block: str) -> Netw
         skip=next(iter(acting), "none"),
         block=block,
     )
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A value with its interval, if it has any, as in ``.62 [.48 .74]``; a dash for NaN."""
+    if math.isnan(value):
+        return "-"
+    alone = low == high == value or math.isnan(low)
+    return _number(value) if alone else f"{_number(value)} [{_number(low)} {_number(high)}]"
+
+
+def _number(value: float) -> str:
+    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text

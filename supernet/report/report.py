@@ -5,7 +5,7 @@ from pathlib import Path
 
 from supernet.errors import UserError, one_line
 from supernet.files.writing import write_atomic
-from supernet.report import export_sections, search_sections, training_sections
+from supernet.report import comparison_sections, export_sections, search_sections, training_sections
 from supernet.report.page import Code, Section, render
 from supernet.report.run_files import RunFiles
 
@@ -25,6 +25,7 @@ SECTIONS: tuple[Callable[[RunFiles], Iterator[Section]], ...] = (
     training_sections.training,
     training_sections.judged,
     export_sections.exported,
+    comparison_sections.compared,
 )
 """Sections in their order; each gives none where its files are not there."""
 SHOWN = {"pareto.png", "progress.png", "entropy.png", "loss.png", "surrogate.png", "worst.png"}
@@ -44,7 +45,7 @@ def write_report(run: Path) -> Path:
     if not sections:
         raise UserError(
             f"{run} has nothing to report yet: a search writes its files at its end, a retraining"
-            " from its first validation on; or name another folder"
+            " from its first validation on, rank and compare at their end; or name another folder"
         )
     sections += [*_made(_others, files), *_made(_settings, files)]
     origin = f"made from the files of {run} alone; mnasnet report --run {run}"

@@ -58,9 +58,9 @@ class RunFiles:
         present = [name for name in ("step", *names) if name in header]
         return read_columns(self.folder / "metrics.csv", present, WAY_OUT) if present else {}
 
-    def figure(self, name: str, words: str) -> list[Picture]:
-        """A figure of the run's own folder of them, in a list that is empty where it is not."""
-        path = self.folder / "figures" / name
+    def figure(self, name: str, words: str, folder: str = "figures") -> list[Picture]:
+        """A figure of a folder of the run's, in a list that is empty where it is not."""
+        path = self.folder / folder / name
         return [Picture(path.read_bytes(), words)] if path.is_file() else []
 
     def other_figures(self, shown: set[str]) -> list[Picture]:

@@ -14,6 +14,7 @@ from search.objective.feasible import cheapest, costliest
 from supernet.errors import UserError
 from supernet.training.config import read_training
 from tests.helpers.documented import undocumented
+from tests.helpers.html_page import Page
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
 from tests.helpers.tiny import MACS, SPACE
 from tests.helpers.toy_comparison import SEARCH, compare, first_stage, save_run, toy_options
@@ -61,6 +62,8 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
         assert f"\n{word}" in first
     told = json.loads((tmp_path / "run/compare.json").read_text())
     assert undocumented(tmp_path / "run/compare.json") == set()
+    page = Page((tmp_path / "run/report.html").read_text()).words["comparison"]
+    assert all(one in page for one in (told["conclusion"], *told["facts"], *told["tables"]))
     assert told["tables"]["supernet"]["tunas"]["beats it"].endswith(" of 2")
     assert [one["choice"] for one in told["retrained"]] == ["tunas, seed 0", "random, seed 0"]
     for row, one in zip(rows[:2], told["retrained"], strict=True):

@@ -11,6 +11,7 @@ from search.evaluation.trainings import jobs_of, network_hash
 from search.rank.ranking import Ranking, main, ranking_options
 from supernet.errors import UserError
 from tests.helpers.documented import undocumented
+from tests.helpers.html_page import Page
 from tests.helpers.interrupted import SIGNALS, stopped_and_continued
 from tests.helpers.tiny import SPACE, TRAINING, save_supernet
 
@@ -74,6 +75,8 @@ def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, ca
     report = json.loads((tmp_path / "run" / "rank.json").read_text())
     assert undocumented(tmp_path / "run" / "rank.json") == set()
     assert undocumented(tmp_path / "cache.jsonl", "Rows of trainings") == set()
+    page = Page((tmp_path / "run" / "report.html").read_text()).words["ranking"]
+    assert all(one in page for one in (report["conclusion"], *report["facts"], *report["tables"]))
     tables, networks = report["tables"], report["networks"]["uniform"]
     scored = {one["network"]: one["test"] for one in networks}
     trained = {(row["network"], row["seed"]): row["test"] for row in rows if row["steps"] == 4}
