@@ -23,7 +23,7 @@ from supernet.files.csv_table import Columns
 from supernet.report.predictions import Confusion
 
 _LINE = "#2F5D92"
-TRAINING = ("train/loss", "lr", "val/loss", "val/accuracy", "val/map")
+TRAINING = ("train/loss", "train/accuracy", "lr", "val/loss", "val/accuracy", "val/map")
 """Columns of metrics.csv that are drawn."""
 FIGURE_NAMES = {"val/accuracy": "accuracy", "val/map": "average precision"}
 """What a training is judged by: a classifier's accuracy, or a detector's average precision."""
@@ -81,9 +81,15 @@ def _draw_loss(axes: Axes, metrics: Columns) -> None:
 
 def _draw_score(axes: Axes, metrics: Columns) -> None:
     name = judged_by(metrics)
-    style_axes(axes, f"Validation {FIGURE_NAMES[name]}", "", "")
-    steps, values = _points(metrics, name)
-    axes.plot(steps, values, color=ACCENT, linewidth=1.8)
+    own, values = _points(metrics, name.replace("val/", "train/"))
+    title = FIGURE_NAMES[name].capitalize() if own.size else f"Validation {FIGURE_NAMES[name]}"
+    style_axes(axes, title, "", "")
+    if own.size:
+        # Of single batches, as they are augmented, and of weights that are not averaged.
+        axes.plot(own, values, color=_LINE, alpha=0.4, linewidth=1.1, label="training batches")
+    axes.plot(*_points(metrics, name), color=ACCENT, linewidth=1.8, label="validation")
+    if own.size:
+        legend_above(axes, 2, at=(0.16, 0.97))
     best = best_of(metrics, name)
     axes.plot(*best, marker="*", color=ACCENT, markersize=13, markeredgecolor="white")
     axes.yaxis.set_major_formatter(percent)

@@ -30,6 +30,11 @@ def test_of_equal_validations_the_latest_is_the_best():
             {"val/accuracy": [NAN, 0.5] * 3, "val/loss": [NAN, 1.0] * 3},
             {"Loss", "Validation accuracy", "Learning rate"},
         ),
+        (
+            {"val/accuracy": [NAN, 0.5] * 3, "train/accuracy": [0.1] * 6, "val/loss": [1.0] * 6},
+            {"Loss", "Accuracy", "Learning rate"},
+        ),
+        ({"train/accuracy": [0.1] * 6}, {"Loss", "Learning rate"}),
         ({"val/map": [NAN, 0.5] * 3}, {"Loss", "Validation average precision", "Learning rate"}),
     ],
 )
@@ -38,6 +43,7 @@ def test_a_training_is_drawn_by_what_was_logged(columns, titles):
     assert {axes.get_title("left") for axes in figure.axes} == titles
     assert bool(judged_by(metrics(**columns))) == (len(titles) == 3)
     assert ("validation" in texts(figure)) == ("val/loss" in columns)
+    assert ("training batches" in texts(figure)) == ("Accuracy" in titles)
 
 
 def test_a_confusion_matrix_has_names_and_counts_as_long_as_they_can_be_read():
