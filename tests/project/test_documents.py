@@ -36,6 +36,7 @@ def commands(text):
     """Commands of a page, one line each, from its blocks and its sentences."""
     blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = [line.removeprefix("srun ") for line in lines]
     rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     lines += re.findall(r"`((?:python -m|mnasnet) [^`]+)`", rest)
     return [" ".join(line.split()) for line in lines if line.startswith(("python -m ", "mnasnet "))]
