@@ -146,7 +146,7 @@ CONFIGS = {
     "model: {space: {widht: 3}}": "'model.space.widht'",
     "modle: {target: 3}": "bad.yaml: there is no setting 'modle'; did you mean model?",
     "trainer: {max_stps: 3}": "'trainer.max_stps'",
-    "data: {init_args: {resolutoin: 3}}": "'resolutoin'",
+    "data: {init_args: {resolutoin: 3}}": "data.resolutoin is no option",
     "model: {target: 3\nx: [1": "bad.yaml is not YAML: while parsing a flow mapping",
     "- 1\n- 2": "Unexpected config: - 1 - 2",
     "model: {sampling: {every: often}}": '"model.sampling.every": Expected',
