@@ -49,7 +49,8 @@ def answer_early(module: str, words: Sequence[str]) -> list[str]:
     """Print the help that is asked for, or refuse what the command ``python -m MODULE`` has not.
 
     Returns:
-        The words for the command's own parser: with ``--help`` for ``--help all``.
+        The words for the command's own parser: with ``--help`` for ``--help all``, where the list
+        is of other libraries.
 
     Raises:
         UserError: for a verb or an option that there is not, a value that is no number or none of
@@ -58,15 +59,18 @@ def answer_early(module: str, words: Sequence[str]) -> list[str]:
         SystemExit: after the help.
     """
     words = list(words)
+    is_whole = words[-2:] in WHOLE_HELP
+    if is_whole:
+        del words[-1]
     verbs = verbs_of(module)
     verb = words[0] if verbs and words else ""
-    if words[-2:] in WHOLE_HELP:
-        return [*words[:-2], "--help"]
     if not is_current() or (verb.startswith("-") and verb not in ("-h", "--help")):
         return words  # Lightning takes options in front of a verb, too
     if verbs and verb not in verbs:
         _verbs_parser(module, verbs).parse_args(words)
-    _check(EarlyParser(f"{module} {verb}".strip()), words[1:] if verbs else words)
+    command = f"{module} {verb}".strip()
+    parser = WholeParser(command) if is_whole else EarlyParser(command)
+    _check(parser, words[1:] if verbs else words)
     return words
 
 
@@ -108,6 +112,7 @@ class EarlyParser(Parser):
             formatter_class=WideNames,
         )
         self.known = [one for one in listed()["options"] if command in one["commands"]]
+        self.sections: dict[str, argparse._ActionsContainer] = {}
         for one in self.known:
             if "--help" not in one["names"]:
                 self._add(one)
@@ -119,11 +124,50 @@ class EarlyParser(Parser):
         told = {name: one[name] for name in ARGUMENT if name in one}
         if one.get("is_number"):
             told["type"] = _number
-        self.add_argument(*one["names"], **({"help": argparse.SUPPRESS} | told))
+        self._place(one).add_argument(*one["names"], **({"help": argparse.SUPPRESS} | told))
+
+    def _place(self, one: Mapping[str, Any]) -> argparse._ActionsContainer:
+        """Where an option stands in the help."""
+        return self
 
     def required(self) -> Iterator[str]:
         """Options without which, here or in a config, the command does nothing."""
         return (one["names"][-1] for one in self.known if one.get("is_required"))
+
+
+class WholeParser(EarlyParser):
+    """The options of a command, of which the help tells all that there is to say."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(command)
+        self.epilog = "--NAME.help CLASS prints the arguments of a class that a setting NAME takes"
+
+    def _add(self, one: Mapping[str, Any]) -> None:
+        told = {**one, "help": _at_length(one)}
+        if "choices" in one:
+            told.pop("metavar", None)  # they are named in its place
+        elif one.get("action") != "store_true":
+            told.setdefault("metavar", "VALUE")
+        super()._add(told)
+
+    def _place(self, one: Mapping[str, Any]) -> argparse._ActionsContainer:
+        """Each section of a config has one of the help."""
+        title = one.get("section", "")
+        if title and title not in self.sections:
+            self.sections[title] = self.add_argument_group(title)
+        return self.sections.get(title, self)
+
+
+def _at_length(one: Mapping[str, Any]) -> str:
+    """Meaning, type and default of an option; argparse puts values in where a % is."""
+    kind = () if "choices" in one else (one.get("type"),)
+    default = (f"default: {_as_written(one['default'])}",) if "default" in one else ()
+    facts = "; ".join(filter(None, (*kind, *default)))
+    return f"{one.get('about', '')}{f' ({facts})' if facts else ''}".strip().replace("%", "%%")
+
+
+def _as_written(default: object) -> str:
+    return default if isinstance(default, str) else json.dumps(default)
 
 
 def _number(text: str) -> str:

@@ -35,6 +35,7 @@ QUICK = {
     "search fit --help": (0, "--model.target"),
     "retrain test --help": (0, "--model.arch"),
     "search.rank --help": (0, "--supernet"),
+    "search fit --help all": (0, "--model.space.kernels"),
     "search fti": (2, "invalid choice: 'fti'"),
     "search fit -c digits/serch": (2, "closest are digits/search"),
     "search fit -c digits/search --model.tarjet 3": (2, "did you mean --model.target?"),
@@ -136,7 +137,35 @@ def test_what_is_no_config_is_left_to_the_command(content, tmp_path):
     assert answer_early("search", words) == words
 
 
-def test_all_of_the_help_is_the_commands_own():
+HEAVY = ("search fit", "retrain", "search.rank", "search.compare")
+"""Beginnings of commands that load torch."""
+
+
+@pytest.mark.parametrize("command", [one for one in listed()["commands"] if one.startswith(HEAVY)])
+def test_all_of_the_help_tells_of_every_option(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    module, *verb = command.split(" ")
+    with pytest.raises(SystemExit) as leaving:
+        answer_early(module, [*verb, "--help", "all"])
+    assert leaving.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    known = [one for one in listed()["options"] if command in one["commands"]]
+    assert all(name in words for one in known for name in one["names"])
+    assert all(" ".join(one["about"].split()[:3]) in words for one in known if "about" in one)
+
+
+def test_all_of_the_help_tells_types_and_defaults_by_section(capsys):
+    with pytest.raises(SystemExit):
+        answer_early("search", ["fit", "-h", "all"])
+    text = capsys.readouterr().out
+    words = " ".join(text.split())
+    assert "model.sampling: what the controller is rewarded by, and how often it is asked:" in text
+    assert "Weight steps between two updates from slices. (int; default: 8)" in words
+    assert "--wandb.mode {offline,online,disabled}" in words
+
+
+def test_with_other_versions_all_of_the_help_is_the_commands_own(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0")
     assert answer_early("search", ["fit", "--help", "all"]) == ["fit", "--help"]
 
 

@@ -97,23 +97,6 @@ def test_help_is_printed_by_the_command_itself(command):
     assert done.stdout.startswith("usage: python -m search ")
 
 
-def test_all_of_the_help_of_a_verb_explains_every_part(search, capsys):
-    with pytest.raises(SystemExit) as leaving:
-        search("fit", "--help", "all")
-    text = " ".join(capsys.readouterr().out.split())
-    assert leaving.value.code == 0
-    for part in (
-        "--run RUN",
-        "--seed_everything",
-        "--model.space.width",
-        "--trainer.max_steps",
-        "Weight steps between two updates from slices",
-        "--wandb.mode",
-        "--data.help",
-    ):
-        assert part in text
-
-
 def test_the_configuration_can_be_printed_and_read_again(search, tiny_search, tmp_path, capsys):
     with pytest.raises(SystemExit) as leaving:
         search("fit", *tiny_search, "--model.target", "p70", "--print_config")
