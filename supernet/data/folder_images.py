@@ -40,12 +40,30 @@ class FolderImages:
     """Widths and heights in px, from the smallest area to the largest: ``24x18 to 4000x3000``."""
     num_frames: int
     """Files of several frames or pages, of which the first is read."""
+    reader: ImageReader
 
     def files(self, *splits: str) -> list[tuple[str, int]]:
         """Paths and labels of these splits together."""
-        records = [record for split in splits for record in self.dealt.records[split]]
+        return [(path, record.label) for path, record in self._located(splits)]
+
+    def digests(self, *splits: str) -> dict[str, str]:
+        """Hash of the content of each path of these splits."""
+        return {path: record.digest for path, record in self._located(splits)}
+
+    def pixel_sizes(self, *splits: str) -> dict[str, tuple[int, int]]:
+        """Width and height of each path of these splits, as the index has found them."""
+        located = self._located(splits)
+        index = index_images(self.root, [record.path for _, record in located], self.reader)
+        return {
+            path: (image.width, image.height)
+            for (path, _), image in zip(located, index, strict=True)
+            if not image.error
+        }
+
+    def _located(self, splits: Sequence[str]) -> list[tuple[str, ImageRecord]]:
+        """Paths, with the root, and records of these splits together."""
         start = f"{self.root / '_'}"[:-1]
-        return [(start + record.path, record.label) for record in records]
+        return [(start + one.path, one) for split in splits for one in self.dealt.records[split]]
 
     def records(self) -> list[ImageRecord]:
         """Every image of the folder, also those that are not used."""
@@ -108,6 +126,7 @@ def read_images(
         num_indexed=len(index),
         sizes=_sizes(good),
         num_frames=sum(image.num_frames > 1 for image in good),
+        reader=reader,
     )
 
 

@@ -9,11 +9,12 @@ from typing import get_args
 
 from torch.utils.data import Dataset
 
-from supernet.data.crops import CentralCrop, Crop, RandomCrop
+from supernet.data.crops import CentralCrop, Crop, RandomCrop, Reader
 from supernet.data.folder_images import FolderImages, OnBadImage, read_images
 from supernet.data.images.folder_layout import read_layout
 from supernet.data.images.image_index import printable
 from supernet.data.images.image_reading import CorruptImageError, ImageReader
+from supernet.data.images.kept_images import KeptReader, check_room
 from supernet.data.pixels import normalised
 from supernet.data.records import ImageRecord
 from supernet.data.splits import ImageSplits, LabelledImage
@@ -54,6 +55,8 @@ class ImageFolder(ImageSplits):
         flip: probability of a mirror image in training; 0 where left and right differ in meaning.
         crop_pct: share of the shorter side that evaluation shows, as timm calls it; 1 where what
             is shown reaches the borders, as in images of 32 px.
+        cache: whether decoded images are kept on the disk, between epochs and runs, in the folder
+            ``decoded`` of the user's cache.
 
     Raises:
         UserError: if a value is out of range, if ``root`` is missing, is only nearly such a folder
@@ -89,6 +92,7 @@ class ImageFolder(ImageSplits):
         crop_area: float = 0.08,
         flip: float = 0.5,
         crop_pct: float = 0.875,
+        cache: bool = False,
     ) -> None:
         shares = {"val": val_share, "test": test_share, "reward": reward_share}
         if min(shares.values()) <= 0 or sum(shares.values()) >= 1:
@@ -111,15 +115,17 @@ class ImageFolder(ImageSplits):
         check_range("", self, "crop_area", above=0, most=1)
         check_range("", self, "crop_pct", above=0, most=1)
         check_range("", self, "flip", least=0, most=1)
+        self.cache = cache
         self._before: Sequence[ImageRecord] = ()
 
     def prepare_data(self) -> None:
         """Read every image once, on one process of each machine; others find what it has found.
 
         Raises:
-            UserError: naming all that cannot be read, or a split or class without images.
+            UserError: naming all that cannot be read, or a split or class without images; or where
+                the disk does not hold the images that are to be kept.
         """
-        _ = self.found
+        _ = self._room
 
     def continue_with(self, records: Sequence[ImageRecord]) -> None:
         """Keep to the images with which a run began that now goes on; call it before images."""
@@ -163,19 +169,37 @@ class ImageFolder(ImageSplits):
     def notes(self) -> Sequence[str]:
         """What is left out and why, and what else a user should know of the files."""
         left_out = self.layout.left_out_line
-        return [*([left_out] if left_out else []), *self.found.notes()]
+        return [*filter(None, [left_out]), *self.found.notes(), *filter(None, [self._room])]
+
+    @cached_property
+    def _room(self) -> str:
+        """What is kept of decoded images; empty where nothing is."""
+        if not self.cache:
+            _ = self.found
+            return ""
+        parts = {("weights", "reward"): True, ("reward", "val", "test"): False}
+        missing = [
+            self._kept(self._crop(augment), splits).missing_bytes(self.found.pixel_sizes(*splits))
+            for splits, augment in parts.items()
+        ]
+        return check_room(sum(missing))
 
     def image_records(self) -> list[ImageRecord]:
         """Where each image lies, what it shows, in which split it is, and its content."""
         return self.found.records()
 
     def _images(self, *splits: str, augment: bool) -> ImageFiles:
-        files = self.found.files(*splits)
+        crop = self._crop(augment)
+        reader = self._kept(crop, splits) if self.cache else self.reader
+        files, skip = self.found.files(*splits), self.on_bad_image == "skip"
+        return ImageFiles(files, reader, crop, self.preprocessing, skip)
+
+    def _crop(self, augment: bool) -> Crop:
         told = self.preprocessing
-        crop: Crop = CentralCrop(told)
-        if augment:
-            crop = RandomCrop(told.crop, self.crop_area, self.flip)
-        return ImageFiles(files, self.reader, crop, told, skip=self.on_bad_image == "skip")
+        return RandomCrop(told.crop, self.crop_area, self.flip) if augment else CentralCrop(told)
+
+    def _kept(self, crop: Crop, splits: Sequence[str]) -> KeptReader:
+        return KeptReader(self.reader, self.found.digests(*splits), crop.whole, crop.kept_as)
 
 
 class ImageFiles(Dataset[LabelledImage]):
@@ -187,7 +211,7 @@ class ImageFiles(Dataset[LabelledImage]):
     def __init__(
         self,
         files: list[tuple[str, int]],
-        reader: ImageReader,
+        reader: Reader,
         crop: Crop,
         told: Preprocessing,
         skip: bool = False,
