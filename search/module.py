@@ -146,7 +146,7 @@ class SearchModule(pl.LightningModule):
         self.data.reward_batch_size = self.sampling.images
         # Figures show what is logged.
         check_range("trainer.", self.trainer, "log_every_n_steps", least=1)
-        self.objective = first_on_rank_zero(self.trainer, self.resolve_objective)
+        self.objective = self.resolve_objective()
         if self.trainer.is_global_zero:
             note_costs(self.objective)
         self.controller.prepare(self.objective)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from supernet.cost.model import CLOSED_FORMS, LIMIT_UNITS, MAX_MS, MIN_MS
 from supernet.errors import UserError, check_choice, check_range
@@ -46,6 +48,16 @@ def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+@cache
+def code_digest() -> str:
+    """Digest of this program's own code, which may differ between two copies of one version."""
+    place, hashed = Path(__file__).parents[1], hashlib.blake2b(digest_size=8)
+    for package in ("supernet", "search", "retrain"):
+        for file in sorted((place / package).rglob("*.py")):
+            hashed.update(f"{file.relative_to(place)}\n".encode() + file.read_bytes())
+    return hashed.hexdigest()
 
 
 @dataclass(frozen=True)

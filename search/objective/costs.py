@@ -10,6 +10,7 @@ from torch import Tensor
 from search.objective.block_tables import BlockTables
 from supernet.cost.model import CLOSED_FORMS, TARGET_UNITS, CostModel
 from supernet.errors import UserError, check_choice
+from supernet.run.distributed import built_by_rank_zero
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace, reference_specs
 from supernet.space.stage import Stage
@@ -21,7 +22,7 @@ NUM_SAMPLES = 2000
 def cost_model(
     unit: str, space: MnasSpace, table: str | Path | None, cache_dir: str | Path
 ) -> CostModel:
-    """Cost model that prices the networks of a space.
+    """Cost model that prices the networks of a space; of several processes rank 0's is for all.
 
     Args:
         unit: ms, macs or params.
@@ -42,11 +43,15 @@ def cost_model(
     from supernet.latency.table.table import LatencyTable
     from supernet.latency.this_machine import table_for
 
-    if table:
+    def build() -> LatencyTable:
+        if not table:
+            return table_for(space, reference_specs(space), cache_dir)
         loaded = LatencyTable.read(table)
         loaded.check_covers(space)
         return loaded
-    return table_for(space, reference_specs(space), cache_dir)
+
+    # Machines differ by some per cent, and with them what a rank takes for the target.
+    return built_by_rank_zero(build)
 
 
 class BlockCosts(BlockTables):

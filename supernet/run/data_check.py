@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from supernet.arch_file import read_arch
+from supernet.arch_records import code_digest, package_versions
 from supernet.command.output import say
 from supernet.data.records import ImageRecord, given_records
 from supernet.data.run_data import RunData
@@ -22,6 +23,7 @@ from supernet.run.data_record import (
     saved_data,
     write_record,
 )
+from supernet.run.distributed import check_ranks_agree
 
 _AS_TRAINED = "give the data that the run was trained on, or start a new --run"
 
@@ -64,12 +66,14 @@ class DataCheck(pl.Callback):
         """Compare the images of a training or a test with those before.
 
         Raises:
-            UserError: when a test would be of images that were trained on, or a training would go
-                on with others than it had.
+            UserError: when a test would be of images that were trained on, a training would go on
+                with others than it had, or a rank has other images, or other code, than rank 0.
         """
         data: Any = getattr(trainer, "datamodule", None)
         if not isinstance(data, RunData):
             return
+        code = {"code": code_digest(), **package_versions()}
+        check_ranks_agree({**code, "images": data.description.digest})
         if stage == "test":
             self._check_test(data)
         elif stage == "fit" and data.records is not None:

@@ -1,6 +1,7 @@
 """Ranks and steps: what a process is a function of, and sums over all of them."""
 
-from collections.abc import Callable, Iterator
+import platform
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -8,6 +9,8 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, distributed
+
+from supernet.errors import UserError
 
 Built = TypeVar("Built")
 Item = TypeVar("Item")
@@ -106,6 +109,48 @@ def gather_objects(mine: list[Item]) -> list[Item]:
     parts: list[list[Item]] = [[] for _ in range(distributed.get_world_size())]
     distributed.all_gather_object(parts, mine)
     return [item for part in parts for item in part]
+
+
+def built_by_rank_zero(build: Callable[[], Built]) -> Built:
+    """What rank 0 builds, which can be pickled, on every process; so is the error that it raises.
+
+    Raises:
+        UserError: rank 0's, on all of them.
+    """
+    if not has_peers():
+        return build()
+    told: list[Any] = []
+    if distributed.get_rank() == 0:
+        try:
+            told = [build()]
+        except UserError as error:
+            told = [error]
+    (built,) = told_by_rank_zero(told)
+    if isinstance(built, UserError):
+        raise built
+    return built
+
+
+def check_ranks_agree(held: Mapping[str, str]) -> None:
+    """Refuse a run of which a process holds something else than rank 0.
+
+    What each can compute by itself, such as the networks of all others, it computes. That holds
+    only where all have the same code and images: another would train something else in silence.
+
+    Args:
+        held: short names of what this process has, by what it is, such as ``images``.
+
+    Raises:
+        UserError: on every process, naming the first that differs, its machine, and what differs.
+    """
+    (first, theirs), *others = gather_objects([(platform.node(), dict(held))])
+    for rank, (node, own) in enumerate(others, 1):
+        for what, value in own.items():
+            if value != theirs[what]:
+                raise UserError(
+                    f"rank {rank} on {node} has other {what} ({value}) than rank 0 on {first}"
+                    f" ({theirs[what]}): give every machine the same"
+                )
 
 
 def told_by_rank_zero(items: list[Item]) -> list[Item]:

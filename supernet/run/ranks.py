@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 
 from supernet.command.process import EXIT_SIGNAL, EXIT_USER_ERROR, stopped_line
 from supernet.command.stopping import SIGNALS, Stopped
-from supernet.errors import UserError
+from supernet.errors import UserError, one_line
 from supernet.run.folder import WAY_ON
 
 FIRST_RANK = "SUPERNET_FIRST_RANK"
@@ -113,6 +113,11 @@ class Ranks:
             if end and lost:
                 raise end from None
             time.sleep(LOOK_S)
+        if lost:  # by another launcher than Lightning's, perhaps on another machine
+            raise UserError(
+                f"another rank, or the connection to it, was lost ({one_line(reason)[:80]}), so"
+                f" this one ends; the last checkpoint is whole: go on with {WAY_ON}"
+            ) from None
 
     def end(self, patience_s: float = 0.0) -> None:
         """End the other ranks, which may first end by themselves."""
