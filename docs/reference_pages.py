@@ -110,7 +110,8 @@ def _is_shown(one: Mapping[str, Any]) -> bool:
 
 
 def _row(one: Mapping[str, Any]) -> Sequence[str]:
-    is_required = one.get("is_required") or not one["names"][0].startswith("-")
+    is_place = not one["names"][0].startswith("-") and one.get("nargs") != "?"
+    is_required = one.get("is_required") or is_place
     is_trainers = one["names"][-1].startswith("--trainer.") and "help" in one
     part = ".NAME" if one.get("metavar", "").startswith(".NAME ") else ""
     is_list = "action" in one or one.get("nargs") in MANY

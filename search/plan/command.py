@@ -33,20 +33,40 @@ def plan_options(words: list[str]) -> argparse.Namespace:
     told = "a folder of classes, or of splits of them; without it a terminal is asked"
     add("root", type=Path, metavar="DIR", nargs="?", help=told)
     lengths = parser.add_mutually_exclusive_group()
-    lengths.add_argument("--budget", metavar="TIME", help="for search and retraining: 30m, 2h")
+    lengths.add_argument("--budget", metavar="TIME", help="time for search and retraining: 30m, 2h")
     lengths.add_argument(
         "--profile",
         choices=get_args(Profile),
         help="lengths without a budget, told with the time that they take (balanced)",
     )
-    add("--target", help="12, p40 or '0.8x mnasnet_a1' (p40)")
+    add("--target", help="limit of the cost: 12, p40 or '0.8x mnasnet_a1' (p40)")
     add("--cost", choices=("ms", "macs", "params"), default="ms", help="what is limited (ms)")
     add("--table", metavar="JSON", help="latency table of another device; its images' size holds")
-    add("--table_cache", default="runs/tables", metavar="DIR", help="of this machine's tables")
-    add("--resolution", type=positive_int, metavar="PX", help="instead of what suits the images")
-    add("--price_per_hour", type=positive_float, metavar="MONEY", help="of this machine")
-    add("--on_bad_image", choices=("error", "skip"), default="error", help="as of a run's data")
-    add("--folder", type=Path, metavar="DIR", help="for the configs and the runs (runs/NAME)")
+    add(
+        "--table_cache",
+        default="runs/tables",
+        metavar="DIR",
+        help="folder of this machine's tables",
+    )
+    add(
+        "--resolution",
+        type=positive_int,
+        metavar="PX",
+        help="side of the images in px, instead of what suits them",
+    )
+    add(
+        "--price_per_hour",
+        type=positive_float,
+        metavar="MONEY",
+        help="price of an hour of this machine",
+    )
+    add(
+        "--on_bad_image",
+        choices=("error", "skip"),
+        default="error",
+        help="what an image that cannot be read does, as of a run's data",
+    )
+    add("--folder", type=Path, metavar="DIR", help="folder of the configs and the runs (runs/NAME)")
     options = parser.parse_args(words)
     if options.root is None:
         if not at_terminal():
