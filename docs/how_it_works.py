@@ -37,24 +37,16 @@ def boxes() -> dict[str, Box]:
         "images": Box(1.2, 4.5, GIVEN, "Your images", "a folder for each class"),
         "space": Box(1.2, 2.75, GIVEN, "The space", "7 blocks, 432 choices each"),
         "device": Box(1.2, 1.0, GIVEN, "Your device", "and a limit, such as 12 ms"),
-        "table": Box(4.3, 1.0, SEARCH, "1  Time its layers", "a table predicts every network"),
-        "tune": Box(
-            4.3,
-            4.5,
-            SEARCH,
-            "2  Tune a few networks",
-            f"{tuned.first} near the limit, a few steps each",
-        ),
-        "fit": Box(7.4, 4.5, SEARCH, "3  Fit the surrogate", "it predicts all other networks"),
-        "learn": Box(
-            7.4, 2.75, SEARCH, "4  The controller learns", "rewards: predicted quality and time"
-        ),
-        "propose": Box(4.3, 2.75, SEARCH, "5  It proposes networks", f"{later} more are tuned"),
+        "table": Box(4.3, 1.0, SEARCH, "1  Time its layers", "a table predicts the rest"),
+        "tune": Box(4.3, 4.5, SEARCH, "2  Tune networks", f"{tuned.first} at first, a few steps"),
+        "fit": Box(7.4, 4.5, SEARCH, "3  Fit the surrogate", "it predicts all others"),
+        "learn": Box(7.4, 2.75, SEARCH, "4  Controller learns", "rewards: quality and time"),
+        "propose": Box(4.3, 2.75, SEARCH, "5  It proposes", f"{later} more are tuned"),
         "choose": Box(
-            10.5, 2.75, SEARCH, "6  Choose", f"of {final.candidates} finalists, into arch.json"
+            10.5, 2.75, SEARCH, "6  Choose", f"of {final.candidates} finalists: arch.json"
         ),
         "retrain": Box(10.5, 4.5, RETRAIN, "7  Train from scratch", "the chosen network alone"),
-        "ship": Box(13.6, 4.5, RETRAIN, "8  Test and export", "ONNX, LiteRT, ExecuTorch ..."),
+        "ship": Box(13.6, 4.5, RETRAIN, "8  Test and export", "ONNX, LiteRT and others"),
     }
 
 
@@ -75,7 +67,7 @@ WIDTH, HEIGHT = 2.6, 0.95
 
 def draw(path: Path = PICTURE) -> None:
     """Draw the picture, always of the same bytes for the same words."""
-    figure = Figure(figsize=(15, 5.6), dpi=90)
+    figure = Figure(figsize=(12.6, 4.7), dpi=110)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(-0.3, 15.1), ylim=(0.35, 5.75))
@@ -107,7 +99,7 @@ def _draw_box(axes: Axes, box: Box) -> None:
         )
     )
     axes.text(box.x, box.y + 0.13, box.title, ha="center", fontsize=13, color=INK)
-    axes.text(box.x, box.y - 0.24, box.text, ha="center", fontsize=9.5, color=FAINT)
+    axes.text(box.x, box.y - 0.24, box.text, ha="center", fontsize=10.5, color=FAINT)
 
 
 def _draw_arrow(axes: Axes, start: Box, end: Box) -> None:
@@ -133,7 +125,7 @@ def _draw_prices(axes: Axes) -> None:
     }
     tip, tail = (learn.x, learn.y - HEIGHT / 2), (table.x + WIDTH / 2, table.y)
     axes.annotate("", tip, tail, arrowprops=way)
-    axes.text(6.5, 0.72, "predicted times", ha="center", fontsize=9.5, color=FAINT)
+    axes.text(6.5, 0.72, "predicted times", ha="center", fontsize=10.5, color=FAINT)
 
 
 if __name__ == "__main__":
