@@ -34,17 +34,29 @@ def readable(message: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
+def not_made(message: str) -> str:
+    """Why a class of a setting could not be made, in one line; empty for another error."""
+    kind, told = _class_of(message), _reasons(message)
+    if UNION not in message or not kind or not told:
+        return ""
+    return f"{kind} cannot be made: {told[-1]}"[:LONGEST_LINE]
+
+
 def _of_several(name: str, message: str) -> str:
     """The line about a value of several types: of a class among them, if one was meant."""
-    errors, _, value = message.partition("Errors:")[2].rpartition("Given value:")
-    reasons = map(one_line, re.split(r"\n\s*- ", errors.rpartition("Given value type:")[0]))
-    told = [one for one in dict.fromkeys(reasons) if one and not _OF_TYPE.fullmatch(one)]
-    if told:
+    if told := _reasons(message):
         # Of equals the last: the first may be of a type that the value was not meant for.
         return _line(name, _class_of(message), told[-1])
-    listed = re.search(r"Subtypes: \[(.*)\]", message)
+    value, listed = message.rpartition("Given value:")[2], re.search(r"Subtypes: \[(.*)\]", message)
     types = " or ".join(_types(listed[1])) if listed else "something else"
     return f"{name} is {_short(one_line(value))}, it must be {types}"
+
+
+def _reasons(message: str) -> list[str]:
+    """Why a value is none of several types, but for what only names another type."""
+    errors = message.partition("Errors:")[2].rpartition("Given value type:")[0]
+    reasons = map(one_line, re.split(r"\n\s*- ", errors))
+    return [one for one in dict.fromkeys(reasons) if one and not _OF_TYPE.fullmatch(one)]
 
 
 def _class_of(message: str) -> str:

@@ -26,7 +26,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.early import with_shipped
 from supernet.command.output import say
-from supernet.command.parser_errors import readable
+from supernet.command.parser_errors import not_made, readable
 from supernet.command.process import is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.datamodule import image_shape
@@ -111,6 +111,8 @@ def _explain_class(error: ValueError) -> None:
     found = re.search(r"Problem with given class_path '(.+?)':\s*([^\n]+)", str(error))
     if found:
         raise UserError(f"{found[1]} cannot be made: {found[2]}") from None
+    if line := not_made(str(error)):
+        raise UserError(line) from None
 
 
 class RunParser(LightningArgumentParser):

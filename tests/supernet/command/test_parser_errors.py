@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from jsonargparse import ArgumentError, ArgumentParser
 
-from supernet.command.parser_errors import LONGEST_LINE, readable
+from supernet.command.parser_errors import LONGEST_LINE, not_made, readable
 
 
 class Logger:
@@ -66,6 +66,21 @@ def test_they_say_what_was_written_and_what_it_must_be(parser, line):
     assert said.startswith(LINES[line])
     assert "\n" not in said
     assert len(said) < 200
+
+
+class Refusing(Logger):
+    """Cannot be made."""
+
+    def __init__(self, folder: str = "x"):
+        raise ValueError(f"{folder} is in maintenance - mode")
+
+
+def test_a_class_that_refuses_to_be_made_says_why(parser):
+    parsed = parser.parse_args(["--log", f"{__name__}.Refusing"])
+    with pytest.raises(ValueError, match="Union subtypes") as told:
+        parser.instantiate_classes(parsed)
+    assert not_made(str(told.value)) == "Refusing cannot be made: x is in maintenance - mode"
+    assert not_made("Refusing is odd") == ""
 
 
 def test_others_stay_but_for_their_length():
