@@ -45,6 +45,7 @@ def shortened(command, folder):
     return [sys.executable, "-W", "ignore", *CONSOLE, *words[1:]]
 
 
+@pytest.mark.slow
 def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
     assert len(COMMANDS) == 7
     printed = ""
