@@ -48,6 +48,8 @@ def test_the_site_is_built_without_a_warning_and_its_links_lead_into_the_source(
     links = re.findall(r'href="(source/[^"#]+)"', page)
     assert "source/search/module.py.html" in links
     assert [link for link in links if not (tmp_path / link).exists()] == []
+    tutorial = (tmp_path / "tutorials/photos-to-a-phone.html").read_text()
+    assert 'href="../source/README.md.html"' in tutorial
     shown = re.sub(r"<[^>]+>", "", (tmp_path / "source/search/module.py.html").read_text())
     assert "class SearchModule" in shown
     assert (tmp_path / "python.html").exists()
