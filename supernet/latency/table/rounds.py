@@ -62,6 +62,7 @@ class Rounds:
         """Groups that need no further round, whatever is learned of the machine later."""
         self.path, self.plan, self.way_out = path, dict(plan), way_out
         self._file: FileIO | None = None
+        self._is_empty = True
         if path is None:
             return
         try:
@@ -123,8 +124,7 @@ class Rounds:
             self._read_line(number, line)
             whole += len(line)
         file.truncate(whole)
-        if whole == 0:
-            self._write({"format": ROUNDS_FORMAT, "version": ROUNDS_VERSION, "plan": self.plan})
+        self._is_empty = whole == 0
 
     def _check_cut(self, number: int, line: bytes) -> None:
         """Refuse to cut off the first line of another program's file."""
@@ -164,9 +164,17 @@ class Rounds:
     def _write(self, fields: dict[str, Any]) -> None:
         if not self._file:
             return
-        line = json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
+        lines = [fields]
+        if self._is_empty:
+            # Not before there is something to keep: a try that measures nothing binds no other.
+            lines.insert(
+                0, {"format": ROUNDS_FORMAT, "version": ROUNDS_VERSION, "plan": self.plan}
+            )
         try:
-            self._file.write(line.encode())
+            for one in lines:
+                line = json.dumps(one, separators=(",", ":"), allow_nan=False) + "\n"
+                self._file.write(line.encode())
+                self._is_empty = False
         except OSError as error:
             raise UserError(
                 f"cannot write {self.path}: {error.strerror}; what was measured before is kept:"

@@ -183,7 +183,10 @@ def test_broken_raw_times_are_refused_in_one_line(folder):
 
 
 def test_raw_times_of_another_build_are_refused_by_name(tmp_path):
-    Rounds(tmp_path / "raw.jsonl", {"device": "one", "space": 1}).__exit__()
+    tried = Rounds(tmp_path / "raw.jsonl", {"device": "none", "space": 1})
+    tried.__exit__()  # with nothing measured, it is nobody's
+    with Rounds(tmp_path / "raw.jsonl", {"device": "one", "space": 1}) as rounds:
+        rounds.finish("networks")
     with pytest.raises(UserError, match=r'build with another device: "one", not "two"'):
         Rounds(tmp_path / "raw.jsonl", {"device": "two", "space": 1})
 
