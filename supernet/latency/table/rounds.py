@@ -167,9 +167,7 @@ class Rounds:
         lines = [fields]
         if self._is_empty:
             # Not before there is something to keep: a try that measures nothing binds no other.
-            lines.insert(
-                0, {"format": ROUNDS_FORMAT, "version": ROUNDS_VERSION, "plan": self.plan}
-            )
+            lines.insert(0, {"format": ROUNDS_FORMAT, "version": ROUNDS_VERSION, "plan": self.plan})
         try:
             for one in lines:
                 line = json.dumps(one, separators=(",", ":"), allow_nan=False) + "\n"
