@@ -26,7 +26,8 @@ def compared(files: RunFiles) -> Iterator[Section]:
             continue
         yield Section(
             title,
-            facts=[("in one sentence", told["conclusion"])] if told["conclusion"] else (),
+            # Those of version 0.1 have none.
+            facts=[("in one sentence", told["conclusion"])] if told.get("conclusion") else (),
             pictures=files.figure(f"{name}.png", words, folder=""),
             tables=[
                 *(table_of(*one) for one in told["tables"].items()),
@@ -41,7 +42,7 @@ def table_of(title: str, rows: Mapping[str, Mapping[str, Any]]) -> PageTable:
     """A table of estimates as the command has printed it, from rows of plain cells."""
     columns = max(map(list, rows.values()), key=len, default=[])
     cells = [[name, *(_cell(row.get(one)) for one in columns)] for name, row in rows.items()]
-    return PageTable(title, (title, *columns), cells, (title,))
+    return PageTable(title, ("", *columns), cells, ("",))
 
 
 def networks_of(group: str, networks: Sequence[Mapping[str, Any]]) -> PageTable:

@@ -28,7 +28,7 @@ def test_tables_are_those_that_are_printed(tmp_path):
     assert section.facts == [("in one sentence", "more than chance")]
     table, networks = section.tables
     assert [row[1:] for row in networks.rows] == [["12", "75.00%", "2"], ["7", "50.00%", "2"]]
-    assert table.header == ("Kendall's tau", "tau", "seeds", "gain")
+    assert (table.caption, table.header) == ("Kendall's tau", ("", "tau", "seeds", "gain"))
     printed = [cell(ROW[column]) for column in table.header[1:]]
     assert table.rows == [["score", *printed], ["cost", ".10", "-", "-"]]
     assert printed == [".62 [.48 .74]", "2 of 3", "-"]
@@ -38,4 +38,4 @@ def test_tables_are_those_that_are_printed(tmp_path):
 
 def test_a_folder_without_them_has_no_section_and_an_empty_table_no_columns(tmp_path):
     assert list(compared(RunFiles(tmp_path))) == []
-    assert table_of("nothing", {}).header == ("nothing",)
+    assert table_of("nothing", {}).header == ("",)
