@@ -1,15 +1,17 @@
 """Datamodules of users: what a run needs of them, and what they say of themselves."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence, Sized
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
-from supernet.data.records import ImageRecord, dataset_records, given_records
+from supernet.data.records import ImageRecord, data_digest, dataset_records, given_records
 from supernet.data.splits import check_labels, default_stem_stride, num_images
-from supernet.data_description import DataDescription
+from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError
 from supernet.files.reading import short
 
@@ -110,6 +112,15 @@ def plain_images(inner: pl.LightningDataModule, part: str) -> DataLoader[Any]:
     return plain
 
 
+def split_sizes(inner: pl.LightningDataModule, loaders: Mapping[str, Any]) -> dict[str, int]:
+    """Number of images of the split of each loader, where it tells, and of the test's if known."""
+    datasets = {split: getattr(one, "dataset", None) for split, one in loaders.items()}
+    sizes = {split: len(one) for split, one in datasets.items() if isinstance(one, Sized)}
+    known = given_records(inner) or []
+    tested = sum(record.split == "test" for record in known)
+    return {**sizes, "test": sizes.get("test", tested)} if known else sizes
+
+
 def data_line(inner: pl.LightningDataModule, num_images: Mapping[str, int]) -> str:
     """The classes, images of each split, their sizes, and what was left out and why.
 
@@ -142,3 +153,48 @@ def known_records(inner: pl.LightningDataModule, *splits: str) -> list[ImageReco
             return None
         found += held
     return found
+
+
+class DescribedData(pl.LightningDataModule):
+    """What a datamodule, ``inner``, tells of its images: their records, classes, preprocessing."""
+
+    inner: pl.LightningDataModule
+    num_classes: int
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, known before any image is read."""
+        return self._told.classes
+
+    @property
+    def description(self) -> DataDescription:
+        """What the datamodule says of its classes, its images and itself."""
+        said = self._told
+        return said if said.digest else dataclasses.replace(said, digest=self._digest)
+
+    @property
+    def _told(self) -> DataDescription:
+        return own_description(self.inner, self.num_classes)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How image files become inputs; None where the datamodule does not tell."""
+        return self._told.preprocessing
+
+    @cached_property
+    def _digest(self) -> str:
+        return data_digest(self.records) if self.records else ""
+
+    @cached_property
+    def records(self) -> list[ImageRecord] | None:
+        """Records of the images, once the data are set up; None where the data hold none.
+
+        They are the datamodule's own, or of its training and validation images as data sets hold
+        them: before a search deals its share of the training images.
+        """
+        return known_records(self.inner, "train", "val")
+
+    def test_records(self) -> list[ImageRecord] | None:
+        """Records of the test images, once they are set up; None where the data hold none."""
+        known = known_records(self.inner, "test")
+        return known and [record for record in known if record.split == "test"]

@@ -1,9 +1,8 @@
 """RunData: how a search or a retraining reads a user's datamodule."""
 
-import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
@@ -15,27 +14,27 @@ from torch.utils.data import DataLoader, Dataset
 
 from supernet.command.output import say
 from supernet.data.datamodule import (
+    DescribedData,
     check_all_labels,
     check_loaders,
     data_line,
     image_shape,
-    known_records,
     own_description,
     plain_images,
+    split_sizes,
 )
 from supernet.data.feeding import Feeding
 from supernet.data.pixels import in_pixels, normalised_batch
-from supernet.data.records import ImageRecord, data_digest, given_records
 from supernet.data.resumable import StepLoader, hold_out, resumable, sharded, unchanged
 from supernet.data.splits import known_labels, labels_of, num_images
-from supernet.data_description import DataDescription, Preprocessing
+from supernet.data_description import Preprocessing
 from supernet.errors import UserError
 
 Role = Literal["search", "retrain"]
 View = Callable[[Dataset[Any]], Dataset[Any]]
 
 
-class RunData(pl.LightningDataModule):
+class RunData(DescribedData):
     """A datamodule as a run reads it: resumable, sharded, and in a search without the test split.
 
     In a search, training images come from ``weights_dataloader()`` and candidates are scored on
@@ -267,20 +266,6 @@ class RunData(pl.LightningDataModule):
         """All validation images, on this rank alone."""
         return sharded(self.inner.val_dataloader(), 0, 1, self._pixels)
 
-    @cached_property
-    def records(self) -> list[ImageRecord] | None:
-        """Records of the images, once the data are set up; None where the data hold none.
-
-        They are the datamodule's own, or of its training and validation images as data sets hold
-        them: before a search deals its share of the training images.
-        """
-        return known_records(self.inner, "train", "val")
-
-    def test_records(self) -> list[ImageRecord] | None:
-        """Records of the test images, once they are set up; None where the data hold none."""
-        known = known_records(self.inner, "test")
-        return known and [record for record in known if record.split == "test"]
-
     def first_line(self, stage: str = "fit") -> str:
         """The classes, images of each split, their sizes, and what was left out and why."""
         return data_line(self.inner, self._split_sizes(stage))
@@ -296,35 +281,7 @@ class RunData(pl.LightningDataModule):
             loaders = {"training": self.inner.train_dataloader()}
         if stage != "test":
             loaders["validation"] = self.inner.val_dataloader()
-        datasets = {split: getattr(one, "dataset", None) for split, one in loaders.items()}
-        sizes = {split: len(one) for split, one in datasets.items() if isinstance(one, Sized)}
-        known = given_records(self.inner) or []
-        tested = sum(record.split == "test" for record in known)
-        return {**sizes, "test": sizes.get("test", tested)} if known else sizes
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the classes, known before any image is read."""
-        return self._told.classes
-
-    @property
-    def description(self) -> DataDescription:
-        """What the datamodule says of its classes, its images and itself."""
-        said = self._told
-        return said if said.digest else dataclasses.replace(said, digest=self._digest)
-
-    @property
-    def _told(self) -> DataDescription:
-        return own_description(self.inner, self.num_classes)
-
-    @property
-    def preprocessing(self) -> Preprocessing | None:
-        """How image files become inputs; None where the datamodule does not tell."""
-        return self._told.preprocessing
-
-    @cached_property
-    def _digest(self) -> str:
-        return data_digest(self.records) if self.records else ""
+        return split_sizes(self.inner, loaders)
 
     @cached_property
     def majority_share(self) -> float:
