@@ -4,10 +4,13 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
+
 from benchmarks.controller_cost import Stopwatch, result_of, search
 from supernet.command.process import run_command
 
 
+@pytest.mark.slow
 def test_the_controllers_share_of_a_search_is_timed(tiny_search, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["controller_cost"])
     options = Namespace(config=Path(tiny_search[1]), steps=None, controller="ppo")

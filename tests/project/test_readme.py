@@ -70,12 +70,14 @@ def test_every_command_runs_in_the_order_in_which_it_stands(tmp_path):
 SAMPLES = ROOT / "tests/samples/fa87f1f"
 LIGHT_COMMANDS = ("show", "networks", "size", "check-data", "report")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-LIGHT = [
-    line
-    for path in DOCS
-    for line in path.read_text().splitlines()
-    if line.startswith(tuple(f"mnasnet {name} " for name in LIGHT_COMMANDS))
-]
+LIGHT = sorted(
+    {
+        line
+        for path in DOCS
+        for line in path.read_text().splitlines()
+        if line.startswith(tuple(f"mnasnet {name} " for name in LIGHT_COMMANDS))
+    }
+)
 TABLES = re.findall(
     r"^mnasnet latency (.+)$", (ROOT / "docs" / "latency.md").read_text(), re.MULTILINE
 )

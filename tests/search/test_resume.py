@@ -47,13 +47,9 @@ def last_step(run):
     return int(rows[-1].split(",")[0]) if rows else -1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "targets"),
-    [
-        ("ppo", "p40"),
-        pytest.param("ppo", "[p20, p50, p80]", marks=pytest.mark.slow),
-        pytest.param("evolution", "p40", marks=pytest.mark.slow),
-    ],
+    ("kind", "targets"), [("ppo", "p40"), ("ppo", "[p20, p50, p80]"), ("evolution", "p40")]
 )
 def test_a_search_stopped_before_and_between_paths_proposed_at_once_takes_the_same(
     tiny_search, tmp_path, monkeypatch, kind, targets

@@ -246,6 +246,7 @@ def test_a_datamodule_of_ones_own_is_searched_retrained_and_tested(
 # --- continuing -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_latency_table_does_not_continue_a_search(search, tiny_search, tmp_path, capsys):
     search(*tiny_search)
     space = read_arch(tmp_path / "run" / "arch.json").space

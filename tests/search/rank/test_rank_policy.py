@@ -118,6 +118,7 @@ def test_a_supernets_cost_is_told_in_trainings_and_gives_a_ridge_of_its_size():
     ]
 
 
+@pytest.mark.slow
 def test_a_policys_networks_are_trained_scored_and_reported_apart(tmp_path, capsys):
     (tmp_path / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
     health = {"Health": {"image_macs": 10**9}}

@@ -123,6 +123,7 @@ def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
     assert any(row["accuracy"] != tuned[tuple(row["code"])] for row in alike)
 
 
+@pytest.mark.slow
 def test_a_final_stage_goes_on_beside_lines_of_another_version(search, tiny_search, tmp_path):
     judged = tmp_path / "run" / "judged-rank0.jsonl"
     search(*tiny_search)

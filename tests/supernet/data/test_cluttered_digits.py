@@ -255,6 +255,7 @@ def test_the_module_knows_its_shape_before_it_is_loaded():
     assert (data.num_classes, data.resolution, data.stem_stride) == (10, 24, 1)
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_the_short_name_and_sets_the_difficulty(command):
     done = command(
         "retrain",

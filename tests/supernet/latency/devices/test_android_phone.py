@@ -180,6 +180,7 @@ def test_without_adb_or_the_program_the_way_out_is_named(fake, tmp_path, monkeyp
         phone(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_table_of_a_phone_is_built_over_a_disconnect(fake, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(EFFORTS, "quick", Effort(0.1, 1, 2, 8, 4, 60))
     space = tmp_path / "space.yaml"
