@@ -181,7 +181,7 @@ def trained(tmp_path_factory):
     [
         ("--trainer.accumulate_grad_batches=2", "accumulate_grad_batches is 2, but .* has 1"),
         ("--trainer.precision=bf16-mixed", "precision is bf16-mixed, but .* has 32-true"),
-        ("--trainer.gradient_clip_val=1", "gradient_clip_val is 1, but .* has None"),
+        ("--trainer.gradient_clip_val=1.5", "gradient_clip_val is 1.5, but .* has None"),
     ],
 )
 def test_a_run_is_not_continued_with_other_options(trained, option, message):
