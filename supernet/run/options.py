@@ -28,8 +28,10 @@ SAME = (
     "gradient_clip_val",
     "gradient_clip_algorithm",
     "limit_train_batches",
+    "world_size",
 )
-"""Options of a trainer without which a run that is continued is another run."""
+"""Properties of a trainer without which a run that is continued is another run: with more processes
+a search trains more networks a step, and batch statistics are of fewer images."""
 MAY_CHANGE = ("batch_size", "num_workers")
 """Arguments of any data that may change: the images of a step over all processes are compared where
 their order is restored."""

@@ -12,6 +12,7 @@ from supernet.command.arguments import Parser
 from supernet.command.process import run_command
 from supernet.errors import UserError
 from supernet.run.options import (
+    SAME,
     SameOptions,
     check_trainer,
     check_trainer_options,
@@ -154,6 +155,17 @@ def test_a_run_from_before_the_data_were_kept_goes_on():
     same.load_state_dict({"precision": "32-true"})
     with pytest.raises(UserError, match=r"trainer\.precision is 32-true, but the run to continue"):
         same.load_state_dict({"precision": "bf16-mixed"})
+
+
+def test_a_run_goes_on_with_as_many_processes_as_it_began_with():
+    def of(world_size):
+        same = SameOptions({})
+        same.setup(Namespace(**dict.fromkeys(SAME) | {"world_size": world_size}), None, "fit")
+        return same
+
+    of(2).load_state_dict(of(2).state_dict())
+    with pytest.raises(UserError, match=r"trainer\.world_size is 2, but the run to continue has 1"):
+        of(2).load_state_dict(of(1).state_dict())
 
 
 @pytest.fixture(scope="module")
