@@ -2,7 +2,6 @@
 
 import json
 import pkgutil
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import supernet.data  # noqa: F401 - the short names of its data sets
+from supernet.command.parser_errors import readable
 from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
 from supernet.files.reading import parse_yaml, read_yaml, short, typed_object
@@ -211,11 +211,7 @@ def _parse(parser: ArgumentParser, name: str, settings: dict[str, Any], place: s
     try:
         return parser.parse_object({name: settings})[name]
     except Exception as error:  # noqa: BLE001 - jsonargparse raises more than its ArgumentError
-        message = one_line(error)
-        # What it says of the class that was named, among all that it has tried.
-        named = re.search(r"- (Problem with given class_path .*?) Given value type", message)
-        reason = named[1] if named else message
-        raise UserError(f"{place} does not describe {name}: {reason}") from None
+        raise UserError(f"{place} does not describe {name}: {readable(str(error))}") from None
 
 
 def check_sections(settings: Namespace, model_class: Any) -> None:

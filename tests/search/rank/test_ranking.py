@@ -212,7 +212,7 @@ def test_an_option_that_cannot_be_is_named_in_one_line(files, tmp_path, options)
 
 CONFIGS = {
     "copies: 1": ("copies: 0", "copies is 0, it must be at least 1"),
-    "batch_size": ("batchsize", "Option 'batchsize' is not accepted"),
+    "batch_size": ("batchsize", "data.batchsize is no option of ClutteredDigits"),
     "copies: 1}": ("copies: 1, difficulty: {noise: -1}}", "difficulty.noise is -1.0"),
     "lr: 0.04": ("lr: -1", "recipe.lr is -1.0, it must be above 0"),
     "ClutteredDigits": ("Nowhere", "does not describe data"),
