@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from supernet.command.output import ProgressLines
+from supernet.errors import one_line
 from supernet.files.writing import canonical_json
 from supernet.latency.devices.backends import Backend
 from supernet.latency.devices.device import Device
@@ -47,11 +48,17 @@ def build_table(
 
         bench = Bench(device, middle_network(plan.space), rounds, advance)
         estimates = _measure(bench, plan)
-        command = shlex.join(["python", *sys.orig_argv[1:]])
-        made = {"date": datetime.now(UTC).date().isoformat(), "command": command}
+        made = {"date": datetime.now(UTC).date().isoformat(), "command": _command()}
         table = _fit(plan, estimates, bench.quiet_ms(NETWORKS), {**fingerprint, **made})
     table.write(path)
     return table
+
+
+def _command() -> str:
+    """What was typed, in one line and without where this machine keeps its programs."""
+    words = sys.orig_argv[1:]
+    by_console = words and Path(words[0]).name == "mnasnet"
+    return one_line(shlex.join(["mnasnet", *words[1:]] if by_console else ["python", *words]))
 
 
 def _measure(bench: Bench, plan: Plan) -> dict[SubjectKind, Estimates]:
