@@ -35,7 +35,9 @@ def readable(message: str) -> str:
 
 
 def not_made(message: str) -> str:
-    """Why a class of a setting could not be made, in one line; empty for another error."""
+    """Why a class of a setting, such as a logger, could not be made, in one line; else empty."""
+    if found := re.search(r"Problem with given class_path '(.+?)':\s*([^\n]+)", message):
+        return f"{found[1]} cannot be made: {found[2]}"
     kind, told = _class_of(message), _reasons(message)
     if UNION not in message or not kind or not told:
         return ""

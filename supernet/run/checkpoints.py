@@ -2,6 +2,7 @@
 
 import io
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 
 from supernet.command.output import say
 from supernet.command.stopping import STOP, Stopped
+from supernet.errors import UserError, one_line
 from supernet.files.writing import replacing
 from supernet.run.distributed import largest_over_ranks, steps_done
 from supernet.run.folder import CONTINUE, last_checkpoint, make_folder
@@ -177,3 +179,20 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
     """A trainer's callbacks, which its type does not tell of."""
     untyped: Any = trainer
     return list(untyped.callbacks)
+
+
+def explain_restoring(error: Exception) -> None:
+    """Say that a checkpoint cannot be restored, where that is where Lightning has failed.
+
+    Raises:
+        UserError: with the way out.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if frame.filename.endswith("checkpoint_connector.py")]
+    if any(frame.name.lstrip("_").startswith(("restore", "resume")) for frame in inside) and (
+        not isinstance(error, (UserError, OSError))
+    ):
+        raise UserError(
+            f"the checkpoint cannot be restored ({type(error).__name__}: {one_line(error)[:200]}):"
+            " give another --ckpt_path, or start anew in another --run without it"
+        ) from None

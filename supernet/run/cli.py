@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ from supernet.files.reading import parse_yaml
 from supernet.files.writing import write_atomic
 from supernet.report.report import report_after
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
-from supernet.run.checkpoints import LastCheckpoint
+from supernet.run.checkpoints import LastCheckpoint, explain_restoring
 from supernet.run.data_check import DataCheck
 from supernet.run.dry_pass import DryPass, DryRunDoneError
 from supernet.run.finite import FiniteGuard, OnNonfinite
@@ -91,28 +90,6 @@ Seed = restricted_number_type(
 Threads = restricted_number_type(
     "Threads", int, [(">=", 0), ("<=", 1024)], docstring="int from 0 to 1024"
 )
-
-
-def _explain_restoring(error: Exception) -> None:
-    """Say that a checkpoint cannot be restored, where that is where Lightning has failed."""
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if frame.filename.endswith("checkpoint_connector.py")]
-    if any(frame.name.lstrip("_").startswith(("restore", "resume")) for frame in inside) and (
-        not isinstance(error, (UserError, OSError))
-    ):
-        raise UserError(
-            f"the checkpoint cannot be restored ({type(error).__name__}: {one_line(error)[:200]}):"
-            " give another --ckpt_path, or start anew in another --run without it"
-        ) from None
-
-
-def _explain_class(error: ValueError) -> None:
-    """Say which class of a setting, such as a logger, could not be made, and why."""
-    found = re.search(r"Problem with given class_path '(.+?)':\s*([^\n]+)", str(error))
-    if found:
-        raise UserError(f"{found[1]} cannot be made: {found[2]}") from None
-    if line := not_made(str(error)):
-        raise UserError(line) from None
 
 
 class RunParser(LightningArgumentParser):
@@ -212,7 +189,7 @@ class CLI(LightningCLI):
                 raise UserError(one_line(error)) from None
             except Exception as error:
                 self.ranks.explain(error)
-                _explain_restoring(error)
+                explain_restoring(error)
                 raise
             self.ranks.end(patience_s=60.0)
 
@@ -360,7 +337,8 @@ class CLI(LightningCLI):
             if not isinstance(error, UserError):
                 # Made again, since jsonargparse buries its UserError in a page of its own.
                 make_data(self.settings.data.as_dict(), "data")
-                _explain_class(error)
+                if line := not_made(str(error)):
+                    raise UserError(line) from None
             raise
         self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
         self._data_check.prepare(self.datamodule, str(self.subcommand))
