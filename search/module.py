@@ -35,6 +35,7 @@ from search.step import (
     StepResult,
     controller_step,
     make_generator,
+    of_those_with_gradients,
     slice_scores,
 )
 from supernet.data.run_data import RunData
@@ -273,11 +274,12 @@ class SearchModule(pl.LightningModule):
             group["lr"] = group["largest_lr"] * plan.lr_factor
         logits = self.supernet(self.laid_out(images), plan.path, plan.stream)
         loss = self.loss(logits, *known).training
-        # None and not 0: the optimizer then passes over what the path leaves out, which its moments
-        # would go on moving.
-        optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        optimizer.step()
+        with of_those_with_gradients(optimizer.optimizer):
+            optimizer.step()
+            # None and not 0: the optimizer then passes over what a path leaves out, which its
+            # moments would go on moving.
+            optimizer.zero_grad(set_to_none=True)
         if plan.number % self.log_interval:
             return {}  # reading a number waits for the GPU
         return {
@@ -292,9 +294,7 @@ class SearchModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Shorten the gradients, whose scale has been taken off by now."""
         # One norm for all weights: a step of any path keeps its direction.
-        self._gradient_norm = torch.nn.utils.clip_grad_norm_(
-            self.supernet.parameters(), self.weights.max_grad_norm
-        )
+        self._gradient_norm = self.weights.shorten_gradients(optimizer)
 
     def _controller_step(self, batch: Batch) -> StepResult | None:
         """Score proposed architectures on one reward batch and let the controller learn.

@@ -1,12 +1,14 @@
 """A step of a search: what it will do and did, for callbacks to read, and the controller's part."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from search.controllers.controller import Controller, Proposals, Scores, UpdateStep
 from search.objective.constraints import violations
@@ -25,6 +27,22 @@ def make_generator(purpose: Purpose, *place: int) -> torch.Generator:
     """A generator on the CPU, a function of the purpose and of numbers such as seed, step, rank."""
     number = 1 + get_args(Purpose).index(purpose)
     return torch.Generator().manual_seed(step_seed(*place, number))
+
+
+@contextlib.contextmanager
+def of_those_with_gradients(optimizer: Optimizer) -> Iterator[None]:
+    """A context in which an optimizer has only those of its weights that have a gradient.
+
+    It passes over all others anyway, but looks at each of them first, again and again in a step.
+    """
+    all_weights = [group["params"] for group in optimizer.param_groups]
+    for group, weights in zip(optimizer.param_groups, all_weights, strict=True):
+        group["params"] = [one for one in weights if one.grad is not None]
+    try:
+        yield
+    finally:
+        for group, weights in zip(optimizer.param_groups, all_weights, strict=True):
+            group["params"] = weights
 
 
 def mean_score(logits: Tensor, labels: Tensor, score: Score) -> Tensor:

@@ -73,7 +73,7 @@ def tune(
             found = learn(logits, labels, *answers)
         optimizer.zero_grad(set_to_none=True)
         found.training.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), weights.max_grad_norm)
+        weights.shorten_gradients(optimizer)
         optimizer.step()
         losses.append(found.judged.detach().float())
         accuracies.append((logits.detach().argmax(1) == labels).float().mean())

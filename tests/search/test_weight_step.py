@@ -3,9 +3,11 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.nn.utils import clip_grad_norm_
 
 from search.module import SearchModule
 from search.settings import Sampling, Schedule, WeightOptimizer
+from search.step import of_those_with_gradients
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from tests.helpers.tiny import SPACE
@@ -22,14 +24,20 @@ class Watch(pl.Callback):
     def __init__(self):
         self.before, self.after, self.rates, self.gradients = [], [], [], []
 
+    def on_train_start(self, trainer, module):
+        # Afterwards they are gone.
+        trainer.optimizers[0].register_step_post_hook(lambda *_: self.keep_gradient(module))
+
+    def keep_gradient(self, module):
+        grads = [p.grad.flatten() for p in module.supernet.parameters() if p.grad is not None]
+        self.gradients.append(torch.cat(grads).norm().item())
+
     def on_train_batch_start(self, trainer, module, *_):
         self.before.append(flat(module.supernet))
 
     def on_train_batch_end(self, trainer, module, *_):
         self.after.append(flat(module.supernet))
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-        grads = [p.grad.flatten() for p in module.supernet.parameters() if p.grad is not None]
-        self.gradients.append(torch.cat(grads).norm().item())
 
     @property
     def lengths(self):
@@ -96,3 +104,31 @@ def test_every_step_has_the_learning_rate_of_its_schedule(tmp_path):
 def test_an_optimizer_steps_though_each_path_leaves_other_weights_without_gradients(tmp_path, name):
     watch = watched(tmp_path, FLAT, 4, name)
     assert min(watch.lengths) > 0
+
+
+def test_gradients_are_shortened_as_by_torch():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(linear.parameters(), lr=LR)
+    unused = torch.nn.Parameter(torch.ones(2))
+    optimizer.add_param_group({"params": [unused]})
+
+    def shortened(shorten):
+        linear.zero_grad()
+        linear(torch.ones(4, 3)).square().sum().backward()
+        return shorten(), *(parameter.grad.clone() for parameter in linear.parameters())
+
+    for limit in (0.5, 100.0):
+        weights = WeightOptimizer(max_grad_norm=limit)
+        found = shortened(lambda weights=weights: weights.shorten_gradients(optimizer))
+        expected = shortened(lambda limit=limit: clip_grad_norm_(linear.parameters(), limit))
+        assert all(map(torch.equal, found, expected))
+
+
+def test_a_step_sees_weights_with_a_gradient_alone_and_an_optimizer_keeps_all():
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = torch.optim.AdamW([used, unused], lr=LR)
+    used.grad = torch.ones(2)
+    with of_those_with_gradients(optimizer):
+        assert optimizer.param_groups[0]["params"] == [used]
+    assert optimizer.param_groups[0]["params"] == [used, unused]
