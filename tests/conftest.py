@@ -1,5 +1,7 @@
 """What every test starts from: one thread, quiet W&B, and nothing left behind."""
 
+import functools
+import gc
 import os
 import subprocess
 import sys
@@ -7,12 +9,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from docstring_parser.attrdoc import AttributeDocstrings
 from torch import nn
 
 from supernet.cost.counts import Cost
 
 # So that its assertions say what they saw.
 pytest.register_assert_rewrite("tests.helpers.interrupted")
+
+
+def pytest_collection_finish():
+    """Modules and tests stay to the end: no search for garbage need go through them again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _docstrings_once():
+    """The parser of each command reads the sources of all settings, for their docstrings."""
+    read = functools.cache(AttributeDocstrings().get_attr_docs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AttributeDocstrings, "get_attr_docs", lambda _, component: read(component))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
