@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import NamedTuple
 
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, random_batch
-from benchmarks.gpu_check.paper_supernet import paper_supernet
+from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, paper_supernet, random_batch
 from benchmarks.gpu_check.rows import Rows
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch
+from supernet.training.recipe import make_optimizer
+
+NUM_LABELS, NUM_BATCHES = 10, 4
+"""Of the short trainings that are compared."""
 
 
 class Errors(NamedTuple):
@@ -88,6 +92,50 @@ def compare_with_cpu(rows: Rows) -> None:
     )
 
 
+@torch.no_grad()
+def compare_precisions(rows: Rows) -> None:
+    """Logits of one extracted network in bf16 and in TF32 against those in fp32."""
+    supernet = paper_supernet()
+    network = supernet.extract(supernet.space.sample(random.Random(1))).train()
+    network = network.to(memory_format=torch.channels_last)
+    images, _ = random_batch(AMOUNT.parity_batch)
+    allow_tf32(False)
+    expected = network(images)
+    with autocast(torch.bfloat16):
+        found = network(images).float()
+    rows.add("bf16 against fp32: logits, relative error", relative_error(found, expected))
+    allow_tf32(True)
+    rows.add("tf32 against fp32: logits, relative error", relative_error(network(images), expected))
+
+
+def last_loss(dtype: torch.dtype | None) -> float:
+    """Mean loss of the last third of a short training of one network, which batches repeat."""
+    allow_tf32(False)
+    supernet = paper_supernet(classes=NUM_LABELS)
+    network = supernet.extract(supernet.space.sample(random.Random(1))).train()
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(network, "adamw", lr=1e-3, weight_decay=0.0)
+    torch.manual_seed(0)
+    batches = [random_batch(AMOUNT.parity_batch, NUM_LABELS) for _ in range(NUM_BATCHES)]
+    losses = []
+    for step in range(AMOUNT.num_losses):
+        images, labels = batches[step % NUM_BATCHES]
+        with autocast(dtype):
+            loss = functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach().float())
+    return float(torch.stack(losses[-max(1, len(losses) // 3) :]).mean())
+
+
+def compare_losses(rows: Rows) -> None:
+    """Losses of one training, learned by heart, in fp32 and in bf16."""
+    note = f"the last third of {AMOUNT.num_losses} steps; chance {math.log(NUM_LABELS):.2f}"
+    rows.add("loss of a short training, fp32", last_loss(None), "nats", note)
+    rows.add("loss of a short training, bf16", last_loss(torch.bfloat16), "nats", note)
+
+
 def main() -> None:
     """Compare in each precision, then with the CPU."""
     rows = Rows("parity")
@@ -95,6 +143,8 @@ def main() -> None:
         for dtype in (None, torch.bfloat16):
             compare_with_extracted(rows, tf32, dtype)
     compare_with_cpu(rows)
+    compare_precisions(rows)
+    compare_losses(rows)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU
-from benchmarks.gpu_check.rows import Rows, out_folder
+from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, num_noise_workers
+from benchmarks.gpu_check.rows import NAME, Rows, out_folder
 
 SLACK = 1 if GPU else 4
 """Factor of all limits: CPUs are slow even at what little they are given."""
@@ -41,19 +41,21 @@ class Part:
 
 
 def all_parts(work: Path) -> list[Part]:
-    """All parts in order; their runs lie in the folder ``work``, which goes afterwards."""
+    """All parts, most important first; runs lie in the folder ``work``, which goes afterwards."""
     images, tests = work / "images", ["pytest", "-m", "gpu", "-q", "-W", "ignore"]
     return [
-        Part("env", 30, ["benchmarks.gpu_check.environment"]),
-        Part("parity", 55, ["benchmarks.gpu_check.parity"]),
-        Part("throughput", 100, ["benchmarks.gpu_check.throughput"]),
-        Part("search_224", 60, _search_synthetic(work)),
-        Part("retrain", 50, _retrain(work)),
-        Part("compile", 85, ["benchmarks.gpu_check.retraining"]),
-        Part("search_digits", 45, _search_digits(work)),
-        Part("pytest_gpu", 45, [*tests, "-p", "no:cacheprovider", *_gpu_tests()]),
-        Part("images", 30, ["benchmarks.gpu_check.synthetic_images", images]),
-        Part("search_files", 60, _search_files(work, images), needs="images"),
+        Part("env", 60, ["benchmarks.gpu_check.environment"]),
+        Part("parity", 45, ["benchmarks.gpu_check.parity"]),
+        Part("throughput", 80, ["benchmarks.gpu_check.throughput"]),
+        Part("search_224", 50, _search_synthetic(work)),
+        Part("retrain", 40, _retrain(work)),
+        Part("memory", 35, ["benchmarks.gpu_check.memory"]),
+        Part("images", 15, ["benchmarks.gpu_check.synthetic_images", images]),
+        Part("reading", 25, ["benchmarks.gpu_check.reading", images], needs="images"),
+        Part("compile", 75, ["benchmarks.gpu_check.retraining"]),
+        Part("search_files", 35, _search_files(work, images), needs="images"),
+        Part("search_digits", 30, _search_digits(work)),
+        Part("pytest_gpu", 25, [*tests, "-p", "no:cacheprovider", *_gpu_tests()]),
         _latency_small(work / "small.json"),
         _latency_table(work / "latency_table.json"),
     ]
@@ -80,16 +82,20 @@ def run_parts(parts: Sequence[Part], limit_s: float) -> None:
                 run_part(part, min(left, SLACK * part.limit_s))
     finally:
         signal.signal(signal.SIGTERM, before)
-    print(f"=== {time.monotonic() - begin:.0f} s; rows and logs in {out_folder()}")
+    print(f"=== {time.monotonic() - begin:.0f} s; rows and log in {out_folder()}")
 
 
 def run_part(part: Part, limit_s: float) -> None:
     """Run a part within ``limit_s`` seconds and report how it ended."""
     # Two threads on a busy CPU wait for each other; a GPU's host needs them to decode images.
     threads = {} if GPU else {"OMP_NUM_THREADS": "1"}
-    log, start = out_folder() / f"{part.name}.log", time.monotonic()
-    with log.open("wb") as file:
+    # One log of all: a lent machine may send few files back.
+    log, start = out_folder() / f"{NAME}.log", time.monotonic()
+    with log.open("ab") as file:
+        file.write(f"--- {part.name}\n".encode())
+        begin = file.tell()
         line = [sys.executable, "-m", *map(str, part.command)]
+        file.flush()
         process = subprocess.Popen(
             line,
             stdout=file,
@@ -103,7 +109,8 @@ def run_part(part: Part, limit_s: float) -> None:
             status = STOPPED
         finally:
             _end_group(process)
-    seconds, lines = time.monotonic() - start, log.read_text(errors="replace").splitlines()
+    seconds = time.monotonic() - start
+    lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
     figures = [one for one in lines if " | " in one]
     print("\n".join(figures or lines[-4:]), flush=True)
     rows = Rows(part.name)
@@ -166,16 +173,17 @@ def _synthetic(batch: int, num_batches: int) -> dict[str, object]:
         "data.resolution": AMOUNT.resolution,
         "data.batch_size": batch,
         "data.num_images": batch * num_batches,
-        "data.num_workers": AMOUNT.num_workers // 3,
+        "data.num_workers": num_noise_workers(),
     }
 
 
 SHARED = 2
-"""Half of a search's steps trains shared weights, which the probe watches; the rest tunes the
-least networks that a search learns and chooses from."""
+"""Half of a search's steps trains shared weights, which the probe watches from the middle on, where
+warm-up ends; the rest tunes the least networks that a search learns and chooses from."""
 SHORT_SEARCH: dict[str, object] = {
     "model.cost": "macs",
     "model.schedule.share": 1 / SHARED,
+    "model.schedule.warmup": 1 / 2,
     "model.surrogate.networks": 2,
     "model.surrogate.first": 2,
     "model.sampling.every": AMOUNT.update_every,
@@ -191,6 +199,7 @@ LARGE_SEARCH: dict[str, object] = {
     "model.target": "p50",
     "trainer.strategy": "auto",
 }
+"""As configs/imagefolder, which is for ImageNet, but of few steps."""
 
 
 def _search_synthetic(work: Path) -> list[str]:
@@ -241,10 +250,10 @@ def _build(table: Path, space: str, *others: str) -> list[str | Path]:
 
 def _latency_small(table: Path) -> Part:
     space = "benchmarks/gpu_check/small_space.yaml"
-    return Part("latency_small", 90, _build(table, space), table=table)
+    return Part("latency_small", 40, _build(table, space), table=table)
 
 
 def _latency_table(table: Path) -> Part:
     others = ["--resolution", str(min(32, AMOUNT.resolution)), "--precision", "bf16"]
     command = _build(table, "configs/spaces/digits.yaml", *others)
-    return Part("latency_table", 75 if GPU else 20 / SLACK, command, table=table)
+    return Part("latency_table", 20 if GPU else 20 / SLACK, command, table=table)

@@ -12,32 +12,41 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, random_batch, synchronize
-from benchmarks.gpu_check.rows import Rows
+from benchmarks.gpu_check.rows import RATES, Rows
 from benchmarks.gpu_check.step import Step, time_step
+from search.monitoring.compute import FORWARD_PASSES
 from supernet.arch_file import load_spec
+from supernet.cost.counts import count
 from supernet.network.network import Network
+from supernet.space.spec import NetSpec
 from supernet.training.recipe import PAPER, update_average
 
 ROWS = Rows("compile")
-NUM_STEPS = 50 if GPU else 1
 MODES = ("default", "reduce-overhead")
+
+
+def a1_spec() -> NetSpec:
+    """MnasNet-A1 at the resolution of the check."""
+    spec = load_spec("mnasnet_a1")
+    return spec.scaled(resolution=AMOUNT.resolution, classes=1000, stem_stride=2)
 
 
 def make_network() -> Network:
     """MnasNet-A1 with the weights of seed 0, on the device."""
-    spec = load_spec("mnasnet_a1")
-    spec = spec.scaled(resolution=AMOUNT.resolution, classes=1000, stem_stride=2)
     torch.manual_seed(0)
-    return PAPER.make_network(spec).to(DEVICE).train()
+    return PAPER.make_network(a1_spec()).to(DEVICE).train()
 
 
 def make_step(
-    net: nn.Module, average: bool, logits: Callable[[Tensor], Tensor] | None = None
+    net: nn.Module,
+    average: bool,
+    logits: Callable[[Tensor], Tensor] | None = None,
+    batch: int = AMOUNT.batch,
 ) -> Step:
     """A step of the paper's recipe; ``logits`` runs ``net``, if not ``net`` itself does."""
     forward = net if logits is None else logits
-    optimizer = PAPER.make_optimizer(net, AMOUNT.batch)
-    images, labels = random_batch(AMOUNT.batch)
+    optimizer = PAPER.make_optimizer(net, batch)
+    images, labels = random_batch(batch)
     move = partial(update_average, PAPER.ema_decay)
     averaged = AveragedModel(net, multi_avg_fn=move, use_buffers=True) if average else None
 
@@ -67,7 +76,7 @@ def add_row(name: str, step: Step, base_ms: float = 0.0, note: str = "") -> floa
     Returns:
         The step's time, in ms.
     """
-    taken = time_step(step, NUM_STEPS)
+    taken = time_step(step, AMOUNT.compiled_steps)
     notes = (f"{base_ms / taken.whole_ms:.3f} x" if base_ms else "", str(taken), note)
     ROWS.add(name, taken.images_per_s(), "img/s", ", ".join(filter(None, notes)))
     return taken.whole_ms
@@ -88,6 +97,8 @@ def time_compiled(mode: str, base_ms: float) -> None:
 def main() -> None:
     """Time MnasNet-A1, timm's peer of it, and A1 again in faster ways."""
     base_ms = add_row("mnasnet_a1, rmsproptf, with average", make_step(make_network(), True))
+    macs = FORWARD_PASSES * AMOUNT.batch * count(a1_spec()).macs
+    ROWS.add(RATES["retraining"], 1e3 * macs / base_ms, "1/s", "mnasnet_a1, bf16")
     add_row("mnasnet_a1, without the average", make_step(make_network(), False), base_ms)
     torch.backends.cudnn.benchmark = True
     add_row("mnasnet_a1, cudnn.benchmark", make_step(make_network(), True), base_ms)

@@ -2,6 +2,7 @@
 # Runs the check on a GPU machine that may lack packages; __init__.py says how, and what it measures.
 #   once, where the project is installed:  benchmarks/gpu_check/run.sh prepare .venv/bin/python
 #   then, on the GPU machine:              benchmarks/gpu_check/run.sh [PART ...] [--limit SECONDS]
+#   then, where the project is installed:  benchmarks/gpu_check/run.sh keep OUT/gpu_check.jsonl
 set -euo pipefail
 
 prepare() { # PYTHON: copies what a bare machine lacks, and the commit, into .gpu/

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,13 +15,19 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, synchronize
 from benchmarks.gpu_check.rows import Rows
+from search.settings import WeightOptimizer
+from search.step import of_those_with_gradients
 from supernet.training.recipe import make_optimizer
 
 Step = Callable[[], None]
+ROUNDS = 2
+"""Times that steps are timed in turn, of which the fastest counts: clocks of a GPU vary."""
 
 
 class TrainingStep:
-    """Forward in bf16, backward, clipping and optimizer, as in a search."""
+    """A weight step as a search makes it: forward in bf16, backward, clipping and optimizer."""
+
+    weights = WeightOptimizer()
 
     def __init__(
         self,
@@ -31,7 +37,6 @@ class TrainingStep:
         optimizer: Optimizer | None = None,
     ) -> None:
         """``logits`` runs ``net`` on images; the project's own AdamW is the default."""
-        self.parameters = list(net.parameters())
         self.logits, self.batch = logits, batch
         self.optimizer = optimizer or make_optimizer(net, "adamw", lr=1e-6, weight_decay=0.0)
 
@@ -40,10 +45,11 @@ class TrainingStep:
         images, labels = self.batch
         with autocast(torch.bfloat16):
             loss = functional.cross_entropy(self.logits(images), labels)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, 5.0)
-        self.optimizer.step()
+        with of_those_with_gradients(self.optimizer):
+            self.weights.shorten_gradients(self.optimizer)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
 
 
 class StepTime(NamedTuple):
@@ -81,6 +87,12 @@ def time_step(step: Step, num_steps: int = AMOUNT.num_steps) -> StepTime:
     return StepTime(1e3 * whole, 1e3 * min(hosts))
 
 
+def time_in_turn(steps: Sequence[Step], num_steps: int = AMOUNT.num_steps) -> list[StepTime]:
+    """Times of steps that are to be compared, each the least of its rounds."""
+    rounds = [[time_step(step, num_steps) for step in steps] for _ in range(ROUNDS)]
+    return [min(taken) for taken in zip(*rounds, strict=True)]
+
+
 def kernels(step: Step) -> list[Any]:
     """The profiler's averages of all kernels of a step; of operators where there is no GPU."""
     step()
@@ -95,23 +107,23 @@ def kernels(step: Step) -> list[Any]:
     return [
         event
         for event in profiled.key_averages()
-        if event.device_type == wanted and not event.is_user_annotation
+        if event.device_type == wanted and not getattr(event, "is_user_annotation", False)
     ]
 
 
 def describe_step(step: Step, taken: StepTime) -> str:
-    """Host's share, kernels and peak memory of a step, in words."""
-    num_kernels = sum(event.count for event in kernels(step))
-    return f"{taken}, {num_kernels} kernels, {peak_memory(step):.1f} GiB"
+    """Host's share and peak memory of a step, in words."""
+    return f"{taken}, {peak_memory(step):.1f} GiB"
 
 
 def add_slowest_kernels(rows: Rows, label: str, step: Step, num: int = 6) -> None:
-    """Rows of the kernels that take most of a step."""
+    """Rows of the kernels of a step: how many, and those that take most of it."""
+    found = kernels(step)
     times = {
-        event: event.self_device_time_total if GPU else event.self_cpu_time_total
-        for event in kernels(step)
+        event: event.self_device_time_total if GPU else event.self_cpu_time_total for event in found
     }
     whole = sum(times.values())
+    rows.add(f"{label}: kernels", sum(event.count for event in found))
     rows.add(f"{label}: time of all kernels", whole / 1e3, "ms")
     for event in sorted(times, key=times.__getitem__, reverse=True)[:num]:
         rows.add(f"{label}: {event.key[:80]}", times[event] / whole, "share", f"{event.count} x")

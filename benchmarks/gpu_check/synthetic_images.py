@@ -84,12 +84,12 @@ class Synthetic(pl.LightningDataModule):
 
 
 def write_images(root: Path, num_files: int, side: int) -> None:
-    """Write JPEG files in class folders: squares of scikit-learn's two photographs.
+    """Write JPEG files in class folders: crops of scikit-learn's two photographs, 4 by 3.
 
     Args:
         root: of the class folders.
         num_files: in each of them.
-        side: width and height, px.
+        side: width, px.
     """
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     rng = random.Random(0)
@@ -98,10 +98,14 @@ def write_images(root: Path, num_files: int, side: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         photograph = photographs[label % 2].rotate(90 * (label // 2), expand=True)
         for number in range(num_files):
-            cropped = int(min(photograph.size) * rng.uniform(0.5, 0.95))
-            left, top = (rng.randint(0, length - cropped) for length in photograph.size)
-            square = photograph.crop((left, top, left + cropped, top + cropped))
-            square.resize((side, side)).save(folder / f"{number}.jpg", quality=90)
+            width = int(min(photograph.size) * rng.uniform(0.5, 0.95))
+            size = width, 3 * width // 4
+            left, top = (
+                rng.randint(0, length - own)
+                for length, own in zip(photograph.size, size, strict=True)
+            )
+            part = photograph.crop((left, top, left + size[0], top + size[1]))
+            part.resize((side, 3 * side // 4)).save(folder / f"{number}.jpg", quality=90)
 
 
 def main() -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Sequence
 from functools import partial
 
 import timm
 import torch
 
-from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, random_batch
-from benchmarks.gpu_check.paper_supernet import paper_supernet
-from benchmarks.gpu_check.rows import Rows
+from benchmarks.gpu_check.machine import AMOUNT, DEVICE, autocast, paper_supernet, random_batch
+from benchmarks.gpu_check.rows import RATES, Rows
 from benchmarks.gpu_check.step import (
     StepTime,
     TrainingStep,
     add_slowest_kernels,
     describe_step,
+    time_in_turn,
     time_step,
 )
+from search.monitoring.compute import FORWARD_PASSES, path_macs
 from search.paths import warmup_path
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch
@@ -57,12 +59,12 @@ class ArchSteps:
         """Add a row of one of its steps."""
         ROWS.add(f"{self.label}: {name}", taken.images_per_s(), "img/s", note or str(taken))
 
-    def compare(self) -> tuple[float, float]:
-        """Time of the slice's step over that of the extracted network, and the slice's host, ms."""
-        shared, alone = time_step(self.shared), time_step(self.alone)
+    def compare(self) -> tuple[StepTime, StepTime]:
+        """Times of the slice's step and of that of the extracted network."""
+        shared, alone = time_in_turn([self.shared, self.alone])
         self.add("supernet", shared, describe_step(self.shared, shared))
         self.add("extracted", alone, describe_step(self.alone, alone))
-        return shared.whole_ms / alone.whole_ms, shared.host_ms
+        return shared, alone
 
     def vary(self) -> None:
         """The same steps with other optimizers, in another memory format, with other kernels."""
@@ -87,16 +89,30 @@ class ArchSteps:
 
 def compare_with_extracted(supernet: SuperNet, rng: random.Random) -> None:
     """Steps of some architectures as slices and alone."""
-    ratios, hosts = [], []
-    for number in range(AMOUNT.num_archs):
-        steps = ArchSteps(supernet, supernet.space.sample(rng), f"arch {number}")
-        ratio, host_ms = steps.compare()
-        ratios.append(ratio)
-        hosts.append(host_ms)
-        if number == 0:
-            steps.vary()
-    note = f"bar {BAR}; host {statistics.median(hosts):.1f} ms"
-    ROWS.add("supernet step / extracted step, median", statistics.median(ratios), "", note)
+    archs = [supernet.space.sample(rng) for _ in range(AMOUNT.num_archs)]
+    pairs = [
+        ArchSteps(supernet, arch, f"arch {number}").compare() for number, arch in enumerate(archs)
+    ]
+    ratio = statistics.median(shared.whole_ms / alone.whole_ms for shared, alone in pairs)
+    host = statistics.median(shared.host_ms for shared, _ in pairs)
+    ROWS.add("supernet step / extracted step, median", ratio, "", f"bar {BAR}; host {host:.1f} ms")
+    macs = [path_macs(supernet.space, arch, stream=False) for arch in archs]
+    for kind, times in zip(("uniform", "alone"), zip(*pairs, strict=True), strict=True):
+        add_rate(kind, macs, times)
+
+
+def add_rate(kind: str, macs: Sequence[int], times: Sequence[StepTime], batch: int = 0) -> None:
+    """The row that a cost model reads: multiply-adds a second of steps of some networks.
+
+    Args:
+        kind: of the steps, one of ``RATES``.
+        macs: multiply-adds of one image, of each network.
+        times: of a step of each.
+        batch: images of a step, where not the check's usual ones.
+    """
+    seconds = sum(taken.whole_ms for taken in times) / 1e3
+    done = FORWARD_PASSES * (batch or AMOUNT.batch) * sum(macs)
+    ROWS.add(RATES[kind], done / seconds, "1/s", f"{len(macs)} networks, bf16")
 
 
 def time_scoring(supernet: SuperNet, rng: random.Random) -> None:
@@ -119,14 +135,16 @@ def time_scoring(supernet: SuperNet, rng: random.Random) -> None:
 def time_warmup(supernet: SuperNet, rng: random.Random) -> None:
     """The costliest steps of a search: all ops of the widest and deepest path."""
     path = warmup_path(supernet.space.sample(rng), supernet.space, 1.0, rng)
+    macs = path_macs(supernet.space, path, stream=True)
     for batch in (AMOUNT.batch // 2, AMOUNT.batch):
         name = f"warm-up step, batch {batch}"
         logits = partial(supernet, path=path, stream=1.0)
         try:
             step = TrainingStep(supernet, logits, random_batch(batch))
             taken = time_step(step, NUM_COSTLY_STEPS)
-            note = describe_step(step, taken) if GPU else str(taken)
-            ROWS.add(name, taken.images_per_s(batch), "img/s", note)
+            ROWS.add(name, taken.images_per_s(batch), "img/s", describe_step(step, taken))
+            if batch < AMOUNT.batch:
+                add_rate("warm-up", [macs], [taken], batch)
         except torch.OutOfMemoryError as error:
             ROWS.add(name, 0.0, "img/s", f"out of memory: {str(error)[:120]}")
 
@@ -138,8 +156,9 @@ def main() -> None:
     sizes = [parameter.numel() for parameter in supernet.parameters()]
     ROWS.add("supernet parameters", sum(sizes) / 1e6, "M", f"{len(sizes)} tensors")
     compare_with_extracted(supernet, rng)
-    time_scoring(supernet, rng)
     time_warmup(supernet, rng)
+    time_scoring(supernet, rng)
+    ArchSteps(supernet, supernet.space.sample(random.Random(0)), "arch 0").vary()
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.gpu_check.parts import STOPPED, Part, all_parts, run_part, run_parts, select
-from benchmarks.gpu_check.rows import Rows, rows_path
+from benchmarks.gpu_check.rows import RATES, Rows, keep, rows_path
 from benchmarks.gpu_check.sync_probe import SyncProbe
 from benchmarks.gpu_check.synthetic_images import Synthetic, write_images
 from supernet.data.run_data import RunData
+from supernet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,10 +69,32 @@ def test_parts_are_selected_in_order_with_what_they_need(tmp_path):
     assert [part.name for part in chosen] == ["env", "images", "search_files"]
 
 
+def test_all_parts_on_a_gpu_take_less_than_ten_minutes(tmp_path):
+    assert sum(part.limit_s for part in all_parts(tmp_path)) < 600
+
+
+def test_rows_of_a_gpu_alone_are_kept(rows, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("benchmarks.gpu_check.rows.RESULTS", tmp_path)
+    Rows("parity").add("logits", 0.5)
+    check = rows_path().rename(tmp_path / "check.jsonl")
+    with pytest.raises(UserError, match="no row of a GPU"):
+        keep(check)
+    monkeypatch.setattr("benchmarks.gpu_check.rows.GPU", True)
+    Rows("parity").add("logits", 0.25)
+    rows_path().rename(check)
+    keep(check)
+    keep(check)
+    kept = map(json.loads, rows_path().read_text().splitlines())
+    assert [row["value"] for row in kept] == [0.25, 0.25]
+    with pytest.raises(UserError, match="is missing"):
+        keep(tmp_path / "nothing.jsonl")
+
+
 def test_a_part_reports_how_it_ended(rows, capsys):
     run_part(Part("broken", 9, ["benchmarks.gpu_check.nothing"]), 9)
     assert rows()["broken"]["exit status"]["value"] == 1
     assert "nothing" in rows()["broken"]["exit status"]["note"]
+    assert "nothing" in rows_path().with_suffix(".log").read_text()
     run_part(Part("slow", 1, ["http.server", "0"]), 1)
     assert rows()["slow"]["exit status"]["value"] == STOPPED
     assert rows()["slow"]["seconds"]["value"] < 9
@@ -130,11 +153,14 @@ def test_the_probe_counts_waits_by_line(rows, monkeypatch):
     show = warnings.showwarning
     train(SyncProbe("run", first=3, num_steps=4), steps=12)
     assert warnings.showwarning is show
-    total, place = rows()["syncs"].values()
+    total, usual, place = rows()["syncs"].values()
     assert (total["name"], total["value"]) == ("run: waits for the GPU", 1.0)
+    assert (usual["value"], usual["note"]) == (1, "median of 4 steps")
     assert place["name"].startswith("run: tests/benchmarks/test_gpu_check.py:")
     assert place["value"] == 1.0
-    assert rows()["run"]["steps per second, second half"]["value"] > 0
+    speed = rows()["run"]["images per second"]
+    assert speed["value"] > 0
+    assert speed["note"] == "median of 6 steps of 4 images"
 
 
 def test_a_probe_ends_with_a_shorter_run(rows):
@@ -164,13 +190,14 @@ def test_jpeg_files_lie_in_class_folders(tmp_path):
     assert len(files) == 8 * 2
     assert len({path.read_bytes() for path in files}) == len(files)
     with Image.open(files[0]) as image:
-        assert image.size == (32, 32)
+        assert image.size == (32, 24)
 
 
 @pytest.mark.slow
 def test_the_check_runs_on_the_cpu(rows, tmp_path):
     # search_224 is retrain's data in search_files' search; latency_small takes a minute by itself.
-    parts = "env parity throughput retrain compile search_digits pytest_gpu images search_files"
+    parts = "env parity throughput retrain memory images reading compile search_files"
+    parts += " search_digits pytest_gpu"
     line = ["benchmarks/gpu_check/run.sh", *parts.split(), "latency_table", "--limit", "900"]
     environment = {**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path)}
     check = subprocess.run(line, cwd=ROOT, env=environment, check=False)
@@ -181,6 +208,7 @@ def test_the_check_runs_on_the_cpu(rows, tmp_path):
     for section in parts.split():
         assert found[section]["exit status"]["value"] == 0
     assert set(found) == {*parts.split(), "latency_table", "syncs"}
+    assert set(RATES.values()) <= {*found["throughput"], *found["compile"]}
     for section in found:
         values = [row["value"] for row in found[section].values()]
         assert section == "env" or all(math.isfinite(value) for value in values)
