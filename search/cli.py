@@ -3,11 +3,14 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
 
 from search.callbacks import StepLog, UniformCheckpoint
 from search.dry_pass import SearchDryPass
+from search.gradients.strategy import REPLACED, SearchStrategy
 from search.monitoring.compute import Spending
 from search.monitoring.health import Health
 from search.selection.bn_probe import BatchNormProbe
@@ -43,6 +46,18 @@ def search_callbacks(folder: Path) -> list[pl.Callback]:
 
 class SearchCLI(CLI):
     """The shared command line, which ends a search with what to do next."""
+
+    def make_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """The trainer of the config, whose gradients the search itself averages over devices."""
+        # A trainer adds callbacks of its own to the list that it is given.
+        callbacks = [*kwargs["callbacks"]]
+        trainer = super().make_trainer(**kwargs)
+        # Lightning alone knows how many devices ``auto`` finds.
+        named = self.settings.trainer.strategy in REPLACED
+        if named and type(trainer.strategy) is DDPStrategy:
+            more = {"callbacks": callbacks, "strategy": SearchStrategy()}
+            trainer = super().make_trainer(**kwargs | more)
+        return trainer
 
     def after_fit(self) -> None:
         """Keep the next commands, write the report, and say the first, on one process."""

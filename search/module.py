@@ -12,6 +12,8 @@ from torch import Tensor
 from search.checks import check_identity, check_length, check_run, check_updates, note_costs
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings
+from search.gradients.reduction import GradientReduction
+from search.gradients.strategy import SearchStrategy
 from search.loss import Distillation, SearchLoss
 from search.objective.constraints import Constraint
 from search.objective.objective import Objective
@@ -78,6 +80,7 @@ class SearchModule(pl.LightningModule):
         teacher: str = "",
         distillation: Distillation = Distillation(),
         channels_last: bool = True,
+        compress_gradients: bool = False,
     ) -> None:
         """Allocate the supernet and the controller.
 
@@ -103,6 +106,8 @@ class SearchModule(pl.LightningModule):
                 retraining.
             distillation: how a teacher's answers are learned from.
             channels_last: memory format of images and weights; several times faster on CPUs.
+            compress_gradients: whether several devices exchange gradients in bfloat16: half the
+                bytes, and rounded.
 
         Examples:
             >>> from supernet.space.mnasnet import MnasSpace
@@ -137,6 +142,8 @@ class SearchModule(pl.LightningModule):
         self.lengths = Lengths(0, 0)
         self._plan: StepPlan | None = None
         self._gradient_norm = torch.zeros(())
+        self._compresses = compress_gradients
+        self._reduction: GradientReduction | None = None
         self.seed = 0
 
     def setup(self, stage: str) -> None:
@@ -144,6 +151,8 @@ class SearchModule(pl.LightningModule):
         check_run(self.trainer)
         self.seed = self.data.seed
         self._start_paths()
+        if isinstance(self.trainer.strategy, SearchStrategy):
+            self._reduction = GradientReduction(self.supernet, self._compresses)
         self.data.reward_batch_size = self.sampling.images
         # Figures show what is logged.
         check_range("trainer.", self.trainer, "log_every_n_steps", least=1)
@@ -156,8 +165,8 @@ class SearchModule(pl.LightningModule):
         self.supernet.to(memory_format=self.memory_format)
 
     def _start_paths(self) -> None:
-        every = self.sampling.every
-        self.paths = StepPaths(self.space, self.controller, every, self.seed, self.global_rank)
+        ranks = self.global_rank, self.trainer.world_size
+        self.paths = StepPaths(self.space, self.controller, self.sampling.every, self.seed, *ranks)
 
     @property
     def data(self) -> RunData:
@@ -229,9 +238,11 @@ class SearchModule(pl.LightningModule):
         if self._plan is None or self._plan.number != self.steps_done:
             by_policy, step = self.steps_done >= self.shared_steps, self.steps_done
             warmup = self.schedule.warmup_probability(self.progress)
+            paths = self.paths.proposed(step) if by_policy else self.paths.uniform(step, warmup)
             self._plan = StepPlan(
                 number=step,
-                path=self.paths.proposed(step) if by_policy else self.paths.uniform(step, warmup),
+                path=paths[self.global_rank],
+                paths=paths,
                 by_policy=by_policy,
                 is_last_uniform=step + 1 == self.shared_steps,
                 warmup=warmup,
@@ -275,6 +286,8 @@ class SearchModule(pl.LightningModule):
         logits = self.supernet(self.laid_out(images), plan.path, plan.stream)
         loss = self.loss(logits, *known).training
         self.manual_backward(loss)
+        if self._reduction:
+            self._reduction(plan.paths, plan.stream > 0)
         with of_those_with_gradients(optimizer.optimizer):
             optimizer.step()
             # None and not 0: the optimizer then passes over what a path leaves out, which its

@@ -5,13 +5,13 @@ import random
 
 from search.controllers.controller import Controller
 from search.step import make_generator
-from supernet.run.distributed import step_seed
+from supernet.run.distributed import gather_rows, step_seed
 from supernet.space.arch import DECISIONS, MIXED, Arch, Path
 from supernet.space.mnasnet import MnasSpace
 
 
 class StepPaths:
-    """What the weight steps of one rank train; each rank has paths of its own.
+    """What the weight steps train: a path on each rank, of which every rank knows all.
 
     Args:
         space: of the supernet.
@@ -19,32 +19,43 @@ class StepPaths:
         every: steps between two updates of the controller.
         seed: of the search.
         rank: of this process.
+        num_ranks: of the search.
     """
 
     def __init__(
-        self, space: MnasSpace, controller: Controller, every: int, seed: int, rank: int
+        self,
+        space: MnasSpace,
+        controller: Controller,
+        every: int,
+        seed: int,
+        rank: int,
+        num_ranks: int,
     ) -> None:
         self.space, self.controller, self.every = space, controller, every
-        self.seed, self.rank = seed, rank
-        self._proposed: tuple[int, list[Path]] | None = None
+        self.seed, self.rank, self.num_ranks = seed, rank, num_ranks
+        self._proposed: tuple[int, list[list[Path]]] | None = None
 
-    def uniform(self, step: int, warmup: float) -> Path:
-        """A path in which each decision takes its all-enabling value by the chance ``warmup``."""
-        rng = random.Random(step_seed(self.seed, step, self.rank))
+    def uniform(self, step: int, warmup: float) -> list[Path]:
+        """Paths in which each decision takes its all-enabling value by the chance ``warmup``."""
+        return [self._uniform(step, rank, warmup) for rank in range(self.num_ranks)]
+
+    def _uniform(self, step: int, rank: int, warmup: float) -> Path:
+        rng = random.Random(step_seed(self.seed, step, rank))
         return warmup_path(self.space.sample(rng), self.space, warmup, rng)
 
-    def proposed(self, step: int) -> Path:
-        """The controller's path.
+    def proposed(self, step: int) -> list[Path]:
+        """The controller's paths; every rank must ask.
 
         It learns after every step whose number ``every`` divides, and proposes the paths until its
-        next update at once, as the LSTM is slow.
+        next update at once, as the LSTM is slow. Ranks propose their own and tell the others.
         """
         group, place = divmod(step - 1, self.every)
         if self._proposed is None or self._proposed[0] != group:
             generator = make_generator("path", self.seed, group, self.rank)
-            rows = self.controller.propose(self.every, generator).indices.tolist()
-            self._proposed = group, [self.space.decode(row) for row in rows]
-        return self._proposed[1][place]
+            mine = self.controller.propose(self.every, generator).indices
+            rows = gather_rows(mine).unflatten(0, (-1, self.every)).tolist()
+            self._proposed = group, [list(map(self.space.decode, one)) for one in rows]
+        return [paths[place] for paths in self._proposed[1]]
 
 
 def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Random) -> Path:

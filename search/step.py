@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -93,6 +93,8 @@ class StepPlan:
     """Weight steps before it."""
     path: Path
     """What is trained: an Arch, or a warm-up path with mixed blocks."""
+    paths: Sequence[Path]
+    """What each rank trains, this one included."""
     by_policy: bool
     """Whether the controller proposed the path; uniform sampling drew it otherwise."""
     is_last_uniform: bool

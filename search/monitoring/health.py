@@ -34,17 +34,15 @@ class Health(SearchCallback):
     used: Tensor
     """(blocks, ops) uses at this step, over all processes."""
     totals: Tensor
-    """(ops + 1,) uses of each op so far, and images x multiply-accumulates."""
+    """(ops + 1,) uses of each op so far, and images x multiply-accumulates; in host memory."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Start at 0, before a checkpoint may say otherwise."""
         search = searching(pl_module)
         self.ops = search.space.ops
         self.alarms = Alarms(search.controller_kind)
-        # Where processes can add them up, and no step waits for a GPU.
-        self.totals = torch.zeros(
-            len(self.ops) + 1, dtype=torch.int64, device=trainer.strategy.root_device
-        )
+        # Every process counts what all do, so that no step waits for a device or a process.
+        self.totals = torch.zeros(len(self.ops) + 1, dtype=torch.int64)
 
     @property
     def uses(self) -> dict[str, int]:
@@ -70,15 +68,13 @@ class Health(SearchCallback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Count what this step is about to do."""
+        """Count what this step is about to do, on images of which each process has as many."""
         search = searching(pl_module)
         plan = search.plan()
-        work = len(batch[1]) * path_macs(search.space, plan.path, plan.stream > 0)
-        uses = torch.tensor(op_uses(search.space, plan.path))
-        counts = torch.cat([uses.flatten(), torch.tensor([work])]).to(self.totals.device)
-        counts = sum_over_ranks(counts)
-        self.used = counts[:-1].view_as(uses)
-        self.totals += torch.cat([self.used.sum(0), counts[-1:]])
+        macs = sum(path_macs(search.space, path, plan.stream > 0) for path in plan.paths)
+        self.used = torch.tensor([op_uses(search.space, path) for path in plan.paths]).sum(0)
+        work = torch.tensor([len(batch[1]) * macs])
+        self.totals += torch.cat([self.used.sum(0), work])
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -108,7 +104,8 @@ class Health(SearchCallback):
             return
         archs = search.decoded(record.update.proposals.indices)
         work = running_macs(search.space, archs, record.reward_images) // FORWARD_PASSES
-        self.totals[-1:] += sum_over_ranks(torch.tensor([work], device=self.totals.device))
+        device = search.trainer.strategy.root_device
+        self.totals[-1:] += sum_over_ranks(torch.tensor([work], device=device)).cpu()
 
     def on_update(self, search: SearchModule, update: StepResult, number: int) -> None:
         """Look at the controller's update."""

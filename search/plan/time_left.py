@@ -114,7 +114,7 @@ class SearchTime:
         search = self.search
         with weight_steps(search, self._batch[0]) as step:
             paths = [
-                search.paths.uniform(number, search.schedule.warmup_probability(progress))
+                search.paths.uniform(number, search.schedule.warmup_probability(progress))[0]
                 for number, progress in enumerate(PROGRESSES)
             ]
             return time_steps([partial(step, path) for path in paths], self.waits)

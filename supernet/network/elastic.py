@@ -16,7 +16,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from supernet.network.functional import Weights, batch_norm, convolve, prefix, run_layer, shortcut
+from supernet.network.functional import (
+    Taken,
+    Weights,
+    batch_norm,
+    convolve,
+    prefix,
+    run_layer,
+    shortcut,
+    slices_taken,
+)
 from supernet.space.arch import EXPANSION, MIXED
 from supernet.space.stage import Layer, squeeze_width
 
@@ -164,6 +173,26 @@ class ElasticLayer(nn.Module):
             picked["conv_pwl.weight"] = project
         return picked
 
+    def slices(self, layer: Layer, stream: bool) -> Taken:
+        """Slices of which ``forward`` takes the weights; ``stream``: whether it has any."""
+        with torch.no_grad(), slices_taken() as taken:
+            for one in self._variants(layer):
+                self.weights(one)
+            if stream and layer.skip != "identity":
+                self._stream_weights(layer)
+        return taken
+
+    def _variants(self, layer: Layer) -> list[Layer]:
+        """What runs for a layer: itself, or each op where it is mixed, without the shortcut."""
+        if layer.op != MIXED:
+            return [layer]
+        return [variant(dataclasses.replace(layer, skip="none"), op) for op in self.ops]
+
+    def _stream_weights(self, layer: Layer) -> tuple[Tensor, Weights]:
+        """The kernel and the norm of the shared shortcut."""
+        weight = prefix(self.stream, layer.outputs, layer.inputs)[..., None, None]
+        return weight, self.stream_norm.pick("norm", layer.outputs)
+
     def gradients(self, op: str) -> list[Tensor]:
         """Gradients of the weights that an op can use, those that it shares included.
 
@@ -199,17 +228,15 @@ class ElasticLayer(nn.Module):
 
         ``stream`` in [0, 1] is the weight of the shared shortcut.
         """
+        variants = self._variants(layer)
         if layer.op == MIXED:
-            bare = dataclasses.replace(layer, skip="none")
-            variants = [variant(bare, op) for op in self.ops]
             # Added up, as torch.stack would lose the memory format.
             outputs = (run_layer(x, one, self.weights(one), eps) for one in variants)
             y = functools.reduce(torch.add, outputs) / len(variants) + shortcut(x, layer)
         else:
             y = run_layer(x, layer, self.weights(layer), eps)
         if stream and layer.skip != "identity":
-            weight = prefix(self.stream, layer.outputs, layer.inputs)[..., None, None]
-            norm = self.stream_norm.pick("norm", layer.outputs)
+            weight, norm = self._stream_weights(layer)
             shared = convolve(x, weight, layer.stride)
             y = y + stream * batch_norm(shared, norm["norm.weight"], norm["norm.bias"], eps)
         return y

@@ -1,7 +1,8 @@
 """Slices of shared tensors, and a layer of the supernet as a function of them."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -11,6 +12,11 @@ from supernet.space.stage import Layer
 
 Weights = dict[str, Tensor]
 """Tensors under the names of ``network.Block``'s state dict."""
+Box = tuple[tuple[int, int], ...]
+"""Part of a tensor: first index of each dimension, and the one after the last."""
+Taken = list[tuple[Tensor, Box]]
+"""Tensors with the part of each that something takes."""
+_WATCHED: list[Taken] = []
 
 
 def submodule_weights(weights: Mapping[str, Tensor], prefix: str) -> Weights:
@@ -20,6 +26,31 @@ def submodule_weights(weights: Mapping[str, Tensor], prefix: str) -> Weights:
         for name, tensor in weights.items()
         if name.startswith(prefix)
     }
+
+
+@contextmanager
+def slices_taken() -> Iterator[Taken]:
+    """What ``prefix`` takes of which tensors until the context ends."""
+    taken: Taken = []
+    _WATCHED.append(taken)
+    try:
+        yield taken
+    finally:
+        _WATCHED.pop()
+
+
+def whole(tensor: Tensor) -> Box:
+    """All of a tensor."""
+    return tuple((0, size) for size in tensor.shape)
+
+
+def _note(tensor: Tensor, shape: list[int], margin: int) -> None:
+    """Tell who watches of a slice of a tensor; ``margin`` is left around a kernel."""
+    box = [(0, size) for size in shape]
+    if margin:
+        box[-2:] = [(margin, margin + size) for size in shape[-2:]]
+    for taken in _WATCHED:
+        taken.append((tensor, tuple(box)))
 
 
 def prefix(tensor: Tensor, *sizes: int, kernel: int | None = None) -> Tensor:
@@ -32,9 +63,13 @@ def prefix(tensor: Tensor, *sizes: int, kernel: int | None = None) -> Tensor:
     """
     shape, strides, start = list(tensor.shape), tensor.stride(), tensor.storage_offset()
     shape[: len(sizes)] = sizes
+    margin = 0
     if kernel is not None:
         shape[-2:] = kernel, kernel
-        start += (tensor.shape[-1] - kernel) // 2 * (strides[-2] + strides[-1])
+        margin = (tensor.shape[-1] - kernel) // 2
+        start += margin * (strides[-2] + strides[-1])
+    if _WATCHED:
+        _note(tensor, shape, margin)
     if shape == list(tensor.shape):
         return tensor
     if any(map(operator.gt, shape, tensor.shape)):

@@ -13,7 +13,16 @@ from supernet.errors import UserError
 from supernet.files.reading import read_as
 from supernet.network.checkpoint import load_checkpoint
 from supernet.network.elastic import ElasticLayer, ElasticNorm
-from supernet.network.functional import Weights, batch_norm, convolve, prefix, submodule_weights
+from supernet.network.functional import (
+    Taken,
+    Weights,
+    batch_norm,
+    convolve,
+    prefix,
+    slices_taken,
+    submodule_weights,
+    whole,
+)
 from supernet.network.network import Network, initialise, padded_conv
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
@@ -92,6 +101,18 @@ class SuperNet(nn.Module):
 
     def _head_weight(self, inputs: int) -> Tensor:
         return prefix(self.conv_head, self.space.head, inputs)
+
+    def ends(self, path: Path) -> Taken:
+        """Slices of the weights outside of all layers that a path trains."""
+        parts = (self.conv_stem, self.stem_norm, self.head_norm, self.classifier)
+        with slices_taken() as taken:
+            self._head_weight(self.space.spec(path).stages[-1].filters)
+        return taken + [(one, whole(one)) for part in parts for one in part.parameters()]
+
+    def layers(self, path: Path) -> Iterator[tuple[ElasticLayer, Layer]]:
+        """Shared tensors and variant of every layer of a path."""
+        for _, elastic, layer in self._path(path):
+            yield elastic, layer
 
     def _norm_relu(self, x: Tensor, norm: ElasticNorm) -> Tensor:
         return batch_norm(x, norm.weight, norm.bias, self.EPS).relu_()

@@ -343,6 +343,10 @@ class CLI(LightningCLI):
         self.datamodule = RunData(self.datamodule, role=self.role, seed=self.seed)
         self._data_check.prepare(self.datamodule, str(self.subcommand))
 
+    def make_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """The trainer of the config, with options that are the run's."""
+        return super().instantiate_trainer(**kwargs)
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the run's loggers and callbacks to those of the config."""
         trainer_config = self._get(self.config_init, "trainer")
@@ -379,7 +383,7 @@ class CLI(LightningCLI):
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
         ]
         try:
-            trainer = super().instantiate_trainer(logger=loggers, **kwargs)
+            trainer = self.make_trainer(logger=loggers, **kwargs)
         except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
             given = [f"{name} {trainer_config[name]}" for name in ("accelerator", "devices")]
             raise UserError(

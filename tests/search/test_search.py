@@ -298,7 +298,7 @@ class RankProbe(pl.Callback):
 def test_two_processes_sample_their_own_paths_and_end_bit_identical(tiny_search, tmp_path):
     (tmp_path / "rank_probe.py").write_text(PROBE)
     callback = {"class_path": "rank_probe.RankProbe", "init_args": {"folder": str(tmp_path)}}
-    trainer = {"devices": 2, "strategy": "ddp_find_unused_parameters_true", "callbacks": [callback]}
+    trainer = {"devices": 2, "callbacks": [callback]}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
     line = [sys.executable, "-m", "search", "fit", *tiny_search, "-c", str(tmp_path / "two.yaml")]
     line += ["--trust", "rank_probe"]
