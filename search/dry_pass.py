@@ -12,13 +12,13 @@ from torch import Tensor
 from search.callbacks import searching
 from search.controllers.controller import UpdateStep
 from search.module import SearchModule
-from search.paths import warmup_path
 from search.plan.time_left import SearchTime, weight_steps
 from search.selection.selection import evaluate_recalibrated
 from search.step import controller_step, make_generator
 from supernet.data.splits import Batch
 from supernet.run.dry_pass import DryPass, Piece, copied
-from supernet.space.arch import Arch
+from supernet.space.arch import EXPANSION, Arch, BlockChoice
+from supernet.space.mnasnet import MnasSpace
 from supernet.training.step_times import TimeLeft
 
 
@@ -46,7 +46,7 @@ class SearchDryPass(DryPass):
         if search.learns_from_tunings and search.steps_done >= search.shared_steps:
             return others
         batch = search.moved(search.data.first_weights_batch())
-        return {"one weight step": lambda: weight_step(search, batch, arch), **others}
+        return {"one weight step": lambda: weight_step(search, batch), **others}
 
     def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
         """By steps of paths, of networks and of slices, whichever the search has."""
@@ -55,11 +55,21 @@ class SearchDryPass(DryPass):
         return SearchTime(search, self.path.parents[1], learn).left()
 
 
-def weight_step(search: SearchModule, batch: Batch, arch: Arch) -> None:
-    """One step of a path that enables everything, which takes the most memory."""
-    path = warmup_path(arch, search.space, 1.0, random.Random(0))
+def weight_step(search: SearchModule, batch: Batch) -> None:
+    """One step of the network whose features take the most memory."""
     with weight_steps(search, batch) as step:
-        step(path)
+        step(largest(search.space))
+
+
+def largest(space: MnasSpace) -> Arch:
+    """The architecture that expands the most, of the largest value of each other decision."""
+    blocks = []
+    for choices in space.choices:
+        widest = max(choices["op"], key=EXPANSION.__getitem__)
+        skip = next(one for one in ("pool", "identity", "none") if one in choices["skip"])
+        sizes = {name: max(choices[name]) for name in ("kernel", "se", "filters", "layers")}
+        blocks.append(BlockChoice(widest, skip=skip, **sizes))
+    return Arch(tuple(blocks))
 
 
 def update(search: SearchModule, accuracies: Callable[[Tensor], Tensor]) -> None:

@@ -26,7 +26,7 @@ class Schedule:
 
     A share of ``trainer.max_steps`` trains shared weights on uniform paths. What follows is
     ``sampling.score``'s: tunings of single networks, or steps on paths that the controller samples.
-    Up to ``warmup`` of the shared steps, each decision takes its all-enabling value with a
+    Up to ``warmup`` of the shared steps, each decision takes its warm-up value with a
     probability that falls linearly from 1 to 0 (TuNAS, sec. 4.2, who warm up ops and filters; here
     every decision, without which the space does not train). The learning rate of the weights falls
     to ``floor`` until their last uniform step, so that what is scored are weights that have
@@ -91,7 +91,7 @@ class Schedule:
         return math.ceil(round(share * total, 6))
 
     def warmup_probability(self, progress: float) -> float:
-        """Probability that a decision takes its all-enabling value.
+        """Probability that a decision takes its warm-up value.
 
         ``progress``, here and below, is the share of the shared steps that are done, in [0, 1].
         """

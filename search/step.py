@@ -100,7 +100,7 @@ class StepPlan:
     is_last_uniform: bool
     """Whether the controller proposes the paths from the next step on."""
     warmup: float
-    """Probability with which each decision took its all-enabling value."""
+    """Probability with which each decision took its warm-up value."""
     stream: float
     """Weight of the shortcuts that all ops share, in [0, 1]."""
     lr_factor: float

@@ -26,8 +26,8 @@ def supernet_step(chance: float, batch: int) -> Step:
     """A weight step of one path on the paper's supernet.
 
     Args:
-        chance: with which each decision takes its all-enabling value, as in a warm-up: 1 takes the
-            most memory, 0 is a uniform path.
+        chance: with which each decision takes its warm-up value: 1 at the start of a search, 0 on
+            a uniform path.
         batch: images of the step.
     """
     supernet, rng = paper_supernet(), random.Random(0)

@@ -18,7 +18,7 @@ from supernet.files.json_text import parse_json
 from supernet.files.reading import read_as, typed_object
 from supernet.files.writing import write_json
 from supernet.network.elastic import variant
-from supernet.space.arch import MIXED, Arch, Path
+from supernet.space.arch import Arch, Path, mixed_ops
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.stage import Layer
 
@@ -32,22 +32,22 @@ def running_macs(space: MnasSpace, archs: Iterable[Arch], images: int) -> int:
 
 
 def path_macs(space: MnasSpace, path: Path, stream: bool) -> int:
-    """Multiply-accumulates of one image in the supernet, where a mixed block runs all its ops.
+    """Multiply-accumulates of one image in the supernet, where a mixed block runs several ops.
 
     ``stream`` says whether the shortcuts that all ops share are computed.
     """
     spec = space.spec(path)
     macs = count(spec).macs
-    for layers, choices in zip(spec.stage_layers(), space.choices, strict=True):
-        macs += sum(_beyond_network(layer, choices["op"], stream) for layer in layers)
+    for layers in spec.stage_layers():
+        macs += sum(_beyond_network(layer, stream) for layer in layers)
     return macs
 
 
 @lru_cache(maxsize=4096)
-def _beyond_network(layer: Layer, ops: tuple[str, ...], stream: bool) -> int:
+def _beyond_network(layer: Layer, stream: bool) -> int:
     """Multiply-accumulates of one layer beyond ``count_layer``."""
-    macs = 0
-    if layer.op == MIXED:
+    macs, ops = 0, mixed_ops(layer.op)
+    if len(ops) > 1:
         macs += sum(count_layer(variant(layer, op)).macs for op in ops) - count_layer(layer).macs
     if stream and layer.skip != "identity":
         macs += layer.inputs * layer.outputs * layer.output_size**2

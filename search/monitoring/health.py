@@ -19,7 +19,7 @@ from supernet.data.splits import Batch
 from supernet.network.elastic import ElasticLayer
 from supernet.network.supernet import SuperNet
 from supernet.run.distributed import sum_over_ranks
-from supernet.space.arch import MIXED, Path
+from supernet.space.arch import Path, mixed_ops
 from supernet.space.mnasnet import MnasSpace
 from supernet.tracking.metrics import log_metrics, wandb_runs
 
@@ -118,11 +118,8 @@ class Health(SearchCallback):
 
 
 def op_uses(space: MnasSpace, path: Path) -> list[list[int]]:
-    """(blocks, ops): 1 where a block runs an op; a mixed block runs all that it may take."""
-    return [
-        [int(op in choices["op"] if block.op == MIXED else op == block.op) for op in space.ops]
-        for block, choices in zip(path.blocks, space.choices, strict=True)
-    ]
+    """(blocks, ops): 1 where a block runs an op; a mixed block runs several."""
+    return [[int(op in mixed_ops(block.op)) for op in space.ops] for block in path.blocks]
 
 
 def uniform_uses(space: MnasSpace) -> dict[str, float]:

@@ -26,7 +26,7 @@ from supernet.network.functional import (
     shortcut,
     slices_taken,
 )
-from supernet.space.arch import EXPANSION, MIXED
+from supernet.space.arch import EXPANSION, mixed_ops
 from supernet.space.stage import Layer, squeeze_width
 
 _MBCONV_NORMS = {"expand": "bn1", "depthwise": "bn2", "output": "bn3"}
@@ -183,10 +183,11 @@ class ElasticLayer(nn.Module):
         return taken
 
     def _variants(self, layer: Layer) -> list[Layer]:
-        """What runs for a layer: itself, or each op where it is mixed, without the shortcut."""
-        if layer.op != MIXED:
+        """What runs for a layer: itself, or each op that it mixes, without the shortcut."""
+        ops = mixed_ops(layer.op)
+        if len(ops) == 1:
             return [layer]
-        return [variant(dataclasses.replace(layer, skip="none"), op) for op in self.ops]
+        return [variant(dataclasses.replace(layer, skip="none"), op) for op in ops]
 
     def _stream_weights(self, layer: Layer) -> tuple[Tensor, Weights]:
         """The kernel and the norm of the shared shortcut."""
@@ -224,12 +225,12 @@ class ElasticLayer(nn.Module):
         return torch.addcmul(own, pointwise, depthwise).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor, layer: Layer, eps: float, stream: float) -> Tensor:
-        """Run one variant as ``run_layer`` does, or the mean of all ops if its op is ``MIXED``.
+        """Run one variant as ``run_layer`` does, or the mean of the ops that its op mixes.
 
         ``stream`` in [0, 1] is the weight of the shared shortcut.
         """
         variants = self._variants(layer)
-        if layer.op == MIXED:
+        if len(variants) > 1:
             # Added up, as torch.stack would lose the memory format.
             outputs = (run_layer(x, one, self.weights(one), eps) for one in variants)
             y = functools.reduce(torch.add, outputs) / len(variants) + shortcut(x, layer)

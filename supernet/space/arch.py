@@ -1,5 +1,6 @@
 """Arch: one choice per block, the data that everything else is a function of. No torch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,8 +11,26 @@ VALUE_FIELDS = dict(
 """Field of a space and of its restrictions that holds the values of each decision."""
 EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv4": 4, "mbconv6": 6}
 """Hidden width over input width of every op that a space may offer."""
-MIXED = "mixed"
-"""The op of a warm-up path: the average of all ops. Never part of an Arch."""
+
+
+def mixture(ops: Iterable[str]) -> str:
+    """The op of a warm-up path that is the average of several. Never part of an Arch.
+
+    Examples:
+        >>> mixture(["conv", "mbconv6"])
+        'conv+mbconv6'
+    """
+    return "+".join(ops)
+
+
+def mixed_ops(op: str) -> tuple[str, ...]:
+    """What an op of a path is the average of: itself alone, unless it is a ``mixture``.
+
+    Examples:
+        >>> mixed_ops("conv+mbconv6"), mixed_ops("conv")
+        (('conv', 'mbconv6'), ('conv',))
+    """
+    return tuple(op.split("+"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ class Arch:
 
 
 Path = Arch
-"""What the supernet runs: an Arch, or a warm-up path in which some op is ``MIXED``."""
+"""What the supernet runs: an Arch, or a warm-up path in which some op is a ``mixture``."""
 
 
 @dataclass(frozen=True)

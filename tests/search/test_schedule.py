@@ -2,13 +2,14 @@
 
 import math
 import random
+from collections import Counter
 
 import pytest
 
 from search.paths import warmup_path
 from search.settings import Schedule, update_steps
 from supernet.errors import UserError
-from supernet.space.arch import MIXED
+from supernet.space.arch import mixed_ops
 from supernet.space.mnasnet import MnasSpace
 
 SPACE = MnasSpace()
@@ -126,12 +127,23 @@ def test_settings_that_name_uniform_are_refused_out_of_order(wrong):
 # --- warm-up paths --------------------------------------------------------------------------------
 
 
-def test_a_certain_warmup_enables_everything():
-    path = warmup_path(SPACE.sample(random.Random(0)), SPACE, 1.0, random.Random(0))
-    for block in path.blocks:
-        assert block.op == MIXED
+def test_a_certain_warmup_varies_the_ops_alone():
+    arch = SPACE.sample(random.Random(0))
+    path = warmup_path(arch, SPACE, 1.0, random.Random(0))
+    for drawn, block in zip(arch.blocks, path.blocks, strict=True):
+        first, other = mixed_ops(block.op)
+        assert drawn.op == first != other
+        assert other in SPACE.ops
         assert (block.kernel, block.se, block.skip) == (5, 0.25, "pool")
-        assert (block.filters, block.layers) == (1.25, 1)
+        assert (block.filters, block.layers) == (1.0, 0)
+
+
+def test_each_pair_of_ops_is_mixed():
+    rng = random.Random(3)
+    paths = [warmup_path(SPACE.sample(rng), SPACE, 1.0, rng) for _ in range(100)]
+    pairs = Counter(frozenset(mixed_ops(block.op)) for path in paths for block in path.blocks)
+    assert len(pairs) == 6
+    assert min(pairs.values()) > 80  # of 700, a sixth of which is 117
 
 
 def test_no_warmup_changes_nothing():
@@ -144,7 +156,7 @@ def test_decisions_are_warmed_up_independently():
     enabled = 0
     for _ in range(500):
         blocks = warmup_path(SPACE.sample(rng), SPACE, 0.5, rng).blocks
-        enabled += sum(block.op == MIXED for block in blocks)
+        enabled += sum(len(mixed_ops(block.op)) > 1 for block in blocks)
     assert enabled / 3500 == pytest.approx(0.5, abs=0.04)
 
 

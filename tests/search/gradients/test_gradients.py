@@ -28,7 +28,7 @@ SPACE = MnasSpace(
     classes=10,
 )
 WARMUPS = (1.0, 0.5, 0.0)
-"""Chances of all-enabling values; at 0 paths are networks, as a policy proposes them."""
+"""Chances of warm-up values; at 0 paths are networks, as a policy proposes them."""
 
 
 def paths_of(step, ranks, warmup):

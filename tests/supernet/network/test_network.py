@@ -17,7 +17,7 @@ from supernet.network.elastic import ElasticLayer
 from supernet.network.functional import pool_shortcut, prefix
 from supernet.network.network import Network, recalibrate
 from supernet.network.supernet import SuperNet
-from supernet.space.arch import MIXED, Arch, BlockChoice
+from supernet.space.arch import Arch, BlockChoice, mixture
 from supernet.space.mnasnet import MnasSpace, Restriction
 from supernet.space.published import published
 from supernet.space.stage import Layer
@@ -134,7 +134,7 @@ def test_gradients_equal_those_of_the_extracted_network(space, supernet):
     torch.testing.assert_close(double.conv_head.grad[:, :width], network.conv_head.weight.grad)
 
 
-def test_a_mixed_op_is_the_mean_of_the_four_ops(space, supernet):
+def test_a_mixed_op_is_the_mean_of_its_ops(space, supernet):
     block = BlockChoice("conv", 5, 0.25, "none", 1.25, 0)
     x = torch.randn(4, space.stem_filters, 16, 16)
     elastic = supernet.blocks[0][0]
@@ -144,8 +144,9 @@ def test_a_mixed_op_is_the_mean_of_the_four_ops(space, supernet):
         layer = next(supernet.space.spec(arch).layers())
         return elastic(x, layer, 1e-3, 0.0)
 
-    mean = torch.stack([features(op) for op in space.ops]).mean(0)
-    torch.testing.assert_close(features(MIXED), mean)
+    for ops in (space.ops, ("mbconv6", "conv")):
+        mean = torch.stack([features(op) for op in ops]).mean(0)
+        torch.testing.assert_close(features(mixture(ops)), mean)
 
 
 def test_the_stream_acts_only_where_identity_does_not(space, supernet):
