@@ -41,11 +41,11 @@ from torchvision.transforms import v2
 from benchmarks.record import machine, record
 from supernet.command.process import keep_freed_memory, run_command
 from supernet.data.crops import RandomCrop
-from supernet.data.image_folder import ImageFiles
 from supernet.data.images.image_reading import ImageReader
 from supernet.data.images.kept_images import KeptReader
 from supernet.data.pixels import in_pixels
 from supernet.data.resumable import resumable
+from supernet.data.stored_images import ImageFiles
 from supernet.data_description import Preprocessing
 
 SIDE = 224

@@ -81,7 +81,7 @@ def make_plan(request: PlanRequest) -> PlannedRuns:
         UserError: when the images, the target or the budget cannot work.
     """
     px = request.resolution or LARGEST[-1]
-    data = ImageFolder(str(request.root), px, on_bad_image=request.on_bad_image)
+    data = ImageFolder(str(request.root), resolution=px, on_bad_image=request.on_bad_image)
     return Planner(request, data, this_machine()).plan()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, ImageStat
 
 from supernet.command.output import ProgressLines
-from supernet.data.images.image_reading import CorruptImageError, ImageReader
+from supernet.data.images.image_reading import CorruptImageError, ImageReader, ImageStore
 from supernet.data.images.index_cache import IndexCache, Stamp
 from supernet.errors import one_line
 
@@ -60,7 +60,8 @@ def index_images(
         paths: of the files, relative to it, with slashes.
         reader: of the images; without one any file is good, and its content alone is read.
     """
-    cache = IndexCache(root, repr(reader))
+    store = reader.store if reader else None
+    cache = IndexCache(root, repr(reader), store.stamp if store else None)
     found: dict[str, IndexedImage] = {}
     stamps: dict[str, Stamp] = {}
     for path in dict.fromkeys(paths):
@@ -138,9 +139,20 @@ def _content(root: Path, path: str) -> IndexedImage:
         return IndexedImage(path, 0, "", error=one_line(error.strerror or error))
 
 
+def _stored_content(root: Path, path: str, store: ImageStore) -> IndexedImage:
+    """Size and digest of an image that is no file."""
+    try:
+        content = store.content(str(root / path))
+    except (OSError, ValueError) as error:
+        return IndexedImage(path, 0, "", error=one_line(error) or type(error).__name__)
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return IndexedImage(path, len(content), digest)
+
+
 def _look(root: Path, path: str, reader: ImageReader | None) -> IndexedImage:
     """Facts of a file, with a reader those of the image in it, wholly decoded."""
-    content = _content(root, path)
+    store = reader.store if reader else None
+    content = _stored_content(root, path, store) if store else _content(root, path)
     if content.error or not reader:
         return content
     file = str(root / path)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
+from io import BytesIO
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -112,6 +112,36 @@ class CorruptImageError(UserError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
+class ImageStore(Protocol):
+    """What holds encoded images that are no files, such as rows of a table or members of archives.
+
+    Each has a path of its own, below the root of all, as a file would.
+    """
+
+    def content(self, path: str) -> bytes:
+        """Bytes of an image, as a file would have them.
+
+        Raises:
+            OSError: or ValueError, if they cannot be had.
+        """
+        ...
+
+    def stamp(self, path: str) -> tuple[int, int, int, int]:
+        """Size, inode and times of what holds it: an ``index_cache.Stamp``."""
+        ...
+
+
+class _Content(BytesIO):
+    """Bytes of a stored image, which Pillow calls by its path where it complains of a file."""
+
+    def __init__(self, path: str, content: bytes) -> None:
+        super().__init__(content)
+        self._path = path
+
+    def __repr__(self) -> str:
+        return repr(self._path)
+
+
 class _PixelsError(ValueError):
     """Pixels whose meaning is open: the message says what to set."""
 
@@ -129,6 +159,8 @@ class ImageReader:
     white_16_bit: int | None = None
     """Value of white in 16-bit images; None takes it from the file, or 65535 where the upper bits
     are used."""
+    store: ImageStore | None = field(default=None, repr=False, compare=False)
+    """What holds the images, where they are no files; their pixels are the same."""
 
     def __post_init__(self) -> None:
         check_range("", self, "background", least=0, most=255)
@@ -155,7 +187,7 @@ class ImageReader:
         Raises:
             CorruptImageError: as by ``read``.
         """
-        image, part = self._read(path, choose, lambda path, image: None)
+        image, part = self._read(path, choose, lambda image: None)
         assert isinstance(image, Image.Image)
         return image, part
 
@@ -172,14 +204,14 @@ class ImageReader:
         return np.array(image.crop(part.outer)), part.within
 
     def _read(
-        self, path: str, choose: Choose, pack: Callable[[str, JpegImageFile], np.ndarray | None]
+        self, path: str, choose: Choose, pack: Callable[[JpegImageFile], np.ndarray | None]
     ) -> tuple[Image.Image | np.ndarray, Part]:
         """An image, or whole pixels (H, W, 3) that ``pack`` has of a file, and its chosen part."""
         try:
-            with Image.open(path, formats=_openable()) as image:
+            with self._open(path) as image:
                 if isinstance(image, JpegImageFile):
                     part = _drafted(image, choose)
-                    packed = pack(path, image)
+                    packed = pack(image)
                     return (self._rgb(image) if packed is None else packed), part
                 whole = self._rgb(image)
                 return whole, choose(whole.size)
@@ -199,8 +231,12 @@ class ImageReader:
         Raises:
             OSError: if the file is no image.
         """
-        with Image.open(path, formats=_openable()) as image:
+        with self._open(path) as image:
             return 1 + getattr(image, "is_animated", False)
+
+    def _open(self, path: str) -> Image.Image:
+        source = _Content(path, self.store.content(path)) if self.store else path
+        return Image.open(source, formats=_openable())
 
     def _rgb(self, image: Image.Image) -> Image.Image:
         stored = _Stored.of(image)
@@ -327,13 +363,15 @@ def _jpeg_decoder() -> Callable[[bytes], np.ndarray] | None:
     return partial(decode_jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
 
 
-def _packed(path: str, image: JpegImageFile) -> np.ndarray | None:
+def _packed(image: JpegImageFile) -> np.ndarray | None:
     """Pixels (H, W, 3) of an opened file; None of one that Pillow must read."""
     decode, turned = _jpeg_decoder(), image.getexif().get(Base.Orientation, 1) != 1
     if decode is None or turned or image.mode not in {"RGB", "L"} or image.decoderconfig:
         return None
+    assert image.fp is not None
+    image.fp.seek(0)
     try:
-        return decode(Path(path).read_bytes())
+        return decode(image.fp.read())
     except ValueError:  # damaged, which Pillow says in its own words, or bears
         return None
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,19 @@ class IndexCache:
     Args:
         root: the folder.
         kind: what is found of a file; other kinds are kept apart.
+        stamp: stamp of the path below the root of an image that is no file.
     """
 
-    def __init__(self, root: Path, kind: str) -> None:
+    def __init__(self, root: Path, kind: str, stamp: Callable[[str], Stamp] | None = None) -> None:
         name = hashlib.blake2b(os.fsencode(f"{root.resolve()}\n{kind}"), digest_size=16).hexdigest()
         self.path = cache_folder() / "images" / f"{name}.json.gz"
         self._root, self._kept = root, _read(self.path)
+        self._stamp = stamp or file_stamp
         self._changed = False
 
     def look_up(self, path: str) -> tuple[Stamp, Facts | None]:
         """The stamp of a file as it is now, and its facts if they were kept under this stamp."""
-        stamp = _stamp(self._root, path)
+        stamp = self._stamp(os.path.join(self._root, path))  # noqa: PTH118 - for millions of files
         kept = self._kept.get(path)
         known = kept is not None and stamp != NO_FILE and tuple(kept[:4]) == stamp
         return stamp, tuple(kept[4:]) if kept and known else None
@@ -80,9 +82,10 @@ class IndexCache:
         self._changed = False
 
 
-def _stamp(root: Path, path: str) -> Stamp:
+def file_stamp(path: str) -> Stamp:
+    """The stamp of a file; ``NO_FILE`` where there is none."""
     try:
-        found = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 - for millions of files
+        found = os.stat(path)  # noqa: PTH116 - for millions of files
     except OSError:
         return NO_FILE
     return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
