@@ -149,6 +149,7 @@ TRAINER = (
 TRAINER_PAGE = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-flags"
 DATA = (
     "supernet.data.ImageFolder",
+    "supernet.data.containers.hugging_face.HuggingFace",
     "supernet.data.Digits",
     "supernet.data.ClutteredDigits",
     "retrain.detect.coco_boxes.CocoBoxes",

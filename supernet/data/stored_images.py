@@ -40,8 +40,8 @@ class StoredImages(ImageSplits):
         resolution: width and height in px, at least 8.
         batch_size: images per batch and process.
         num_workers: worker processes that read and augment images.
-        val_share: chance of an image to be for validation, unless there are some for it.
-        test_share: chance of an image to be for testing, unless there are some for it.
+        val_share: chance of an image to be for validation, unless there is a split for it.
+        test_share: chance of an image to be for testing, unless there is a split for it.
         reward_share: chance of an image to score a search's candidates.
         split_seed: seed of the split; another seed gives another test set.
         mean: of the red, green and blue channel between 0 and 1; ImageNet's by default.

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-import supernet.data  # noqa: F401 - the short names of its data sets
+import supernet.data
+import supernet.data.containers.hugging_face  # noqa: F401 - short names of data sets
 from supernet.command.parser_errors import readable
 from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
@@ -27,6 +28,9 @@ RENAMED = {
     "supernet.boxes.DigitBoxes": "retrain.detect.digit_boxes.DigitBoxes",
 }
 """Data classes by the names that version 0.1 wrote into configs; to go with version 0.3."""
+
+PHOTOS = ("ImageFolder", "HuggingFace")
+"""Data classes of stored images, which differ in nothing but where these lie."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def read_training(
 ) -> TrainingConfig:
     """Read data, recipe and length of a retraining's yaml; what else it sets is Lightning's.
 
-    ``trusted`` are modules, besides ours, that it may name classes of; ``root`` is the folder of an
-    ``ImageFolder``, which a config leaves to the command line.
+    ``trusted`` are modules, besides ours, that it may name classes of; ``root`` is that of an
+    ``ImageFolder`` or its like, which a config leaves to the command line.
 
     Raises:
         UserError: one line that names the file and what is wrong in it.
@@ -71,7 +75,7 @@ def read_training(
     place = str(path)
     model, trainer = (_section(config, name, place) for name in ("model", "trainer"))
     lengths = _lengths(trainer, path)
-    if root and str(config["data"].get("class_path")).endswith("ImageFolder"):
+    if root and str(config["data"].get("class_path")).endswith(PHOTOS):
         arguments = _section(config["data"], "init_args", f"{place}: data")
         config["data"]["init_args"] = {**arguments, "root": str(root)}
     recipe = read_section(Recipe, "recipe", _section(model, "recipe", place), place)
@@ -144,8 +148,9 @@ def check_resolution(data: Namespace, files: Sequence[Path], words: Sequence[str
         if isinstance(arguments, dict) and "resolution" in arguments:
             held, source = {"class": told, "resolution": arguments["resolution"]}, file
     kind = str(data.get("class_path")).rpartition(".")[2]
-    if held and held["class"] not in ("", kind):
-        photos = ", or begin with a file of configs/photos" if kind == "ImageFolder" else ""
+    alike = {held.get("class"), kind} <= set(PHOTOS)
+    if held and held["class"] not in ("", kind) and not alike:
+        photos = ", or begin with a file of configs/photos" if kind in PHOTOS else ""
         raise UserError(
             f"data.resolution is {short(held['resolution'])}, which {source} gives to"
             f" {held['class']}, but the data are {kind}: say which is meant, such as"

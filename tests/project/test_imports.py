@@ -42,6 +42,7 @@ SHORT = {
     "search/gradients/strategy.py": "a class of Lightning's, which the other files know nothing of",
     "search/plan/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
+    "supernet/data/image_folder.py": "one layout of stored images, which old configs name by it",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",
     "supernet/space/__main__.py": "entry point that says where its commands have gone",
 }
