@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from docstring_parser.attrdoc import AttributeDocstrings
+from PIL import Image
 from torch import nn
 
 from supernet.cost.counts import Cost
@@ -22,6 +24,11 @@ def pytest_collection_finish():
     """Modules and tests stay to the end: no search for garbage need go through them again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure():
+    """What some libraries still hold is theirs to free at the end, or they complain."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -85,28 +92,75 @@ wandb: {mode: disabled}
 )
 
 
+@pytest.fixture(scope="session")
+def _percentiles_once():
+    """Each tiny search asks for percentiles of the same space, each from 2,000 networks."""
+    from search.objective import targets
+
+    quantile, kept = targets.quantile, {}
+
+    def quantile_once(model, space, q):
+        asked = model.unit, model.hash, space, q
+        if asked not in kept:
+            kept[asked] = quantile(model, space, q)
+        return kept[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(targets, "quantile", quantile_once)
+        yield
+
+
 @pytest.fixture
-def search(monkeypatch):
-    """Run ``python -m search fit ARGS`` in this process."""
+def search(monkeypatch, _percentiles_once):
+    """Run ``python -m search fit ARGS`` in this process.
+
+    Its figures are made, but not rendered, which takes a second of a few.
+    """
     from search.__main__ import main
 
     def run(*args):
+        monkeypatch.setattr("search.figures.save_figure", blank)
         monkeypatch.setattr(sys, "argv", ["search", "fit", *map(str, args)])
         main()
 
     return run
 
 
+def blank(_, path):
+    Image.new("L", (8, 8)).save(path)
+
+
 @pytest.fixture
-def tiny_search(tmp_path):
+def tiny_search(tmp_path, _percentiles_once):
     """A search of seconds: config file and run folder as command-line arguments."""
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_SEARCH)
     return ["-c", str(config), "--run", str(tmp_path / "run")]
 
 
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory, _percentiles_once):
+    from search.__main__ import main
+
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(TINY_SEARCH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.figures.save_figure", blank)
+        line = ["-c", folder / "tiny.yaml", "--run", folder / "run"]
+        patch.setattr(sys, "argv", ["search", "fit", *map(str, line)])
+        main()
+    return folder / "run"
+
+
 @pytest.fixture
-def tuned_search(tmp_path):
+def finished_search(tiny_search, tmp_path, _finished):
+    """A tiny search whose run folder holds it finished: a copy of one that tests share."""
+    shutil.copytree(_finished, tmp_path / "run")
+    return tiny_search
+
+
+@pytest.fixture
+def tuned_search(tmp_path, _percentiles_once):
     """A search of seconds that learns from tunings: 9 shared steps, 8 labels, 3 finalists."""
     config = tmp_path / "tuned.yaml"
     config.write_text(TUNED_SEARCH)
@@ -137,10 +191,11 @@ def counted():
             macs += module.weight.numel() * pixels
 
         network.eval()
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.register_forward_hook(add)
+        layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+        hooks = [layer.register_forward_hook(add) for layer in layers]
         network(torch.empty(1, 3, resolution, resolution, device="meta"))
+        for hook in hooks:
+            hook.remove()
         return Cost(sum(parameter.numel() for parameter in network.parameters()), macs)
 
     return count_modules

@@ -22,6 +22,16 @@ SPACE = MnasSpace(
     resolution=8,
     classes=10,
 )
+SEARCHED = MnasSpace(
+    width=0.1,
+    base_layers=(1, 1, 1, 1, 1, 1, 1),
+    layers=(0, 1),
+    head=32,
+    resolution=8,
+    classes=10,
+    stem_stride=1,
+)
+"""The space of the tests' tiny searches."""
 TRAINING = """
 model:
   recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0, bn_momentum: 0.1}

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -213,20 +214,25 @@ def test_checkpoints_that_are_broken_or_foreign_are_named(
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == good
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_whole(tiny_search, tmp_path, search):
+@contextmanager
+def files_of_at_most(limit):
+    """No file may grow beyond so many bytes, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_whole(tiny_search, tmp_path, search, capsys):
     # The first checkpoint is smaller than those with an optimizer's state.
     limit = 2_500_000
-
-    def limit_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    line = [sys.executable, "-m", "search", "fit", *tiny_search, "--checkpoint_every_s", "0"]
-    done = subprocess.run(
-        line, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit_files
-    )
+    with files_of_at_most(limit), pytest.raises(SystemExit) as leaving:
+        search(*tiny_search, "--checkpoint_every_s", "0")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    assert done.returncode == 2
-    assert done.stderr == (
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err == (
         f"error: cannot write {last}: File too large; the checkpoint before is whole: free some"
         " space and go on with --ckpt_path last\n"
     )

@@ -14,6 +14,7 @@ from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from tests.helpers.documented import undocumented
 from tests.helpers.tables import NOWHERE, random_table
+from tests.helpers.tiny import SEARCHED
 
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = '[{"cost": "params", "limit": "p30"}, {"cost": "memory", "limit": "p50"}]'
@@ -54,24 +55,14 @@ def test_where_constraints_bind_the_best_network_below_the_target_is_chosen(
     assert "constrains nothing" not in out
 
 
-def test_a_search_is_constrained_on_another_device(search, tiny_search, tmp_path):
-    space = read_space_of(search, tiny_search, tmp_path)
-    phone = {**NOWHERE, "device": "a phone"}
-    random_table(space, 1, phone).write(tmp_path / "phone.json")
-    constraint = {"cost": "ms", "limit": "p30", "table": str(tmp_path / "phone.json")}
-    search(*tiny_search, "--model.constraints", json.dumps([constraint]), "--run", tmp_path / "two")
-    (kept,) = read_arch(tmp_path / "two" / "arch.json").constraints
-    assert undocumented(tmp_path / "two" / "arch.json") == set()
-    assert kept.device == "a phone, none, 1 thread"
-    assert len(kept.table) == 64
-    assert kept.predicted <= kept.limit
-
-
-def test_a_search_on_the_table_of_another_device_names_both(search, tiny_search, tmp_path, capsys):
-    space = read_space_of(search, tiny_search, tmp_path)
-    random_table(space, 1, {**NOWHERE, "device": "a phone"}).write(tmp_path / "phone.json")
-    options = ["--model.cost", "ms", "--model.table", tmp_path / "phone.json"]
-    search(*tiny_search, *options, "--run", tmp_path / "ms")
+def test_a_search_on_tables_of_other_devices_names_them(search, tiny_search, tmp_path, capsys):
+    for number, device in enumerate(("a phone", "a watch")):
+        random_table(SEARCHED, number, {**NOWHERE, "device": device}).write(
+            tmp_path / f"{device}.json"
+        )
+    constraint = {"cost": "ms", "limit": "p30", "table": str(tmp_path / "a watch.json")}
+    options = ["--model.cost", "ms", "--model.table", tmp_path / "a phone.json"]
+    search(*tiny_search, *options, "--model.constraints", json.dumps([constraint]))
     (line,) = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("latency is ")
     ]
@@ -79,14 +70,14 @@ def test_a_search_on_the_table_of_another_device_names_both(search, tiny_search,
     assert line.startswith(
         f"latency is predicted for a phone, none, 1 thread, while this machine is {here}; the table"
     )
-    found = read_arch(tmp_path / "ms" / "arch.json")
+    found = read_arch(tmp_path / "run" / "arch.json")
+    assert undocumented(tmp_path / "run" / "arch.json") == set()
     assert found.device == "a phone, none, 1 thread"
     assert found.table_error.networks == 16
-
-
-def read_space_of(search, tiny_search, tmp_path):
-    search(*tiny_search)
-    return read_arch(tmp_path / "run" / "arch.json").space
+    (kept,) = found.constraints
+    assert kept.device == "a watch, none, 1 thread"
+    assert len(kept.table) == 64
+    assert kept.predicted <= kept.limit
 
 
 @pytest.fixture
@@ -113,21 +104,19 @@ def test_constraints_that_leave_nothing_end_the_search_before_its_first_step(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_a_search_with_other_constraints_is_not_continued(search, refused, tiny_search):
-    search(*tiny_search, "--model.constraints", CONSTRAINTS)
-    line = refused(*tiny_search, "--ckpt_path", "last")
-    assert "the checkpoint's constraints is [['params'" in line
+def test_a_search_with_other_constraints_is_not_continued(refused, finished_search):
+    line = refused(*finished_search, "--model.constraints", CONSTRAINTS, "--ckpt_path", "last")
+    assert "the checkpoint's constraints is [], this search's is [['params'" in line
 
 
 def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
-    search, refused, tiny_search, tmp_path
+    refused, tiny_search, tmp_path
 ):
-    space = read_space_of(search, tiny_search, tmp_path)
-    other = dataclasses.replace(space, resolution=12)
+    other = dataclasses.replace(SEARCHED, resolution=12)
     table = random_table(other, 0, {**NOWHERE, "space": dataclasses.asdict(other)})
     table.write(tmp_path / "table.json")
     options = ["--model.cost", "ms", "--model.table", tmp_path / "table.json"]
-    line = refused(*tiny_search, *options, "--run", tmp_path / "ms")
+    line = refused(*tiny_search, *options)
     assert (
         "the first is conv_k3_s1_i8_o8_se0_none_px8_relu, for it was built at 12 px, not 8" in line
     )
@@ -136,13 +125,12 @@ def test_a_table_of_another_resolution_ends_the_search_with_the_way_out(
 
 
 @pytest.mark.slow
-def test_the_constraints_of_the_docs_are_understood(search, refused, tiny_search, tmp_path):
+def test_the_constraints_of_the_docs_are_understood(search, tiny_search, tmp_path):
     text = (ROOT / "docs" / "latency.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     asked = yaml.safe_load(block)["model"]["constraints"]
     assert {one["cost"] for one in asked} == {"ms", "params", "macs", "memory", "size"}
-    space = read_space_of(search, tiny_search, tmp_path)
-    random_table(space, 1).write(tmp_path / "phone.json")
+    random_table(SEARCHED, 1).write(tmp_path / "phone.json")
     asked[0] |= {"table": str(tmp_path / "phone.json")}
     search(*tiny_search, "--model.constraints", json.dumps(asked), "--run", tmp_path / "docs")
     kept = read_arch(tmp_path / "docs" / "arch.json").constraints

@@ -20,6 +20,7 @@ from supernet.latency.table.table import LatencyTable
 from supernet.network.checkpoint import file_sha256
 from tests.helpers.html_page import Page
 from tests.helpers.tables import random_table
+from tests.helpers.tiny import SEARCHED
 from tests.helpers.wandb_run import FakeRun, read_offline
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     assert {"choice", "front", "controller", "cost-of-the-search"} <= page.words.keys()
 
     found = read_arch(run / "arch.json")
+    assert (found.space, found.measured) == (SEARCHED, None)
     assert found.predicted <= found.target
     assert (found.unit, found.step, found.seed) == ("macs", 24, 0)
     front = json.loads((run / "pareto.json").read_text())
@@ -137,23 +139,31 @@ def test_without_loggers_the_folder_is_still_whole(search, tiny_search, tmp_path
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == FIGURES
 
 
-def test_another_controller_does_not_continue_a_search(search, tiny_search, capsys):
-    search(*tiny_search)
-    capsys.readouterr()
+def test_another_controller_does_not_continue_a_search(search, finished_search, capsys):
     with pytest.raises(SystemExit) as leaving:
-        search(*tiny_search, "--model.controller.kind", "tunas", "--ckpt_path", "last")
+        search(*finished_search, "--model.controller.kind", "tunas", "--ckpt_path", "last")
     assert leaving.value.code == 2
     expected = "error: the checkpoint's controller is ppo, this search's is tunas:"
     assert capsys.readouterr().err.startswith(expected)
 
 
-def test_a_search_keeps_to_the_restrictions_of_its_space(search, tiny_search, tmp_path):
+def test_a_search_keeps_to_the_restrictions_of_its_space_and_off_the_test_split(
+    search, tiny_search, tmp_path, monkeypatch
+):
+    parts_read, original = set(), Digits._images
+
+    def spy(self, *parts, augment):
+        parts_read.update(parts)
+        return original(self, *parts, augment=augment)
+
+    monkeypatch.setattr(Digits, "_images", spy)
     limits = "[{block: 1, ops: [sepconv], ses: [0.0]}, {block: 4, skips: [pool], layers: [0]}]"
     search(*tiny_search, f"--model.space.restrictions={limits}")
     found = read_arch(tmp_path / "run" / "arch.json")
     first, fourth = found.arch.blocks[0], found.arch.blocks[3]
     assert (first.op, first.se, fourth.skip, fourth.layers) == ("sepconv", 0.0, "pool", 0)
     assert (tmp_path / "run" / "figures" / "entropy.png").exists()
+    assert parts_read == {"weights", "reward", "val"}
 
 
 @pytest.mark.slow
@@ -167,19 +177,7 @@ def test_the_last_stage_can_be_repeated(search, tiny_search, tmp_path):
     assert [(run / name).read_bytes() for name in names] == before
 
 
-# --- what a search reads --------------------------------------------------------------------------
-
-
-def test_a_search_never_reads_the_test_split(search, tiny_search, monkeypatch):
-    parts_read, original = set(), Digits._images
-
-    def spy(self, *parts, augment):
-        parts_read.update(parts)
-        return original(self, *parts, augment=augment)
-
-    monkeypatch.setattr(Digits, "_images", spy)
-    search(*tiny_search)
-    assert parts_read == {"weights", "reward", "val"}
+# --- data of one's own ----------------------------------------------------------------------------
 
 
 OWN_MODULE = """
@@ -249,11 +247,9 @@ def test_a_datamodule_of_ones_own_is_searched_retrained_and_tested(
 
 @pytest.mark.slow
 def test_another_latency_table_does_not_continue_a_search(search, tiny_search, tmp_path, capsys):
-    search(*tiny_search)
-    space = read_arch(tmp_path / "run" / "arch.json").space
     tables = [tmp_path / name for name in ("a.json", "b.json")]
     for number, path in enumerate(tables):
-        random_table(space, number).write(path)
+        random_table(SEARCHED, number).write(path)
     run = tmp_path / "timed"
     timed = [*tiny_search, "--run", run, "--model.cost", "ms", "--model.table"]
     search(*timed, tables[0])

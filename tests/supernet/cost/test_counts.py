@@ -131,10 +131,10 @@ def test_counts_equal_those_of_the_same_network_in_timm(name, resolution, counte
 @pytest.mark.parametrize("name", TIMM)
 def test_any_width_and_any_input_size_is_counted_as_the_built_network_is(name, counted):
     for width in (0.35, 0.5, 0.75, 1.0, 1.4):
+        with torch.device("meta"):
+            network = Network(published[name].scaled(width=width)).eval()
         for resolution in (32, 33, 111, 160, 225, 320):
             spec = published[name].scaled(width=width, resolution=resolution)
-            with torch.device("meta"):
-                network = Network(spec).eval()
             assert count(spec) == counted(network, resolution)
 
 

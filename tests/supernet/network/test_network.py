@@ -36,11 +36,12 @@ def supernet(space):
     return net
 
 
-def test_200_architectures_equal_their_extracted_networks_and_their_counts(space, supernet):
+@pytest.mark.parametrize("number", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_architectures_equal_their_extracted_networks_and_their_counts(space, supernet, number):
     rng = random.Random(1)
     double = copy.deepcopy(supernet).double()
     images = torch.randn(8, 3, 16, 16, dtype=torch.float64)
-    for _ in range(200):
+    for _ in range(number):
         arch = space.sample(rng)
         network = double.extract(arch).double().train()
         assert sum(p.numel() for p in network.parameters()) == count(space.spec(arch)).params
@@ -79,7 +80,7 @@ def test_other_spaces_share_weights_just_as_well(name):
     space = MnasSpace(width=0.2, stem_stride=1, resolution=16, classes=10, **SETTINGS[name])
     shared, rng = SuperNet(space).double(), random.Random(0)
     images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
-    for _ in range(30):
+    for _ in range(15):
         arch = space.sample(rng)
         expected = shared.extract(arch).double().train()(images)
         torch.testing.assert_close(shared(images, arch), expected, atol=1e-5, rtol=0)

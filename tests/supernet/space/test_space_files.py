@@ -132,16 +132,17 @@ def test_the_number_of_distinct_networks_is_exact(name, distinct):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_constructed_duplicates_have_one_canonical_code(name):
+@few_and_many(20, 100)
+def test_constructed_duplicates_have_one_canonical_code(name, number):
     space, rng, found = SPACES[name], random.Random(1), 0
-    for _ in range(100):
+    for _ in range(number):
         arch = space.canonical(space.sample(rng))
         layers = list(space.spec(arch).stage_layers())
         for other in neighbours(space, arch):
             same = list(space.spec(other).stage_layers()) == layers
             assert (space.canonical(other) == arch) is same
             found += same
-    assert found > 100
+    assert found > number
 
 
 def neighbours(space: MnasSpace, arch: Arch) -> Iterator[Arch]:
@@ -156,7 +157,7 @@ def neighbours(space: MnasSpace, arch: Arch) -> Iterator[Arch]:
 
 
 @pytest.mark.parametrize("name", SPACES)
-@few_and_many(20, 1000)
+@few_and_many(8, 1000)
 def test_the_closed_form_counts_what_is_built(name, number, counted):
     for spec in networks(name, number):
         with torch.device("meta"):
