@@ -10,11 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from retrain.recipe_module import RecipeModule
+from retrain.recipe_module import RecipeModule, may_fuse
 from supernet.data.images.image_index import num_cores
 from supernet.data.resumable import StepLoader
 from supernet.run.dry_pass import DryPass, Piece, copied, data_of
-from supernet.run.finite import scales_loss
 from supernet.training.step_times import (
     EPOCH_S,
     FORWARD,
@@ -63,7 +62,7 @@ def weight_steps(
 ) -> Iterator[Callable[[], object]]:
     """What makes a step on a batch, over and over, on a copy of the network."""
     with copied(module, "network"), unlogged(module):
-        optimizer = module.recipe.make_optimizer(module.network, 1, not scales_loss(trainer))
+        optimizer = module.recipe.make_optimizer(module.network, 1, may_fuse(trainer))
 
         def step() -> float:
             with trainer.precision_plugin.train_step_context(), torch.enable_grad():

@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, WeightAveraging
+from pytorch_lightning.plugins import MixedPrecision
 from timm.utils import distribute_bn
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -22,7 +23,8 @@ from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.run.finite import FiniteGuard, scales_loss
 from supernet.run.options import refuse_change, training_loader
-from supernet.training.recipe import Recipe, WeightEma, check_batch_size
+from supernet.training.recipe import Recipe, check_batch_size
+from supernet.training.weight_average import WeightEma
 
 UNSET = "its default"
 """In place of a setting that a run leaves alone."""
@@ -144,8 +146,8 @@ class RecipeModule(pl.LightningModule):
                 f"the training has {num_steps} steps: give trainer.max_epochs or trainer.max_steps"
                 " above 0"
             )
-        images, fused = images_per_step(self.trainer), not scales_loss(self.trainer)
-        optimizer = self.recipe.make_optimizer(self.network, images, fused)
+        images = images_per_step(self.trainer)
+        optimizer = self.recipe.make_optimizer(self.network, images, may_fuse(self.trainer))
         accumulated = self.trainer.accumulate_grad_batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
         self._schedule = self.recipe.make_schedule(optimizer, int(num_steps), steps_per_epoch)
@@ -279,6 +281,15 @@ class StopEarly(EarlyStopping):
                 f"stopped early, after {done:,} of {of:,} steps: {self.monitor} has not risen for"
                 f" {self.wait_count} validations"
             )
+
+
+def may_fuse(trainer: pl.Trainer) -> bool:
+    """Whether an optimizer may step in one kernel, which unscales gradients itself.
+
+    Scaled ones would be clipped before that. Lightning takes those of bf16-mixed for scaled, too.
+    """
+    mixed = isinstance(trainer.precision_plugin, MixedPrecision)
+    return not scales_loss(trainer) and not (mixed and trainer.gradient_clip_val)
 
 
 def images_per_step(trainer: pl.Trainer) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import time
 from collections.abc import Callable
-from functools import partial
 
 import timm
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, random_batch, synchronize
 from benchmarks.gpu_check.rows import RATES, Rows
@@ -19,7 +19,8 @@ from supernet.arch_file import load_spec
 from supernet.cost.counts import count
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
-from supernet.training.recipe import PAPER, update_average
+from supernet.training.recipe import PAPER
+from supernet.training.weight_average import MovingAverage
 
 ROWS = Rows("compile")
 MODES = ("default", "reduce-overhead")
@@ -47,8 +48,8 @@ def make_step(
     forward = net if logits is None else logits
     optimizer = PAPER.make_optimizer(net, batch)
     images, labels = random_batch(batch)
-    move = partial(update_average, PAPER.ema_decay)
-    averaged = AveragedModel(net, multi_avg_fn=move, use_buffers=True) if average else None
+    moving = MovingAverage(PAPER.ema_decay, copy.deepcopy(net), net) if average else None
+    numbers = itertools.count()
 
     def step() -> None:
         # Graphs keep their outputs in memory of their own, which the next step may use again.
@@ -58,8 +59,8 @@ def make_step(
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if averaged:
-            averaged.update_parameters(net)
+        if moving:
+            moving.update(next(numbers))
 
     return step
 

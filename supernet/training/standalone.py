@@ -3,7 +3,7 @@
 ``retrain`` runs this recipe, and so does whatever ranks networks by training each of them alone.
 """
 
-import functools
+import copy
 import itertools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from supernet.data.resumable import resumable
@@ -19,7 +18,8 @@ from supernet.data.splits import labels_of
 from supernet.data_description import Preprocessing
 from supernet.network.network import Network
 from supernet.space.spec import NetSpec
-from supernet.training.recipe import Recipe, check_batch_size, update_average
+from supernet.training.recipe import Recipe, check_batch_size
+from supernet.training.weight_average import MovingAverage
 
 
 def train_alone(
@@ -54,20 +54,16 @@ def train_alone(
         def forward(images: Tensor) -> Tensor:
             return network(images.contiguous(memory_format=torch.channels_last))
 
-        average = None
-        if recipe.ema_decay:
-            step_average = functools.partial(update_average, recipe.ema_decay)
-            average = AveragedModel(network, multi_avg_fn=step_average, use_buffers=True)
+        averaged = copy.deepcopy(network) if recipe.ema_decay else network
+        average = MovingAverage(recipe.ema_decay, averaged, network)
         for step, batch in enumerate(itertools.islice(batches.endless(), num_steps)):
             schedule.step_update(step)
             recipe.batch_loss(forward, batch, spec.classes, weights).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if average:
-                average.update_parameters(network)
-    trained = average.module if average else network
-    assert isinstance(trained, Network)
-    return trained.eval()
+            if averaged is not network:
+                average.update(step)
+    return averaged.eval()
 
 
 class Evaluation(NamedTuple):

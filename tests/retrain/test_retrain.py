@@ -29,7 +29,8 @@ from supernet.network.network import Network
 from supernet.report.predictions import read_predictions
 from supernet.run.callbacks import SeedEachStep
 from supernet.run.checkpoints import LastCheckpoint
-from supernet.training.recipe import PAPER, Recipe, WeightEma
+from supernet.training.recipe import PAPER, Recipe
+from supernet.training.weight_average import WeightEma
 from tests.helpers.documented import undocumented
 from tests.helpers.interrupted import Kill, assert_same_weights, weights
 from tests.helpers.tiny import write_tiny_arch

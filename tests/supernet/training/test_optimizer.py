@@ -5,7 +5,7 @@ import torch
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from supernet.training.recipe import make_optimizer
+from supernet.training.recipe import EXACT_FOREACH, make_optimizer
 
 
 def trained(create) -> list[torch.Tensor]:
@@ -29,6 +29,15 @@ def test_fused_steps_are_the_loop_s(name):
     loop = trained(lambda network: create_optimizer_v2(network, name, foreach=False, **settings))
     for one, other in zip(fused, loop, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", EXACT_FOREACH)
+def test_steps_over_lists_are_the_loop_s_to_the_bit(name):
+    settings = {"lr": 1e-2, "weight_decay": 0.05, "momentum": 0.9}
+    lists = trained(lambda network: make_optimizer(network, name, **settings))
+    loop = trained(lambda network: create_optimizer_v2(network, name, foreach=False, **settings))
+    for one, other in zip(lists, loop, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(("name", "fused"), [("adamw", True), ("rmsproptf", False)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.training.recipe import PAPER, Recipe, update_average
+from supernet.training.recipe import PAPER, Recipe
 
 QUICK = Recipe(optimizer="adamw", lr=0.04, eps=0, schedule="cosine", ema_decay=0.9, bn_momentum=0.1)
 
@@ -59,16 +59,3 @@ def test_a_recipe_names_the_value_that_is_out_of_range(field, value):
 def test_an_optimizer_that_timm_cannot_make_is_named():
     with pytest.raises(UserError, match=r"recipe.optimizer is 'adamm', allowed are .* adamw,"):
         Recipe(optimizer="adamm").make_optimizer(torch.nn.Linear(2, 2), 256)
-
-
-def test_the_average_warms_up_to_its_decay():
-    average, count = torch.tensor([4.0]), torch.tensor([7])
-    expected = 4.0
-    for updates in range(40):
-        value = float(updates)
-        decay = min(0.7, (1 + updates) / (10 + updates))
-        expected = decay * expected + (1 - decay) * value
-        update_average(0.7, [average], [torch.tensor([value])], torch.tensor(updates))
-        update_average(0.7, [count], [torch.tensor([updates])], torch.tensor(updates))
-    assert average.item() == pytest.approx(expected)
-    assert count.item() == 39  # whole numbers, such as counters, are those of the last step
