@@ -167,8 +167,9 @@ class RetrainModule(RecipeModule):
 
     def _class_weights(self) -> Tensor | None:
         """Weights of the classes on the device of training, if they differ."""
-        weights = self._weights
-        return weights if weights is None else weights.to(self.device)
+        if self._weights is not None:  # sent once, as sending waits for a GPU
+            self._weights = self._weights.to(self.device)
+        return self._weights
 
     def evaluate(self, batch: Batch, split: str) -> Tensor:
         """Loss and accuracy of one batch; its logits (B, classes)."""

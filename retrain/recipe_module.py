@@ -170,9 +170,11 @@ class RecipeModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = self.training_loss(batch)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("lr", self._schedule.optimizer.param_groups[0]["lr"])
-        self.log("train/skipped", float(FiniteGuard.of(self.trainer).steps))
+        self.log("train/loss", loss)
+        lr, skipped = self._schedule.optimizer.param_groups[0]["lr"], FiniteGuard.of(self.trainer)
+        # As tensors in host memory: Lightning would send plain numbers to a GPU, and wait for it.
+        self.log("lr", torch.tensor(lr, dtype=torch.float32))
+        self.log("train/skipped", torch.tensor(float(skipped.steps)))
         self.steps_done += 1
         return loss
 

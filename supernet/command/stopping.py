@@ -74,11 +74,16 @@ class StopRequests:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._answer)
 
-    def hold(self) -> None:
-        """From now on only note that a signal came: ``asked`` is looked at between steps."""
+    def hold(self) -> bool:
+        """From now on only note that a signal came: ``asked`` is looked at between steps.
+
+        Returns:
+            Whether this process answers signals at all.
+        """
         if self._listening:
             self._held = True
             self.listen()
+        return self._listening
 
     def release(self) -> None:
         """Stop at once, as usual, from now on; also if asked before."""

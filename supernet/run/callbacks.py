@@ -12,7 +12,10 @@ from supernet.command.output import ProgressLines
 from supernet.data.run_data import RunData
 from supernet.files.writing import write_atomic
 from supernet.run.distributed import step_seed, steps_done
-from supernet.tracking.metrics import MetricsCsv
+from supernet.tracking.metrics import MetricsCsv, log_interval
+
+LOSS = "train/loss"
+"""Name of the loss that a retraining logs and its progress line shows."""
 
 
 class RunProgress(pl.Callback):
@@ -39,10 +42,13 @@ class RunProgress(pl.Callback):
     ) -> None:
         """Advance by one step; numbers that it returns as ``shown`` stand until they are replaced.
 
-        Reading a number that Lightning logs waits for the GPU at every step.
+        The loss that Lightning logs is read once in a logging interval: reading waits for a GPU.
         """
         if not trainer.is_global_zero:
             return
+        is_due = not self._shown or trainer.global_step % log_interval(trainer) == 0
+        if is_due and LOSS in trainer.callback_metrics:
+            self._shown[LOSS] = float(trainer.callback_metrics[LOSS])
         self._shown |= (outputs or {}).get("shown", {})
         values = {**trainer.progress_bar_metrics, **self._shown}
         status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())

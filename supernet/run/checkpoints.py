@@ -15,7 +15,7 @@ from supernet.command.output import say
 from supernet.command.stopping import STOP, Stopped
 from supernet.errors import UserError, one_line
 from supernet.files.writing import replacing
-from supernet.run.distributed import largest_over_ranks, steps_done
+from supernet.run.distributed import HostExchange, steps_done
 from supernet.run.folder import CONTINUE, last_checkpoint, make_folder
 
 WAY_ON = f"the checkpoint before is whole: free some space and go on with {CONTINUE}"
@@ -62,6 +62,7 @@ class LastCheckpoint(Checkpoint):
         self.path, self.interval_s = last_checkpoint(folder), interval_s
         self._saved_at = 0.0
         self._validating = False
+        self._exchange: HostExchange | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Have checkpoints written where they lie, unless the user writes them another way."""
@@ -71,7 +72,9 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the fresh state, unless it was just loaded."""
         # Only now: Lightning has taken the signals for itself before.
-        STOP.hold()
+        if STOP.hold():
+            leave_signals_to_us(trainer)
+        self._exchange = HostExchange()
         if not self.path.exists():
             self._save(trainer)
         self._saved_at = time.monotonic()
@@ -127,9 +130,9 @@ class LastCheckpoint(Checkpoint):
     def _save_when_due(self, trainer: pl.Trainer, after_step: bool = False) -> None:
         due = time.monotonic() - self._saved_at >= self.interval_s
         # Clocks differ, and all ranks take part in saving.
-        save, stop = largest_over_ranks(
-            trainer, int(due and trainer.is_global_zero), int(STOP.asked or 0)
-        )
+        self._exchange = self._exchange or HostExchange()
+        wishes = int(due and trainer.is_global_zero), int(STOP.asked or 0)
+        save, stop = self._exchange.largest(*wishes)
         if save or stop or steps_left(trainer):
             if after_step:
                 # Lightning does it after this hook: a run that goes on from here never would.
@@ -162,6 +165,20 @@ class LastCheckpoint(Checkpoint):
                 progress[name] = {"ready": done + 1, "started": done + 1}
                 progress[name] |= {"processed": done, "completed": done}
             progress["is_last_batch"] = False
+
+
+def leave_signals_to_us(trainer: pl.Trainer) -> None:
+    """Have Lightning not ask in each step whether it has got a signal, which it never gets.
+
+    All processes would wait for the first one's answer, each for its device.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    if hasattr(loop, "_broadcast_sigterm_tensor"):
+        loop._broadcast_sigterm_tensor = _do_nothing
+
+
+def _do_nothing() -> None:
+    """Stands in for a method that has nothing to do."""
 
 
 def steps_left(trainer: pl.Trainer) -> int:

@@ -69,13 +69,24 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return total
 
 
-def largest_over_ranks(trainer: pl.Trainer, *numbers: int) -> list[int]:
-    """The largest of each number over all processes: what one of them decides, all do."""
-    if trainer.world_size == 1:
-        return list(numbers)
-    largest = torch.tensor(numbers, device=trainer.strategy.root_device)
-    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
-    return [int(number) for number in largest.tolist()]
+class HostExchange:
+    """Numbers that processes exchange in host memory, so that none of them waits for its device.
+
+    All processes make it together.
+    """
+
+    def __init__(self) -> None:
+        self._group: Any = None
+        if has_peers() and distributed.get_backend() != "gloo":
+            self._group = distributed.new_group(backend="gloo")
+
+    def largest(self, *numbers: int) -> list[int]:
+        """The largest of each number over all processes: what one of them decides, all do."""
+        if not has_peers():
+            return list(numbers)
+        largest = torch.tensor(numbers)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX, group=self._group)
+        return [int(number) for number in largest.numpy()]
 
 
 def least_over_ranks(tensor: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Numbers that are not finite end a run before they reach a file, or cost it one step.
 
 Batches and losses are looked at in every step, all weights once in a logging interval and before
-each checkpoint. On a GPU what a step has seen is read once in an interval too: reading waits.
+each checkpoint. On a GPU and with several processes, what steps have seen is read once in an
+interval and before each checkpoint too: reading waits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from supernet.errors import UserError
 from supernet.run.checkpoints import callbacks_of
 from supernet.run.distributed import least_over_ranks
 from supernet.run.folder import CONTINUE
+from supernet.tracking.metrics import log_interval
 
 OnNonfinite = Literal["stop", "skip"]
 """What a batch, loss or gradient that is not finite does: end the run, or cost it one step."""
@@ -102,7 +104,7 @@ class FiniteGuard(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Look at the weights once in a logging interval."""
-        if trainer.global_step % _interval(trainer) == 0:
+        if trainer.global_step % log_interval(trainer) == 0:
             self._stop_at_weight(trainer, _nonfinite(trainer, _weights(pl_module)))
 
     def on_validation_batch_start(
@@ -149,8 +151,10 @@ class FiniteGuard(pl.Callback):
         """Look at what is about to be written, on all ranks; a file before stays as it is.
 
         Raises:
-            UserError: naming a weight that is not finite.
+            UserError: naming what was not finite in a step, or a weight.
         """
+        if not self.skips:
+            self._stop_if(trainer, self._seen())
         kept = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
         held = dict(_tensors({name: checkpoint[name] for name in kept if name in checkpoint}))
         for name in _infinite_buffers(trainer.lightning_module):
@@ -193,9 +197,9 @@ class FiniteGuard(pl.Callback):
         return {what: n for what, n in zip(self._first, steps, strict=True) if n < _NEVER}
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
-        every = _interval(trainer)
+        every = log_interval(trainer)
         # Searches log the first step of an interval, retrainings the last.
-        return _device(trainer).type == "cpu" or trainer.global_step % every in (0, every - 1)
+        return not _waits(trainer) or trainer.global_step % every in (0, every - 1)
 
     def _drop_if_needed(self, trainer: pl.Trainer, optimizer: Optimizer) -> None:
         parameters = [one for group in optimizer.param_groups for one in group["params"]]
@@ -259,9 +263,9 @@ def scales_loss(trainer: pl.Trainer) -> bool:
     return getattr(trainer.precision_plugin, "scaler", None) is not None
 
 
-def _interval(trainer: pl.Trainer) -> int:
-    owner: Any = trainer
-    return max(1, owner.log_every_n_steps)
+def _waits(trainer: pl.Trainer) -> bool:
+    """Whether who reads a number waits, for a device or for other processes."""
+    return _device(trainer).type != "cpu" or trainer.world_size > 1
 
 
 def _device(trainer: pl.Trainer) -> torch.device:

@@ -52,6 +52,12 @@ class MetricsCsv(Logger):
         """Nothing: config.yaml is the record."""
 
 
+def log_interval(trainer: pl.Trainer) -> int:
+    """Steps from one row of a trainer's metrics to the next."""
+    owner: Any = trainer
+    return max(1, owner.log_every_n_steps)
+
+
 def log_metrics(trainer: pl.Trainer, values: Mapping[str, float], step: int) -> None:
     """Give values to each of a trainer's loggers."""
     for logger in trainer.loggers:

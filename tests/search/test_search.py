@@ -269,15 +269,32 @@ PROBE = '''
 import hashlib, json
 from pathlib import Path
 import pytorch_lightning as pl
+from torch import distributed
+
+exchanges = []
+
+
+def counted(name, exchange):
+    def count(*args, **kwargs):
+        for found in exchanges[-1:]:
+            found.append(name)
+        return exchange(*args, **kwargs)
+    return count
+
+
+for name in ("all_reduce", "broadcast", "all_gather", "barrier", "broadcast_object_list",
+             "all_gather_object"):
+    setattr(distributed, name, counted(name, getattr(distributed, name)))
 
 
 class RankProbe(pl.Callback):
-    """Writes what each rank sampled and what it holds at the end."""
+    """Writes what each rank sampled and exchanged, and what it holds at the end."""
 
     def __init__(self, folder: str):
         self.folder, self.paths = Path(folder), []
 
     def on_train_batch_start(self, trainer, module, *_):
+        exchanges.append([])
         self.paths.append(repr(module.plan().path))
 
     def on_train_end(self, trainer, module):
@@ -287,7 +304,8 @@ class RankProbe(pl.Callback):
             for name, tensor in sorted(getattr(module, part).state_dict().items()):
                 digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
             state[part] = digest.hexdigest()
-        written = {"state": state, "paths": self.paths}
+        written = {"state": state, "paths": self.paths, "exchanges": list(exchanges)}
+        exchanges.clear()
         (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(written))
 '''
 
@@ -312,6 +330,10 @@ def test_two_processes_sample_their_own_paths_and_end_bit_identical(tiny_search,
     assert ranks[0]["state"] == ranks[1]["state"]
     pairs = list(zip(ranks[0]["paths"], ranks[1]["paths"], strict=True))
     assert len(pairs) == 24
+    # Gradients, and whether to save or to stop. Numbers are looked at in the first and last step
+    # of a logging interval.
+    quiet = [ranks[0]["exchanges"][step] for step in range(20) if step % 4 in (1, 2)]
+    assert quiet == [["all_reduce", "all_reduce"]] * 10
     # The first paths are those of the warm-up, in which nearly every decision is mixed.
     assert sum(mine != yours for mine, yours in pairs[4:]) >= 18
     assert len({path for rank in ranks for path in rank["paths"]}) > 30
