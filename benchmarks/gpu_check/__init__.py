@@ -31,8 +31,8 @@ for are named. The most important come first:
   formats.
 - ``search_224``: a search on images that cost nothing to load: what the steps themselves take.
 - ``retrain``: a retraining on such images.
-- ``memory``: what an image takes in a warm-up step, a uniform step and a retraining, and the
-  largest batch of each.
+- ``memory``: what an image takes in steps of the largest path, of a warm-up path and of a uniform
+  one, and in a retraining; the largest batch of each.
 - ``images``: writes JPEG files for the others.
 - ``reading``: images a second from files to the device, without training; copies of a batch.
 - ``compile``: retraining's step with and without the average of the weights, cudnn.benchmark and

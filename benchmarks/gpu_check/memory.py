@@ -12,7 +12,10 @@ from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, paper_supernet, ra
 from benchmarks.gpu_check.retraining import make_network, make_step
 from benchmarks.gpu_check.rows import Rows
 from benchmarks.gpu_check.step import Step, TrainingStep, peak_memory
+from search.dry_pass import largest
 from search.paths import warmup_path
+from supernet.network.supernet import SuperNet
+from supernet.space.arch import Path
 
 ROWS = Rows("memory")
 MIB = 2**20
@@ -22,18 +25,27 @@ TRIES = 4
 """Batches that are tried, each nine tenths of the one before."""
 
 
-def supernet_step(chance: float, batch: int) -> Step:
-    """A weight step of one path on the paper's supernet.
-
-    Args:
-        chance: with which each decision takes its warm-up value: 1 at the start of a search, 0 on
-            a uniform path.
-        batch: images of the step.
-    """
-    supernet, rng = paper_supernet(), random.Random(0)
-    path = warmup_path(supernet.space.sample(rng), supernet.space, chance, rng)
-    logits = partial(supernet, path=path, stream=1.0)
+def supernet_step(path_of: Callable[[SuperNet], Path], batch: int) -> Step:
+    """A weight step of one path on the paper's supernet."""
+    supernet = paper_supernet()
+    logits = partial(supernet, path=path_of(supernet), stream=1.0)
     return TrainingStep(supernet, logits, random_batch(batch))
+
+
+def largest_path(supernet: SuperNet) -> Path:
+    """The path that takes the most memory, which a search tries first."""
+    return largest(supernet.space)
+
+
+def first_path(supernet: SuperNet) -> Path:
+    """A path at the start of the warm-up."""
+    rng = random.Random(0)
+    return warmup_path(supernet.space.sample(rng), supernet.space, 1.0, rng)
+
+
+def uniform_path(supernet: SuperNet) -> Path:
+    """A path after the warm-up."""
+    return supernet.space.sample(random.Random(0))
 
 
 def retraining_step(batch: int) -> Step:
@@ -82,8 +94,9 @@ def add_rows(name: str, make: Callable[[int], Step]) -> None:
 
 def main() -> None:
     """The kinds of steps that a search on ImageNet and its retraining take."""
-    add_rows("warm-up step", partial(supernet_step, 1.0))
-    add_rows("uniform step", partial(supernet_step, 0.0))
+    add_rows("step of the largest path", partial(supernet_step, largest_path))
+    add_rows("warm-up step", partial(supernet_step, first_path))
+    add_rows("uniform step", partial(supernet_step, uniform_path))
     add_rows("retraining", retraining_step)
 
 

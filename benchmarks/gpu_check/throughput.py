@@ -133,7 +133,7 @@ def time_scoring(supernet: SuperNet, rng: random.Random) -> None:
 
 
 def time_warmup(supernet: SuperNet, rng: random.Random) -> None:
-    """The costliest steps of a search: all ops of the widest and deepest path."""
+    """Steps at the start of a search: each decision has its warm-up value."""
     path = warmup_path(supernet.space.sample(rng), supernet.space, 1.0, rng)
     macs = path_macs(supernet.space, path, stream=True)
     for batch in (AMOUNT.batch // 2, AMOUNT.batch):
