@@ -25,7 +25,9 @@ class SearchCallback(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Hand the step's record over, and that of the controller step that followed it."""
-        record: StepRecord = outputs["record"]
+        record: StepRecord | None = (outputs or {}).get("record")
+        if record is None:  # in the middle of a step
+            return
         self.on_step(searching(pl_module), record)
         if record.update:
             self.on_update(searching(pl_module), record.update, record.plan.number)

@@ -18,7 +18,7 @@ from supernet.latency.table.table import LatencyTable
 
 
 def check_run(trainer: pl.Trainer) -> None:
-    """Refuse a Trainer of one's own, which would train shared weights and choose nothing.
+    """Refuse a Trainer of one's own, which would choose nothing, and clipping by the Trainer.
 
     Raises:
         UserError: naming what to call instead.
@@ -27,6 +27,11 @@ def check_run(trainer: pl.Trainer) -> None:
         raise UserError(
             "a search is more than its weight steps: call search.api.search(data, run), which also"
             " tunes networks and chooses one"
+        )
+    if trainer.gradient_clip_val:
+        raise UserError(
+            f"trainer.gradient_clip_val is {trainer.gradient_clip_val}: a search shortens gradients"
+            " itself, to model.weights.max_grad_norm: set that instead"
         )
 
 

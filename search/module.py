@@ -116,7 +116,6 @@ class SearchModule(pl.LightningModule):
             42
         """
         super().__init__()
-        self.automatic_optimization = False
         self.space = dataclasses.replace(
             space, classes=num_classes, resolution=resolution, stem_stride=stem_stride
         )
@@ -138,10 +137,11 @@ class SearchModule(pl.LightningModule):
         self._ddp_params_and_buffers_to_ignore = [
             f"controller.{name}" for name in self.controller.state_dict(keep_vars=True)
         ]
-        self.steps_done = self.total_steps = self.shared_steps = 0
+        self.steps_done = self.batches_done = self.total_steps = self.shared_steps = 0
         self.lengths = Lengths(0, 0)
         self._plan: StepPlan | None = None
         self._gradient_norm = torch.zeros(())
+        self._losses: list[Tensor] = []
         self._compresses = compress_gradients
         self._reduction: GradientReduction | None = None
         self.seed = 0
@@ -149,6 +149,8 @@ class SearchModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Measure or load the device, and refuse a target that no network of the space meets."""
         check_run(self.trainer)
+        # Only now: Lightning would refuse to accumulate gradients, which a search does by itself.
+        self.automatic_optimization = False
         self.seed = self.data.seed
         self._start_paths()
         if isinstance(self.trainer.strategy, SearchStrategy):
@@ -165,8 +167,13 @@ class SearchModule(pl.LightningModule):
         self.supernet.to(memory_format=self.memory_format)
 
     def _start_paths(self) -> None:
-        ranks = self.global_rank, self.trainer.world_size
+        ranks = self.global_rank, self.trainer.world_size, self.accumulated
         self.paths = StepPaths(self.space, self.controller, self.sampling.every, self.seed, *ranks)
+
+    @property
+    def accumulated(self) -> int:
+        """Batches of a weight step, fewer at the end of an epoch; each trains a path of its own."""
+        return self.trainer.accumulate_grad_batches
 
     @property
     def data(self) -> RunData:
@@ -187,7 +194,7 @@ class SearchModule(pl.LightningModule):
         check_batch_size(loader.sampler.batch_size)
         if not self.learns_from_tunings:
             self._take_first_reward_batch()
-        images = loader.sampler.global_batch_size
+        images = loader.sampler.global_batch_size * self.accumulated
         optimizer = self.weights.optimizer(self.supernet, images, not scales_loss(self.trainer))
         return [optimizer, *self.controller.optimizers]
 
@@ -238,10 +245,12 @@ class SearchModule(pl.LightningModule):
         if self._plan is None or self._plan.number != self.steps_done:
             by_policy, step = self.steps_done >= self.shared_steps, self.steps_done
             warmup = self.schedule.warmup_probability(self.progress)
+            batches = self._batches_of_step()
             paths = self.paths.proposed(step) if by_policy else self.paths.uniform(step, warmup)
+            paths = paths[: batches * self.trainer.world_size]
             self._plan = StepPlan(
                 number=step,
-                path=paths[self.global_rank],
+                own=paths[self.global_rank :: self.trainer.world_size],
                 paths=paths,
                 by_policy=by_policy,
                 is_last_uniform=step + 1 == self.shared_steps,
@@ -250,6 +259,11 @@ class SearchModule(pl.LightningModule):
                 lr_factor=self.schedule.learning_rate(self.progress),
             )
         return self._plan
+
+    def _batches_of_step(self) -> int:
+        """Batches of the step that begins, which ends with its epoch."""
+        per_epoch = int(self.trainer.num_training_batches)
+        return min(self.accumulated, per_epoch - self.batches_done % per_epoch)
 
     def _generator(self, purpose: Purpose, step: int) -> torch.Generator:
         return make_generator(purpose, self.seed, step, self.global_rank)
@@ -263,10 +277,15 @@ class SearchModule(pl.LightningModule):
         """Train one path on one batch, then let the controller learn, if it is time.
 
         Returns:
-            ``record``, the ``StepRecord`` of both, and ``shown``, numbers for the progress line.
+            ``record``, the ``StepRecord`` of both, and ``shown``, numbers for the progress line;
+            nothing before the last of the batches whose gradients are accumulated.
         """
         plan = self.plan()
-        logs = self._weight_step(plan, *batch)
+        self._backward(plan, *batch)
+        self.batches_done += 1
+        if len(self._losses) < len(plan.own):
+            return {}
+        logs = self._weight_step(plan)
         update, reward_images = None, 0
         if plan.by_policy and plan.number % self.sampling.every == 0:
             reward_batch = self.data.reward_batch(
@@ -274,18 +293,24 @@ class SearchModule(pl.LightningModule):
             )
             update, reward_images = self._controller_step(reward_batch), len(reward_batch[1])
         self.steps_done += 1
-        record = StepRecord(plan, len(batch[1]), logs, update, reward_images)
+        images = len(plan.own) * len(batch[1])
+        record = StepRecord(plan, images, logs, update, reward_images)
         return {"record": record, "shown": record.shown}
 
-    def _weight_step(self, plan: StepPlan, images: Tensor, *known: Tensor) -> dict[str, float]:
-        """Make one optimizer step by what is known of images; returns the metrics that are due."""
+    def _backward(self, plan: StepPlan, images: Tensor, *known: Tensor) -> None:
+        """Add the gradients of one of a step's paths, by what is known of images."""
+        path = plan.own[len(self._losses)]
+        logits = self.supernet(self.laid_out(images), path, plan.stream)
+        loss = self.loss(logits, *known).training / len(plan.own)
+        self.manual_backward(loss)
+        self._losses.append(loss.detach())
+
+    def _weight_step(self, plan: StepPlan) -> dict[str, float]:
+        """Make one optimizer step by the gradients so far; returns the metrics that are due."""
         given = self.optimizers()  # Lightning gives a single one without a list
         optimizer = given[0] if isinstance(given, list) else given
         for group in optimizer.param_groups:
             group["lr"] = group["largest_lr"] * plan.lr_factor
-        logits = self.supernet(self.laid_out(images), plan.path, plan.stream)
-        loss = self.loss(logits, *known).training
-        self.manual_backward(loss)
         if self._reduction:
             self._reduction(plan.paths, plan.stream > 0)
         with of_those_with_gradients(optimizer.optimizer):
@@ -293,10 +318,11 @@ class SearchModule(pl.LightningModule):
             # None and not 0: the optimizer then passes over what a path leaves out, which its
             # moments would go on moving.
             optimizer.zero_grad(set_to_none=True)
+        loss, self._losses = torch.stack(self._losses).sum(), []
         if plan.number % self.log_interval:
             return {}  # reading a number waits for the GPU
         return {
-            "train/loss": float(loss.detach()),
+            "train/loss": float(loss),
             "train/gradient_norm": float(self._gradient_norm),
             "train/lr": optimizer.param_groups[0]["lr"],
             "train/skipped": FiniteGuard.of(self.trainer).steps,
@@ -361,12 +387,15 @@ class SearchModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the step and what identifies the search; all draws follow from seed and step."""
-        checkpoint["search"] = {"steps_done": self.steps_done, **self.identity}
+        done = {"steps_done": self.steps_done, "batches_done": self.batches_done}
+        checkpoint["search"] = {**done, **self.identity}
         FiniteGuard.of(self.trainer).check_checkpoint(self.trainer, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another search's checkpoint, see ``check_identity``."""
         check_identity(checkpoint.get("search"), self.identity)
         self.steps_done = checkpoint["search"]["steps_done"]
+        # Searches of earlier versions accumulated no gradients.
+        self.batches_done = checkpoint["search"].get("batches_done", self.steps_done)
         self._plan = None
         self._start_paths()

@@ -4,6 +4,9 @@ import dataclasses
 import random
 from collections.abc import Iterable, Sequence
 
+import torch
+from torch import Tensor
+
 from search.controllers.controller import Controller
 from search.step import make_generator
 from supernet.run.distributed import gather_rows, step_seed
@@ -12,7 +15,10 @@ from supernet.space.mnasnet import MnasSpace
 
 
 class StepPaths:
-    """What the weight steps train: a path on each rank, of which every rank knows all.
+    """What the weight steps train: paths on each rank, of which every rank knows all.
+
+    Batches whose gradients are accumulated train what as many ranks would: those of the first
+    batches come first, in the order of their ranks.
 
     Args:
         space: of the supernet.
@@ -21,6 +27,7 @@ class StepPaths:
         seed: of the search.
         rank: of this process.
         num_ranks: of the search.
+        accumulated: batches of a step on each rank.
     """
 
     def __init__(
@@ -31,17 +38,21 @@ class StepPaths:
         seed: int,
         rank: int,
         num_ranks: int,
+        accumulated: int = 1,
     ) -> None:
         self.space, self.controller, self.every = space, controller, every
-        self.seed, self.rank, self.num_ranks = seed, rank, num_ranks
+        self.seed = seed
+        self.numbers = range(num_ranks * accumulated)
+        """Of all paths of a step."""
+        self.mine = self.numbers[rank::num_ranks]
         self._proposed: tuple[int, list[list[Path]]] | None = None
 
     def uniform(self, step: int, warmup: float) -> list[Path]:
         """Paths in which each decision takes its warm-up value by the chance ``warmup``."""
-        return [self._uniform(step, rank, warmup) for rank in range(self.num_ranks)]
+        return [self._uniform(step, number, warmup) for number in self.numbers]
 
-    def _uniform(self, step: int, rank: int, warmup: float) -> Path:
-        rng = random.Random(step_seed(self.seed, step, rank))
+    def _uniform(self, step: int, number: int, warmup: float) -> Path:
+        rng = random.Random(step_seed(self.seed, step, number))
         return warmup_path(self.space.sample(rng), self.space, warmup, rng)
 
     def proposed(self, step: int) -> list[Path]:
@@ -52,11 +63,15 @@ class StepPaths:
         """
         group, place = divmod(step - 1, self.every)
         if self._proposed is None or self._proposed[0] != group:
-            generator = make_generator("path", self.seed, group, self.rank)
-            mine = self.controller.propose(self.every, generator).indices
-            rows = gather_rows(mine).unflatten(0, (-1, self.every)).tolist()
+            mine = torch.stack([self._rows(group, number) for number in self.mine])
+            rows = gather_rows(mine[None]).transpose(0, 1).flatten(0, 1).tolist()
             self._proposed = group, [list(map(self.space.decode, one)) for one in rows]
         return [paths[place] for paths in self._proposed[1]]
+
+    def _rows(self, group: int, number: int) -> Tensor:
+        """Indices (every, D) of proposals until an update."""
+        generator = make_generator("path", self.seed, group, number)
+        return self.controller.propose(self.every, generator).indices
 
 
 def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Random) -> Path:

@@ -91,10 +91,10 @@ class StepPlan:
 
     number: int
     """Weight steps before it."""
-    path: Path
-    """What is trained: an Arch, or a warm-up path with mixed blocks."""
+    own: Sequence[Path]
+    """What is trained, batch by batch: an Arch, or a warm-up path with mixed blocks."""
     paths: Sequence[Path]
-    """What each rank trains, this one included."""
+    """What all ranks train, this one's included."""
     by_policy: bool
     """Whether the controller proposed the path; uniform sampling drew it otherwise."""
     is_last_uniform: bool
@@ -106,6 +106,11 @@ class StepPlan:
     lr_factor: float
     """Learning rate over the largest."""
 
+    @property
+    def path(self) -> Path:
+        """What the first batch trains, which is all where no gradients are accumulated."""
+        return self.own[0]
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -113,7 +118,7 @@ class StepRecord:
 
     plan: StepPlan
     images: int
-    """Images of the training batch."""
+    """Images of this rank's training batches."""
     logs: Mapping[str, float]
     """Metrics of the weights by name (docs/metrics.md); empty where none are due."""
     update: StepResult | None

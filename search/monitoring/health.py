@@ -68,8 +68,10 @@ class Health(SearchCallback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Count what this step is about to do, on images of which each process has as many."""
+        """Count what a step that begins will do, on batches of which each has as many images."""
         search = searching(pl_module)
+        if batch_idx % search.accumulated:
+            return
         plan = search.plan()
         macs = sum(path_macs(search.space, path, plan.stream > 0) for path in plan.paths)
         self.used = torch.tensor([op_uses(search.space, path) for path in plan.paths]).sum(0)

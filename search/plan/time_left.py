@@ -94,7 +94,8 @@ class SearchTime:
         found = self.networks if search.learns_from_tunings else self.paths
         seconds = found.busy * LEARN_S
         if weight_steps_left:
-            seconds += weight_steps_left * self._with_reading(self.paths.later)
+            batches = weight_steps_left * search.accumulated
+            seconds += batches * self._with_reading(self.paths.later)
         if search.learns_from_tunings:
             return seconds + self._tuning_seconds(self.tunings_left)
         return seconds + self._slices_seconds()

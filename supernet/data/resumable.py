@@ -120,6 +120,14 @@ class SeededDataset(Dataset[Any]):
         return self.dataset[index]
 
 
+def batches_done(module: Any) -> int:
+    """Training batches that each rank has consumed, which a search or a retraining counts.
+
+    They are its ``steps_done``, unless it counts optimizer steps by that, and ``batches_done`` too.
+    """
+    return int(getattr(module, "batches_done", module.steps_done))
+
+
 def seed_generators(seed: int) -> None:
     """Seed the global generators of torch (on the CPU), NumPy and Python, with 32 bits."""
     # torch.manual_seed would also reset the generators of all GPUs, for every sample.

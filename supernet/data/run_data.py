@@ -25,7 +25,14 @@ from supernet.data.datamodule import (
 )
 from supernet.data.feeding import Feeding
 from supernet.data.pixels import in_pixels, normalised_batch
-from supernet.data.resumable import StepLoader, hold_out, resumable, sharded, unchanged
+from supernet.data.resumable import (
+    StepLoader,
+    batches_done,
+    hold_out,
+    resumable,
+    sharded,
+    unchanged,
+)
 from supernet.data.splits import known_labels, labels_of, num_images
 from supernet.data_description import Preprocessing
 from supernet.errors import UserError
@@ -151,7 +158,7 @@ class RunData(DescribedData):
             self.seed,
             trainer.global_rank,
             trainer.world_size,
-            int(trainer.lightning_module.steps_done),
+            batches_done(trainer.lightning_module),
             limit=trainer.limit_train_batches,
             view=self._training_view,
         )

@@ -9,9 +9,10 @@ import torch
 
 from supernet.arch_records import package_versions
 from supernet.command.output import ProgressLines
+from supernet.data.resumable import batches_done
 from supernet.data.run_data import RunData
 from supernet.files.writing import write_atomic
-from supernet.run.distributed import step_seed, steps_done
+from supernet.run.distributed import step_seed
 from supernet.tracking.metrics import MetricsCsv, log_interval
 
 LOSS = "train/loss"
@@ -33,7 +34,7 @@ class RunProgress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step where the run continues."""
         self._bar = ProgressLines(shown=trainer.is_global_zero)
-        total, done = int(trainer.estimated_stepping_batches), steps_done(pl_module)
+        total, done = int(trainer.estimated_stepping_batches), trainer.global_step
         self._task = self._bar.add_task(self.description, total=total, completed=done, status="")
         self._bar.start()
 
@@ -52,7 +53,7 @@ class RunProgress(pl.Callback):
         self._shown |= (outputs or {}).get("shown", {})
         values = {**trainer.progress_bar_metrics, **self._shown}
         status = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
-        self._bar.update(self._task, completed=steps_done(pl_module), status=status)
+        self._bar.update(self._task, completed=trainer.global_step, status=status)
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
@@ -81,7 +82,7 @@ class RunFiles(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 # What was logged after the checkpoint will be logged again.
-                logger.experiment.cut(steps_done(pl_module) - 1)
+                logger.experiment.cut(trainer.global_step - 1)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -103,7 +104,7 @@ class SeedEachStep(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Seed torch's global generators of the CPU and of the device that trains."""
-        seed = step_seed(self.seed, steps_done(pl_module), trainer.global_rank)
+        seed = step_seed(self.seed, batches_done(pl_module), trainer.global_rank)
         # torch.manual_seed asks for every kind of device, which takes half a millisecond.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type != "cpu":

@@ -15,7 +15,7 @@ from supernet.command.output import say
 from supernet.command.stopping import STOP, Stopped
 from supernet.errors import UserError, one_line
 from supernet.files.writing import replacing
-from supernet.run.distributed import HostExchange, steps_done
+from supernet.run.distributed import HostExchange
 from supernet.run.folder import CONTINUE, last_checkpoint, make_folder
 
 WAY_ON = f"the checkpoint before is whole: free some space and go on with {CONTINUE}"
@@ -80,11 +80,17 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Save when the interval has passed on rank 0, between two optimizer steps."""
-        accumulating = steps_done(pl_module) % trainer.accumulate_grad_batches != 0
-        if accumulating:
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        # The last batch of an epoch ends a step.
+        if accumulating and not trainer.is_last_batch:
             trainer.should_stop = False  # by max_time: its timer will say so again
         # A run that continues after an epoch's last batch skips that epoch's validation.
         elif not trainer.is_last_batch:

@@ -16,12 +16,6 @@ Built = TypeVar("Built")
 Item = TypeVar("Item")
 
 
-def steps_done(module: Any) -> int:
-    """Training batches that each rank has consumed, which a search or a retraining counts."""
-    steps: int = module.steps_done
-    return steps
-
-
 def first_on_rank_zero(trainer: pl.Trainer, build: Callable[[], Built]) -> Built:
     """Result of ``build``; other ranks call it after rank 0, whose cached work they then find."""
     if trainer.is_global_zero:

@@ -128,7 +128,30 @@ def compare(rank, ranks, store):
             parameter.grad = gradient
         rounded(paths, stream > 0)
         check(ours, theirs.module, 2**-7)
+    train_both(rank, ranks, exact, ours)
     distributed.destroy_process_group()
+
+
+def train_both(rank, ranks, reduce, together):
+    """Train 20 steps on several ranks, and as many on one that accumulates what they have seen."""
+    alone = copy.deepcopy(together)
+    optimizers = [torch.optim.SGD(one.parameters(), lr=0.01) for one in (together, alone)]
+    for step in range(20):
+        paths = paths_of(step, ranks, 0.5 if step < 10 else 0.0)
+        seeds = [10 * step + number for number in range(ranks)]
+        for network in (together, alone):
+            network.zero_grad(set_to_none=True)
+        backward(together, paths[rank], 0.5, seeds[rank])
+        reduce(paths, stream=True)
+        for path, seed in zip(paths, seeds, strict=True):
+            backward(alone, path, 0.5, seed)
+        for parameter in alone.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= ranks
+        for optimizer in optimizers:
+            optimizer.step()
+    for mine, one in zip(together.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, one, rtol=1e-4, atol=1e-5)
 
 
 def check(ours, theirs, tolerance):

@@ -20,6 +20,7 @@ def interrupted(steps_done):
         device=SimpleNamespace(type="cpu"),
         learns_from_tunings=True,
         steps_done=steps_done,
+        accumulated=1,
         shared_steps=9,
         total_steps=70,
         num_targets=1,

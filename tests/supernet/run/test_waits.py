@@ -101,7 +101,7 @@ class NoWaits(pl.Callback):
         mode = "default" if self.due(trainer.global_step) else "error"
         torch.cuda.set_sync_debug_mode(mode)
 
-    def on_train_batch_end(self, *_):
+    def on_train_end(self, *_):
         torch.cuda.set_sync_debug_mode("default")
 
 
@@ -114,6 +114,7 @@ def sync_debug():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_search_on_a_gpu_waits_for_nothing_between_logging_intervals(search, tiny_search, given):
     given(NoWaits(lambda step: step < 2 or search_is_due(step)))
     with sync_debug():
@@ -121,6 +122,7 @@ def test_a_search_on_a_gpu_waits_for_nothing_between_logging_intervals(search, t
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_retraining_on_a_gpu_waits_for_nothing_between_logging_intervals(tmp_path, given):
     given(NoWaits(lambda step: step < 2 or step % EVERY in (0, EVERY - 1) or step == 21))
     with sync_debug():
