@@ -36,7 +36,7 @@ def test_the_last_choice_is_made_on_the_device_of_the_search(search, tiny_search
     calls = []
     for owner, name in ((SearchModule, "to"), (SearchModule, "cpu"), (Results, "_judge")):
         recorded(monkeypatch, owner, name, calls)
-    search(*tiny_search)
+    search(*tiny_search, "--model.final.candidates", 1)
     names = [name for name, *_ in calls]
     end = names.index("_judge")
     assert names[end - 2 : end + 2] == ["cpu", "to", "_judge", "cpu"]

@@ -105,12 +105,12 @@ def test_a_search_stopped_in_its_tunings_ends_as_one_that_was_not(
     for num, more in ((3, []), (9, ["--ckpt_path", "last"])):
         monkeypatch.setattr(Tunings, "_tune", stopped_after(num))
         with pytest.raises(SystemExit):
-            run_command(lambda more=more: search(*options, "--trainer.max_steps", "100", *more))
+            run_command(lambda more=more: search(*options, "--trainer.max_steps", "42", *more))
         assert not (tmp_path / "run" / "arch.json").exists()
     monkeypatch.setattr(Tunings, "_tune", tune)
-    search(*options, "--trainer.max_steps", "100", "--ckpt_path", "last")
+    search(*options, "--trainer.max_steps", "42", "--ckpt_path", "last")
     run, whole = tmp_path / "run", tmp_path / "whole"
-    search(*options, "--trainer.max_steps", "100", "--run", whole)
+    search(*options, "--trainer.max_steps", "42", "--run", whole)
     files = [path.name for path in whole.glob("arch*.json")]
     assert len(files) == 2
     assert_same_files(run, whole, [*files, *FILES[1:]])

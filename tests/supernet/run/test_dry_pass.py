@@ -67,6 +67,7 @@ def test_what_fails_is_named_before_the_first_step(
 
 def test_a_dry_pass_changes_no_bit_of_a_search(search, tiny_search, tmp_path, capsys, monkeypatch):
     options = ["--trainer.max_steps=11", "--model.schedule.share=0.7"]
+    options += ["--model.final.candidates=1", "--model.final.tuning_steps=0"]
     monkeypatch.setattr(time_left, "SHORTEST", 1)  # what an estimate times changes none either
     search(*tiny_search, *options)
     assert "8 px: 11 steps, about " in capsys.readouterr().out

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from retrain.__main__ import main as retrain
 from search.__main__ import main as search
@@ -26,6 +25,9 @@ def _agent(monkeypatch):
 
 def agent_line(path):
     """Words after ``python -m NAME`` as the agent of W&B would run them, with one value of each."""
+    # Takes seconds to import, in each process that collects the tests.
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
     sweep = yaml.safe_load(path.read_text())
     first = {
         name: {"value": one["values"][0] if "values" in one else one["min"]}
