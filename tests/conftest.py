@@ -111,15 +111,17 @@ def _percentiles_once():
 
 
 @pytest.fixture
-def search(monkeypatch, _percentiles_once):
-    """Run ``python -m search fit ARGS`` in this process.
+def _cheap(monkeypatch, _percentiles_once):
+    """Figures of a search in this process are made, but not rendered: a second of a few."""
+    monkeypatch.setattr("search.figures.save_figure", blank)
 
-    Its figures are made, but not rendered, which takes a second of a few.
-    """
+
+@pytest.fixture
+def search(monkeypatch, _cheap):
+    """Run ``python -m search fit ARGS`` in this process."""
     from search.__main__ import main
 
     def run(*args):
-        monkeypatch.setattr("search.figures.save_figure", blank)
         monkeypatch.setattr(sys, "argv", ["search", "fit", *map(str, args)])
         main()
 
@@ -131,7 +133,7 @@ def blank(_, path):
 
 
 @pytest.fixture
-def tiny_search(tmp_path, _percentiles_once):
+def tiny_search(tmp_path, _cheap):
     """A search of seconds: config file and run folder as command-line arguments."""
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_SEARCH)
@@ -160,7 +162,7 @@ def finished_search(tiny_search, tmp_path, _finished):
 
 
 @pytest.fixture
-def tuned_search(tmp_path, _percentiles_once):
+def tuned_search(tmp_path, _cheap):
     """A search of seconds that learns from tunings: 9 shared steps, 8 labels, 3 finalists."""
     config = tmp_path / "tuned.yaml"
     config.write_text(TUNED_SEARCH)

@@ -13,7 +13,7 @@ from supernet.arch_file import read_arch
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
 from supernet.run.data_record import record_file
-from tests.conftest import TINY_SEARCH
+from tests.conftest import TINY_SEARCH, blank
 from tests.helpers.documented import undocumented
 from tests.helpers.tables import DIGITS, random_table
 
@@ -40,12 +40,13 @@ def searched(folder, *options):
     with pytest.MonkeyPatch.context() as patch:
         line = ["-c", folder / "tiny.yaml", "--run", folder / "run", *options]
         patch.setattr(sys, "argv", ["search", "fit", *map(str, line)])
+        patch.setattr("search.figures.save_figure", blank)
         main()
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, _percentiles_once):
     """A finished search, and the tables of two devices beside it."""
     folder = tmp_path_factory.mktemp("search")
     found = searched(folder)

@@ -13,6 +13,7 @@ from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace, Restriction
+from tests.helpers.controller_rank import update
 from tests.helpers.toys import Toy, generator, train
 
 SPACE = MnasSpace()
@@ -152,53 +153,15 @@ def test_a_resumed_controller_is_bit_identical(kind, tmp_path):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-RANK_SCRIPT = """
-import json, sys
-from datetime import timedelta
-import torch
-from torch import distributed
-from search.controllers.evolution import Evolution
-from search.controllers.policy_gradient import gather_mean_std
-from search.controllers.ppo_and_reinforce import PPO
-from search.controllers.settings import ControllerSettings
-from tests.helpers.toys import Toy, train
-
-rank, folder, sizes = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-torch.set_num_threads(1)
-distributed.init_process_group(
-    "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2,
-    timeout=timedelta(seconds=60),
-)
-states = {}
-for kind in sys.argv[4:]:
-    torch.manual_seed(0)
-    settings = ControllerSettings(
-        kind, ppo=PPO(epochs=2, minibatches=2), evolution=Evolution(16, 4)
-    )
-    controller = settings.build(sizes, 6, 32)
-    start = {name: value.clone() for name, value in controller.state_dict().items()}
-    list(train(controller, Toy.draw(sizes, 0, 0.5), 100 + rank, 4, samples=6))
-    states[kind] = (start, controller.state_dict())
-rewards = torch.rand(6, generator=torch.Generator().manual_seed(rank))
-moments = gather_mean_std(rewards, torch.zeros(6, dtype=torch.long))
-torch.save((states, rewards, moments), f"{folder}/{rank}.pt")
-distributed.destroy_process_group()
-"""
-
-
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """What two processes with different samples hold after four updates."""
+    """What two processes, of which this is one, hold with different samples after four updates."""
     folder = tmp_path_factory.mktemp("ranks")
-    arguments = [str(folder), json.dumps(SMALL.decision_sizes), *KINDS]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK_SCRIPT, str(rank), *arguments],
-            cwd=Path(__file__).parents[3],
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    told = [str(folder), json.dumps(SMALL.decision_sizes), *KINDS]
+    line = [sys.executable, "-m", "tests.helpers.controller_rank", "1", *told]
+    with subprocess.Popen(line, cwd=Path(__file__).parents[3]) as other:
+        update("0", *told)
+    assert other.returncode == 0
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

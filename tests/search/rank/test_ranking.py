@@ -144,6 +144,7 @@ def checkpoint(tmp_path):
 
 
 def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint, capsys):
+    files = [*files, "--short", "0"]
     rank(files, "--supernet", checkpoint)
     scores = lines(tmp_path / "cache-scores.jsonl")
     assert len(scores) == 4

@@ -96,27 +96,21 @@ def test_the_final_judge_knows_the_validation_split_and_nothing_else(tmp_path):
 
 
 def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
-    search, tiny_search, tmp_path, capsys
+    search, finished_search, tmp_path, capsys
 ):
     judged = tmp_path / "run" / "judged-rank0.jsonl"
-    search(*tiny_search, "--model.final.tuning_steps", 3)
+    judged.unlink()
+    again = [*finished_search, "--ckpt_path", "last", "--model.final.tuning_steps"]
+    search(*again, 3)
     rows = [json.loads(line) for line in judged.read_text().splitlines()]
     assert {row["tuning"] for row in rows} == {3}
     assert "images, tuned for 3 steps: " in capsys.readouterr().out
-    search(*tiny_search, "--model.final.tuning_steps", 0, "--ckpt_path", "last")
+    search(*again, 0)
     more = [json.loads(line) for line in judged.read_text().splitlines()][len(rows) :]
     assert {row["tuning"] for row in more} == {0}
     assert "on validation images: " in capsys.readouterr().out
     tuned = {tuple(row["code"]): row["accuracy"] for row in rows}
-    search(
-        *tiny_search,
-        "--model.final.tuning_steps",
-        0,
-        "--model.weights.lr",
-        1e-4,
-        "--ckpt_path",
-        "last",
-    )
+    search(*again, 0, "--model.weights.lr", 1e-4)
     assert len(judged.read_text().splitlines()) == len(rows) + 2 * len(more)
     alike = [row for row in more if tuple(row["code"]) in tuned]
     assert alike
