@@ -150,6 +150,7 @@ TRAINER_PAGE = "https://lightning.ai/docs/pytorch/stable/common/trainer.html#tra
 DATA = (
     "supernet.data.ImageFolder",
     "supernet.data.containers.hugging_face.HuggingFace",
+    "supernet.data.containers.web_dataset.WebDataset",
     "supernet.data.Digits",
     "supernet.data.ClutteredDigits",
     "retrain.detect.coco_boxes.CocoBoxes",

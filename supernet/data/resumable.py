@@ -34,6 +34,21 @@ SeededIndex = tuple[int, int]
 """Index of a sample and the seed of its augmentation."""
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Places of samples that are slow to reach one by one: some at a time are read to their end."""
+
+    numbers: np.ndarray
+    """Number of the block of each sample (N,), from 0."""
+    at_once: int
+    """Blocks whose samples are shuffled together."""
+
+    def gathered(self, order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A random order (N,), changed so that some random blocks come before all others."""
+        turns = rng.permutation(int(self.numbers.max()) + 1) // self.at_once
+        return order[np.argsort(turns[self.numbers[order]], kind="stable")]
+
+
 @dataclass(eq=False)
 class StepBatchSampler(Sampler[list[SeededIndex]]):
     """The batches of one rank, each a pure function of (seed, epoch, step, rank).
@@ -57,6 +72,8 @@ class StepBatchSampler(Sampler[list[SeededIndex]]):
     """Batches that this rank has consumed; iterating yields the rest of that epoch."""
     limit: float = 1.0
     """Lightning's ``limit_train_batches``: batches per epoch (int) or share of them."""
+    blocks: Blocks | None = None
+    """Where the samples are, if that matters."""
 
     def __post_init__(self) -> None:
         self.global_batch_size = self.batch_size * self.world_size
@@ -82,6 +99,7 @@ class StepBatchSampler(Sampler[list[SeededIndex]]):
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(self.num_samples)
         seeds = rng.integers(2**32, size=self.num_samples)  # NumPy's global seed has 32 bits
+        order = self.blocks.gathered(order, rng) if self.blocks else order
         for batch in range(first, len(self)):
             start = batch * self.global_batch_size
             # Dealt in turn: the ranks' batches together are that of one process, in any order.
@@ -228,8 +246,9 @@ def resumable(
         UserError: if the loader cannot be rebuilt or is smaller than one global batch.
     """
     own_size, dataset = _batch_size_of(loader), SeededDataset(view(loader.dataset))
-    size = batch_size or own_size
-    sampler = StepBatchSampler(len(dataset), size, seed, rank, world_size, start_step, limit)
+    size, blocks = batch_size or own_size, getattr(loader.dataset, "blocks", None)
+    place = (seed, rank, world_size, start_step, limit)
+    sampler = StepBatchSampler(len(dataset), size, *place, blocks)
     return StepLoader(_rebuilt(loader, dataset, batch_sampler=sampler), sampler)
 
 

@@ -17,6 +17,7 @@ from supernet.data.images.image_reading import CorruptImageError, ImageReader, I
 from supernet.data.images.kept_images import KeptReader, check_room
 from supernet.data.pixels import normalised
 from supernet.data.records import ImageRecord
+from supernet.data.resumable import Blocks
 from supernet.data.splits import ImageSplits, LabelledImage
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError, check_choice, check_range
@@ -207,6 +208,7 @@ class ImageFiles(Dataset[LabelledImage]):
     ) -> None:
         self.files, self.reader, self.crop, self.told, self.skip = files, reader, crop, told, skip
         self.targets = [target for _, target in files]
+        self.blocks: Blocks | None = None
         self._said: set[str] = set()
 
     def __len__(self) -> int:

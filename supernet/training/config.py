@@ -13,7 +13,8 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import supernet.data
-import supernet.data.containers.hugging_face  # noqa: F401 - short names of data sets
+import supernet.data.containers.hugging_face
+import supernet.data.containers.web_dataset  # noqa: F401 - short names of data sets
 from supernet.command.parser_errors import readable
 from supernet.command.trust import check_imports
 from supernet.errors import UserError, one_line
@@ -29,7 +30,7 @@ RENAMED = {
 }
 """Data classes by the names that version 0.1 wrote into configs; to go with version 0.3."""
 
-PHOTOS = ("ImageFolder", "HuggingFace")
+PHOTOS = ("ImageFolder", "HuggingFace", "WebDataset")
 """Data classes of stored images, which differ in nothing but where these lie."""
 
 

@@ -1,6 +1,7 @@
 """Small encoded images, as folders, rows and archives hold them."""
 
 import io
+import tarfile
 import zlib
 
 import numpy as np
@@ -35,3 +36,16 @@ def write_folder(root, images, names=NAMES):
 def contents(data):
     """Splits, classes and contents of the images of a datamodule."""
     return sorted((one.split, one.label, one.digest) for one in data.image_records())
+
+
+def write_shard(path, images, start=0, extra=None):
+    """A shard of pairs of a file and its label; None writes no label."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for number, (content, label) in enumerate(images, start):
+            told = {} if label is None else {"cls": str(label).encode()}
+            for ending, text in {"png": content, **told, **(extra or {})}.items():
+                member = tarfile.TarInfo(f"{number:05d}.{ending}")
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text))
+    return path

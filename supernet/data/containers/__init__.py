@@ -1,1 +1,1 @@
-"""Containers: images in rows of Hugging Face data sets, and the splits and classes they tell."""
+"""Containers: images in rows of Hugging Face data sets, and in shards, which are tar archives."""

@@ -179,6 +179,8 @@ def _load(root: str, subset: str | None, revision: str | None) -> dict[str, Any]
             "data.HuggingFace needs `pip install 'mnasnet-search[huggingface]'`"
         ) from None
     folder = Path(root).expanduser()
+    if not folder.is_dir():
+        root = re.sub("^hfi?ds/", "", root)  # as timm's factory names data sets of the hub
     if not folder.is_dir() and not _HUB_NAME.fullmatch(root):
         raise MissingDataError(
             f"{root} is not a folder, nor a name on the Hugging Face hub such as ylecun/mnist: give"

@@ -76,8 +76,8 @@ def told_layout(
     Args:
         root: of the data.
         images: those of each split.
-        classes: names of the classes, which labels are numbers of. Without them, labels that are
-            text are names, and numbers are their own.
+        classes: names of the classes, which labels are, or are numbers of. Without them, labels
+            that are text are names, and numbers are their own.
         left_out: number of images that are not read, by the reason.
 
     Raises:
@@ -86,13 +86,11 @@ def told_layout(
     for held in images.values():
         _check_kind(root, held)
     labels = [label for held in images.values() for label in held.labels]
-    if classes is None and labels and isinstance(labels[0], str):
-        names = sorted({str(label) for label in labels})
-        numbers: Mapping[object, int] = {name: number for number, name in enumerate(names)}
-    else:
-        most = max((label for label in labels if isinstance(label, int)), default=-1)
-        names = [str(i) for i in range(most + 1)] if classes is None else list(classes)
-        numbers = {number: number for number in range(len(names))}
+    names = _class_names(labels) if classes is None else list(classes)
+    kind = type(labels[0]) if labels else int
+    numbers: dict[object, int] = {
+        name if kind is str else number: number for number, name in enumerate(names)
+    }
     if len(names) < 2:
         raise UserError(f"{root} has {len(names)} class(es), at least 2 are needed: add images")
     files = {split: _files(root, held, numbers) for split, held in images.items()}
@@ -105,9 +103,18 @@ def told_layout(
     return Layout(root, tuple(names), files, dict(left_out))
 
 
+def _class_names(labels: Sequence[int | str | None]) -> list[str]:
+    """Names of the classes that labels tell: themselves, or all numbers up to the largest."""
+    numbers = [label for label in labels if isinstance(label, int)]
+    if not numbers:
+        return sorted({str(label) for label in labels})
+    # Of more than there are labels, one is of no image: that is refused as such.
+    return [str(number) for number in range(min(max(numbers), len(labels)) + 1)]
+
+
 def _check_kind(root: Path, held: LabelledPaths) -> None:
     """Refuse images without labels, and labels of several kinds."""
-    kinds = Counter(type(label) for label in held.labels)
+    kinds = Counter(map(type, held.labels))
     if kinds[type(None)]:
         first = next(p for p, label in zip(held.paths, held.labels, strict=True) if label is None)
         raise UserError(

@@ -182,6 +182,24 @@ def test_what_is_no_data_set_is_named(library, tmp_path):
     assert f"{tmp_path} cannot be read as a Hugging Face data set (" in refused(str(tmp_path))
 
 
+@pytest.mark.parametrize("prefix", ["", "hfds/", "hfids/"])
+def test_names_of_the_hub_are_read_by_them_and_as_timm_writes_them(
+    library, monkeypatch, save, prefix
+):
+    held = library.load_from_disk(save({"train": labelled(6), "test": labelled(2)}))
+    asked = []
+
+    def load(*words, **named):
+        asked.append((words, named))
+        return held
+
+    monkeypatch.setattr(library, "load_dataset", load)
+    settings = {"subset": "small", "revision": "abc", **SETTINGS}
+    data = HuggingFace(f"{prefix}owner/name", **settings)
+    assert asked == [(("owner/name", "small"), {"revision": "abc"})]
+    assert {one.path for one in data.image_records() if one.split == "test"} >= {"test/0"}
+
+
 def test_a_name_on_the_hub_without_a_network_is_one_line(
     library, monkeypatch, search, tiny_search, capsys
 ):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.helpers.encoded_images import NAMES, labelled
+from tests.helpers.encoded_images import NAMES, labelled, write_shard
 from tests.helpers.interrupted import ROOT, lines, state_hash
 
 CONFIG = """
@@ -34,7 +34,12 @@ def save_rows(root):
     datasets.Dataset.from_dict(columns, datasets.Features(kinds)).save_to_disk(root)
 
 
-KINDS = {"HuggingFace": save_rows}
+def save_shards(root):
+    for number in range(3):
+        write_shard(root / f"part-{number}.tar", labelled(40)[number::3], 100 * number)
+
+
+KINDS = {"HuggingFace": save_rows, "WebDataset": save_shards}
 
 
 @pytest.mark.slow
