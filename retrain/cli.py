@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 
 from retrain.dry_pass import TrainingDryPass
@@ -46,6 +47,28 @@ class RetrainCLI(CLI):
         if self.subcommand == "test":
             given = self.settings.get("ckpt_path") or "best"
             self.settings.ckpt_path = str(checkpoint_path(self.folder, given))
+
+    def instantiate_classes(self) -> None:
+        """Tell the module whether its training is compiled."""
+        super().instantiate_classes()
+        self.model.compiles = self.compiles
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a training is compiled; a detector's, which --compile is not for, never is."""
+        return bool(self.settings.get("compile"))
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Offer ``--compile``."""
+        super().add_arguments_to_parser(parser)
+        if self.name == "retrain":
+            about = "Train by torch.compile; its first batch is compared with an eager one."
+            words: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+            parser.add_argument("--compile", help=about, **words)
+
+    def kept_options(self) -> dict[str, Any]:
+        """Whether it is compiled, too."""
+        return {**super().kept_options(), "compile": self.compiles}
 
 
 class TestReport(pl.Callback):

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
+from retrain.compiled import check_compiled
 from retrain.recipe_module import RecipeModule, may_fuse
 from supernet.data.images.image_index import num_cores
 from supernet.data.resumable import StepLoader
@@ -37,6 +39,7 @@ class TrainingDryPass(DryPass):
         return {
             "one weight step": lambda: weight_step(trainer, module),
             "one judged batch": lambda: judge(trainer, module),
+            **({"one compiled pass": lambda: compare(trainer, module)} if module.compiles else {}),
         }
 
     def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
@@ -74,6 +77,27 @@ def weight_steps(
             return float(next(module.network.parameters()).detach().flatten()[0])
 
         yield step
+
+
+def compare(trainer: pl.Trainer, module: RecipeModule) -> None:
+    """A pass of the first batch forward and backward, compiled and eager, on copies."""
+    images, labels, *_ = data_of(trainer).moved(loader_of(trainer).peek(), module.device)
+
+    def passes(compiles: bool) -> tuple[Tensor, Tensor]:
+        module.compiles = compiles
+        torch.manual_seed(0)  # of dropout
+        with copied(module, "network"), torch.enable_grad():
+            with trainer.precision_plugin.train_step_context():
+                logits = module(images)
+                loss = module.recipe.loss(logits, labels)
+            loss.backward()
+            gradients = [one.grad for one in module.network.parameters() if one.grad is not None]
+            return logits.detach().float(), torch.cat([one.flatten() for one in gradients])
+
+    try:
+        check_compiled(passes, trainer.precision)
+    finally:
+        module.compiles = True
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
+from retrain.compiled import compiled_run
 from retrain.recipe_module import RecipeModule, StopEarly
 from retrain.warm_start import WarmStart
 from supernet.cost.counts import count
@@ -147,7 +148,9 @@ class RetrainModule(RecipeModule):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, R, R) to logits (B, classes)."""
         # Here and not in a transfer hook, which a user's datamodule may take over.
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        images = images.contiguous(memory_format=torch.channels_last)
+        compiles = self.compiles and self.training and self.has_steady_norms
+        return compiled_run()(self.network, images) if compiles else self.network(images)
 
     def training_loss(self, batch: Batch) -> Tensor:
         """The recipe's loss of one batch, of which answers are counted where no image is mixed."""

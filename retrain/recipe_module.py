@@ -54,6 +54,8 @@ class RecipeModule(pl.LightningModule):
         self.spec = self.found.scaled(
             resolution=resolution, classes=num_classes, stem_stride=stem_stride
         )
+        self.compiles = False
+        """Whether torch.compile makes the passes of a training."""
         self.steps_done = 0
         """Training batches that this process has consumed: its place in the data."""
         self._step_tested = 0
@@ -161,11 +163,17 @@ class RecipeModule(pl.LightningModule):
         network's mean 0 and variance 1, which would spoil the evaluations of a short training.
         """
         self._schedule.step_update(self.trainer.global_step)
-        if self.warm_start.supernet:
+        if not self.has_steady_norms:
             momentum = max(self.recipe.bn_momentum, 1 / (self.steps_done + 1))
             for module in self.network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.momentum = momentum
+
+    @property
+    def has_steady_norms(self) -> bool:
+        """Whether batch norms weigh this step as all that follow, which compiled passes need."""
+        momentum = self.recipe.bn_momentum
+        return not self.warm_start.supernet or momentum * self.steps_done >= 1
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""

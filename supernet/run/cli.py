@@ -42,11 +42,13 @@ from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
 from supernet.run.locking import locked
 from supernet.run.options import (
+    MatmulPrecision,
     SameOptions,
     check_trainer,
     check_trainer_options,
     data_options,
     expanded,
+    set_matmul_precision,
 )
 from supernet.run.ranks import Ranks
 from supernet.tracking.logger import Wandb, finish, folder_of_run, wandb_logger
@@ -219,6 +221,10 @@ class CLI(LightningCLI):
         parser.add_argument("--checkpoint_every_s", type=NonNegativeFloat, default=30.0, help=lost)
         threads = "CPU threads of each process; 0 leaves the choice to torch."
         parser.add_argument("--threads", type=Threads, default=0, help=threads)
+        full = "On GPUs: highest is float32 in full, high and medium compute in TF32."
+        parser.add_argument(
+            "--float32_matmul_precision", type=MatmulPrecision, default="high", help=full
+        )
         nonfinite = (
             "What a loss, gradient or image that is not finite does: end the run or its step."
         )
@@ -277,6 +283,7 @@ class CLI(LightningCLI):
             torch.set_num_threads(config.threads)
             # Without this, Lightning's strategies of several processes set their own number.
             os.environ["OMP_NUM_THREADS"] = str(config.threads)
+        set_matmul_precision(config.float32_matmul_precision)
         if config.dry_run:
             self._settle_dry_run()
             return
@@ -316,12 +323,14 @@ class CLI(LightningCLI):
     def _parser_of_verb(self) -> LightningArgumentParser:
         return self._subcommand_parsers[str(self.subcommand)]
 
-    def _data_options(self) -> dict[str, Any]:
+    def kept_options(self) -> dict[str, Any]:
+        """Options that a run must keep, besides its trainer's."""
         # As JSON, in which objects are named and None is told from what is not there.
         text = self._parser_of_verb.dump(
             self.settings, "json", skip_none=False, skip_validation=True
         )
-        return data_options(json.loads(text)["data"], self.datamodule)
+        precision = {"float32_matmul_precision": self.settings.float32_matmul_precision}
+        return {**data_options(json.loads(text)["data"], self.datamodule), **precision}
 
     def instantiate_classes(self) -> None:
         """Wrap the data, so that loaders can be resumed and sharded.
@@ -371,7 +380,7 @@ class CLI(LightningCLI):
         kwargs["callbacks"] = [
             *(own if isinstance(own, list) else [own]),
             FiniteGuard(self.settings.on_nonfinite, LR_OPTIONS[self.role]),
-            SameOptions(self._data_options()),
+            SameOptions(self.kept_options()),
             *dry_passes,
             *progress,
             SeedEachStep(self.seed),

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import BatchSizeFinder, LearningRateFinder
 
@@ -13,6 +14,8 @@ from supernet.run.checkpoints import callbacks_of
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """Those under which weights stay in float32: updates of a moving average would be lost in less."""
+MatmulPrecision = Literal["highest", "high", "medium"]
+"""As in ``torch.set_float32_matmul_precision``."""
 LEAST = {
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -126,6 +129,16 @@ def expanded(value: Any) -> Any:
     return value
 
 
+def set_matmul_precision(precision: MatmulPrecision) -> None:
+    """Have GPUs multiply and convolve float32 in full (``highest``), or in TF32.
+
+    PyTorch itself convolves in TF32 and multiplies in full.
+    """
+    if torch.cuda.is_available():  # on CPUs nothing changes
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision != "highest"
+
+
 def refuse_change(setting: str, saved: object, given: object, verb: str = "has") -> None:
     """Compare a setting with that of the run to continue.
 
@@ -166,11 +179,11 @@ class SameOptions(pl.Callback):
     Every step would be computed in another way, while config.yaml told of the new options alone.
 
     Args:
-        data: options of the run's data, see ``data_options``.
+        options: of the run, but for the trainer's, such as its data's (``data_options``).
     """
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.options = dict(data)
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = dict(options)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take note of the trainer's options, before a checkpoint is read."""
@@ -188,5 +201,5 @@ class SameOptions(pl.Callback):
         """
         for name, saved in state_dict.items():
             # Runs that began before the data's were kept have the trainer's alone.
-            option = name if "." in name else f"trainer.{name}"
+            option = name if "." in name or name in self.options else f"trainer.{name}"
             refuse_change(option, saved, self.options.get(option, saved))
