@@ -1,14 +1,18 @@
 """No step waits for its device outside logging intervals, in a search and in a retraining."""
 
 import contextlib
+import random
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
+from search.evaluation.frozen_supernet import tune
+from search.settings import WeightOptimizer
+from supernet.network.network import Network
 from supernet.run import finite
 from supernet.run.cli import CLI
-from tests.helpers.tiny import TRAINING, write_tiny_arch
+from tests.helpers.tiny import SPACE, TRAINING, write_tiny_arch
 from tests.helpers.waits import READS, Reads
 
 EVERY = 5
@@ -86,6 +90,16 @@ def test_a_retraining_reads_nothing_between_logging_intervals(tmp_path, given, m
     with reads.counted():
         retraining_of(tmp_path, "--trainer.accelerator=cpu")
     assert_quiet(reads.places, lambda step: step % EVERY in (0, EVERY - 1) or step == 21)
+
+
+def test_a_tuning_reads_its_course_once_after_its_last_step():
+    spec = SPACE.spec(SPACE.sample(random.Random(0)))
+    batch = torch.randn(4, 3, 8, 8), torch.arange(4)
+    reads = Reads()
+    reads._step = 0
+    with reads.counted():
+        tune(Network(spec), [batch] * 3, WeightOptimizer(), 3)
+    assert [place.split()[0] for place in reads.places[0]] == ["cpu", "cpu"]
 
 
 # --- a GPU ----------------------------------------------------------------------------------------
