@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 DEMO ?= runs/demo
+# Half of the epochs of the config: by then all validation images are right.
+DEMO_RETRAIN ?= --trainer.max_epochs 50
 VENV := .venv
 BIN := $(VENV)/bin
 
