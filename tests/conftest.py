@@ -41,6 +41,14 @@ def _docstrings_once():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk():
+    """Files of a killed process are there, written to the disk or not; of power cuts none is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     # Tests run beside each other on small machines; more threads only fight.
     torch.set_num_threads(1)
