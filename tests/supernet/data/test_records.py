@@ -207,6 +207,6 @@ def test_image_files_of_another_reader_have_the_digests_of_ours(tmp_path):
         for number in range(20):
             pixels = np.full((4, 4, 3), number + 100 * (name == "dog"), np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
-    ours = {r.path: r.digest for r in ImageFolder(str(tmp_path), 8).image_records()}
+    ours = {r.path: r.digest for r in ImageFolder(str(tmp_path), resolution=8).image_records()}
     theirs = dataset_records(DatasetFolder(str(tmp_path), Image.open, (".png",)), "train")
     assert {r.path: r.digest for r in theirs} == ours

@@ -166,9 +166,10 @@ def test_the_closed_form_counts_what_is_built(name, number, counted):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_json_and_block_strings_give_1000_networks_back(name):
+@few_and_many(100, 1000)
+def test_json_and_block_strings_give_networks_back(name, number):
     space = SPACES[name]
-    for spec in networks(name, 1000):
+    for spec in networks(name, number):
         assert NetSpec.from_json(spec.to_json()) == spec
         assert spec == NetSpec.from_block_strings(
             spec.block_strings(),
