@@ -51,7 +51,8 @@ def retraining_of(tmp_path, *more):
     from retrain.__main__ import main
 
     config, arch = tmp_path / "training.yaml", write_tiny_arch(tmp_path / "arch.json")
-    config.write_text(TRAINING.replace("STEPS", "22"))
+    settings = TRAINING.replace("STEPS", "22").replace("ema_decay: 0,", "ema_decay: 0.9,")
+    config.write_text(settings)
     options = ["fit", "-c", config, "--run", tmp_path / "run", "--model.arch", arch]
     options += ["--wandb.mode=disabled", "--checkpoint_every_s=3600", "--model.patience=0"]
     main([*map(str, options), f"--trainer.log_every_n_steps={EVERY}", *more])
