@@ -21,6 +21,9 @@ SHOWN_ELSEWHERE = {
     "search.api.Found": "search",
     "retrain.api.Trained": "retrain",
     "retrain.recipe_module.RecipeModule": "RetrainModule",
+    "supernet.data.containers.hugging_face.HuggingFace": "docs/data.md: it needs its library",
+    "supernet.data.containers.web_dataset.WebDataset": "docs/data.md: it needs shards",
+    "supernet.data.stored_images.StoredImages": "ImageFolder",
     "supernet.network.checkpoint.load_network": "it reads a training",
     "supernet.network.checkpoint.read_trained": "it reads a training",
 }

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -27,8 +28,8 @@ from supernet.files.writing import write_atomic
 
 VERSION = 1
 """Raised whenever shards are indexed otherwise."""
-LONGEST_LABEL = 1_000
-"""Bytes of a label, at most."""
+LONGEST = 1_000
+"""Bytes of a label, and of the name of a member, at most."""
 _META = re.compile(r"__[^/]*__($|/)")
 """Names that the WebDataset library keeps for itself."""
 
@@ -133,25 +134,43 @@ def _kept_or_indexed(path: Path, stamp: Stamp, keys: Keys) -> Shard:
     return shard
 
 
-def _indexed(path: Path, keys: Keys) -> Shard:
-    """What is in a shard, by its headers."""
+def _samples(
+    path: Path, keys: Keys
+) -> tuple[dict[str, dict[str, tarfile.TarInfo]], dict[str, bytes]]:
+    """Members of each sample of a shard by what follows their first dot, and what it is labelled.
+
+    Raises:
+        UserError: naming a member that is there twice, or no label.
+    """
     samples = defaultdict[str, dict[str, tarfile.TarInfo]](dict)
     labels: dict[str, bytes] = {}
+    with tarfile.open(path, "r:") as archive:
+        for member in archive:
+            key, ending = _key(member.name)
+            if not member.isreg() or not ending or _META.match(key):
+                continue
+            if ending in samples[key]:
+                raise UserError(
+                    f"{path} holds {one_line(member.name)} twice: give each sample a name of"
+                    " its own"
+                )
+            samples[key][ending] = member
+            if ending == keys.label:
+                labels[key] = _label(path, archive, member)
+    return samples, labels
+
+
+def _indexed(path: Path, keys: Keys) -> Shard:
+    """What is in a shard, by its headers.
+
+    Raises:
+        UserError: if it cannot be read, or a sample is ambiguous.
+    """
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                key, ending = _key(member.name)
-                if not member.isreg() or not ending or _META.match(key):
-                    continue
-                if ending in samples[key]:
-                    raise UserError(
-                        f"{path} holds {one_line(member.name)} twice: give each sample a name of"
-                        " its own"
-                    )
-                samples[key][ending] = member
-                if ending == keys.label:
-                    labels[key] = _label(path, archive, member)
-    except (tarfile.TarError, OSError, EOFError) as error:
+        samples, labels = _samples(path, keys)
+    except UserError:
+        raise
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as a tar archive ({one_line(error)}): copy it anew; one that is"
             " compressed must be unpacked to a plain .tar"
@@ -163,6 +182,7 @@ def _indexed(path: Path, keys: Keys) -> Shard:
             name = PurePosixPath(image.name.lstrip("/")).as_posix()
             found.append((_encoded(name), image.offset_data, image.size, labels.get(key, b"")))
     found.sort()
+    _check_names(path, [name for name, *_ in found])
     names, offsets, sizes, told = zip(*found, strict=True) if found else ((), (), (), ())
     return Shard(
         np.array(names, np.bytes_),
@@ -170,6 +190,15 @@ def _indexed(path: Path, keys: Keys) -> Shard:
         np.array(told, np.bytes_),
         np.array(len(samples) - len(found)),
     )
+
+
+def _check_names(path: Path, names: Sequence[bytes]) -> None:
+    """Refuse names of images, in order, that are alike or too long to be kept."""
+    for name, following in pairwise([*names, b""]):
+        if name == following or len(name) > LONGEST:
+            shown = one_line(name.decode(errors="replace"))[:80]
+            said = "as the name of two images" if name == following else f"{LONGEST} bytes or more"
+            raise UserError(f"{path} holds {shown}, {said}: give each a short name of its own")
 
 
 def _encoded(name: str) -> bytes:
@@ -184,7 +213,7 @@ def _key(name: str) -> tuple[str, str]:
 
 
 def _label(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if member.size > LONGEST_LABEL:
+    if member.size > LONGEST:
         raise UserError(
             f"{one_line(member.name)} of {path} has {member.size:,} bytes, which is no label: name"
             " the members that are by --data.label_key"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supernet.data.images.folder_layout import SPLIT_NAMES, Layout
+from supernet.data.images.image_index import printable
 from supernet.errors import UserError, check_choice, one_line
 from supernet.files.reading import short
 
@@ -119,7 +120,7 @@ def _check_kind(root: Path, held: LabelledPaths) -> None:
         first = next(p for p, label in zip(held.paths, held.labels, strict=True) if label is None)
         raise UserError(
             f"{kinds[type(None)]:,} of {len(held.labels):,} images of {root} have no label, such as"
-            f" {first}: give each its class, or leave them out"
+            f" {printable(first)}: give each its class, or leave them out"
         )
     if len(kinds) > 1 or not set(kinds) <= {int, str}:
         raise UserError(
@@ -135,8 +136,8 @@ def _files(root: Path, held: LabelledPaths, numbers: Mapping[object, int]) -> li
     for path, label in zip(held.paths, held.labels, strict=True):
         if label not in numbers:
             raise UserError(
-                f"{path} of {root} has the label {short(label)}, but those of classes are"
-                f" {allowed}: correct it, leave the image out, or give other splits by"
+                f"{printable(path)} of {root} has the label {short(label)}, but those of classes"
+                f" are {allowed}: correct it, leave the image out, or give other splits by"
                 " --data.splits"
             )
         files.append((f"{root}/{path}", numbers[label]))

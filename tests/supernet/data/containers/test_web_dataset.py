@@ -60,6 +60,19 @@ def test_samples_are_dealt_and_seen_as_the_same_files_in_a_folder(root, names, t
     assert held == {f"part-{number}.tar" for number in range(3)}
 
 
+def test_decoded_images_are_kept_by_content_wherever_they_lie(root, names, tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "images", labelled(12))
+    data = ImageFolder(str(folder), cache=True, **SETTINGS)
+    before = list(data.val_dataloader().dataset)
+    ours = shards(root, class_names=names, cache=True)
+    images = ours.val_dataloader().dataset
+    monkeypatch.setattr(ours.store, "content", lambda path: 1 / 0)
+    assert len(images) == len(before) > 0
+    for (image, label), (other, theirs) in zip(images, before, strict=True):
+        assert torch.equal(image, other)
+        assert label == theirs
+
+
 def test_shards_of_the_library_are_read(tmp_path):
     library = pytest.importorskip("webdataset", reason="webdataset is not installed")
     with library.ShardWriter(str(tmp_path / "train-%04d.tar"), maxcount=10, verbose=0) as writer:
@@ -188,6 +201,26 @@ def test_shards_that_are_no_archives_or_cut_off_are_named(root):
         archive.addfile(tarfile.TarInfo("0.png"))
     (root / "part-1.tar").write_bytes(data.getvalue())
     assert "one that is compressed must be unpacked" in refused(root)
+
+
+def test_names_and_links_of_a_hostile_shard_do_no_harm(root):
+    with tarfile.open(root / "part-3.tar", "w") as archive:
+        link = tarfile.TarInfo("90.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+        for name in ("../91\x1b[2J.png", "/92.png"):
+            member = tarfile.TarInfo(name)
+            member.size = 8
+            archive.addfile(member, io.BytesIO(b"no image"))
+    line = refused(root)
+    assert line.startswith(f"2 of 38 images of {root} have no label, such as part-3.tar/")
+    assert line.isprintable()
+    for names in (("90.png", "/90.png"), ("9" * 2000 + ".png",), ("90.png", "90.png")):
+        with tarfile.open(root / "part-3.tar", "w") as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name))
+        assert ": give each a" in (line := refused(root))
+        assert line.startswith(f"{root}/part-3.tar holds 9")
 
 
 def test_labels_that_are_missing_or_no_class_are_named(root, names):
