@@ -14,7 +14,7 @@ from supernet.space.arch import Path
 class GradientReduction:
     """What ``DistributedDataParallel`` does for a supernet, for a fraction of the bytes.
 
-    A step trains one path on each rank, of which each knows all: what no path takes has no gradient
+    A step trains paths on each rank, of which each knows all: what no path takes has no gradient
     anywhere. The result is that of DDP with ``find_unused_parameters``. As there, the mean is over
     all ranks: a slice that k of N ranks have trained gets k / N of their mean gradient.
     """
@@ -36,7 +36,7 @@ class GradientReduction:
         """Average gradients after a backward pass on each rank.
 
         Args:
-            paths: one for each rank.
+            paths: of all ranks.
             stream: whether the shared shortcuts had any weight.
         """
         views = self._views(paths, stream)
