@@ -111,13 +111,13 @@ def run_part(part: Part, limit_s: float) -> None:
             _end_group(process)
     seconds = time.monotonic() - start
     lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
-    figures = [one for one in lines if " | " in one]
-    print("\n".join(figures or lines[-4:]), flush=True)
+    figures, last = [one for one in lines if " | " in one], lines[-1:]
+    print("\n".join([*figures, *last] if status else figures or last), flush=True)
     rows = Rows(part.name)
     if part.table:
         _add_table(rows, part.table)
     rows.add("seconds", seconds, "s")
-    rows.add("exit status", status, "", "" if figures or not lines else lines[-1].strip())
+    rows.add("exit status", status, "", "".join(last).strip() if status else "")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
