@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from retrain.compiled import check_compiled
+from retrain.module import RetrainModule
 from retrain.recipe_module import RecipeModule, may_fuse
 from supernet.data.images.image_index import num_cores
 from supernet.data.resumable import StepLoader
 from supernet.run.dry_pass import DryPass, Piece, copied, data_of
+from supernet.training.memory import StepMemory, step_memory
 from supernet.training.step_times import (
     EPOCH_S,
     FORWARD,
@@ -41,6 +43,23 @@ class TrainingDryPass(DryPass):
             "one judged batch": lambda: judge(trainer, module),
             **({"one compiled pass": lambda: compare(trainer, module)} if module.compiles else {}),
         }
+
+    def memory(self, trainer: pl.Trainer, module: pl.LightningModule) -> StepMemory | None:
+        """Of the network that is trained, eager; a detector's is not known."""
+        if not isinstance(module, RetrainModule):
+            return None
+        spec, device = module.spec, trainer.strategy.root_device
+
+        def loss_of(images: int) -> Tensor:
+            with trainer.precision_plugin.train_step_context(), torch.enable_grad():
+                shown = torch.zeros(images, 3, spec.resolution, spec.resolution, device=device)
+                labels = torch.zeros(images, dtype=torch.long, device=device)
+                laid_out = shown.contiguous(memory_format=torch.channels_last)
+                return module.recipe.loss(module.network(laid_out), labels)
+
+        with copied(module, "network"):
+            module.network.to(device).train()
+            return step_memory(module.network, loss_of)
 
     def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
         """By some steps on the batch that comes next."""

@@ -7,7 +7,8 @@ from itertools import islice
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from search.callbacks import searching
 from search.controllers.controller import UpdateStep
@@ -16,9 +17,11 @@ from search.plan.time_left import SearchTime, weight_steps
 from search.selection.selection import evaluate_recalibrated
 from search.step import controller_step, make_generator
 from supernet.data.splits import Batch
+from supernet.network.network import Network
 from supernet.run.dry_pass import DryPass, Piece, copied
 from supernet.space.arch import EXPANSION, Arch, BlockChoice
 from supernet.space.mnasnet import MnasSpace
+from supernet.training.memory import StepMemory, step_memory
 from supernet.training.step_times import TimeLeft
 
 
@@ -48,11 +51,35 @@ class SearchDryPass(DryPass):
         batch = search.moved(search.data.first_weights_batch())
         return {"one weight step": lambda: weight_step(search, batch), **others}
 
+    def memory(self, trainer: pl.Trainer, module: pl.LightningModule) -> StepMemory:
+        """Of the largest network, on shared weights if there are any to train."""
+        search, device = searching(module), trainer.strategy.root_device
+        arch = largest(search.space)
+        if not search.schedule.shared_steps(total=1000, score=search.sampling.score):
+            network = Network(search.space.spec(arch)).to(memory_format=search.memory_format)
+            return _memory(search, network.to(device), network)
+        with copied(search, "supernet"):
+            supernet = search.supernet.to(device).train()
+            return _memory(search, supernet, lambda images: supernet(images, arch, 1.0))
+
     def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
         """By steps of paths, of networks and of slices, whichever the search has."""
         search = searching(module)
         learn = partial(update, search, _equal_scores)
         return SearchTime(search, self.path.parents[1], learn).left()
+
+
+def _memory(search: SearchModule, module: nn.Module, run: Callable[[Tensor], Tensor]) -> StepMemory:
+    """What a step of a module takes, which ``run`` passes images (B, 3, R, R) through."""
+    device, side = next(module.parameters()).device, search.space.resolution
+
+    def loss_of(images: int) -> Tensor:
+        shown = search.laid_out(torch.zeros(images, 3, side, side, device=device))
+        with search.trainer.precision_plugin.train_step_context(), torch.enable_grad():
+            labels = torch.zeros(images, dtype=torch.long, device=device)
+            return functional.cross_entropy(run(shown), labels)
+
+    return step_memory(module, loss_of)
 
 
 def weight_step(search: SearchModule, batch: Batch) -> None:

@@ -20,7 +20,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.data.records import ImageRecord, array_digest
-from supernet.data.splits import ImageSplits, LabelledImage, split_loader, stratified_split
+from supernet.data.splits import (
+    BatchSize,
+    ImageSplits,
+    LabelledImage,
+    split_loader,
+    stratified_split,
+)
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError, check_range
 
@@ -270,7 +276,11 @@ class Digits(_EmbeddedDigits):
     SHARES: ClassVar = {"test": 0.2, "val": 0.1, "reward": 0.1}
 
     def __init__(
-        self, resolution: int = 16, batch_size: int = 64, split_seed: int = 0, num_workers: int = 0
+        self,
+        resolution: int = 16,
+        batch_size: BatchSize = 64,
+        split_seed: int = 0,
+        num_workers: int = 0,
     ) -> None:
         super().__init__(10, resolution, batch_size, num_workers)
         self.split_seed = split_seed
@@ -317,7 +327,7 @@ class ClutteredDigits(_EmbeddedDigits):
     def __init__(
         self,
         resolution: int = 16,
-        batch_size: int = 64,
+        batch_size: BatchSize = 64,
         difficulty: Difficulty = Difficulty(),
         copies: int = 8,
         train_copies: int = 0,

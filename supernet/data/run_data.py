@@ -78,6 +78,9 @@ class RunData(DescribedData):
         self.prepare_data_per_node = inner.prepare_data_per_node
         self.training_view: View = unchanged
         """What a training makes of the data set of its images, such as augmented ones."""
+        self.find_batch_size: Callable[[], int] | None = None
+        """Finds what fits, where the datamodule ``finds_batch_size``."""
+        self.found_batch_size: int | None = None
         self._resumed_order: dict[str, int] | None = None
         self._train_loader: StepLoader | None = None
         self._feeding: Feeding | None = None
@@ -146,6 +149,7 @@ class RunData(DescribedData):
                 reads more ahead than shared memory holds.
         """
         trainer: Any = self.trainer
+        self._settle_batch_size()
         if trainer is None:
             raise RuntimeError("train_dataloader() needs a Trainer: its module knows the step")
         if trainer.overfit_batches:
@@ -166,6 +170,18 @@ class RunData(DescribedData):
             self._train_loader.load_state_dict(self._resumed_order)
         self._train_loader.check_shared_memory(trainer.num_devices)
         return self._fed(self._train_loader)
+
+    def _settle_batch_size(self) -> None:
+        """Find the number of images of a batch, or take that of the run to continue."""
+        inner: Any = self.inner
+        if not getattr(inner, "finds_batch_size", False) or self.find_batch_size is None:
+            return
+        known = (self._resumed_order or {}).get("batch size over all processes")
+        trainer: Any = self.trainer
+        of_run = known and known // trainer.world_size
+        inner.batch_size, inner.finds_batch_size = of_run or self.find_batch_size(), False
+        self.found_batch_size = inner.batch_size
+        self.__dict__.pop("_splits", None)  # loaders of another size
 
     def _fed(self, loader: StepLoader) -> StepLoader:
         """A loader of training images, one of all of which says that it is slow."""

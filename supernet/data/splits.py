@@ -7,7 +7,7 @@ is read once, at the end. Retraining uses weights + reward.
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Sized
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -163,6 +163,12 @@ def split_loader(
     )
 
 
+BatchSize = int | Literal["auto"]
+"""Images per batch and process; auto: the most that a training finds to fit into memory."""
+PROVISIONAL = 64
+"""Images of a batch until they are found, and where nothing is trained."""
+
+
 class ImageSplits(pl.LightningDataModule):
     """Four splits of one data set of square images, and the loaders over them.
 
@@ -171,12 +177,14 @@ class ImageSplits(pl.LightningDataModule):
     """
 
     def __init__(
-        self, num_classes: int, resolution: int, batch_size: int, num_workers: int
+        self, num_classes: int, resolution: int, batch_size: BatchSize, num_workers: int
     ) -> None:
         super().__init__()
         self.num_classes, self.resolution = num_classes, resolution
         self.stem_stride = default_stem_stride(resolution)
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.finds_batch_size = batch_size == "auto"
+        self.batch_size = PROVISIONAL if batch_size == "auto" else batch_size
+        self.num_workers = num_workers
         check_range("", self, "batch_size", least=1)
         check_range("", self, "num_workers", least=0, most=1024)
 

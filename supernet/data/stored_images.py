@@ -18,7 +18,7 @@ from supernet.data.images.kept_images import KeptReader, check_room
 from supernet.data.pixels import normalised
 from supernet.data.records import ImageRecord
 from supernet.data.resumable import Blocks
-from supernet.data.splits import ImageSplits, LabelledImage
+from supernet.data.splits import BatchSize, ImageSplits, LabelledImage
 from supernet.data_description import DataDescription, Preprocessing
 from supernet.errors import UserError, check_choice, check_range
 
@@ -68,7 +68,7 @@ class StoredImages(ImageSplits):
         layout: Layout,
         store: ImageStore | None = None,
         resolution: int = 224,
-        batch_size: int = 64,
+        batch_size: BatchSize = 64,
         num_workers: int = 2,
         val_share: float = 0.1,
         test_share: float = 0.2,

@@ -78,6 +78,10 @@ class RunFiles(pl.Callback):
         """Write, on one process."""
         if not trainer.is_global_zero:
             return
+        data: Any = getattr(trainer, "datamodule", None)
+        found = getattr(data, "found_batch_size", None)
+        if found:
+            self.config = self.config.replace("batch_size: auto", f"batch_size: {found}")
         write_atomic(self.path, self.config.encode())
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):

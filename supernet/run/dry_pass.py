@@ -11,18 +11,23 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
 from supernet.command.output import say
+from supernet.data.resumable import StepLoader
 from supernet.data.run_data import RunData
 from supernet.data.splits import num_images
 from supernet.errors import UserError, one_line
+from supernet.run.distributed import least_over_ranks
+from supernet.training.memory import StepMemory, free_bytes, largest_batch, size
 from supernet.training.step_times import TimeLeft
 
 PROJECT = Path(__file__).parents[2]
@@ -52,6 +57,44 @@ class DryPass(pl.Callback):
     def time_left(self, trainer: pl.Trainer, module: pl.LightningModule) -> TimeLeft:
         """What the run still has before it, by steps that are timed now, on copies."""
 
+    @abstractmethod
+    def memory(self, trainer: pl.Trainer, module: pl.LightningModule) -> StepMemory | None:
+        """What a step takes, of its costliest network; None where that cannot be told."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let the data find how many images a batch may have."""
+        data = getattr(trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, RunData):
+            data.find_batch_size = partial(self._found_batch_size, trainer, pl_module)
+
+    def _found_batch_size(self, trainer: pl.Trainer, module: pl.LightningModule) -> int:
+        """The largest batch that fits, the least of all ranks."""
+        with isolate_rng(), named("a search for the largest batch"):
+            memory = self.memory(trainer, module)
+        if memory is None:
+            raise UserError("data.batch_size is auto, which this training cannot find: give one")
+        data, free = data_of(trainer), free_memory(trainer)
+        images = num_images(data.inner.train_dataloader().dataset)
+        together = trainer.world_size * trainer.accumulate_grad_batches
+        mine = largest_batch(memory, free, images, together)
+        found = int(least_over_ranks(torch.tensor(mine, device=trainer.strategy.root_device)))
+        fits = memory.largest(free)
+        say(f"data.batch_size auto: {found} ({fits:,} fit into {size(free)} of free memory)")
+        return found
+
+    def _tell_memory(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Say what a step takes, and how many images would fit."""
+        with named("an estimate of the memory"):
+            memory = self.memory(trainer, module)
+        loader: Any = trainer.train_dataloader
+        if memory is not None and isinstance(loader, StepLoader):
+            images, free = loader.sampler.batch_size, free_memory(trainer)
+            features, weights = size(images * memory.each), size(memory.fixed)
+            say(
+                f"memory: {features} of features for {images} images a step, {weights} of weights;"
+                f" {size(free)} are free, for up to {memory.largest(free):,} images"
+            )
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Run the pieces on all processes, and say how long the run will take.
 
@@ -64,6 +107,7 @@ class DryPass(pl.Callback):
             for name, piece in pieces.items():
                 with named(name):
                     piece()
+            self._tell_memory(trainer, pl_module)
             with named("an estimate of the time"):
                 left = self.time_left(trainer, pl_module)
         say(left.words(images_in_words(data_of(trainer))))
@@ -85,6 +129,11 @@ def data_of(trainer: pl.Trainer) -> RunData:
     untyped: Any = trainer
     data: RunData = untyped.datamodule
     return data
+
+
+def free_memory(trainer: pl.Trainer) -> int:
+    """Bytes that are free for each process of a run on this machine."""
+    return free_bytes(trainer.strategy.root_device, trainer.num_devices)
 
 
 def images_in_words(data: RunData) -> str:
