@@ -103,7 +103,7 @@ OPTIONS = {
     "--run=": "--run is empty: name a folder for this run",
     "--ckpt_path ~/gone.ckpt": f"no checkpoint at {Path.home()}/gone.ckpt",
     "--trainer.overfit_batches 2": "use limit_train_batches",
-    "--trainer.gradient_clip_val 1": "trainer.gradient_clip_val is 1: a search shortens",
+    "--trainer.gradient_clip_val 0.5": "trainer.gradient_clip_val is 0.5: a search shortens",
     "--trainer.accelerator none": "accelerator='none'`. Available names are: ",
     "--trainer.strategy none": "strategy='none'",
     "--trainer.precision low": "trainer.precision is 'low', it must be one of 64, 32, 16",

@@ -112,7 +112,8 @@ def test_the_datamodule_of_the_page_on_data_gives_its_images(tmp_path, monkeypat
         images = np.random.default_rng(0).random((number, 3, 16, 16), dtype=np.float32)
         np.savez(f"arrays/{name}.npz", images=images, labels=labels)
     named = {}
-    exec(blocks(DOCS / "data.md", "python")[0], named)
+    (page,) = [one for one in blocks(DOCS / "data.md", "python") if "class MyData" in one]
+    exec(page, named)
     config = yaml.safe_load(blocks(DOCS / "data.md", "yaml")[0])["data"]
     assert config["class_path"] == "my_data.MyData"
     own = named["MyData"](**config["init_args"])

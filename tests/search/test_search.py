@@ -38,14 +38,13 @@ def rows(path):
 
 def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, tmp_path):
     run = tmp_path / "run"
-    idle = ["--model.weights.lr", "1e-9"]
-    line = [sys.executable, "-m", "search", "fit", *tiny_search, *idle, "--wandb.mode", "offline"]
+    idle = ["--model.weights.lr", "1e-9", "--wandb.mode", "offline"]
+    line = [sys.executable, "-m", "search", "fit", *tiny_search, *idle]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
-    data, before, *printed, alarm, report, following = done.stdout.splitlines()
-    assert data.startswith("data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,080 weights, ")
-    assert before == "1,438 images of 10 classes at 8 px: 24 steps"
+    data, memory, before, *printed, alarm, report, following = done.stdout.splitlines()
+    check_first_lines(data, memory, before)
     assert printed[0].startswith("search 24/24  loss ")
     assert printed[1] == "judge 4/4  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
@@ -79,6 +78,13 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     assert logged == ["0", "4", "8", "12", "16", "20"]
 
     check_offline_run(run, found, len(front["points"]))
+
+
+def check_first_lines(data, memory, before):
+    """What is said of a search before its first step."""
+    assert data.startswith("data: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,080 weights, ")
+    assert memory.startswith("memory: 4 MiB of features for 16 images a step, 4 MiB of weights; ")
+    assert before == "1,438 images of 10 classes at 8 px: 24 steps"
 
 
 def check_offline_run(run, found, num_points):

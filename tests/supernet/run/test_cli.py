@@ -237,8 +237,8 @@ def test_ctrl_c_ends_with_status_130_and_a_whole_checkpoint(tiny_search, tmp_pat
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "stopped: go on with the same command and --ckpt_path last\n"
-    told = r"data: .*\n.* px: 100,000 steps, about .* here \(estimate\)\nsearch \d+/100000( .*)?\n"
-    assert re.fullmatch(told, output)
+    told = r"data: .*\nmemory: .*\n.* px: 100,000 steps, about .* here \(estimate\)\n"
+    assert re.fullmatch(told + r"search \d+/100000( .*)?\n", output)
     done = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["search"]["steps_done"]
     total = str(done + 20)
     search("fit", *tiny_search, "--ckpt_path", "last", "--trainer.max_steps", total)
