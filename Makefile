@@ -6,8 +6,9 @@
 
 PYTHON ?= python3
 DEMO ?= runs/demo
-# Half of the epochs of the config: by then all validation images are right.
-DEMO_RETRAIN ?= --trainer.max_epochs 50
+# Shorter than the configs: what is shown is the chain, and digits are learned by then.
+DEMO_SEARCH ?= --trainer.max_steps 1200
+DEMO_RETRAIN ?= --trainer.max_epochs 40
 VENV := .venv
 BIN := $(VENV)/bin
 
