@@ -14,7 +14,7 @@ from retrain.card.hub_folder import write_folder
 from supernet.command.arguments import Parser
 from supernet.command.output import say
 from supernet.errors import UserError, one_line
-from supernet.run.locking import locked
+from supernet.files.locking import locked
 
 OTHER = "other"
 """Licence that no identifier names; then its text must be there."""

@@ -28,11 +28,11 @@ from supernet.command.output import say
 from supernet.command.process import EXIT_USER_ERROR
 from supernet.command.trust import add_trust
 from supernet.errors import UserError, one_line
+from supernet.files.locking import locked
 from supernet.files.writing import write_json
 from supernet.latency.models.trained_graph import EXPORTED
 from supernet.network.checkpoint import TrainedNetwork, file_sha256, read_trained
 from supernet.report.report import report_after
-from supernet.run.locking import locked
 
 CLASSIFIER_FORMATS = ("onnx", "pt2")
 """Formats that a classifier is shipped as by default: those that need no further package."""

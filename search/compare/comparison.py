@@ -37,10 +37,10 @@ from supernet.command.arguments import Parser, config_path
 from supernet.command.output import say
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
+from supernet.files.locking import locked
 from supernet.files.writing import write_json
 from supernet.report.report import report_after
 from supernet.run.folder import make_folder
-from supernet.run.locking import locked
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -55,10 +55,10 @@ from supernet.command.output import say
 from supernet.cost.model import CostModel
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_range
+from supernet.files.locking import locked
 from supernet.files.writing import write_json
 from supernet.report.report import report_after
 from supernet.run.folder import make_folder
-from supernet.run.locking import locked
 
 
 def ranking_options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,1 +1,1 @@
-"""Files: read with one line about what is wrong, written whole or not at all. No torch."""
+"""Files: read with one line about what is wrong, written whole, by one process. No torch."""

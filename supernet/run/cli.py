@@ -7,31 +7,30 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 import contextlib
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace, set_parsing_settings
-from jsonargparse.typing import NonNegativeFloat, restricted_number_type
+from jsonargparse.typing import NonNegativeFloat
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from supernet.command.early import with_shipped
 from supernet.command.output import say
-from supernet.command.parser_errors import not_made, readable
+from supernet.command.parser_errors import not_made
 from supernet.command.process import is_first_process, quieten_lightning
 from supernet.command.trust import TRUST_HELP, check_command_line
 from supernet.data.datamodule import image_shape
 from supernet.data.run_data import RunData
 from supernet.errors import UserError, one_line
-from supernet.files.reading import parse_yaml
+from supernet.files.locking import locked
 from supernet.files.writing import write_atomic
 from supernet.report.report import report_after
 from supernet.run.callbacks import RunFiles, RunProgress, SeedEachStep
@@ -40,7 +39,6 @@ from supernet.run.data_check import DataCheck
 from supernet.run.dry_pass import DryPass, DryRunDoneError
 from supernet.run.finite import FiniteGuard, OnNonfinite
 from supernet.run.folder import check_checkpoint, make_folder, starting_point
-from supernet.run.locking import locked
 from supernet.run.options import (
     MatmulPrecision,
     SameOptions,
@@ -50,17 +48,12 @@ from supernet.run.options import (
     expanded,
     set_matmul_precision,
 )
+from supernet.run.parser import RunParser, Seed, Threads
 from supernet.run.ranks import Ranks
 from supernet.tracking.logger import Wandb, finish, folder_of_run, wandb_logger
 from supernet.tracking.metrics import MetricsCsv, wandb_runs
 from supernet.tracking.record import ConfigRecord, log_report
-from supernet.training.config import (
-    check_class_path,
-    check_resolution,
-    check_sections,
-    make_data,
-    with_shipped_space,
-)
+from supernet.training.config import check_resolution, check_sections, make_data
 
 
 def num_classes(data: pl.LightningDataModule) -> int:
@@ -83,57 +76,6 @@ SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": st
 
 LR_OPTIONS = {"search": "model.weights.lr", "retrain": "model.recipe.lr"}
 """Options of the learning rate, by role."""
-
-Seed = restricted_number_type(
-    "Seed", int, [(">=", 0), ("<", 2**32)], docstring="int from 0 to 2**32 - 1"
-)
-
-
-Threads = restricted_number_type(
-    "Threads", int, [(">=", 0), ("<=", 1024)], docstring="int from 0 to 1024"
-)
-
-
-class RunParser(LightningArgumentParser):
-    """Prints a usage error as one line instead of the whole usage."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse the words, which ends a command with status 2.
-
-        Raises:
-            UserError: with the line.
-        """
-        line = one_line(message)
-        if missing := re.match(r"Parser key \"(.+?)\": Unable to load config '(.+?)'", line):
-            name, path = missing.groups()
-            line = f"{name} is {path!r}, which is no file of settings: name a yaml file"
-        else:
-            line = readable(message)
-        raise UserError(line) from None
-
-    def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
-        """Say which config is no YAML: with several, jsonargparse leaves that open."""
-        try:
-            text = Path(cfg_path).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            self.error(f"{cfg_path} is not YAML: {error}")
-        try:
-            content = parse_yaml(text)
-        except UserError as error:
-            self.error(f"{cfg_path} is not YAML: {error}")
-        try:
-            check_class_path(content, cfg_path)
-        except UserError as error:
-            self.error(str(error))
-        return super().parse_path(cfg_path, *args, **kwargs)
-
-    def parse_string(self, cfg_str: str, *args: Any, **kwargs: Any) -> Namespace:
-        """Read the text of a config from its own folder; a shipped space may stand by its name."""
-        try:
-            named = with_shipped_space(cfg_str)
-        except UserError as error:
-            self.error(str(error))
-        return super().parse_string(named, *args, **kwargs)
 
 
 class CLI(LightningCLI):

@@ -18,7 +18,7 @@ import numpy as np
 from supernet.command.output import say
 from supernet.data.images.index_cache import cache_folder
 from supernet.errors import UserError, one_line
-from supernet.run.locking import locked
+from supernet.files.locking import locked
 
 PACKAGES = ("torch==2.13.0", "litert-torch==0.10.0", "ai-edge-litert==2.3.0")
 """What is installed; litert-torch itself asks for the one version of its converter and quantizer

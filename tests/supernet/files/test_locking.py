@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from supernet.errors import UserError
+from supernet.files.locking import locked
 from supernet.files.writing import temporary_path
-from supernet.run.locking import locked
 
 ROOT = Path(__file__).parents[3]
 HOLDER = """
 import multiprocessing, sys, time
 from pathlib import Path
-from supernet.run.locking import locked
+from supernet.files.locking import locked
 with locked(Path(sys.argv[1])):
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
