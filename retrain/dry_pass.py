@@ -39,9 +39,10 @@ class TrainingDryPass(DryPass):
         """The step, on the batch that comes next."""
         assert isinstance(module, RecipeModule)
         return {
+            # First, as it can say why nothing is compiled, which a step would stumble over.
+            **({"one compiled pass": lambda: compare(trainer, module)} if module.compiles else {}),
             "one weight step": lambda: weight_step(trainer, module),
             "one judged batch": lambda: judge(trainer, module),
-            **({"one compiled pass": lambda: compare(trainer, module)} if module.compiles else {}),
         }
 
     def memory(self, trainer: pl.Trainer, module: pl.LightningModule) -> StepMemory | None:
