@@ -149,7 +149,7 @@ FRAMES = {"search": (0.02, 0.22), "supernet": (0.26, 0.8), "retrain": (0.84, 0.9
 """Left and right end of each package, as shares of the picture's width."""
 COLORS = {"supernet": "#3C6AA6", "search": "#B4672A", "retrain": "#3F7F67"}
 TOP, BOTTOM = 0.83, 0.03
-BOX_HEIGHT = 0.066
+BOX_HEIGHT = 0.05
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _boxes(package: str) -> dict[str, _Box]:
 
 def draw(path: Path = PICTURE) -> None:
     """Draw the picture, always of the same bytes for the same code."""
-    figure = Figure(figsize=(15, 8.4), dpi=110)
+    figure = Figure(figsize=(15, 10.4), dpi=110)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(0, 1))
@@ -253,8 +253,9 @@ def _draw_package(axes: Axes, package: str) -> None:
             )
         )
         name, number = room.partition("/")[2], len(_files(room))
-        axes.text(box.x, box.y + 0.008, name, ha="center", fontsize=11, color="#22303C")
-        axes.text(box.x, box.y - 0.021, f"{number} files", ha="center", fontsize=8, color="#66737F")
+        size = min(11, 1900 * box.width / len(name))  # so that it fits into the box
+        axes.text(box.x, box.y + 0.006, name, ha="center", fontsize=size, color="#22303C")
+        axes.text(box.x, box.y - 0.017, f"{number} files", ha="center", fontsize=8, color="#66737F")
 
 
 def main() -> None:
