@@ -49,6 +49,7 @@ from supernet.run.finite import FiniteGuard, LeftOutError, scales_loss
 from supernet.run.options import training_loader
 from supernet.space.arch import Arch
 from supernet.space.mnasnet import MnasSpace
+from supernet.tracking.metrics import log_interval
 from supernet.training.recipe import check_batch_size
 
 
@@ -180,12 +181,6 @@ class SearchModule(pl.LightningModule):
         """The run's images."""
         trainer: Any = self.trainer
         return trainer.datamodule
-
-    @property
-    def log_interval(self) -> int:
-        """Weight steps from one row of metrics to the next."""
-        trainer: Any = self.trainer
-        return trainer.log_every_n_steps
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer for the shared weights, and what the controller has of its own."""
@@ -319,7 +314,7 @@ class SearchModule(pl.LightningModule):
             # moments would go on moving.
             optimizer.zero_grad(set_to_none=True)
         loss, self._losses = torch.stack(self._losses).sum(), []
-        if plan.number % self.log_interval:
+        if plan.number % log_interval(self.trainer):
             return {}  # reading a number waits for the GPU
         return {
             "train/loss": float(loss),

@@ -21,7 +21,7 @@ from supernet.network.supernet import SuperNet
 from supernet.run.distributed import sum_over_ranks
 from supernet.space.arch import Path, mixed_ops
 from supernet.space.mnasnet import MnasSpace
-from supernet.tracking.metrics import log_metrics, wandb_runs
+from supernet.tracking.metrics import log_interval, log_metrics, wandb_runs
 
 
 class Health(SearchCallback):
@@ -84,7 +84,7 @@ class Health(SearchCallback):
         """Look at the gradients before they are shortened, when metrics are due."""
         search = searching(pl_module)
         plan = search.plan()
-        if not trainer.is_global_zero or plan.number % search.log_interval:
+        if not trainer.is_global_zero or plan.number % log_interval(trainer):
             return
         # A step that was left out, as it was not finite, has no gradients.
         left_out = search.supernet.classifier.weight.grad is None
