@@ -56,10 +56,10 @@ class GradientReduction:
             parameter = self._parameters[place]
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            views += [_box_of(parameter.grad, box) for box in boxes]
+            views += [box_of(parameter.grad, box) for box in boxes]
         return views
 
 
-def _box_of(tensor: Tensor, box: Sequence[tuple[int, int]]) -> Tensor:
+def box_of(tensor: Tensor, box: Sequence[tuple[int, int]]) -> Tensor:
     """A view of a box of a tensor."""
     return tensor[tuple(slice(start, stop) for start, stop in box)]

@@ -38,13 +38,14 @@ class PathSlices:
 
         ``stream``: whether the shortcuts that all ops share have any weight.
         """
-        return {place: _covering(boxes) for place, boxes in self._taken(paths, stream)}
+        return {place: _covering(boxes) for place, boxes in self.taken(paths, stream)}
 
     def num_trained(self, paths: Iterable[Path], stream: bool) -> int:
         """Number of weights that any of some paths trains."""
-        return sum(num_weights(disjoint(boxes)) for _, boxes in self._taken(paths, stream))
+        return sum(num_weights(disjoint(boxes)) for _, boxes in self.taken(paths, stream))
 
-    def _taken(self, paths: Iterable[Path], stream: bool) -> Iterator[tuple[int, frozenset[Box]]]:
+    def taken(self, paths: Iterable[Path], stream: bool) -> Iterator[tuple[int, frozenset[Box]]]:
+        """Boxes that some paths train, as they are: they may overlap. By place of the parameter."""
         taken: dict[int, set[Box]] = {}
         for path in paths:
             for place, box in self._of(path, stream):

@@ -39,18 +39,19 @@ def supernet_scores(
     """
     scores = {}
     for name, supernet in named(supernets).items():
-        rows = _evaluations(supernet, networks, path, 0)
+        rows = evaluations(supernet, networks, path, 0)
         scores[name] = np.array([row["accuracy"] for row in rows])
         scores[f"{name}, by loss"] = np.array([-row["loss"] for row in rows])
         for steps in tunings:
-            rows = _evaluations(supernet, networks, path, steps)
+            rows = evaluations(supernet, networks, path, steps)
             scores[f"{name}, tuned for {steps}"] = np.array([row["probability"] for row in rows])
     return scores
 
 
-def _evaluations(
+def evaluations(
     supernet: FrozenSupernet, networks: Sequence[BandNetwork], path: Path, tuning_steps: int
 ) -> list[Row]:
+    """What a supernet's slices reach, tuned for some steps before; the file ``path`` keeps it."""
     known = {**supernet.identity, "tuning": tuning_steps}
 
     def identity(one: BandNetwork) -> Row:
