@@ -84,6 +84,7 @@ HEAVY = {
     "retrain.card": "",
     "search.rank": "",
     "search.compare": "",
+    "search.paper": "",
 }
 """Commands that load torch, and what they are for; empty: what their parser says."""
 LIGHT = {

@@ -138,6 +138,15 @@ WORDS = {
         "mnasnet compare -c digits/retrain --runs runs/digits-search --random 10",
         "[What searches find](../search-quality.md)",
     ),
+    "paper": Words(
+        "Repeats an experiment of MnasNet's paper: trains its networks with several seeds, and sets"
+        " them beside what the paper prints. It ends with one sentence and writes `paper.json`"
+        " ([fields](files.md#paper)). Without a name it lists the experiments and what each takes.",
+        "mnasnet paper\n"
+        "mnasnet paper table6 --processes 2\n"
+        "mnasnet paper table6 --scale imagenet --dry_run",
+        "[MnasNet's papers](../papers.md)",
+    ),
 }
 TRAINER = (
     *("max_steps", "max_epochs", "max_time", "accelerator", "devices", "num_nodes", "strategy"),

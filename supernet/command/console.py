@@ -50,6 +50,7 @@ COMMANDS = {
     "size": Command("supernet", "size", "count the networks of search spaces"),
     "rank": Command("search.rank", "", "measure how well a search ranks networks"),
     "compare": Command("search.compare", "", "measure what a search gains over chance"),
+    "paper": Command("search.paper", "", "repeat an experiment of MnasNet's paper"),
 }
 DETECTOR_TEST = Command("retrain.detect", "test")
 

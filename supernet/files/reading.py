@@ -56,8 +56,11 @@ def read_as(kind: type[_T], value: object, place: str = "", partial: bool = Fals
 
 
 def _optional(kind: Any) -> set[str]:
+    none = dataclasses.MISSING
     return {
-        field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is not none or field.default_factory is not none
     }
 
 

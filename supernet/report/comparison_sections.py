@@ -1,4 +1,4 @@
-"""What a report says of ``mnasnet rank`` and ``mnasnet compare``: figure, tables, conclusion."""
+"""What a report says of ``mnasnet rank``, ``compare`` and ``paper``: figure, tables, conclusion."""
 
 import json
 import math
@@ -14,6 +14,7 @@ from supernet.report.run_files import RunFiles
 ENDINGS = {
     "rank": ("Ranking", "networks that were trained alone, against the score that a search uses"),
     "compare": ("Comparison", "rewards and fronts of the trials, and networks that were retrained"),
+    "paper": ("Experiment of the paper", "accuracy against cost here, and as the paper prints it"),
 }
 """Title of what a command has found, and words of its figure, by the name of its files."""
 

@@ -45,7 +45,8 @@ def write_report(run: Path) -> Path:
     if not sections:
         raise UserError(
             f"{run} has nothing to report yet: a search writes its files at its end, a retraining"
-            " from its first validation on, rank and compare at their end; or name another folder"
+            " from its first validation on, rank, compare and paper at their"
+            " end; or name another folder"
         )
     sections += [*_made(_others, files), *_made(_settings, files)]
     origin = f"made from the files of {run} alone; mnasnet report --run {run}"

@@ -19,7 +19,8 @@ from supernet.run.cli import CLI
 CONFIGS = Path(__file__).parents[2] / "configs"
 SPACES = sorted((CONFIGS / "spaces").glob("*.yaml"))
 SWEEPS = sorted((CONFIGS / "sweeps").glob("*.yaml"))
-FILES = sorted({*CONFIGS.rglob("*.yaml")} - {*SPACES, *SWEEPS})
+PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
+FILES = sorted({*CONFIGS.rglob("*.yaml")} - {*SPACES, *SWEEPS, *PAPER})
 
 
 def command_of(config):

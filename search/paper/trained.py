@@ -1,0 +1,177 @@
+"""Experiments of the kind ``trainings``: networks, given or searched, trained with every seed."""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search.evaluation.estimates import Report
+from search.evaluation.jobs import CachedJobs, Row, commit
+from search.evaluation.options import training_of
+from search.evaluation.trainings import Trainings, check_shape, jobs_of, network_hash
+from search.paper.cost import TrainingLength, training_seconds
+from search.paper.experiment import TableRow, read_experiment, scale_of
+from search.paper.figure import draw_experiment
+from search.paper.networks import at_size, given_network
+from search.paper.report import make_report
+from search.paper.results import RowResult
+from supernet.data.splits import default_stem_stride
+from supernet.display.figures import save_figure
+from supernet.files.shipped import config_file
+from supernet.files.writing import write_json
+from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.device import device_name
+from supernet.latency.devices.runtimes import OnnxRuntime
+from supernet.latency.this_machine import measure_specs
+from supernet.space.spec import NetSpec
+from supernet.training.config import TrainingConfig
+
+FIRST_SEED = 100
+"""Seed of the first training: a search has never seen it."""
+
+
+class TrainedExperiment:
+    """An experiment whose rows are trained.
+
+    Args:
+        settings: content of its file.
+        path: of the file.
+        options: of the command.
+    """
+
+    def __init__(self, settings: dict[str, Any], path: Path, options: argparse.Namespace) -> None:
+        self.options = options
+        self.experiment = read_experiment(settings, path)
+        scale = scale_of(self.experiment.scales, options.scale, path)
+        self.scale = dataclasses.replace(scale, seeds=options.seeds or scale.seeds)
+        self.path = path
+        self.written = TrainingLength.read(config_file(scale.training))
+
+    @cached_property
+    def training(self) -> TrainingConfig:
+        """Data and recipe of the trainings."""
+        config = config_file(self.scale.training)
+        return training_of(argparse.Namespace(config=config, trust=(), root=self.options.root))
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the trainings."""
+        return range(FIRST_SEED, FIRST_SEED + self.scale.seeds)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a training."""
+        return self.options.steps or self.scale.steps or self.written.max_steps
+
+    def resolution(self, row: TableRow) -> int:
+        """Side of a row's images, px."""
+        return at_size(row.size, self.scale.resolution)
+
+    def training_at(self, resolution: int) -> TrainingConfig:
+        """The config of the trainings, of images of another side."""
+        arguments = {**self.training.data["init_args"], "resolution": resolution}
+        return dataclasses.replace(
+            self.training, data={**self.training.data, "init_args": arguments}
+        )
+
+    def network(self, row: TableRow) -> NetSpec:
+        """The network of a row that names one, for this scale's images."""
+        spec = given_network(row.network, row.layers, row.width, self.scale.smaller)
+        resolution, classes = self.resolution(row), self.scale.classes
+        stem_stride = default_stem_stride(resolution)
+        return spec.scaled(resolution=resolution, classes=classes, stem_stride=stem_stride)
+
+    @cached_property
+    def specs(self) -> dict[str, list[NetSpec]]:
+        """The network of each seed, by row."""
+        return {row.name: [self.network(row)] * self.scale.seeds for row in self.experiment.rows}
+
+    def plan(self) -> Iterator[str]:
+        """What it will do, and what that takes, in lines."""
+        given = [row for row in self.experiment.rows if row.network]
+        number = len(given) * self.scale.seeds
+        seconds = self.scale.seeds * sum(
+            training_seconds(self.network(row), self.num_steps, self.written.batch_size)
+            for row in given
+        )
+        yield (
+            f"{number} trainings of {self.num_steps} steps: about {seconds / 60:.0f} minutes of CPU"
+            " on one core of a cloud machine, less what the cache holds"
+        )
+
+    # --- what it does -------------------------------------------------------------------------
+
+    def run(self) -> Report:
+        """Measure, train what is missing, and write ``paper.json`` and ``paper.png``."""
+        times = self._times([spec for specs in self.specs.values() for spec in specs])
+        trained = self._train()
+        results = [
+            RowResult(
+                row,
+                self.specs[row.name],
+                trained[row.name],
+                [times["ms"][network_hash(spec)] for spec in self.specs[row.name]],
+            )
+            for row in self.experiment.rows
+        ]
+        report = make_report(self.experiment, results, self._trained, times["device"])
+        rows = [record for one in results for record in one.plain()]
+        plain = report.plain(self.options, rows=rows)
+        write_json(self.options.run / "paper.json", plain, indent=2)
+        figure = draw_experiment(self.experiment, results, times["device"])
+        save_figure(figure, self.options.run / "paper.png")
+        return report
+
+    @property
+    def _trained(self) -> str:
+        length = f"{self.num_steps} steps of {self.written.batch_size} images"
+        return f"{self.scale.seeds} seeds, trainings of {length} by {self.scale.training}"
+
+    def _times(self, specs: Sequence[NetSpec]) -> Row:
+        """Latency of networks, measured in turns, by their hash; and the device."""
+        distinct = {network_hash(spec): spec for spec in specs}
+        times = CachedJobs(
+            "latency",
+            self._cache("times"),
+            ("networks",),
+            lambda _: {"networks": sorted(distinct)},
+            lambda: _measure,
+        )
+        return times.rows([distinct])[0]
+
+    def _cache(self, what: str) -> Path:
+        cache: Path = self.options.cache
+        return cache.with_name(f"{cache.stem}-{what}.jsonl")
+
+    def _train(self) -> dict[str, list[Row]]:
+        """Trainings of each row, one for each seed; all of a resolution at once."""
+        options, found = self.options, dict[str, list[Row]]()
+        rows = self.experiment.rows
+        for resolution in dict.fromkeys(map(self.resolution, rows)):
+            alike = [row for row in rows if self.resolution(row) == resolution]
+            training = self.training_at(resolution)
+            check_shape(f"{self.path} has", self.specs[alike[0].name][0], training.make_data())
+            trainings = Trainings(training, options.cache, options.processes, options.cluster)
+            jobs = [
+                job
+                for place, seed in enumerate(self.seeds)
+                for job in jobs_of(
+                    [self.specs[row.name][place] for row in alike], [seed], self.num_steps
+                )
+            ]
+            done = trainings.rows(jobs)
+            found |= {row.name: done[place :: len(alike)] for place, row in enumerate(alike)}
+        return found
+
+
+def _measure(networks: dict[str, NetSpec]) -> Row:
+    """The row that the cache keeps of networks by their hashes."""
+    times = measure_specs(list(networks.values()))
+    return {
+        "networks": sorted(networks),
+        "device": device_name(OnnxRuntime(Backend()).description()),
+        "ms": dict(zip(networks, times, strict=True)),
+        "commit": commit(),
+    }
