@@ -12,6 +12,8 @@ from search.controllers.controller import Proposals
 
 NEVER = -1e9
 """Logit of a value that a decision lacks: finite, as 0 * -inf would make the entropy NaN."""
+AT_ONCE = 256
+"""Architectures that are drawn together: what a step computes of them fits into a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class LstmPolicy(Policy):
         super().__init__(decision_sizes)
         sizes = torch.tensor(decision_sizes)
         self.embedding = nn.Embedding(1 + int(sizes[:-1].sum()), hidden)
-        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        self.lstm = nn.LSTM(hidden, hidden)
         self.head_weight = nn.Parameter(torch.empty(*self.exists.shape, hidden))
         self.head_bias = nn.Parameter(torch.empty(self.exists.shape))
         self.target = nn.Embedding(targets, hidden) if targets > 1 else None
@@ -120,33 +122,55 @@ class LstmPolicy(Policy):
         """Log-probabilities (M, D, V), see ``Policy``, in one pass (teacher forcing)."""
         with self._full_precision():
             tokens = functional.pad(indices[:, :-1] + self.first_token[:-1], (1, 0))
-            inputs = self._inputs(tokens, self._numbers(len(indices), targets))
-            return self._distributions(self.lstm(inputs)[0], slice(None))
+            inputs = self.embedding(tokens.t())
+            if self.target is not None:
+                inputs = inputs + self.target(self._numbers(len(indices), targets))
+            return self._distributions(self.lstm(inputs)[0])
 
     def _roll_out(self, noise: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        noise = noise.to(self.head_bias)
-        token = self.first_token.new_zeros(len(noise), 1)
-        state, indices, log_softmaxes = None, [], []
         with self._full_precision():
-            for decision in range(len(self.exists)):
-                output, state = self.lstm(self._inputs(token, targets), state)
-                log_softmax = self._distributions(output, slice(decision, decision + 1))
-                index = (log_softmax.exp() / noise[:, decision, None]).argmax(-1)
-                token = index + self.first_token[decision]
-                indices.append(index)
-                log_softmaxes.append(log_softmax)
-        return torch.cat(indices, dim=1), torch.cat(log_softmaxes, dim=1)
+            gates = self._gates_of_tokens()
+            targets = torch.zeros_like(targets) if self.target is None else targets
+            parts = zip(noise.to(gates).split(AT_ONCE), targets.split(AT_ONCE), strict=True)
+            rolled = [self._roll_out_part(gates, *part) for part in parts]
+        indices, log_softmax = zip(*rolled, strict=True)
+        return torch.cat(indices), torch.cat(log_softmax)
 
-    def _inputs(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """(M, T, hidden) of the tokens (M, T) of T consecutive steps, for targets (M,)."""
-        inputs = self.embedding(tokens)
-        return inputs if self.target is None else inputs + self.target(targets)[:, None]
+    def _gates_of_tokens(self) -> Tensor:
+        """(K, tokens, 4 hidden): what each token adds to the gates under each target."""
+        inputs = self.embedding.weight[None]
+        inputs = inputs if self.target is None else inputs + self.target.weight[:, None]
+        weights, _, bias, more = self.lstm.all_weights[0]
+        return functional.linear(inputs, weights, bias + more)
 
-    def _distributions(self, outputs: Tensor, decisions: slice) -> Tensor:
-        """(M, T, V) of the LSTM's outputs (M, T, hidden) at T consecutive decisions."""
-        logits = torch.einsum("mth,tvh->mtv", outputs, self.head_weight[decisions])
-        logits = logits + self.head_bias[decisions]
-        return logits.masked_fill(~self.exists[decisions], NEVER).log_softmax(-1)
+    def _roll_out_part(
+        self, gates_of_tokens: Tensor, noise: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # log(p / noise), but for a number that the values of a decision share.
+        luck = noise.log()
+        biases = self.head_bias.masked_fill(~self.exists, NEVER)
+        hidden = cell = noise.new_zeros(len(noise), self.lstm.hidden_size)
+        token, indices, outputs = torch.zeros_like(targets), [], []
+        for decision, first in enumerate(self.first_token.unbind()):
+            hidden, cell = self._step(gates_of_tokens[targets, token], hidden, cell)
+            logits = torch.addmm(biases[decision], hidden, self.head_weight[decision].t())
+            index = (logits - luck[:, decision]).argmax(dim=1)
+            token = index + first
+            indices.append(index)
+            outputs.append(hidden)
+        return torch.stack(indices, dim=1), self._distributions(torch.stack(outputs))
+
+    def _step(self, gates: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """States (M, hidden) after a step; for one, ``nn.LSTM`` takes several times as long."""
+        gates.addmm_(hidden, self.lstm.all_weights[0][1].t())
+        inner, forget, new, outer = gates.chunk(4, dim=1)
+        cell = (forget.sigmoid_() * cell).addcmul_(inner.sigmoid_(), new.tanh_())
+        return outer.sigmoid_() * cell.tanh(), cell
+
+    def _distributions(self, outputs: Tensor) -> Tensor:
+        """(M, D, V) of the LSTM's outputs (D, M, hidden) at all decisions."""
+        logits = torch.baddbmm(self.head_bias[:, None], outputs, self.head_weight.transpose(1, 2))
+        return logits.masked_fill(~self.exists[:, None], NEVER).log_softmax(-1).transpose(0, 1)
 
     def _full_precision(self) -> torch.autocast:
         return torch.autocast(self.head_bias.device.type, enabled=False)

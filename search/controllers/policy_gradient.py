@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 from torch.optim import Adam, Optimizer
 
 from search.controllers.controller import (
@@ -161,7 +160,8 @@ class PolicyGradient(Controller):
         """
         loss = loss - self.settings.entropy * entropy.sum(dim=1).mean()
         parameters = list(self.policy.parameters())
-        gradient = mean_over_ranks(parameters_to_vector(torch.autograd.grad(loss, parameters)))
+        gradients = torch.autograd.grad(loss, parameters)
+        gradient = mean_over_ranks(torch.cat([one.flatten() for one in gradients]))
         norm = gradient.norm()
         gradient = gradient * (self.settings.max_grad_norm / norm).clamp(max=1)
         pieces = gradient.split([parameter.numel() for parameter in parameters])

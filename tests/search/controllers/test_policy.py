@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
+from search.controllers import policy as policy_module
 from search.controllers.policy import IndependentPolicy, LstmPolicy, Policy
 from supernet.space.mnasnet import MnasSpace
 
@@ -111,6 +112,21 @@ def test_what_sampling_stores_is_what_teacher_forcing_finds(kind):
     torch.testing.assert_close(entropy.detach(), samples.entropy)
     assert not samples.log_prob.requires_grad
     assert {len(SPACE.decode(row).blocks) for row in samples.indices.tolist()} == {7}
+
+
+def test_many_are_drawn_in_parts_each_for_its_own_target(monkeypatch):
+    torch.manual_seed(0)
+    policy = LstmPolicy(SMALL.decision_sizes, 6, targets=3).double()
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter)
+    targets = torch.arange(7) % 3
+    whole = policy.sample(7, generator(1), targets)
+    monkeypatch.setattr(policy_module, "AT_ONCE", 3)
+    parts = policy.sample(7, generator(1), targets)
+    assert torch.equal(parts.indices, whole.indices)
+    log_prob, _ = policy.evaluate(whole.indices, targets)
+    for samples in (whole, parts):
+        torch.testing.assert_close(samples.log_prob, log_prob.detach())
 
 
 @POLICIES
