@@ -85,6 +85,7 @@ HEAVY = {
     "search.rank": "",
     "search.compare": "",
     "search.paper": "",
+    "search.truth": "",
 }
 """Commands that load torch, and what they are for; empty: what their parser says."""
 LIGHT = {

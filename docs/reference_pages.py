@@ -37,6 +37,8 @@ SECTIONS = {
 }
 """What stands below the titles of sections."""
 FLAG = {"store_true": "flag"}
+FURTHER = {"compare": [("search.truth", "--truth TABLE")]}
+"""Commands that an option of another one leads to, and the option."""
 MANY = ("+", "*")
 GOES_ON = re.compile(r"(of|as|in|for|from|on|instead|by|best|default|adb|fp32)\b|\w+[:]|\W")
 """Beginnings of what goes on with an option's name, or with one of its values."""
@@ -50,8 +52,8 @@ def pages(options: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[
     """
     for name, command in COMMANDS.items():
         verbs = [one for one in options if f"{one} ".startswith(f"{command.name} ")]
-        of_verb = [one.partition(" ")[2] if len(verbs) > 1 else "" for one in verbs]
-        both = zip(verbs, of_verb, strict=True)
+        both = [(one, one.partition(" ")[2] if len(verbs) > 1 else "") for one in verbs]
+        both += FURTHER.get(name, [])
         tables = [part for one, verb in both for part in _options(options[one], verb)]
         yield FOLDER / f"{name}.md", "\n".join([HEAD, *_words(name), *tables])
     yield FOLDER / "data-sets.md", "\n".join([HEAD, *_data_sets()])

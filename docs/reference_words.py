@@ -133,9 +133,11 @@ WORDS = {
     ),
     "compare": Words(
         "Measures what a search gains over chance. It trains the choices of searches from scratch"
-        " beside random networks of the same cost. It ends with one sentence and writes"
-        " `compare.json` ([fields](files.md#compare)).",
-        "mnasnet compare -c digits/retrain --runs runs/digits-search --random 10",
+        " beside random networks of the same cost. With `--truth` controllers search"
+        " [tables of networks that others have trained](../outside-truth.md) instead. It ends with"
+        " one sentence and writes `compare.json` ([fields](files.md#compare)).",
+        "mnasnet compare -c digits/retrain --runs runs/digits-search --random 10\n"
+        "mnasnet compare --truth accel-nasbench nas-bench-macro --data DIR",
         "[What searches find](../search-quality.md)",
     ),
     "paper": Words(

@@ -64,6 +64,8 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="YAML",
         help="settings of the searches, by default config.yaml of their runs",
     )
+    truth = "tables of what others have trained, to search instead: see --truth --help"
+    add("--truth", nargs="*", metavar="TABLE", help=truth)
     add("--target", help="target, instead of the search's: 12, p40 or '0.8x mnasnet_a1'")
     add(
         "--controllers",

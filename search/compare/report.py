@@ -28,7 +28,7 @@ from supernet.display.figures import (
     style_axes,
 )
 
-_COLORS: dict[Kind, str] = {
+COLORS: dict[Kind, str] = {
     "ppo": "#C2410C",
     "reinforce": "#B7862B",
     "tunas": "#2F5D92",
@@ -74,7 +74,7 @@ def draw_rewards(axes: Axes, rows: TrialRows, title: str) -> None:
         window = max(1, curves.shape[1] // 20)
         curves = np.array([smooth(curve, window) for curve in curves])
         steps = (np.arange(curves.shape[1]) + 1) * own[0]["evaluations"] / curves.shape[1]
-        _draw_band(axes, kind, steps, curves)
+        draw_band(axes, kind, steps, curves)
         drawn.append(curves)
     _fit(axes, drawn)
     axes.margins(x=0.01)
@@ -95,7 +95,7 @@ def draw_fronts(axes: Axes, rows: TrialRows) -> None:
     costs, drawn = np.linspace(ends.min(), ends.max(), 200), []
     for kind, own in fronts.items():
         reached = np.array([_reached(front, costs) for front in own])
-        _draw_band(axes, kind, costs / scale, reached)
+        draw_band(axes, kind, costs / scale, reached)
         drawn.append(reached)
     _fit(axes, drawn)
 
@@ -119,10 +119,10 @@ def _intervals(values: Iterable[Sequence[float]]) -> np.ndarray:
     return np.array([astuple(Mean.of(some).estimate) for some in values]).reshape(-1, 3)
 
 
-def _draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -> None:
+def draw_band(axes: Axes, kind: Kind, places: np.ndarray, curves: np.ndarray) -> None:
     """Mean of curves (S, P) where all are known, with its interval if there are several."""
     known = ~np.isnan(curves).any(axis=0)
-    places, color = places[known], _COLORS[kind]
+    places, color = places[known], COLORS[kind]
     mean, low, high = _intervals(curves[:, known].T).T
     style = (0, (4, 2)) if kind == BASELINE else "-"
     axes.plot(places, mean, color=color, linewidth=1.8, linestyle=style, label=kind)

@@ -68,6 +68,7 @@ def main() -> None:
         command, words = of_run(words)
     Parser.console_names = {
         "python -m supernet": "mnasnet",
+        "python -m search.truth": "mnasnet compare --truth TABLE",
         **{f"python -m {one.name}": f"mnasnet {name}" for name, one in COMMANDS.items()},
     }
     sys.argv[1:] = [*command.name.split(" ")[1:], *words]

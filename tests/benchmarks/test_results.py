@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.outside_truth.counts import CLUTTER, SETS, SIZES
-from benchmarks.outside_truth.report import Key
-from benchmarks.outside_truth.searches import METHODS
-from benchmarks.outside_truth.simulation import SETTINGS
-from benchmarks.outside_truth.tables import ACCEL_SPACE
 from benchmarks.searches import FIRST_FRESH
 from search.evaluation.trainings import identity, jobs_of, network_hash, read_space_for
 from search.rank.networks import uniform_group
+from search.truth.counts import CLUTTER, SETS, SIZES
+from search.truth.report import Key
+from search.truth.searches import METHODS
+from search.truth.simulation import SETTINGS
+from search.truth.tables import ACCEL_SPACE
 from supernet.latency.table.table import LatencyTable
 from supernet.space.spec import NetSpec
 from supernet.training.config import read_training

@@ -44,6 +44,7 @@ SHORT = {
     "search/paper/cost.py": "one estimate, which the command makes before anything else",
     "search/plan/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
+    "search/truth/__main__.py": "entry point",
     "supernet/data/image_folder.py": "one layout of stored images, which old configs name by it",
     "supernet/latency/devices/opening.py": "imports all devices, where backends imports none",
     "supernet/space/__main__.py": "entry point that says where its commands have gone",

@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.outside_truth.tables import TrainedNetworks
-from benchmarks.record import RESULTS, machine, record
-from search.evaluation.jobs import Row
+from search.evaluation.estimates import Cell, TextTable
+from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
 from search.evaluation.trainings import identity, jobs_of, read_space_for
 from search.rank.networks import uniform_group
 from search.surrogate.counts import LAST_WIDTH, PARAMETERS, SIZE, WIDTH, counts_of
 from search.surrogate.regression import fit_ridge
-from supernet.command.output import new_table, print_table, say
+from search.truth.tables import TrainedNetworks
 from supernet.cost.counts import count
 from supernet.errors import UserError
+from supernet.files.shipped import config_file
 from supernet.latency.table.table import LatencyTable
 from supernet.space.spec import NetSpec
 from supernet.training.config import read_training
@@ -134,26 +134,27 @@ def taus(inputs: np.ndarray, labels: np.ndarray, size: int, seed: int = 0) -> np
 
 def within_band(networks: TrainedNetworks) -> TrainedNetworks:
     """Those of middle MACs."""
-    low, high = np.quantile(networks.macs, BAND)
-    places = np.flatnonzero((networks.macs >= low) & (networks.macs <= high))
-    return replace(
-        networks,
-        name=f"{networks.name}, of one cost",
-        specs=[networks.specs[place] for place in places],
-        accuracies=networks.accuracies[places],
-        codes=None,
-    )
+    macs = networks.cost("macs")
+    low, high = np.quantile(macs, BAND)
+    places = np.flatnonzero((macs >= low) & (macs <= high))
+    return networks.select(places, f"{networks.name}, of one cost")
+
+
+def of_our_layers(networks: TrainedNetworks) -> TrainedNetworks:
+    """Those without a convolution that has an activation here and none in their table."""
+    ours = [all(stage.op != "conv" for stage in spec.stages) for spec in networks.specs]
+    return networks.select(np.flatnonzero(ours), networks.name)
 
 
 def read_clutter(path: Path) -> list[TrainedNetworks]:
-    """Networks of the project's own yardstick from its trainings in ``path``.
+    """Networks of the project's own yardstick from its trainings in ``path``, beside its table.
 
     Raises:
         UserError: when some of them are missing.
     """
-    training = read_training("configs/clutter/retrain.yaml")
-    space = read_space_for(Path("configs/spaces/clutter.yaml"), training.make_data())
-    table = LatencyTable.read(RESULTS / "clutter-latency.json")
+    training = read_training(config_file("clutter/retrain"))
+    space = read_space_for(config_file("spaces/clutter"), training.make_data())
+    table = LatencyTable.read(path.with_name("clutter-latency.json"))
     rows = map(json.loads, path.read_text().splitlines())
     known = {(row["config"], row["network"], row["seed"]): 100 * row["test"] for row in rows}
     found = []
@@ -169,35 +170,55 @@ def read_clutter(path: Path) -> list[TrainedNetworks]:
     return found
 
 
-def report_counts(
-    tables: Sequence[TrainedNetworks], trainings: Path | None, name: str, folder: Path
-) -> None:
-    """Compare all sets of counts on all tables; a recorded row and a cell for each regression."""
-    everything = [one for table in tables for one in (table, within_band(table))]
+class CountsJob(NamedTuple):
+    """Regressions on a set of counts of some networks of a table."""
+
+    networks: str
+    counts: str
+    labels: int
+
+    def identity(self) -> Row:
+        """What identifies it."""
+        config = self._asdict()
+        return {"config": short_hash(config)[:12], "seed": 0, **config}
+
+
+def count_tables(
+    tables: Sequence[TrainedNetworks], trainings: Path | None, path: Path
+) -> Mapping[str, TextTable]:
+    """Taus of all sets of counts on all tables, kept in ``path``; of clutter where it is given."""
+    ours = [of_our_layers(table) for table in tables if table.specs]
+    everything = [one for table in ours for one in (table, within_band(table))]
     everything += read_clutter(trainings) if trainings else []
-    say(f"# {machine()}")
-    shown = new_table("networks", "counts", *map(str, SIZES), left=["networks", "counts"])
-    for networks in everything:
-        for title, counts in SETS.items():
-            inputs = inputs_of(networks.specs, counts)
-            cells = [_judged(networks, title, inputs, size, name, folder) for size in SIZES]
-            shown.add_row(networks.name, f"{title} ({inputs.shape[1]})", *cells)
-    print_table(shown)
+    by_name = {one.name: one for one in everything}
+    wanted = [
+        CountsJob(one.name, title, size)
+        for one in everything
+        for title in SETS
+        for size in SIZES
+        if len(one.specs) >= size + LEAST_JUDGED
+    ]
+    jobs: CachedJobs[CountsJob] = CachedJobs(
+        *("counts", path, ("config", "seed"), CountsJob.identity),
+        lambda: lambda job: _judged(by_name[job.networks], job),
+    )
+    found: dict[str, dict[str, dict[str, Cell]]] = {}
+    for row in jobs.rows(wanted):
+        table = found.setdefault(row["networks"], {})
+        cells = table.setdefault(f"{row['counts']} ({row['num_counts']})", {})
+        cells[f"{row['labels']} labels"] = f"{row['tau']:.2f}"
+    return found
 
 
-def _judged(
-    networks: TrainedNetworks, title: str, inputs: np.ndarray, size: int, name: str, folder: Path
-) -> str:
-    if len(inputs) < size + LEAST_JUDGED:
-        return "-"
-    found = taus(inputs, networks.accuracies, size)
-    config = {"networks": networks.name, "counts": title, "labels": size}
-    result: Row = {
+def _judged(networks: TrainedNetworks, job: CountsJob) -> Row:
+    inputs = inputs_of(networks.specs, SETS[job.counts])
+    found = taus(inputs, networks.accuracies, job.labels)
+    return {
+        **job.identity(),
+        "commit": commit(),
         "num_networks": len(inputs),
         "num_counts": inputs.shape[1],
         "tau": float(found.mean()),
         "tau_sd": float(found.std(ddof=1)),
         "repeats": REPEATS,
     }
-    record(name, config, 0, result, folder)
-    return f"{result['tau']:.2f}"

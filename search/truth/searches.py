@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import get_args
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from benchmarks.outside_truth.simulation import BUDGET, Setting, SimulatedTunings, Simulator
-from benchmarks.outside_truth.tables import ACCEL_SPACE
-from benchmarks.outside_truth.truth import Field
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
+from search.evaluation.jobs import Row, commit, short_hash
 from search.module import SearchModule
 from search.selection.results import finalists
 from search.selection.selection import Candidate, best_hits, final_codes, shortlist
@@ -23,8 +23,14 @@ from search.settings import Final, Sampling, Schedule, tuning_lengths, update_st
 from search.step import controller_step, make_generator
 from search.surrogate.rounds import Rounds
 from search.surrogate.tunings import Code
+from search.truth.objectives import make_objective
+from search.truth.simulation import BUDGET, SETTINGS, Setting, SimulatedTunings, Simulator
+from search.truth.sources import Source
+from search.truth.truth import Field, Truth
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+TEN = 10
+"""Random networks, of which the best is what ten trainings would find."""
 BEFORE = {"total": 1600, "uniform": 1200, "every": 5, "samples": 128, "candidates": 24}
 """The search by slices: configs/clutter of version 0.1, and the 24 finalists of its default."""
 SLICE_MIDDLE, SLICE_UNIT = 0.3, 0.01
@@ -34,10 +40,11 @@ SLICE_MIDDLE, SLICE_UNIT = 0.3, 0.01
 def make_module(field: Field, kind: Kind, seed: int, final: Final) -> SearchModule:
     """A search that is past its weight steps, of which there were none."""
     torch.manual_seed(seed)
+    space = field.objective.space
     module = SearchModule(
-        *(ACCEL_SPACE.classes, ACCEL_SPACE.resolution, ACCEL_SPACE.stem_stride),
-        space=ACCEL_SPACE,
-        cost="macs",
+        *(space.classes, space.resolution, space.stem_stride),
+        space=space,
+        cost=cast(Any, field.objective.cost_model.unit),
         schedule=Schedule(share=0),
         controller=ControllerSettings(kind),
         final=final,
@@ -55,7 +62,7 @@ def by_tunings(kind: Kind) -> Callable[[Field, Setting, int], Code]:
 
     def search(field: Field, setting: Setting, seed: int) -> Code:
         module = make_module(field, kind, seed, Final())
-        rounds = Rounds(module, SimulatedTunings(Simulator(field, setting, seed)))
+        rounds = Rounds(module, SimulatedTunings(field, setting, seed))
         rounds.run()
         return best_hits(finalists(module, rounds), field.target, 1)[0].code
 
@@ -64,7 +71,7 @@ def by_tunings(kind: Kind) -> Callable[[Field, Setting, int], Code]:
 
 def by_slices(field: Field, setting: Setting, seed: int) -> Code:
     """The search before: PPO rewarded by slices, the best slices of its finalists tuned."""
-    simulator = Simulator(field, setting, seed)
+    simulator = Simulator(field, seed, setting.bias)
     final = Final(samples=BEFORE["samples"], candidates=BEFORE["candidates"])
     module = make_module(field, "ppo", seed, final)
     mean, deviation = _location(simulator.seen(field.rows[:500], setting.slices, purpose=1))
@@ -105,3 +112,66 @@ METHODS: dict[str, Callable[[Field, Setting, int], Code]] = {
     **{kind: by_tunings(kind) for kind in KINDS},
 }
 """Searches by name: the one before, and today's with each controller."""
+
+
+class Search(NamedTuple):
+    """A whole search on a table."""
+
+    truth: str
+    """Name of the table."""
+    method: str
+    setting: str
+    target: str
+    seed: int
+
+
+def search_identity(sources: Mapping[str, Source], cost: str, search: Search) -> Row:
+    """What identifies a search; the first rows, of one table and its MACs, name neither."""
+    config: Row = {"method": search.method, "target": search.target}
+    config |= {**vars(SETTINGS[search.setting]), "setting": search.setting}
+    del config["name"]
+    if search.truth != "accel-nasbench":
+        config |= {"truth": search.truth, "digest": sources[search.truth].digest}
+    if cost != "macs":
+        config["cost"] = cost
+    return {"config": short_hash(config)[:12], "seed": search.seed, **config}
+
+
+class SearchRunner:
+    """Runs searches in this process."""
+
+    def __init__(self, sources: Mapping[str, Source], cost: str) -> None:
+        """Take note of tables by name, each to be read when a search needs it."""
+        self.sources, self.cost = sources, cost
+        self.truth = cache(lambda name: Truth(sources[name].read()))
+        self.field = cache(self._field)
+
+    def _field(self, name: str, target: str) -> Field:
+        truth: Truth = self.truth(name)
+        return Field(truth, make_objective(truth.networks, self.cost, target))
+
+    def __call__(self, search: Search) -> Row:
+        """Run a search; the row that the cache keeps of it."""
+        field, start = self.field(search.truth, search.target), time.process_time()
+        code = METHODS[search.method](field, SETTINGS[search.setting], search.seed)
+        seconds = time.process_time() - start
+        identity = search_identity(self.sources, self.cost, search)
+        return {
+            **identity,
+            "commit": commit(),
+            **judged(field, code, search.seed),
+            "cpu_seconds": seconds,
+        }
+
+
+def judged(field: Field, code: Code, seed: int) -> Row:
+    """What a choice is worth, beside random networks that hit the target."""
+    ten = np.random.default_rng(seed).choice(field.worths, TEN, replace=False)
+    accuracy = float(field.truth(torch.tensor([code]))[0])
+    return {
+        "code": list(code),
+        "accuracy": accuracy,
+        "regret": field.best - accuracy,
+        "regret_of_mean": field.best - float(field.worths.mean()),
+        "regret_of_best_of_ten": field.best - float(ten.max()),
+    }

@@ -14,13 +14,11 @@ from scipy.stats import kendalltau
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.outside_truth.truth import Field
 from search.surrogate.tunings import Code, Tuning, Tunings
+from search.truth.truth import Field
 
 NATS, LEVEL = 0.05, 4.0
 """Nats of loss for a point of accuracy, about as on ImageNet, and the loss at no accuracy."""
-
-
 SHORT, BUDGET = 10, 960
 """Steps of a short tuning, and of all tunings of a search, which its rules deal out."""
 
@@ -82,8 +80,9 @@ class Simulator:
     """
 
     field: Field
-    setting: Setting
     seed: int
+    bias: float
+    """Share of the noise's variance that is a sum over choices."""
 
     @cached_property
     def _weights(self) -> Tensor:
@@ -103,9 +102,12 @@ class Simulator:
     def seen(self, rows: Tensor, tau: float, purpose: int) -> np.ndarray:
         """Truth plus noise (M,) of rows (M, D), in points; ``purpose`` is a number of its own."""
         noise = np.array(
-            [np.random.default_rng([self.seed, purpose, *row]).normal() for row in rows.tolist()]
+            [
+                np.random.default_rng([self.seed, purpose, *name]).normal()
+                for name in self.field.truth.names(rows)
+            ]
         )
-        if bias := self.setting.bias:
+        if bias := self.bias:
             mean, deviation = self._scale
             common = (self._sums(rows) - mean) / deviation
             noise = math.sqrt(bias) * common + math.sqrt(1 - bias) * noise
@@ -115,14 +117,14 @@ class Simulator:
 class SimulatedTunings(Tunings):
     """Tunings that show a network's truth and noise: nothing is trained."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, field: Field, setting: Setting, seed: int) -> None:
         """What the tunings of one search show."""
-        self.simulator = simulator
+        self.simulator, self.setting = Simulator(field, seed, setting.bias), setting
 
     def of(self, codes: Sequence[Code], steps: int, judged: bool = False) -> list[Tuning]:
         """Tunings of networks, in their order."""
         rows = torch.tensor([tuple(code) for code in codes])
-        tau = self.simulator.setting.tau_after(steps)
+        tau = self.setting.tau_after(steps)
         seen = self.simulator.seen(rows, tau, purpose=10 + steps)
         return [
             Tuning(tuple(code), steps, LEVEL - NATS * points, points / 100, points / 100)

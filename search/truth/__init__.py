@@ -1,0 +1,1 @@
+"""``mnasnet compare --truth``: searches on accuracies that others have measured."""
