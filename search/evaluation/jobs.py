@@ -124,6 +124,10 @@ class CachedJobs(Generic[J]):
         values = [row[key] for key in self.keys]
         return tuple(tuple(one) if isinstance(one, list) else one for one in values)
 
+    def knows(self, job: J) -> bool:
+        """Whether the result of a job is there."""
+        return self._key(self.identity(job)) in self.known
+
     def rows(self, jobs: Iterable[J]) -> list[Row]:
         """The results of jobs, in their order; those that are missing are done now."""
         keyed = [(self._key(self.identity(job)), job) for job in jobs]
