@@ -147,7 +147,7 @@ WORDS = {
         "mnasnet paper\n"
         "mnasnet paper table6 --processes 2\n"
         "mnasnet paper table6 --scale imagenet --dry_run",
-        "[MnasNet's papers](../papers.md)",
+        "[The paper's experiments](../paper.md)",
     ),
 }
 TRAINER = (

@@ -20,6 +20,7 @@ from search.paper.experiment import (
     one_line_each,
     read_settings,
 )
+from search.paper.sampled import SampledExperiment
 from search.paper.trained import TrainedExperiment
 from supernet.command.arguments import Parser
 from supernet.command.output import say
@@ -40,7 +41,8 @@ class Kind(Protocol):
 
 
 KINDS: dict[str, Callable[[dict[str, Any], Path, argparse.Namespace], Kind]] = {
-    "trainings": TrainedExperiment
+    "trainings": TrainedExperiment,
+    "clouds": SampledExperiment,
 }
 """Kinds by their names in a file, its field ``kind``."""
 

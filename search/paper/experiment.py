@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from search.paper.networks import PAPER_SIZE, Layers, Smaller
 from supernet.errors import UserError, check_choice, check_range
 from supernet.files.reading import read_as, read_yaml
 from supernet.files.shipped import config_file, shipped_configs
+
+S = TypeVar("S")
 
 FOLDER = "paper"
 """Folder of the shipped experiments."""
@@ -159,7 +161,7 @@ def read_experiment(settings: Mapping[str, Any], path: Path) -> Experiment:
         raise UserError(f"{path}: {error}") from None
 
 
-def scale_of(scales: Mapping[str, Scale], name: str, path: Path) -> Scale:
+def scale_of(scales: Mapping[str, S], name: str, path: Path) -> S:
     """The scale of a name.
 
     Raises:
