@@ -96,8 +96,9 @@ def check_identity(saved: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> 
     """
     if saved is None:
         raise UserError("the checkpoint is not of a search: continue from one that is")
-    # Searches of earlier versions had no constraints, and no teacher.
-    theirs, own = {"constraints": [], "teacher": "none", **_flat(saved)}, _flat(ours)
+    # What searches of earlier versions had none of.
+    absent = {"constraints": [], "teacher": "none", "space.shared_blocks": False}
+    theirs, own = absent | _flat(saved), _flat(ours)
     for name, value in own.items():
         if theirs.get(name) != value:
             raise UserError(

@@ -82,7 +82,8 @@ def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Ra
     learned there serves more networks than what the widest and deepest learn, at half the cost.
     """
     blocks = []
-    for block, choices in zip(arch.blocks, space.choices, strict=True):
+    for group in space.groups:
+        block, choices = arch.blocks[group[0]], space.choices[group[0]]
         common = {
             "op": _with_another(block.op, choices["op"], rng),
             "kernel": max(choices["kernel"]),
@@ -93,7 +94,7 @@ def warmup_path(arch: Arch, space: MnasSpace, probability: float, rng: random.Ra
         }
         changes = {name: common[name] for name in DECISIONS if rng.random() < probability}
         blocks.append(dataclasses.replace(block, **changes))
-    return Arch(tuple(blocks))
+    return space.repeated(blocks)
 
 
 def _with_another(op: str, ops: Sequence[str], rng: random.Random) -> str:

@@ -187,7 +187,7 @@ def write_arch(path: str | Path, archfile: ArchFile) -> None:
     fields = {
         "format": ARCH_FORMAT,
         "version": ARCH_VERSION,
-        "space": plain["space"],
+        "space": archfile.space.plain(),
         "arch": plain["arch"]["blocks"],
         **{name: getattr(archfile, name) for name in DERIVED},
         **{name: plain[name] for name in _RECORDED},

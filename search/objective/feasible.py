@@ -1,8 +1,8 @@
 """Feasible networks of a space: the cheapest, the costliest, the nearest below a target, the best.
 
 A network is a path from the stem's width through a width behind each block to the classifier, and
-a stage is an edge of it. The best path whose sums keep a target and all limits is an integer
-program, which HiGHS solves.
+a stage is an edge of it; blocks that share one choice are one edge. The best path whose sums keep a
+target and all limits is an integer program, which HiGHS solves.
 """
 
 import os
@@ -143,11 +143,11 @@ def _kept(
         edges = path(room)
         if edges is None:
             return None
-        choices = [(int(edge[0]), int(edge[-1])) for edge in edges[:-1]]
-        arch = costs.space.canonical(
-            Arch(tuple(list(costs.space.block_choices(block))[at] for block, at in choices))
-        )
-        spec = costs.space.spec(arch)
+        space, places = costs.space, edges[:-1, -1].astype(int).tolist()
+        groups = zip(space.groups, places, strict=True)
+        choices = [list(space.block_choices(group[0]))[place] for group, place in groups]
+        arch = space.canonical(space.repeated(choices))
+        spec = space.spec(arch)
         cost = costs.model.predict(spec)
         if least <= cost <= most and not violation(limits, spec):
             return arch, cost
@@ -155,26 +155,27 @@ def _kept(
 
 
 def _edges(tables: Sequence[BlockTables], scales: Sequence[float]) -> Floats:
-    """(E, 4 + T): block, width before and behind, T quantities over their scales, choice.
+    """(E, 4 + T): group, width before and behind, T quantities over their scales, choice.
 
     Edges that differ in the choice only are listed once, and edges with a peak above its scale not
     at all; a peak has no column. Stem and head lead from the last width to width 0. In the order of
-    the columns; none at all where peaks leave no stage of a block.
+    the columns; none at all where peaks leave no choice of a group.
     """
     space, all_widths, rows = tables[0].space, tables[0].widths, []
-    for block, widths in enumerate(all_widths[:-1]):
-        shares = np.stack([one.tables[block].numpy() for one in tables], axis=-1) / scales
+    for number, (group, widths) in enumerate(zip(space.groups, all_widths, strict=False)):
+        shares = np.stack([one.tables[number].numpy() for one in tables], axis=-1) / scales
         before, choice = np.indices(shares.shape[:2]).reshape(2, -1)
-        outputs = [space.block_filters(block, one.filters) for one in space.block_choices(block)]
-        columns = np.full(len(choice), block), np.take(widths, before), np.take(outputs, choice)
+        ways = space.block_choices(group[0])
+        outputs = [space.block_filters(group[-1], one.filters) for one in ways]
+        columns = np.full(len(choice), number), np.take(widths, before), np.take(outputs, choice)
         rows.append(np.column_stack([*columns, shares.reshape(len(choice), -1), choice]))
     widths, zeros = all_widths[-1], np.zeros(len(all_widths[-1]))
     shares = np.stack([one.stem_and_head.numpy() for one in tables], axis=-1) / scales
-    rows.append(np.column_stack([zeros + space.num_blocks, widths, zeros, shares, zeros]))
+    rows.append(np.column_stack([zeros + len(space.groups), widths, zeros, shares, zeros]))
     edges = np.concatenate(rows)
     peaks = [3 + number for number, one in enumerate(tables) if one.is_peak]
     edges = np.delete(edges[(edges[:, peaks] <= 1).all(1)], peaks, axis=1)
-    if len(np.unique(edges[:, 0])) <= space.num_blocks:
+    if len(np.unique(edges[:, 0])) <= len(space.groups):
         return edges[:0]
     return edges[np.unique(edges[:, :-1], axis=0, return_index=True)[1]]
 
@@ -201,7 +202,8 @@ def _spread(edges: Floats) -> NDArray[np.intp]:
 
     With them are those that are best if the target, or if only a limit, is what binds.
     """
-    if len(edges) <= MOST_EDGES:
+    single = edges[-1, 0] == 1  # an edge and the end: any number is done at once
+    if single or len(edges) <= MOST_EDGES:
         return np.arange(len(edges))
     uses = edges[:, 4:-1].sum(1)
     ranges = [one for group in _groups(edges) for one in np.array_split(group, CELLS) if len(one)]
@@ -287,7 +289,7 @@ def _path(
 
 
 def _flow(edges: Floats) -> tuple[csr_array, Floats]:
-    """What leaves each width of each block less what enters it, (N, E); and what is due, (N,)."""
+    """What leaves each width of each group less what enters it, (N, E); and what is due, (N,)."""
     num = len(edges)
     ends = np.stack([edges[:, :2], edges[:, [0, 2]] + [1, 0]], axis=1).reshape(-1, 2)
     nodes, node = np.unique(ends, axis=0, return_inverse=True)

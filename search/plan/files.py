@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +48,7 @@ def configs(request: PlanRequest, folder: Path, plan: PlannedRuns) -> dict[str, 
         "model": {"arch": str(folder / "search" / "arch.json"), "recipe": recipe(estimate, steps)},
         "trainer": {**trainer, "max_epochs": lengths.epochs, **interval, **LOGGED},
     }
-    space = json.loads(json.dumps(dataclasses.asdict(plan.space)))
+    space = json.loads(json.dumps(plan.space.plain()))
     # Copied, as yaml would else write names of parts that two files share.
     return dict(zip(NAMES, (search, copy.deepcopy(retraining), space), strict=True))
 

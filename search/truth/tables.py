@@ -15,8 +15,8 @@ from search.surrogate.tunings import Code
 from supernet.cost.counts import count
 from supernet.errors import UserError
 from supernet.files.reading import read_text
-from supernet.space.arch import DECISIONS, Arch, BlockChoice
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import DECISIONS, Arch, BlockChoice, Restriction
+from supernet.space.mnasnet import MnasSpace
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Stage
 

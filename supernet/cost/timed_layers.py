@@ -1,6 +1,5 @@
 """Timed layers: what a network's latency is the sum of, and all those of a space. No torch."""
 
-import itertools
 from dataclasses import dataclass
 
 from supernet.space.mnasnet import MnasSpace
@@ -112,11 +111,16 @@ def timed_layers_of_space(space: MnasSpace) -> list[TimedLayer]:
     """Every distinct timed layer of every network of the space, in a fixed order."""
     found: dict[TimedLayer, None] = {}
     inputs, sizes = {space.stem_filters}, block_sizes(space)
-    for block in range(space.num_blocks):
-        stages = dict.fromkeys(space.stage(block, one) for one in space.block_choices(block))
-        for stage, width in itertools.product(stages, sorted(inputs)):
-            layers = stage.layers(width, sizes[block])
-            found |= dict.fromkeys(StageLayer(layer, "relu") for layer in layers)
+    for group in space.groups:
+        choices = list(space.block_choices(group[0]))
+        entering = [sorted(inputs)] * len(choices)
+        for block in group:
+            stages = [space.stage(block, choice) for choice in choices]
+            pairs = zip(stages, entering, strict=True)
+            for stage, width in dict.fromkeys((one, n) for one, widths in pairs for n in widths):
+                layers = stage.layers(width, sizes[block])
+                found |= dict.fromkeys(StageLayer(layer, "relu") for layer in layers)
+            entering = [[stage.filters] for stage in stages]
         inputs = {stage.filters for stage in stages}
     found[Stem(space.stem_filters, space.stem_stride, space.resolution, "relu")] = None
     heads = [Head(one, space.head, space.classes, sizes[-1], "relu") for one in sorted(inputs)]

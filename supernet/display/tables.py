@@ -158,11 +158,11 @@ def num_networks(space: MnasSpace) -> int:
     enters it, so that sums over widths count what nobody could enumerate.
     """
     ways = Counter({space.stem_filters: 1})
-    for number in range(space.num_blocks):
+    for group in space.groups:
         longer: Counter[int] = Counter()
-        choices = list(space.block_choices(number))
+        choices = list(space.block_choices(group[0]))
         for inputs, before in ways.items():
-            for choice in {space.canonical_block(number, choice, inputs) for choice in choices}:
-                longer[space.block_filters(number, choice.filters)] += before
+            for choice in {space.canonical_choice(group, choice, inputs) for choice in choices}:
+                longer[space.block_filters(group[-1], choice.filters)] += before
         ways = longer
     return ways.total()

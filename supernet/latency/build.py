@@ -119,7 +119,7 @@ def fingerprint_of(device: Device, plan: Plan, backend: Backend) -> dict[str, An
     fields = {
         **device.description(),
         "settings": backend.plain(),
-        "space": dataclasses.asdict(plan.space),
+        "space": plan.space.plain(),
         "subjects": plan.digest,
         "effort": dataclasses.asdict(plan.effort),
         "version": TABLE_VERSION,

@@ -11,8 +11,8 @@ import torch
 
 from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
-from supernet.space.arch import DECISIONS
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import DECISIONS, Restriction
+from supernet.space.mnasnet import MnasSpace
 from tests.helpers.controller_rank import update
 from tests.helpers.toys import Toy, generator, train
 

@@ -11,7 +11,8 @@ from search.controllers.cost_gradient import CostGradient, DifferentiableCost
 from search.objective.costs import BlockCosts
 from search.objective.reward import Reward
 from supernet.cost.model import CLOSED_FORMS
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import Restriction
+from supernet.space.mnasnet import MnasSpace
 from tests.helpers.tables import random_table
 from tests.helpers.toys import generator, toy_objective
 

@@ -12,7 +12,8 @@ from search.monitoring.alarms import Alarm, Alarms, keep_alarms
 from search.monitoring.health import uniform_uses
 from search.step import StepResult
 from supernet.errors import UserError
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import Restriction
+from supernet.space.mnasnet import MnasSpace
 from tests.helpers.toys import Toy, generator
 
 SPACE = MnasSpace()

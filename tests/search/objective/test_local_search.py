@@ -11,7 +11,8 @@ from search.objective.local_search import LocalSearch
 from search.objective.targets import Target, file_names, num_targets, resolve_targets
 from supernet.cost.model import CLOSED_FORMS
 from supernet.errors import UserError
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import Restriction
+from supernet.space.mnasnet import MnasSpace
 from tests.helpers.tables import DIGITS, TINY, random_table
 from tests.helpers.toys import generator
 

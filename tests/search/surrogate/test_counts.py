@@ -7,7 +7,8 @@ import torch
 
 from search.surrogate.counts import LAYERS, PARAMETERS, counts_of
 from supernet.cost.counts import count
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import Restriction
+from supernet.space.mnasnet import MnasSpace
 from tests.helpers.planted import PLAIN, counts_in
 
 SPACES = {

@@ -21,7 +21,8 @@ from search.surrogate.proposals import (
     uniform_codes,
 )
 from supernet.cost.model import CLOSED_FORMS
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import Restriction
+from supernet.space.mnasnet import MnasSpace
 from tests.helpers.planted import PLAIN, codes_of, objective_of
 from tests.helpers.tables import TINY, random_table
 from tests.helpers.toys import generator

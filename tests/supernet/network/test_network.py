@@ -16,8 +16,8 @@ from supernet.network.elastic import ElasticLayer
 from supernet.network.functional import pool_shortcut, prefix
 from supernet.network.network import Network, recalibrate
 from supernet.network.supernet import SuperNet
-from supernet.space.arch import Arch, BlockChoice, mixture
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import Arch, BlockChoice, Restriction, mixture
+from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published
 from supernet.space.stage import Layer
 

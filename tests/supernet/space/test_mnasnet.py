@@ -11,8 +11,8 @@ import pytest
 from supernet.cost.counts import count
 from supernet.display.tables import num_networks
 from supernet.errors import UserError
-from supernet.space.arch import DECISIONS, Arch, BlockChoice
-from supernet.space.mnasnet import MnasSpace, Restriction
+from supernet.space.arch import DECISIONS, Arch, BlockChoice, Restriction
+from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published
 
 PAPER = MnasSpace()
