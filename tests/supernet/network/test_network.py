@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 import random
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from search.settings import WeightOptimizer
 from supernet.cost.counts import count
 from supernet.network.elastic import ElasticLayer
-from supernet.network.functional import pool_shortcut, prefix
+from supernet.network.functional import convolve, pool_shortcut, prefix
 from supernet.network.network import Network, recalibrate
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch, BlockChoice, Restriction, mixture
@@ -349,3 +350,15 @@ def test_every_op_and_shortcut_scripts_and_traces_to_the_bit():
     images = torch.randn(2, 3, 8, 8)
     for other in (torch.jit.script(network), torch.fx.symbolic_trace(network)):
         assert torch.equal(other(images), network(images))
+
+
+@pytest.mark.parametrize(("kernel", "side"), [(1, 6), (1, 5), (3, 1)])
+def test_no_pointwise_convolution_strides_by_itself(kernel, side, monkeypatch):
+    """On AVX2 such a one of fewer than 8 channels writes beyond its memory as it learns."""
+    x = torch.randn(2, 4, side, side).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(12, 4, kernel, kernel)
+    expected = functional.conv2d(x, weight, stride=2, padding=kernel // 2)
+    asked = Mock(wraps=functional.conv2d)
+    monkeypatch.setattr(functional, "conv2d", asked)
+    torch.testing.assert_close(convolve(x, weight, stride=2), expected)
+    assert [one.kwargs["stride"] for one in asked.call_args_list] == [1]
