@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic
@@ -140,9 +140,13 @@ class CachedJobs(Generic[J]):
         with ProgressLines(self.shown) as bar:
             done = total - len(missing)
             task = bar.add_task(self.name, total=total, completed=done, status="")
-            for row in work_off(self.make_work, missing, self.processes, self.cluster):
+            for row in self.results(missing):
                 self._append(row)
                 bar.update(task, advance=1, status=self.status(row))
+
+    def results(self, jobs: Sequence[J]) -> Iterator[Row]:
+        """Results of jobs in the order in which they end."""
+        return work_off(self.make_work, jobs, self.processes, self.cluster)
 
     def _append(self, row: Row) -> None:
         """Keep a result, at once and whole."""

@@ -11,12 +11,13 @@ from search.evaluation.estimates import Report
 from search.evaluation.jobs import CachedJobs, Row, commit
 from search.evaluation.options import training_of
 from search.evaluation.trainings import Trainings, check_shape, jobs_of, network_hash
-from search.paper.cost import TrainingLength, training_seconds
+from search.paper.cost import TrainingLength, plan_line
 from search.paper.experiment import TableRow, read_experiment, scale_of
 from search.paper.figure import draw_experiment
 from search.paper.networks import at_size, given_network
 from search.paper.report import make_report
 from search.paper.results import RowResult
+from search.paper.searched import Searches, spec_of
 from supernet.data.splits import default_stem_stride
 from supernet.display.figures import save_figure
 from supernet.files.shipped import config_file
@@ -46,8 +47,9 @@ class TrainedExperiment:
         self.experiment = read_experiment(settings, path)
         scale = scale_of(self.experiment.scales, options.scale, path)
         self.scale = dataclasses.replace(scale, seeds=options.seeds or scale.seeds)
-        self.path = path
-        self.written = TrainingLength.read(config_file(scale.training))
+        length = TrainingLength.read(config_file(scale.training))
+        steps = options.steps or scale.steps or length.max_steps
+        self.length = dataclasses.replace(length, max_steps=steps)
 
     @cached_property
     def training(self) -> TrainingConfig:
@@ -59,11 +61,6 @@ class TrainedExperiment:
     def seeds(self) -> range:
         """Seeds of the trainings."""
         return range(FIRST_SEED, FIRST_SEED + self.scale.seeds)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of a training."""
-        return self.options.steps or self.scale.steps or self.written.max_steps
 
     def resolution(self, row: TableRow) -> int:
         """Side of a row's images, px."""
@@ -84,22 +81,36 @@ class TrainedExperiment:
         return spec.scaled(resolution=resolution, classes=classes, stem_stride=stem_stride)
 
     @cached_property
+    def searches(self) -> dict[str, list[Row]]:
+        """The search of each seed, by row; done now where the cache has none."""
+        rows = [row for row in self.experiment.rows if row.search is not None]
+        if not rows:
+            return {}
+        searches = Searches(self.scale, self._cache("searches"), self.options)
+        found = searches.rows([row.search or () for row in rows], range(self.scale.seeds))
+        return dict(zip((row.name for row in rows), found, strict=True))
+
+    @cached_property
     def specs(self) -> dict[str, list[NetSpec]]:
-        """The network of each seed, by row."""
-        return {row.name: [self.network(row)] * self.scale.seeds for row in self.experiment.rows}
+        """The network of each seed, by row: the same one, or what that search has found."""
+        return {
+            row.name: [spec_of(one) for one in self.searches[row.name]]
+            if row.search is not None
+            else [self.network(row)] * self.scale.seeds
+            for row in self.experiment.rows
+        }
 
     def plan(self) -> Iterator[str]:
         """What it will do, and what that takes, in lines."""
-        given = [row for row in self.experiment.rows if row.network]
-        number = len(given) * self.scale.seeds
-        seconds = self.scale.seeds * sum(
-            training_seconds(self.network(row), self.num_steps, self.written.batch_size)
-            for row in given
-        )
-        yield (
-            f"{number} trainings of {self.num_steps} steps: about {seconds / 60:.0f} minutes of CPU"
-            " on one core of a cloud machine, less what the cache holds"
-        )
+        given = [self.network(row) for row in self.experiment.rows if row.network]
+        num_searches = len(self.experiment.rows) - len(given)
+        found, search_steps = list[NetSpec](), 0
+        if num_searches:
+            searches = Searches(self.scale, self._cache("searches"), self.options)
+            space, search_steps = searches.space, searches.num_steps
+            found = [space.spec(next(space.samples(seed=0)))] * num_searches
+        seeds = self.scale.seeds
+        yield plan_line([*given, *found] * seeds, num_searches * seeds, search_steps, self.length)
 
     # --- what it does -------------------------------------------------------------------------
 
@@ -113,6 +124,7 @@ class TrainedExperiment:
                 self.specs[row.name],
                 trained[row.name],
                 [times["ms"][network_hash(spec)] for spec in self.specs[row.name]],
+                self.searches.get(row.name, ()),
             )
             for row in self.experiment.rows
         ]
@@ -126,7 +138,7 @@ class TrainedExperiment:
 
     @property
     def _trained(self) -> str:
-        length = f"{self.num_steps} steps of {self.written.batch_size} images"
+        length = f"{self.length.max_steps} steps of {self.length.batch_size} images"
         return f"{self.scale.seeds} seeds, trainings of {length} by {self.scale.training}"
 
     def _times(self, specs: Sequence[NetSpec]) -> Row:
@@ -152,13 +164,14 @@ class TrainedExperiment:
         for resolution in dict.fromkeys(map(self.resolution, rows)):
             alike = [row for row in rows if self.resolution(row) == resolution]
             training = self.training_at(resolution)
-            check_shape(f"{self.path} has", self.specs[alike[0].name][0], training.make_data())
+            for row in alike:
+                check_shape(f"{row.name} has", self.specs[row.name][0], training.make_data())
             trainings = Trainings(training, options.cache, options.processes, options.cluster)
             jobs = [
                 job
                 for place, seed in enumerate(self.seeds)
                 for job in jobs_of(
-                    [self.specs[row.name][place] for row in alike], [seed], self.num_steps
+                    [self.specs[row.name][place] for row in alike], [seed], self.length.max_steps
                 )
             ]
             done = trainings.rows(jobs)

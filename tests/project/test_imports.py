@@ -41,7 +41,6 @@ SHORT = {
     "search/evaluation/int8_accuracy.py": "loads onnx where it is asked for, which others must not",
     "search/gradients/strategy.py": "a class of Lightning's, which the other files know nothing of",
     "search/paper/__main__.py": "entry point",
-    "search/paper/cost.py": "one estimate, which the command makes before anything else",
     "search/plan/__main__.py": "entry point",
     "search/rank/__main__.py": "entry point",
     "search/truth/__main__.py": "entry point",

@@ -1,0 +1,112 @@
+"""Jobs that are whole runs: commands with a folder of their own, each done once."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+from search.evaluation.jobs import CachedJobs, J, Row
+from supernet.errors import UserError
+
+LOOK_S = 0.2
+"""Seconds between looks at the processes."""
+
+
+@dataclass(frozen=True)
+class RunCommands:
+    """What makes a run: commands of ``python -m``, one after the other, and their folder."""
+
+    folder: Path
+    commands: Sequence[Sequence[str]]
+    """Words of each; they go on where they were stopped."""
+
+    @property
+    def log(self) -> Path:
+        """File of what they print."""
+        return self.folder.with_suffix(".log")
+
+
+class RunJobs(CachedJobs[J]):
+    """Runs, done now or found in a file; those under way end with this process's signals.
+
+    A run that was stopped goes on in its folder when it is asked for again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        keys: Sequence[str],
+        identity: Callable[[J], Row],
+        commands: Callable[[J], RunCommands],
+        result: Callable[[J, Path], Row],
+        processes: int = 1,
+    ) -> None:
+        """Read the file, if there is one.
+
+        Args:
+            name: of the runs, for the progress bar.
+            path: the file.
+            keys: names of the fields that identify a run.
+            identity: these fields of a job.
+            commands: what does a job.
+            result: the row that the file keeps of a job whose commands have left a folder.
+            processes: runs at a time.
+        """
+        super().__init__(name, path, keys, identity, lambda: lambda _: {}, processes)
+        self.commands, self.result = commands, result
+
+    def results(self, jobs: Sequence[J]) -> Iterator[Row]:
+        """Rows of jobs in the order in which their runs end.
+
+        Raises:
+            UserError: the last line of a run that failed.
+        """
+        waiting, under_way = [*jobs], list[_UnderWay[J]]()
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < self.processes:
+                    job = waiting.pop(0)
+                    under_way.append(_UnderWay(self.commands(job), job))
+                for one in [one for one in under_way if one.has_ended()]:
+                    under_way.remove(one)
+                    yield self.result(one.job, one.run.folder)
+                time.sleep(LOOK_S)
+        finally:
+            for one in under_way:
+                one.stop()
+
+
+class _UnderWay(Generic[J]):
+    """A run under way: its commands, of which one has a process."""
+
+    def __init__(self, run: RunCommands, job: J) -> None:
+        self.run, self.job, self.left = run, job, [*run.commands]
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.process = self._next()
+
+    def _next(self) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", *self.left.pop(0)]
+        with self.run.log.open("ab") as log:
+            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def has_ended(self) -> bool:
+        """Whether all commands have ended; begins the next one where one has."""
+        status = self.process.poll()
+        if status is None:
+            return False
+        if status:
+            last = self.run.log.read_text(errors="replace").strip().rpartition("\n")[2]
+            raise UserError(f"{self.run.folder} ended with status {status}: {last}; {self.run.log}")
+        if not self.left:
+            return True
+        self.process = self._next()
+        return False
+
+    def stop(self) -> None:
+        """Ask the process to stop, which keeps its state, and wait until it has."""
+        self.process.terminate()
+        self.process.wait()
