@@ -59,6 +59,11 @@ class SearchCLI(CLI):
             trainer = super().make_trainer(**kwargs | more)
         return trainer
 
+    def kept_options(self) -> dict[str, Any]:
+        """Whether gradients are rounded on their way, too."""
+        rounds = self.settings.model.compress_gradients
+        return {**super().kept_options(), "model.compress_gradients": rounds}
+
     def after_fit(self) -> None:
         """Keep the next commands, write the report, and say the first, on one process."""
         lines: list[str] = []

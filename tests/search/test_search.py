@@ -145,12 +145,18 @@ def test_without_loggers_the_folder_is_still_whole(search, tiny_search, tmp_path
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == FIGURES
 
 
-def test_another_controller_does_not_continue_a_search(search, finished_search, capsys):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("controller.kind=tunas", "the checkpoint's controller is ppo, this search's is tunas:"),
+        ("compress_gradients=true", "model.compress_gradients is True, but the run to continue"),
+    ],
+)
+def test_other_settings_do_not_continue_a_search(search, finished_search, capsys, option, message):
     with pytest.raises(SystemExit) as leaving:
-        search(*finished_search, "--model.controller.kind", "tunas", "--ckpt_path", "last")
+        search(*finished_search, f"--model.{option}", "--ckpt_path", "last")
     assert leaving.value.code == 2
-    expected = "error: the checkpoint's controller is ppo, this search's is tunas:"
-    assert capsys.readouterr().err.startswith(expected)
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 def test_a_search_keeps_to_the_restrictions_of_its_space_and_off_the_test_split(
