@@ -52,6 +52,19 @@ def test_an_epoch_keeps_ten_steps(train):
     assert found == 80  # of 809 images
 
 
+def test_ranks_agree_on_the_batch_of_the_least_device(train, capsys, monkeypatch):
+    told = []
+
+    def least_of_two(mine):
+        told.append(int(mine))
+        return torch.minimum(mine, torch.tensor(16))
+
+    monkeypatch.setattr(dry_pass, "least_over_ranks", least_of_two)
+    found, _ = train("two", 2**40)
+    assert (told, found) == ([80], 16)
+    assert "data.batch_size auto: 16 (" in capsys.readouterr().out
+
+
 def test_a_search_finds_one_too(search, tuned_search, capsys, monkeypatch):
     monkeypatch.setattr(dry_pass, "free_bytes", lambda *_: 16 * 2**20)
     search(*tuned_search, "--data.batch_size=auto", "--dry_run")
