@@ -15,12 +15,26 @@ CONFIG = """
 seed_everything: 3
 threads: 1
 data: {class_path: KIND, init_args: {root: ROOT, resolution: 8, batch_size: 8, num_workers: 2}}
+wandb: {mode: disabled}
+"""
+TRAININGS = {
+    "retrain": """
 model:
   arch: mnasnet_small
   recipe: {optimizer: adamw, lr: 0.04, eps: 0, schedule: cosine, ema_decay: 0.99, dropout: 0.2}
 trainer: {accelerator: cpu, devices: 1, max_epochs: 3, log_every_n_steps: 1}
-wandb: {mode: disabled}
-"""
+""",
+    "search": """
+model:
+  space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
+  cost: macs
+  target: p40
+  sampling: {score: soft_accuracy, every: 2, samples: 4, images: 4}
+  final: {samples: 8, candidates: 2, recalibration_images: 16, tuning_steps: 2, measured: 0}
+trainer: {accelerator: cpu, devices: 2, max_steps: 24, max_epochs: -1, log_every_n_steps: 1}
+""",
+}
+"""A search has two processes, which share the images."""
 
 
 def save_rows(root):
@@ -43,12 +57,13 @@ KINDS = {"HuggingFace": save_rows, "WebDataset": save_shards}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", TRAININGS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_training_that_is_killed_ends_as_the_one_left_alone(tmp_path, kind):
+def test_a_training_that_is_killed_ends_as_the_one_left_alone(tmp_path, kind, command):
     KINDS[kind](tmp_path / "images")
-    config = tmp_path / "retrain.yaml"
-    config.write_text(CONFIG.replace("KIND", kind).replace("ROOT", str(tmp_path / "images")))
-    line = [sys.executable, "-W", "ignore", "-m", "retrain", "fit", "-c", str(config)]
+    config, text = tmp_path / "training.yaml", CONFIG + TRAININGS[command]
+    config.write_text(text.replace("KIND", kind).replace("ROOT", str(tmp_path / "images")))
+    line = [sys.executable, "-W", "ignore", "-m", command, "fit", "-c", str(config)]
     line += ["--checkpoint_every_s", "0", "--ckpt_path", "auto", "--run"]
     pipe = subprocess.PIPE
 
@@ -57,7 +72,7 @@ def test_a_training_that_is_killed_ends_as_the_one_left_alone(tmp_path, kind):
             [*line, str(tmp_path / name)], cwd=ROOT, stderr=pipe, text=True, start_new_session=True
         )
 
-    for steps in (4, 16):
+    for steps in (4, 16) if command == "retrain" else (14,):
         killed = start("killed")
         rows = tmp_path / "killed" / "metrics.csv"
         while not rows.exists() or rows.read_bytes().count(b"\n") < steps:
@@ -71,6 +86,7 @@ def test_a_training_that_is_killed_ends_as_the_one_left_alone(tmp_path, kind):
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     folders = [tmp_path / name for name in ("killed", "whole")]
-    for checkpoint in ("last", "best"):
+    for checkpoint in ("last", "best") if command == "retrain" else ("last",):
         assert state_hash(folders[0], checkpoint) == state_hash(folders[1], checkpoint)
-    assert lines(folders[0] / "metrics.csv") == lines(folders[1] / "metrics.csv")
+    for name in ("metrics.csv", "samples.csv", "arch.json"):
+        assert lines(folders[0] / name) == lines(folders[1] / name), name
