@@ -49,6 +49,7 @@ class FiniteGuard(pl.Callback):
         """Weight steps, and a controller's updates, that were left out."""
         self._admitted = self._in_a_row = 0
         self._judged: list[Tensor] = []
+        self._weights: dict[str, Tensor] = {}
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._first: dict[str, Tensor] = {}
         """First step in which each was not finite: tensors, for which no step waits."""
@@ -71,7 +72,9 @@ class FiniteGuard(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse to start from weights that are not finite."""
-        if wrong := _nonfinite(trainer, _weights(pl_module)):
+        # Optimizers change them where they lie.
+        self._weights = _weights(pl_module)
+        if wrong := _nonfinite(trainer, self._weights):
             raise UserError(
                 f"the weight {wrong} to start from is not finite: give a checkpoint of finite"
                 " weights, or start anew in another --run"
@@ -105,7 +108,7 @@ class FiniteGuard(pl.Callback):
     ) -> None:
         """Look at the weights once in a logging interval."""
         if trainer.global_step % log_interval(trainer) == 0:
-            self._stop_at_weight(trainer, _nonfinite(trainer, _weights(pl_module)))
+            self._stop_at_weight(trainer, _nonfinite(trainer, self._weights))
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *_: Any
@@ -311,11 +314,12 @@ def _tensors(held: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
 
 def _all_finite(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
     """Whether all numbers of tensors are finite, a truth value that no one has waited for."""
-    filled = [one.detach() for one in tensors if one.numel()]
+    filled = [one.detach().float() for one in tensors if one.numel()]
     if not filled:
         return torch.ones((), dtype=torch.bool, device=device)
-    largest = torch._foreach_norm(filled, math.inf)
-    return torch.stack([one.to(device, torch.float32) for one in largest]).isfinite().all()
+    # Sums of magnitudes, which take a processor half the time of the largest.
+    sums = torch._foreach_norm(filled, 1)
+    return torch.stack([one.to(device) for one in sums]).isfinite().all()
 
 
 def _nonfinite(trainer: pl.Trainer, tensors: Mapping[str, Tensor]) -> str:
