@@ -8,17 +8,18 @@ docs/outside-truth.md tells of the tables, of their format, and of what was foun
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from search.controllers.settings import Kind
-from search.evaluation.estimates import Report
+from search.evaluation.estimates import Report, TextTable
 from search.evaluation.jobs import CachedJobs, Row, commit, other_commits
-from search.truth.counts import count_tables
+from search.truth.counts import count_tables, read_clutter
 from search.truth.figure import draw_trials
+from search.truth.predictors import predictor_tables
 from search.truth.report import conclusion, search_tables, trial_tables
 from search.truth.searches import KINDS, METHODS, Search, SearchRunner, search_identity
 from search.truth.simulation import SETTINGS
@@ -34,7 +35,7 @@ from supernet.report.report import report_after
 from supernet.run.folder import make_folder
 
 TRIALS, SEARCHES = "outside_controllers.jsonl", "outside_truth.jsonl"
-COUNTS = "outside_counts.jsonl"
+COUNTS, PREDICTIONS = "outside_counts.jsonl", "outside_predictors.jsonl"
 """Files of rows."""
 
 
@@ -56,7 +57,9 @@ def truth_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     known = "how well their tunings rank (clear hard)"
     add("--settings", nargs="+", choices=list(SETTINGS), default=["clear", "hard"], help=known)
     add("--counts", action="store_true", help="compare sets of counts, and search nothing")
-    trainings = "trainings of clutter networks, for --counts"
+    predictors = "compare predictors that learn from few trainings, and search nothing"
+    add("--predictors", action="store_true", help=predictors)
+    trainings = "trainings of clutter networks, for --predictors and --counts"
     add("--trainings", type=Path, metavar="JSONL", help=trainings)
     add("--processes", type=positive_int, default=1, help="trials at a time (1)")
     add("--cache", type=Path, metavar="DIR", help="folder of the rows (that of --run)")
@@ -66,8 +69,10 @@ def truth_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if not options.truth:
         raise UserError(f"--truth names no table: give {', '.join(PUBLIC)}, or a yaml file")
     options.noise = [Noise.of(text) for text in options.noise]
-    if options.trainings and not options.counts:
-        raise UserError("--trainings is for --counts: add it, or leave --trainings out")
+    if options.trainings and not (options.counts or options.predictors):
+        raise UserError(
+            "--trainings is for --predictors and --counts: add one of them, or leave it out"
+        )
     return options
 
 
@@ -149,6 +154,17 @@ class TruthComparison:
         )
         return jobs.rows(wanted)
 
+    def rankings(self) -> Mapping[str, TextTable]:
+        """How well a few trainings rank all networks: by predictors, and by sets of counts."""
+        tables = [source.read() for source in self.sources.values()]
+        tables += read_clutter(self.options.trainings) if self.options.trainings else []
+        found: dict[str, TextTable] = {}
+        if self.options.predictors:
+            found |= predictor_tables(tables, self.folder / PREDICTIONS)
+        if self.options.counts:
+            found |= count_tables(tables, self.folder / COUNTS)
+        return found
+
     def facts(self, rows: Sequence[Row]) -> list[str]:
         """Lines that say what was compared."""
         truths = {name: self.runner.truth(name) for name in self.sources}
@@ -177,10 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _compare(comparison: TruthComparison) -> None:
     options, rows = comparison.options, list[Row]()
-    if options.counts:
-        networks = [source.read() for source in comparison.sources.values()]
-        tables = count_tables(networks, options.trainings, comparison.folder / COUNTS)
-        report = Report([], tables)
+    if options.counts or options.predictors:
+        report = Report([], comparison.rankings())
     else:
         for name in comparison.sources:
             comparison.check(name)

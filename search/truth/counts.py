@@ -183,13 +183,14 @@ class CountsJob(NamedTuple):
         return {"config": short_hash(config)[:12], "seed": 0, **config}
 
 
-def count_tables(
-    tables: Sequence[TrainedNetworks], trainings: Path | None, path: Path
-) -> Mapping[str, TextTable]:
-    """Taus of all sets of counts on all tables, kept in ``path``; of clutter where it is given."""
+def count_tables(tables: Sequence[TrainedNetworks], path: Path) -> Mapping[str, TextTable]:
+    """Taus of all sets of counts on all tables whose networks are known, kept in ``path``."""
     ours = [of_our_layers(table) for table in tables if table.specs]
-    everything = [one for table in ours for one in (table, within_band(table))]
-    everything += read_clutter(trainings) if trainings else []
+    everything = [
+        one
+        for table in ours
+        for one in ((table,) if table.name in CLUTTER else (table, within_band(table)))
+    ]
     by_name = {one.name: one for one in everything}
     wanted = [
         CountsJob(one.name, title, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -73,9 +73,9 @@ class TrainedNetworks:
     """Numbers of networks by further codes of the same ones."""
     costs: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Costs (N,) by name that the table tells and we cannot count."""
-    repeated: np.ndarray | None = None
-    """(K, S) accuracies of networks that were trained with S seeds, where ``accuracies`` has one
-    seed: how far trainings of a network lie apart."""
+    repeated: TrainedNetworks | None = None
+    """Others that were trained with several seeds, where these have one: how far trainings of a
+    network lie apart."""
 
     def cost(self, unit: str) -> np.ndarray:
         """Cost (N,) of the networks: MACs and parameters as we count them, or the table's own.
@@ -104,7 +104,7 @@ class TrainedNetworks:
     @property
     def seeds(self) -> np.ndarray:
         """(K, S) accuracies of the networks that were trained with most seeds."""
-        return self.accuracies if self.repeated is None else self.repeated
+        return self.repeated.accuracies if self.repeated else self.accuracies
 
     @property
     def deviation(self) -> float:
@@ -122,28 +122,24 @@ def read_accel(path: Path) -> TrainedNetworks:
     Raises:
         UserError: for a file that is missing, and for one whose columns say something else.
     """
+    networks, seeds = _read_blocks(path, ["top1"]), [f"short_top1_s{seed}" for seed in (1, 2, 3)]
+    return replace(networks, repeated=_read_blocks(path.with_name("seeds.csv"), seeds))
+
+
+def _read_blocks(path: Path, accuracies: Sequence[str]) -> TrainedNetworks:
     blocks = range(1, len(WIDTHS) + 1)
     names = [f"{kind}{block}" for kind in ("e", "k", "l", "se") for block in blocks]
-    rows = rows_of(path, [*names, "top1", "params_m"])
+    rows = rows_of(path, [*names, *accuracies, "params_m"])
     try:
         archs = [_accel_arch(row) for row in rows]
         codes = np.array([ACCEL_SPACE.encode(arch) for arch in archs])
-        accuracies = np.array([[float(row["top1"])] for row in rows])
-        params = [float(row["params_m"]) for row in rows]
     except (KeyError, ValueError, UserError) as error:
         raise _other(path, error) from None
     specs = [ACCEL_SPACE.spec(arch) for arch in archs]
-    _check_counts(path, specs, "params_m", [one * 1e6 for one in params])
-    repeated = _numbers(path.with_name("seeds.csv"), [f"short_top1_s{seed}" for seed in (1, 2, 3)])
-    return TrainedNetworks(
-        ACCEL,
-        specs,
-        accuracies,
-        codes,
-        tuple(ACCEL_SPACE.decision_sizes),
-        ACCEL_SPACE,
-        repeated=repeated,
-    )
+    told = 1e6 * cells(path, rows, ["params_m"])[:, 0]
+    _check_counts(path, specs, "params_m", told.tolist())
+    sizes = tuple(ACCEL_SPACE.decision_sizes)
+    return TrainedNetworks(ACCEL, specs, cells(path, rows, accuracies), codes, sizes, ACCEL_SPACE)
 
 
 def _accel_arch(row: dict[str, str]) -> Arch:
@@ -232,10 +228,6 @@ def _check_counts(path: Path, specs: Sequence[NetSpec], column: str, told: Seque
 
 def _other(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} describes no such networks ({error}): {PAGE}")
-
-
-def _numbers(path: Path, columns: Sequence[str]) -> np.ndarray:
-    return cells(path, rows_of(path, columns), columns)
 
 
 def cells(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> np.ndarray:

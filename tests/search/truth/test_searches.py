@@ -11,12 +11,9 @@ import torch
 from scipy.stats import kendalltau
 
 from search.surrogate.proposals import hits
-from search.truth.counts import SETS, inputs_of, taus
 from search.truth.report import by_seed, ratio
 from search.truth.searches import Search, by_tunings, search_identity
 from search.truth.simulation import SETTINGS, Simulator, noise_for
-from search.truth.tables import read_accel
-from tests.helpers.trained_tables import write_accel
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 
@@ -80,12 +77,3 @@ def test_seeds_without_all_targets_are_left_out_and_ratios_are_paired():
     assert by_seed(rows) == {0: 1.0, 1: 2.0}
     found = ratio({0: 1.0, 1: 2.0, 5: 9.0}, {0: 2.0, 1: 4.0})
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
-
-
-def test_counts_that_hold_the_truth_rank_what_was_not_fitted(tmp_path):
-    networks = read_accel(write_accel(tmp_path))
-    inputs = inputs_of(networks.specs, SETS["today's"])
-    assert inputs.std(axis=0) == pytest.approx(np.ones(inputs.shape[1]))
-    assert taus(inputs, networks.accuracies, 45).mean() > 0.7
-    rng = np.random.default_rng(0)
-    assert abs(taus(inputs, rng.normal(size=(400, 1)), 45).mean()) < 0.1

@@ -155,7 +155,10 @@ def test_whole_searches_are_done_where_there_is_a_space(data, tmp_path, quick, c
         ("nas-bench-macro --data DATA --evaluations 30", "a multiple of the 20 samples"),
         ("nas-bench-macro --data DATA --targets 1", "lies below the cheapest network"),
         ("nas-bench-macro --data DATA --cost ms", "has no cost ms"),
-        ("nas-bench-macro --data DATA --trainings x", "--trainings is for --counts"),
+        (
+            "nas-bench-macro --data DATA --trainings x",
+            "--trainings is for --predictors and --counts: add one",
+        ),
         ("gone.yaml", "cannot read gone.yaml"),
     ],
 )
