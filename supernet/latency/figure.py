@@ -9,15 +9,11 @@ from supernet.cost.counts import count_layer
 from supernet.cost.timed_layers import StageLayer, timed_layers_of_space
 from supernet.display.figures import ACCENT, FAINT, INK, MUTED, new_figure, style_axes
 from supernet.latency.table.table import LatencyTable
+from supernet.space.arch import MBCONVS
 
-COLORS = {
-    "conv": "#D08A2E",
-    "sepconv": "#4E9B80",
-    "mbconv3": "#8FB2DA",
-    "mbconv4": "#6389BE",
-    "mbconv6": "#3C6AA6",
-}
-"""Colours of the ops' points."""
+BLUES = ("#BCD3EC", "#8FB2DA", "#6389BE", "#5079B2", "#3C6AA6", "#2C5590", "#1D4179")
+COLORS = {"conv": "#D08A2E", "sepconv": "#4E9B80", **dict(zip(MBCONVS, BLUES, strict=True))}
+"""Colours of the ops' points: the more a bottleneck expands, the darker."""
 
 
 def draw_table(table: LatencyTable) -> Figure:

@@ -26,16 +26,13 @@ from supernet.network.functional import (
     shortcut,
     slices_taken,
 )
-from supernet.space.arch import EXPANSION, mixed_ops
+from supernet.space.arch import EXPANSION, MBCONVS, mixed_ops
 from supernet.space.stage import Layer, squeeze_width
 
-_MBCONV_NORMS = {"expand": "bn1", "depthwise": "bn2", "output": "bn3"}
 _NORMS = {
     "conv": {"output": "bn1"},
     "sepconv": {"depthwise": "bn1", "output": "bn2"},
-    "mbconv3": _MBCONV_NORMS,
-    "mbconv4": _MBCONV_NORMS,
-    "mbconv6": _MBCONV_NORMS,
+    **{op: {"expand": "bn1", "depthwise": "bn2", "output": "bn3"} for op in MBCONVS},
 }
 """Where each op has batch norms, with their names in ``network.Block``."""
 

@@ -9,7 +9,9 @@ VALUE_FIELDS = dict(
     zip(DECISIONS, ("ops", "kernels", "ses", "skips", "filters", "layers"), strict=True)
 )
 """Field of a space and of its restrictions that holds the values of each decision."""
-EXPANSION = {"conv": 1, "sepconv": 1, "mbconv3": 3, "mbconv4": 4, "mbconv6": 6}
+MBCONVS = {f"mbconv{expansion}": expansion for expansion in range(2, 9)}
+"""Expansion of every inverted bottleneck that a space may offer."""
+EXPANSION = {"conv": 1, "sepconv": 1, **MBCONVS}
 """Hidden width over input width of every op that a space may offer."""
 
 

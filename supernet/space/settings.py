@@ -24,7 +24,7 @@ class SpaceSettings:
     """
 
     ops: tuple[str, ...] = ("conv", "sepconv", "mbconv3", "mbconv6")
-    """Kinds of layers: conv, sepconv, mbconv3 and mbconv6, by their expansion."""
+    """Kinds of layers: conv, sepconv, and mbconv2 to mbconv8, by their expansion."""
     kernels: tuple[int, ...] = (3, 5)
     """Sides of the kernels of a block's layers: 3, 5 or 7."""
     ses: tuple[float, ...] = (0.0, 0.25)
@@ -80,10 +80,11 @@ class SpaceSettings:
     def _check_size(self) -> None:
         """Refuse a space whose largest network nothing could hold."""
         widest, deepest, blocks = max(self.filters), max(self.layers), range(self.num_blocks)
+        expansion = max(EXPANSION[op] for op in self.ops)
         check_size(
             [self.stem_filters, *(self.block_filters(block, widest) for block in blocks)],
             [self.block_layers(block, deepest) for block in blocks],
-            max(self.kernels) ** 2 if "conv" in self.ops else 2 * max(EXPANSION.values()),
+            max(self.kernels) ** 2 if "conv" in self.ops else 2 * expansion,
         )
 
     def _check_blocks(self) -> None:

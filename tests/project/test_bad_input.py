@@ -37,7 +37,7 @@ def test_the_command_itself_prints_one_line(tiny_search):
     line = [sys.executable, "-m", "search", "fit", *tiny_search, "--model.space.ops", "[conv, foo]"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    allowed = "allowed are conv, sepconv, mbconv3, mbconv4, mbconv6"
+    allowed = f"allowed are conv, sepconv, {', '.join(f'mbconv{n}' for n in range(2, 9))}"
     assert done.stderr == f"error: space.ops: unknown value 'foo', {allowed}\n"
     assert done.stdout == ""
 
@@ -47,7 +47,7 @@ OPTIONS = {
     "--model.space.reference resnet": "unknown network 'resnet'",
     '--model.space.restrictions [{"block":9}]': "block is 9, it must be one of 1 to 7",
     "--model.space.base_filters [8,16]": "got 2, 7, 7; those that are empty are mobilenet_v2's",
-    "--model.space.ops [conv,foo]": "unknown value 'foo', allowed are conv, sepconv, mbconv3",
+    "--model.space.ops [conv,foo]": "unknown value 'foo', allowed are conv, sepconv, mbconv2",
     "--model.space.width 0": "space.width is 0.0, it must be above 0",
     "--model.space.width wide": "--model.space.width: 'wide' is not a number",
     "--model.space.strides [1,2]": "must name the same number of blocks, got 7, 7, 2",

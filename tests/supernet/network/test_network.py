@@ -52,7 +52,10 @@ def test_architectures_equal_their_extracted_networks_and_their_counts(space, su
 
 SETTINGS = {
     "no plain convolution": {"ops": ("sepconv", "mbconv6")},
-    "expansion 4": {"ops": ("sepconv", "mbconv4", "mbconv6")},
+    "expansions and depths": {
+        "ops": ("sepconv", "mbconv2", "mbconv3", "mbconv4", "mbconv5", "mbconv8"),
+        "layers": (-1, 0, 1, 2),
+    },
     "separable only": {"ops": ("sepconv",), "ses": (0.0,), "skips": ("none", "identity")},
     "plain only": {"ops": ("conv",), "kernels": (3, 5, 7)},
     "around A1": {"reference": "mnasnet_a1", "divisor": 1},
@@ -62,6 +65,15 @@ SETTINGS = {
             Restriction(5, ops=("conv", "mbconv3"), ses=(0.25,), filters=(0.75,)),
         )
     },
+    "widths of each block": {
+        "filters": (0.5, 1.0, 1.1667, 2.0, 2.2),
+        "restrictions": (
+            *(Restriction(block, filters=(1.0,)) for block in (1, 2, 3, 4)),
+            Restriction(5, filters=(1.0, 1.1667, 2.2)),
+            Restriction(6, filters=(0.5, 2.0)),
+        ),
+    },
+    "one choice for all blocks": {"shared_blocks": True},
 }
 
 
@@ -83,8 +95,9 @@ def test_other_spaces_share_weights_just_as_well(name):
     images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
     for _ in range(15):
         arch = space.sample(rng)
-        expected = shared.extract(arch).double().train()(images)
-        torch.testing.assert_close(shared(images, arch), expected, atol=1e-5, rtol=0)
+        network = shared.extract(arch).double().train()
+        torch.testing.assert_close(shared(images, arch), network(images), atol=1e-5, rtol=0)
+        assert sum(p.numel() for p in network.parameters()) == count(space.spec(arch)).params
     shared(images, everything(space), stream=1.0).sum().backward()
     idle = {name for name, parameter in shared.named_parameters() if parameter.grad is None}
     assert {name for name in idle if "stream" not in name} == set()

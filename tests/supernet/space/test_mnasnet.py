@@ -14,6 +14,7 @@ from supernet.errors import UserError
 from supernet.space.arch import DECISIONS, Arch, BlockChoice, Restriction
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.published import published
+from supernet.space.spec import NetSpec
 
 PAPER = MnasSpace()
 ONE_OP = {"ops": ("conv",), "kernels": (3,), "ses": (0.0,)}
@@ -62,6 +63,17 @@ def test_mobilenet_v2_is_a_point_of_the_space():
     assert list(spec.layers()) == list(reference.layers())
     assert (spec.stem, spec.head) == (reference.stem, reference.head)
     assert count(spec) == count(reference)
+
+
+def test_every_expansion_and_depth_is_spelt_and_read_in_both_grammars():
+    expansions = range(2, 9)
+    space = MnasSpace(ops=tuple(f"mbconv{one}" for one in expansions), layers=(-1, 0, 1, 2))
+    for op, expansion in zip(space.ops, expansions, strict=True):
+        spec = space.spec(uniform_arch(space, op=op, se=0.25, skip="identity", layers=2))
+        assert spec.block_strings()[3] == f"r6_k3_s22_e{expansion}_i32_o64_se0.25"
+        assert spec.block_strings("timm")[3] == f"ir_r6_k3_s2_e{expansion}_c64_se0.25"
+        for strings in (spec.block_strings(), spec.block_strings("timm")):
+            assert NetSpec.from_block_strings(strings, stem=32).stages == spec.stages
 
 
 def test_each_op_becomes_its_stage():

@@ -78,7 +78,14 @@ def test_blocks_that_differ_and_restrictions_of_single_blocks_are_refused():
         MnasSpace(shared_blocks=True, restrictions=(Restriction(1, ops=("conv",)),))
 
 
-@pytest.mark.parametrize("settings", [{}, {"width": 0.1}, {"filters": (0.5, 2.0), "divisor": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"width": 0.1},
+        {"filters": (0.5, 2.0), "divisor": 1},
+        {"ops": ("sepconv", "mbconv2", "mbconv5"), "layers": (-1, 0, 1, 2)},
+    ],
+)
 def test_the_timed_layers_are_those_of_its_networks(settings):
     space = MnasSpace(shared_blocks=True, kernels=(3,), ses=(0.0,), **settings)
     specs = map(space.spec, archs_of(space))

@@ -22,6 +22,8 @@ from supernet.space.spec import NetSpec
 
 FOLDER = Path(__file__).parents[3] / "configs" / "spaces"
 SPACES = {path.stem: read_space(path) for path in sorted(FOLDER.glob("*.yaml"))}
+BUILT = sorted(set(SPACES) - {"cifar_small", "no_se"})
+"""Spaces whose networks are computed: the others hold nothing that these do not."""
 
 
 def few_and_many(few: int, many: int):
@@ -36,7 +38,7 @@ def networks(name: str, number: int) -> list[NetSpec]:
 
 def test_the_spaces_that_the_page_lists_are_there():
     own = {"cifar", "cifar_small", "digits", "clutter"}
-    assert set(SPACES) == {"paper", "mnasnet_a1", "no_se"} | own
+    assert set(SPACES) == {"paper", "mnasnet_a1", "no_se", "published"} | own
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -156,7 +158,7 @@ def neighbours(space: MnasSpace, arch: Arch) -> Iterator[Arch]:
                 yield Arch((*arch.blocks[:number], choice, *arch.blocks[number + 1 :]))
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", BUILT)
 @few_and_many(8, 1000)
 def test_the_closed_form_counts_what_is_built(name, number, counted):
     for spec in networks(name, number):
@@ -181,7 +183,7 @@ def test_json_and_block_strings_give_networks_back(name, number):
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", BUILT)
 @few_and_many(3, 30)
 def test_networks_run_forward_and_backward(name, resolution, number):
     for spec in networks(name, number):
@@ -221,6 +223,24 @@ def members(space: MnasSpace, spec: NetSpec) -> list[list[BlockChoice]]:
 def test_no_published_mnasnet_lies_in_the_papers_space(name, outside):
     found = members(SPACES["paper"], published[name])
     assert [number for number, choices in enumerate(found, 1) if not choices] == outside
+
+
+def test_the_published_networks_lie_in_the_space_that_has_their_widths():
+    space = SPACES["published"]
+    for name in ("mnasnet_a1", "mnasnet_b1", "mobilenet_v2"):
+        found = members(space, published[name])
+        assert all(found), name
+        spec = space.spec(Arch(tuple(choices[0] for choices in found)))
+        assert list(spec.layers()) == list(published[name].layers())
+        assert count(spec) == count(published[name])
+
+
+def test_the_blocks_of_efficientnet_b0_lie_there_too():
+    strings = ["r1_k3_s11_e1_i32_o16_se0.25", "r2_k3_s22_e6_i16_o24_se0.25"]
+    strings += ["r2_k5_s22_e6_i24_o40_se0.25", "r3_k3_s22_e6_i40_o80_se0.25"]
+    strings += ["r3_k5_s11_e6_i80_o112_se0.25", "r4_k5_s22_e6_i112_o192_se0.25"]
+    strings += ["r1_k3_s11_e6_i192_o320_se0.25"]
+    assert all(members(SPACES["published"], NetSpec.from_block_strings(strings)))
 
 
 @pytest.mark.parametrize(
