@@ -1,6 +1,7 @@
 """Every file of benchmarks/results is read by today's readers."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from benchmarks.searches import FIRST_FRESH
 from search.evaluation.trainings import identity, jobs_of, network_hash, read_space_for
 from search.rank.networks import uniform_group
+from search.settings import Sampling
 from search.truth.counts import CLUTTER, SETS, SIZES
 from search.truth.report import Key
-from search.truth.searches import METHODS
+from search.truth.searches import KINDS, METHODS
 from search.truth.simulation import SETTINGS
 from search.truth.tables import ACCEL_SPACE
+from search.truth.trials import Noise
 from supernet.latency.table.table import LatencyTable
 from supernet.space.spec import NetSpec
 from supernet.training.config import read_training
@@ -96,6 +99,18 @@ def test_outside_searches_are_of_today_s_methods_and_settings_each_once():
         assert config.items() <= row.items()
         assert ACCEL_SPACE.decode(row["code"])
         assert 0 <= row["regret"] <= 20
+
+
+def test_outside_trials_are_of_today_s_controllers_each_once_and_paired():
+    rows = rows_of(RESULTS / "outside_controllers.jsonl")
+    keys = [(row["config"], row["seed"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    groups = defaultdict(set)
+    for row in rows:
+        assert Noise.of(row["noise"]) == (row["noise"], row["tau"], row["bias"])
+        assert len(row["course"]) * Sampling().samples == row["evaluations"]
+        groups[row["truth"], row["target"], row["seed"]].add(row["controller"])
+    assert set(map(frozenset, groups.values())) == {frozenset(KINDS)}
 
 
 def test_outside_counts_are_of_today_s_sets():
