@@ -49,6 +49,13 @@ class TableRow:
     """Rows of one line are connected in the figure."""
     paper: Printed = field(default_factory=Printed)
 
+    @property
+    def published(self) -> str:
+        """Name of its network with its width; empty where no published one has these layers."""
+        if not self.network or self.layers != Layers():
+            return ""
+        return self.network + (f"_{round(100 * self.width):03d}" if self.width != 1 else "")
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -74,6 +81,9 @@ class Scale:
     """Trainings of each given network, and searches of each row of them."""
     steps: int = 0
     """Length of a training; 0: that of its config."""
+    runs: bool = False
+    """Whether trainings are runs of ``mnasnet retrain``, which takes GPUs, and not jobs of this
+    command, which have a CPU thread each."""
     smaller: Smaller | None = None
     """How published networks are made small; None leaves them as they are."""
     search: str = ""

@@ -10,16 +10,17 @@ from typing import Any
 from search.evaluation.estimates import Report
 from search.evaluation.jobs import CachedJobs, Row, commit
 from search.evaluation.options import training_of
-from search.evaluation.trainings import Trainings, check_shape, jobs_of, network_hash
+from search.evaluation.trainings import Job, Trainings, check_shape, network_hash
 from search.paper.cost import TrainingLength, plan_line
 from search.paper.experiment import TableRow, read_experiment, scale_of
 from search.paper.figure import draw_experiment
 from search.paper.networks import at_size, given_network
-from search.paper.report import make_report
-from search.paper.results import RowResult
+from search.paper.results import RowResult, make_report
+from search.paper.retrained import Retraining, retrainings
 from search.paper.searched import Searches, spec_of
 from supernet.data.splits import default_stem_stride
 from supernet.display.figures import save_figure
+from supernet.errors import UserError
 from supernet.files.shipped import config_file
 from supernet.files.writing import write_json
 from supernet.latency.devices.backends import Backend
@@ -115,7 +116,16 @@ class TrainedExperiment:
     # --- what it does -------------------------------------------------------------------------
 
     def run(self) -> Report:
-        """Measure, train what is missing, and write ``paper.json`` and ``paper.png``."""
+        """Measure, train what is missing, and write ``paper.json`` and ``paper.png``.
+
+        Raises:
+            UserError: for ImageNet without its folder, and when a part fails.
+        """
+        if self.options.scale == "imagenet" and not self.options.root:
+            raise UserError(
+                "--scale imagenet needs the images: give their folder by --data.root, or --dry_run"
+                " to see what it would take"
+            )
         times = self._times([spec for specs in self.specs.values() for spec in specs])
         trained = self._train()
         results = [
@@ -158,25 +168,39 @@ class TrainedExperiment:
         return cache.with_name(f"{cache.stem}-{what}.jsonl")
 
     def _train(self) -> dict[str, list[Row]]:
-        """Trainings of each row, one for each seed; all of a resolution at once."""
-        options, found = self.options, dict[str, list[Row]]()
-        rows = self.experiment.rows
-        for resolution in dict.fromkeys(map(self.resolution, rows)):
-            alike = [row for row in rows if self.resolution(row) == resolution]
-            training = self.training_at(resolution)
-            for row in alike:
-                check_shape(f"{row.name} has", self.specs[row.name][0], training.make_data())
-            trainings = Trainings(training, options.cache, options.processes, options.cluster)
-            jobs = [
-                job
-                for place, seed in enumerate(self.seeds)
-                for job in jobs_of(
-                    [self.specs[row.name][place] for row in alike], [seed], self.length.max_steps
-                )
-            ]
-            done = trainings.rows(jobs)
-            found |= {row.name: done[place :: len(alike)] for place, row in enumerate(alike)}
+        """Trainings of each row, one for each seed."""
+        if self.scale.runs:
+            return self._retrain()
+        found = dict[str, list[Row]]()
+        for resolution in dict.fromkeys(map(self.resolution, self.experiment.rows)):
+            found |= self._train_at(resolution)
         return found
+
+    def _train_at(self, resolution: int) -> dict[str, list[Row]]:
+        """Those of images of one side, all with the first seed before any with the next."""
+        options, training = self.options, self.training_at(resolution)
+        rows = [row for row in self.experiment.rows if self.resolution(row) == resolution]
+        for row in rows:
+            check_shape(f"{row.name} has", self.specs[row.name][0], training.make_data())
+        trainings = Trainings(training, options.cache, options.processes, options.cluster)
+        jobs = [
+            Job(self.specs[row.name][place], seed, self.length.max_steps)
+            for place, seed in enumerate(self.seeds)
+            for row in rows
+        ]
+        done = trainings.rows(jobs)
+        return {row.name: done[place :: len(rows)] for place, row in enumerate(rows)}
+
+    def _retrain(self) -> dict[str, list[Row]]:
+        """The same as runs of their own."""
+        rows = self.experiment.rows
+        jobs = [
+            Retraining(self.specs[row.name][place], seed, row.published)
+            for place, seed in enumerate(self.seeds)
+            for row in rows
+        ]
+        done = retrainings(self.scale.training, self.options.cache, self.options).rows(jobs)
+        return {row.name: done[place :: len(rows)] for place, row in enumerate(rows)}
 
 
 def _measure(networks: dict[str, NetSpec]) -> Row:

@@ -77,6 +77,27 @@ def test_a_dry_run_leaves_no_file(toy, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["retrain.yaml", "toy.yaml"]
 
 
+@pytest.mark.slow
+def test_trainings_may_be_runs_of_their_own(toy):
+    def change(settings):
+        settings["scales"]["embedded"]["runs"] = True
+        settings["rows"] = settings["rows"][:2]
+
+    folder = toy("--seeds", "1", change=change)
+    rows = [json.loads(line) for line in (folder / "cache.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [100, 100]
+    assert all(0 < row["test"] < 0.5 for row in rows)
+    assert len(list((folder / "cache").glob("*-100/test.json"))) == 2
+
+
+def test_imagenet_is_not_begun_without_its_images(capsys, tmp_path):
+    words = ["table6", "--scale", "imagenet", "--run", str(tmp_path / "run")]
+    with pytest.raises(UserError, match=r"give their folder by --data\.root, or --dry_run"):
+        main(words)
+    main([*words, "--dry_run"])
+    assert "18 trainings of 350 epochs: about 1,705 GPU hours" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
