@@ -3,10 +3,9 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
 
 from search.evaluation.jobs import CachedJobs, J, Row
 from supernet.errors import UserError
@@ -65,26 +64,41 @@ class RunJobs(CachedJobs[J]):
         Raises:
             UserError: the last line of a run that failed.
         """
-        waiting, under_way = [*jobs], list[_UnderWay[J]]()
-        try:
-            while waiting or under_way:
-                while waiting and len(under_way) < self.processes:
-                    job = waiting.pop(0)
-                    under_way.append(_UnderWay(self.commands(job), job))
-                for one in [one for one in under_way if one.has_ended()]:
-                    under_way.remove(one)
-                    yield self.result(one.job, one.run.folder)
-                time.sleep(LOOK_S)
-        finally:
-            for one in under_way:
-                one.stop()
+        runs = {job: self.commands(job) for job in jobs}
+        for job in ended_runs(runs, self.processes):
+            yield self.result(job, runs[job].folder)
 
 
-class _UnderWay(Generic[J]):
+def ended_runs(runs: Mapping[J, RunCommands], processes: int) -> Iterator[J]:
+    """Names of runs in the order in which they end; those under way end with this iterator.
+
+    Args:
+        runs: by their names.
+        processes: runs at a time.
+
+    Raises:
+        UserError: the last line of a run that failed.
+    """
+    waiting, under_way = [*runs], dict[J, _UnderWay]()
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < processes:
+                name = waiting.pop(0)
+                under_way[name] = _UnderWay(runs[name])
+            for name in [name for name, one in under_way.items() if one.has_ended()]:
+                del under_way[name]
+                yield name
+            time.sleep(LOOK_S)
+    finally:
+        for one in under_way.values():
+            one.stop()
+
+
+class _UnderWay:
     """A run under way: its commands, of which one has a process."""
 
-    def __init__(self, run: RunCommands, job: J) -> None:
-        self.run, self.job, self.left = run, job, [*run.commands]
+    def __init__(self, run: RunCommands) -> None:
+        self.run, self.left = run, [*run.commands]
         run.folder.parent.mkdir(parents=True, exist_ok=True)
         self.process = self._next()
 

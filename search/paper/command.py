@@ -24,7 +24,7 @@ from search.paper.sampled import SampledExperiment
 from search.paper.trained import TrainedExperiment
 from supernet.command.arguments import Parser
 from supernet.command.output import say
-from supernet.errors import check_choice, check_range
+from supernet.errors import UserError, check_choice, check_range
 from supernet.files.locking import locked
 from supernet.report.report import report_after
 from supernet.run.folder import make_folder
@@ -92,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in experiment.plan():
         say(line)
     if not options.dry_run:
+        if options.scale == "imagenet" and not options.root:
+            raise UserError(
+                "--scale imagenet needs ImageNet's images: give --data.root DIR, or --dry_run"
+            )
         make_folder(options.run)
         with locked(options.run):
             report = experiment.run()

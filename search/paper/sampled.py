@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from search.evaluation.estimates import Report
-from search.evaluation.jobs import CachedJobs, other_commits
-from search.evaluation.searches import SearchJob, finished_searches
+from search.evaluation.jobs import CachedJobs, other_commits, short_hash
+from search.evaluation.run_jobs import RunCommands, ended_runs
 from search.paper.cloud_report import CloudRows, cloud_conclusion, cloud_tables, draw_clouds
 from search.paper.clouds import KEYS, CloudJob, CloudReward, CloudRunner, CloudScale, identity
+from search.paper.cost import SEARCH_GPU_HOURS, SEARCH_STEP_S
 from search.paper.experiment import scale_of
+from supernet.command.output import say
 from supernet.display.figures import save_figure
 from supernet.errors import UserError, check_choice, check_range
-from supernet.files.reading import read_as
+from supernet.files.reading import read_as, read_yaml
+from supernet.files.shipped import config_file
 from supernet.files.writing import write_json
+from supernet.report.search_sections import NEXT_STEP
 
-SEARCH_S, SAMPLE_S = 150, 0.03
-"""CPU seconds of a search by clutter/search on a busy core, and of one sample."""
+SAMPLE_S = 0.02
+"""CPU seconds of a sample, its share of an update included, on a busy core."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +82,28 @@ class SampledExperiment:
         """What it will do, and what that takes, in lines."""
         scale, settings, clouds = self.scale, self.settings, len(self._jobs)
         work = (
-            f"{scale.seeds} searches by {scale.search}, and {clouds} clouds of"
+            f"{scale.seeds} searches by {scale.search} and {clouds} clouds of"
             f" {settings.samples:,} samples"
         )
-        if self.options.scale != "embedded":
-            yield f"{work}; clouds take minutes, searches are nearly all of it"
+        steps = self._search_steps
+        if steps < 0:
+            hours = SEARCH_GPU_HOURS * scale.seeds
+            yield (
+                f"{work}: about {hours:,.0f} GPU hours, where a search takes {SEARCH_GPU_HOURS:g}"
+                " on 8 GPUs (docs/performance.md)"
+            )
             return
-        minutes = (scale.seeds * SEARCH_S + clouds * settings.samples * SAMPLE_S) / 60
+        minutes = (SEARCH_STEP_S * steps * scale.seeds + SAMPLE_S * settings.samples * clouds) / 60
         yield (
-            f"{work}: about {minutes:.0f} minutes of CPU on one core of a cloud machine, less what"
-            " the cache holds"
+            f"{work}: about {minutes:.0f} minutes of CPU on a busy core of a cloud machine, less"
+            " what the cache holds"
         )
+
+    @property
+    def _search_steps(self) -> int:
+        """Steps of a search by its config; -1 where that counts epochs."""
+        settings: Any = read_yaml(config_file(self.scale.search), "name the config of a search")
+        return int(settings["trainer"].get("max_steps", -1))
 
     @property
     def _jobs(self) -> list[CloudJob]:
@@ -112,10 +127,8 @@ class SampledExperiment:
     def _rows(self) -> CloudRows:
         cache: Path = self.options.cache
         settings, scale, jobs = self.settings, self.scale, self._jobs
-        searches = {
-            seed: SearchJob(scale.search, scale.options, seed) for seed in range(scale.seeds)
-        }
-        folders = {seed: job.folder(self.options.run) for seed, job in searches.items()}
+        searches = {seed: self._search(seed) for seed in range(scale.seeds)}
+        folders = {seed: run.folder for seed, run in searches.items()}
         clouds = CachedJobs(
             "clouds",
             cache.with_name(f"{cache.stem}-clouds.jsonl"),
@@ -125,14 +138,30 @@ class SampledExperiment:
             self.options.processes,
             status=lambda row: f"{row['reward']}, seed {row['seed']}",
         )
-        missing = dict.fromkeys(job.seed for job in jobs if not clouds.knows(job))
-        needed = [searches[seed] for seed in missing]
-        finished_searches(needed, self.options.run, self.options.processes)
+        self._finish({job.seed: searches[job.seed] for job in jobs if not clouds.knows(job)})
         found = dict(zip(jobs, clouds.rows(jobs), strict=True))
         return {
             reward.name: [found[CloudJob(reward, seed)] for seed in searches]
             for reward in settings.rewards
         }
+
+    def _search(self, seed: int) -> RunCommands:
+        """The search of a seed, which goes on where it was stopped."""
+        asked = [self.scale.search, self.scale.options]
+        folder: Path = self.options.run / f"search-{short_hash(asked)[:8]}-{seed}"
+        words = ["search", "fit", "-c", self.scale.search, *self.scale.options]
+        words += ["--run", str(folder), "--seed_everything", str(seed), "--ckpt_path", "auto"]
+        return RunCommands(folder, [[*words, "--wandb.mode", "disabled"]])
+
+    def _finish(self, searches: Mapping[int, RunCommands]) -> None:
+        """Make the searches that have not ended, whose last file is missing."""
+        missing = {
+            seed: run for seed, run in searches.items() if not (run.folder / NEXT_STEP).exists()
+        }
+        if missing:
+            say(f"{len(missing)} searches first: {next(iter(missing.values())).log} and so on")
+        for seed in ended_runs(missing, self.options.processes):
+            say(f"search of seed {seed} has ended")
 
     def _facts(self, rows: CloudRows) -> Iterator[str]:
         """What the clouds are of."""

@@ -8,6 +8,7 @@ import yaml
 from search.paper import sampled
 from search.paper.command import main
 from supernet.errors import UserError
+from supernet.report.search_sections import NEXT_STEP
 from tests.helpers.labelled_search import TARGET, write_search
 
 TOY = {
@@ -30,10 +31,12 @@ def toy(tmp_path, monkeypatch):
     """Runs a toy experiment, with changed settings and further options; says what it searched."""
     searched = []
 
-    def search(jobs, runs, processes):
-        for job in jobs:
-            write_search(job.folder(runs), gain=0.1)
-        searched.extend(jobs)
+    def search(runs, processes):
+        for seed, one in runs.items():
+            write_search(one.folder, gain=0.1)
+            (one.folder / NEXT_STEP).touch()
+            searched.append(one.commands[0])
+            yield seed
 
     def run(*options, **changes):
         (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**TOY, **changes}))
@@ -41,14 +44,14 @@ def toy(tmp_path, monkeypatch):
         main([str(word) for word in (tmp_path / "toy.yaml", *own)])
         return searched
 
-    monkeypatch.setattr(sampled, "finished_searches", search)
+    monkeypatch.setattr(sampled, "ended_runs", search)
     return run
 
 
 def test_clouds_are_sampled_once_and_only_their_searches_are_made(toy, tmp_path, capsys):
     searched = toy("--seeds", "1", "--table", "phone.json")
-    assert [job.seed for job in searched] == [0]
-    assert searched[0].options == ("--model.table=phone.json",)
+    (words,) = searched
+    assert words[:5] == ["search", "fit", "-c", "clutter/search", "--model.table=phone.json"]
     rows = [json.loads(line) for line in (tmp_path / "cache-clouds.jsonl").read_text().splitlines()]
     assert [(row["reward"], len(row["cost"])) for row in rows] == [("hard", 40), ("rule", 40)]
     told = json.loads((tmp_path / "run/paper.json").read_text())
@@ -58,14 +61,16 @@ def test_clouds_are_sampled_once_and_only_their_searches_are_made(toy, tmp_path,
     assert "one seed cannot tell" in first.splitlines()[-1]
     assert f"{rows[0]['rule']:.3f}" in first
 
+    kept = (tmp_path / "cache-clouds.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "cache-clouds.jsonl").write_text(kept[0])
     toy("--seeds", "1", "--table", "phone.json")
-    assert len(searched) == 1
+    assert len(searched) == 1  # it has ended, and its folder is there
     assert (tmp_path / "cache-clouds.jsonl").read_text().count("\n") == 2
 
 
 def test_a_plan_says_what_it_takes_and_leaves_no_file(toy, tmp_path, capsys):
     toy("--dry_run")
-    assert "2 searches by clutter/search, and 4 clouds of 40 samples" in capsys.readouterr().out
+    assert "2 searches by clutter/search and 4 clouds of 40 samples" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["toy.yaml"]
 
 
@@ -83,3 +88,12 @@ def test_what_no_clouds_are_is_refused(toy, options, changes, words):
     with pytest.raises(UserError) as refused:
         toy(*options, **changes)
     assert words in str(refused.value)
+
+
+def test_clouds_of_imagenet_say_what_they_take_and_need_its_images(capsys, tmp_path):
+    main(["figure6", "--scale", "imagenet", "--dry_run"])
+    told = capsys.readouterr().out
+    assert "3 searches by imagefolder/search and 12 clouds of 1,000 samples: about 36 GPU" in told
+    with pytest.raises(UserError, match=r"needs ImageNet's images: give --data.root"):
+        main(["figure6", "--scale", "imagenet", "--run", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
