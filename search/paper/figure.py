@@ -49,15 +49,18 @@ def draw_experiment(experiment: Experiment, results: Sequence[RowResult], device
         _, noun, unit = COSTS[experiment.axis]
         noun = noun.removeprefix("predicted ")
         style_axes(axes, title, f"{noun} ({unit}), {where}", "top-1 accuracy (%)", 26)
+        costs = [one.cost for points in lines.values() for one in points]
+        middle = (min(costs) + max(costs)) / 2
         for line, points in lines.items():
-            _draw_line(axes, line, points, colors[line])
+            _draw_line(axes, line, points, colors[line], middle)
         axes.margins(0.12)
     if len(here) > 1:
         legend_above(grid[0], 4, handlelength=1.2, columnspacing=1.2)
     return figure
 
 
-def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str) -> None:
+def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str, middle: float) -> None:
+    """Points of a line with their names, which lie towards the middle of the axis."""
     points = sorted(points, key=lambda one: one.cost)
     costs, values = ([getattr(one, name) for one in points] for name in ("cost", "accuracy"))
     style: dict[str, Any] = {"color": color, "marker": "o", "markersize": 4.5}
@@ -66,7 +69,9 @@ def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str) -> No
         if one.low == one.low:  # of one seed there is no interval
             axes.plot([one.cost] * 2, [one.low, one.high], color=color, linewidth=1.2)
         place = (one.cost, one.accuracy)
-        write_beside(axes, one.name, place, (5, -9), "data", color=MUTED, fontsize=7.5)
+        side: dict[str, Any] = {"ha": "right" if one.cost > middle else "left"}
+        offset = (-5 if one.cost > middle else 5, -9)
+        write_beside(axes, one.name, place, offset, "data", color=MUTED, fontsize=7.5, **side)
 
 
 def _here(experiment: Experiment, results: Sequence[RowResult]) -> Mapping[str, list[Point]]:
