@@ -88,7 +88,7 @@ def _verdict(contrast: Contrast, found: Estimate, better: RowResult) -> str:
         agrees = "as" if found.value * (contrast.points or 0) > 0 else "but"
         return f", {agrees} {paper}" if paper else ""
     seeds = len(better.trainings)
-    unsure = f", which {seeds} seeds cannot tell from 0"
+    unsure = f", which {seeds} {'seeds' if seeds > 1 else 'seed'} cannot tell from 0"
     if seeds > 1 and found.value:
         number = needed(seeds, found.value, error_of(found))
         unsure += f" ({number:,} would, {OFTEN}, if that is its size)"
