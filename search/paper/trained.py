@@ -20,7 +20,6 @@ from search.paper.retrained import Retraining, retrainings
 from search.paper.searched import Searches, spec_of
 from supernet.data.splits import default_stem_stride
 from supernet.display.figures import save_figure
-from supernet.errors import UserError
 from supernet.files.shipped import config_file
 from supernet.files.writing import write_json
 from supernet.latency.devices.backends import Backend
@@ -119,13 +118,8 @@ class TrainedExperiment:
         """Measure, train what is missing, and write ``paper.json`` and ``paper.png``.
 
         Raises:
-            UserError: for ImageNet without its folder, and when a part fails.
+            UserError: when a part fails.
         """
-        if self.options.scale == "imagenet" and not self.options.root:
-            raise UserError(
-                "--scale imagenet needs the images: give their folder by --data.root, or --dry_run"
-                " to see what it would take"
-            )
         times = self._times([spec for specs in self.specs.values() for spec in specs])
         trained = self._train()
         results = [
