@@ -92,7 +92,7 @@ def test_trainings_may_be_runs_of_their_own(toy):
 
 def test_imagenet_is_not_begun_without_its_images(capsys, tmp_path):
     words = ["table6", "--scale", "imagenet", "--run", str(tmp_path / "run")]
-    with pytest.raises(UserError, match=r"give their folder by --data\.root, or --dry_run"):
+    with pytest.raises(UserError, match=r"give --data\.root DIR, or --dry_run"):
         main(words)
     main([*words, "--dry_run"])
     assert "18 trainings of 350 epochs: about 1,705 GPU hours" in capsys.readouterr().out

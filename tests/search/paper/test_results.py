@@ -31,7 +31,7 @@ CONTRAST = Contrast("a", "b", 3.4)
         ((0.5, 0.51, 0.49), 3.4, "latency, but the paper has +3.4"),
         ((0.5, 0.51, 0.49), -3.4, "latency, as the paper has -3.4"),
         ((0.61, 0.62, 0.6), 3.4, "which 3 seeds cannot tell from 0 (32 would, four times in five"),
-        ((0.61,), 3.4, "which 1 seeds cannot tell"),
+        ((0.61,), 3.4, "which 1 seed cannot tell"),
     ],
 )
 def test_a_difference_is_told_with_its_interval_and_beside_the_papers(tests, points, words):
