@@ -40,7 +40,7 @@ def draw_experiment(experiment: Experiment, results: Sequence[RowResult], device
     here, paper = _here(experiment, results), _paper(experiment, results)
     panels = [("Here", here, device)]
     if any(paper.values()):
-        panels.append(("The paper", paper, "ImageNet, Pixel 1"))
+        panels.append(("The paper, on ImageNet", paper, "Pixel 1"))
     figure = new_figure(_WIDTH, _HEIGHT)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     figure.subplots_adjust(left=0.07, right=0.985, top=0.79, bottom=0.14, wspace=0.2)
@@ -48,7 +48,8 @@ def draw_experiment(experiment: Experiment, results: Sequence[RowResult], device
     for axes, (title, lines, where) in zip(grid, panels, strict=True):
         _, noun, unit = COSTS[experiment.axis]
         noun = noun.removeprefix("predicted ")
-        style_axes(axes, title, f"{noun} ({unit}), {where}", "top-1 accuracy (%)", 26)
+        cost = f"{noun} ({unit})" + f", {where}" * (experiment.axis == "ms")
+        style_axes(axes, title, cost, "top-1 accuracy (%)", 26)
         costs = [one.cost for points in lines.values() for one in points]
         middle = (min(costs) + max(costs)) / 2
         for line, points in lines.items():
