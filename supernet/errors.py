@@ -1,6 +1,7 @@
 """The one error that a user can mend, and the checks of settings that raise it. No torch."""
 
 import math
+import sys
 from collections.abc import Collection
 
 
@@ -67,7 +68,7 @@ def check_range(
         for value in held if isinstance(held, (tuple, list)) else (held,):
             if value is None or (least <= value <= most and above < value < below):
                 continue
-            finite = [] if math.isfinite(value) else ["a finite number"]
+            finite = [] if abs(value) <= sys.float_info.max else ["a finite number"]
             required = " and ".join(finite + words)
             raise UserError(f"{place}{name} is {value}, it must be {required}")
 

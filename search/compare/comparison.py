@@ -1,8 +1,8 @@
 """``mnasnet compare -c configs/clutter/retrain.yaml --supernet CKPT``: what is gained?
 
 First every controller searches on a frozen supernet, each with several seeds and as many
-evaluations as plain random search. Then their choices, or those of finished searches (``--runs``),
-are trained from scratch beside random networks of the same cost.
+evaluations as random search. Then choices, theirs or of finished searches (``--runs``), are trained
+from scratch beside random networks of their cost.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def comparison_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="YAML",
         help="settings of the searches, by default config.yaml of their runs",
     )
-    truth = "tables of what others have trained, to search instead: see --truth --help"
+    truth = "search a table: see --truth --help"
     add("--truth", nargs="*", metavar="TABLE", help=truth)
     add("--target", help="target, instead of the search's: 12, p40 or '0.8x mnasnet_a1'")
     add(

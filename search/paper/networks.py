@@ -86,7 +86,7 @@ class Smaller:
             >>> from supernet.space.published import published_spec
             >>> small = Smaller(width=0.25, depth=0.5, divisor=4, head=256)
             >>> small.of(published_spec("mnasnet_a1"), width=0.5).block_strings()[:3]
-            ['r1_k3_s11_e1_i4_o4_noskip', 'r1_k3_s22_e6_i4_o4', 'r2_k5_s22_e3_i4_o4_se0.25']
+            ['r1_k3_s11_e1_i4_o4_noskip', 'r1_k3_s22_e6_i4_o4', 'r2_k5_s22_e3_i4_o8_se0.25']
         """
 
         def narrow(channels: int) -> int:

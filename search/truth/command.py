@@ -1,8 +1,7 @@
 """``mnasnet compare --truth TABLE --data DIR``: what is a search worth on others' accuracies?
 
-Each controller searches a public table of trained networks, or one's own, with as many evaluations
-as plain random search. On a table of a space whole searches run too, whose tunings are simulated.
-docs/outside-truth.md tells of the tables, of their format, and of what was found.
+Each controller searches a table of trained networks with as many evaluations as random search. On
+a table of a space whole searches run too, whose tunings are simulated (docs/outside-truth.md).
 """
 
 from __future__ import annotations

@@ -21,6 +21,11 @@ class SpaceSettings:
 
     Raises:
         UserError: when a setting describes no network, naming it.
+
+    Examples:
+        >>> settings = SpaceSettings(reference="mnasnet_a1", layers=(0, 1))
+        >>> settings.base[4]
+        BlockBase(filters=112, layers=2, stride=1)
     """
 
     ops: tuple[str, ...] = ("conv", "sepconv", "mbconv3", "mbconv6")

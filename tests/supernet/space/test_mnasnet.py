@@ -332,6 +332,7 @@ def test_a_restricted_block_has_only_its_values_in_the_order_of_the_space():
         ({"filters": ()}, r"space\.filters must hold at least one value"),
         ({"layers": (0, 0)}, r"space\.layers must hold at least one value and none twice"),
         ({"strides": (1, 2)}, r"same number of blocks, got 7, 7, 2"),
+        ({"strides": (1, 10**400)}, r"strides is 10+, it must be a finite number and at least 1"),
         (
             {"base_filters": (16, 24)},
             r"blocks, got 2, 7, 7; those that are empty are mobilenet_v2's",
