@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -71,8 +72,8 @@ WAYS: dict[str, type[GradientReduction]] = {"all ranks": GradientReduction, "use
 
 def train(way: str, words: list[str]) -> None:
     """Run a search whose gradients are divided in one of the ways."""
-    search.module.GradientReduction = WAYS[way]  # type: ignore[misc]
-    SearchCLI(search.module.SearchModule, "search", search_callbacks, args=words)
+    with mock.patch.object(search.module, "GradientReduction", WAYS[way]):
+        SearchCLI(search.module.SearchModule, "search", search_callbacks, args=words)
 
 
 def checkpoint_of(folder: Path, way: str, seed: int, steps: int) -> Path:

@@ -1,5 +1,6 @@
 """RunParser: reads a run's command line and configs, and says in one line what it cannot."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,7 +39,7 @@ class RunParser(LightningArgumentParser):
             line = readable(message)
         raise UserError(line) from None
 
-    def parse_path(self, cfg_path: str, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+    def parse_path(self, cfg_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Namespace:
         """Say which config is no YAML: with several, jsonargparse leaves that open."""
         try:
             text = Path(cfg_path).read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ class RunParser(LightningArgumentParser):
         except UserError as error:
             self.error(f"{cfg_path} is not YAML: {error}")
         try:
-            check_class_path(content, cfg_path)
+            check_class_path(content, str(cfg_path))
         except UserError as error:
             self.error(str(error))
         return super().parse_path(cfg_path, *args, **kwargs)
