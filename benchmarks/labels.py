@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,6 @@ from benchmarks.record import RESULTS, print_head
 from search.evaluation.frozen_supernet import FrozenSupernet, laid_out, tune
 from search.evaluation.jobs import CachedJobs, Row, commit
 from search.evaluation.trainings import Job, TrainingRunner, Trainings, network_hash, read_space_for
-from search.evaluation.workers import Work
 from search.objective.costs import cost_model
 from search.rank.networks import BandNetwork, uniform_group
 from search.rank.statistics import Yardstick
@@ -126,29 +125,28 @@ class Labels:
             return {**beginning._asdict(), "network": network_hash(one.spec), "steps": steps}
 
         keys = ("shared", "seed", "network", "steps")
-        jobs = CachedJobs(
-            "tunings", self.options.labels, keys, identity, lambda: self._work(beginning, identity)
-        )
+        tune_all = partial(self._tuned, beginning, identity)
+        jobs = CachedJobs("tunings", self.options.labels, keys, identity, tune_all)
         rows = jobs.rows(self.networks)
         self.rows += rows
         return np.array([row["losses"] for row in rows])
 
-    def _work(
-        self, beginning: Beginning, identity: Callable[[BandNetwork], Row]
-    ) -> Work[BandNetwork, Row]:
+    def _tuned(
+        self,
+        beginning: Beginning,
+        identity: Callable[[BandNetwork], Row],
+        networks: Sequence[BandNetwork],
+    ) -> Iterator[Row]:
         supernet = beginning.supernet(self.options, self.runner) if beginning.shared else None
         data = RunData(self.runner.data, "search", beginning.seed)
         steps, optimizer = self.options.steps, WeightOptimizer()
         batches = [*map(laid_out(data), islice(data.endless_weights_batches(), steps))]
-
-        def label(one: BandNetwork) -> Row:
+        for one in networks:
             network = supernet.supernet.extract(one.arch) if supernet else _fresh(one)
             network = network.to(memory_format=torch.channels_last)
             course = tune(network, batches, optimizer, steps, decays=False)
             rounded = [round(loss, 4) for loss in course.losses.tolist()]
-            return {**identity(one), "commit": commit(), "losses": rounded}
-
-        return label
+            yield {**identity(one), "commit": commit(), "losses": rounded}
 
     @cached_property
     def inputs(self) -> np.ndarray:

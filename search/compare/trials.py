@@ -18,6 +18,7 @@ from search.compare.benchmark import Benchmark, Budget
 from search.controllers.controller import Controller, Scores, UpdateStep
 from search.controllers.settings import Kind
 from search.evaluation.jobs import CachedJobs, Row, commit
+from search.evaluation.workers import Workers
 from search.monitoring.compute import running_macs
 from search.objective.feasible import cheapest, costliest
 from search.selection.selection import Candidate, Code, front, preference
@@ -256,8 +257,6 @@ class Trials(CachedJobs[Trial]):
             lambda trial: (
                 self.benchmark.identity(trial.supernet, trial.kind) | {"seed": trial.seed}
             ),
-            partial(TrialRunner, budget, training, list(checkpoints)),
-            processes,
-            cluster,
+            Workers(partial(TrialRunner, budget, training, list(checkpoints)), processes, cluster),
             lambda row: f"{row['controller']}, seed {row['seed']}: {row['best_reward']:.3f}",
         )

@@ -5,17 +5,19 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic
 
-from search.evaluation.workers import J, Work, work_off
+from search.evaluation.workers import J
 from supernet.command.output import ProgressLines
 from supernet.errors import UserError
 
 Row = dict[str, Any]
 """A finished job: what identifies it, and its result."""
+Key = tuple[Any, ...]
+"""What identifies a job: the values of some fields of its row."""
 
 
 def short_hash(value: Any) -> str:
@@ -59,11 +61,57 @@ def other_commits(rows: Iterable[Mapping[str, Any]]) -> str:
     return f"of {total} rows of other commits than {here}: {others}" if others else ""
 
 
+def identified(config: Row, seed: int = 0) -> Row:
+    """A job's settings, with a seed and a short name of theirs, by which it is known."""
+    return {"config": short_hash(config)[:12], "seed": seed, **config}
+
+
+def key_of(row: Row, keys: Sequence[str]) -> Key:
+    """The values of some fields."""
+    values = [row[key] for key in keys]
+    return tuple(tuple(one) if isinstance(one, list) else one for one in values)
+
+
+def read_rows(path: Path, keys: Sequence[str], strict: bool = True) -> dict[Key, Row]:
+    """Results in a file of JSON lines, if there is one, by the fields that identify their jobs.
+
+    The rest of a line that was cut short by a full disk is passed over.
+
+    Args:
+        path: the file.
+        keys: names of these fields.
+        strict: refuse a file of something else, instead of passing over its lines.
+
+    Raises:
+        UserError: when the file cannot be read or holds something else.
+    """
+    known = {}
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and all(key in row for key in keys):
+            known[key_of(row, keys)] = row
+        elif strict:
+            raise UserError(
+                f"{path}, line {number} has no {', '.join(keys)}: name the cache of this command,"
+                " or a new file"
+            )
+    return known
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the cache {path}: {error}") from None
+
+
 class CachedJobs(Generic[J]):
     """Jobs of one kind, done now or found in a file of JSON lines.
 
-    Lines are appended whole, so that several commands may share the file; the rest of a line that
-    was cut short by a full disk is passed over.
+    Lines are appended whole, so that several commands may share the file.
     """
 
     def __init__(
@@ -72,9 +120,7 @@ class CachedJobs(Generic[J]):
         path: Path,
         keys: Sequence[str],
         identity: Callable[[J], Row],
-        make_work: Callable[[], Work[J, Row]],
-        processes: int = 1,
-        cluster: str = "",
+        do: Callable[[Sequence[J]], Iterable[Row]],
         status: Callable[[Row], str] = lambda _: "",
         shown: bool = True,
         strict: bool = True,
@@ -83,12 +129,11 @@ class CachedJobs(Generic[J]):
 
         Args:
             name: of the jobs, for the progress bar.
-            path: the file.
+            path: the file, as ``read_rows`` reads it.
             keys: names of the fields that identify a job.
             identity: these fields of a job.
-            make_work: as for ``work_off``; its results are rows, with these fields among them.
-            processes: jobs at a time.
-            cluster: a Dask scheduler whose workers do them, as for ``work_off``.
+            do: does jobs, such as ``Workers``; its results are rows, with these fields among them,
+                in the order in which jobs end.
             status: what the progress bar says of the last row.
             shown: whether there is a progress bar.
             strict: refuse a file of something else, instead of passing over its lines.
@@ -97,40 +142,21 @@ class CachedJobs(Generic[J]):
             UserError: when the file cannot be read or holds something else.
         """
         self.name, self.path, self.keys = name, path, keys
-        self.identity, self.make_work = identity, make_work
-        self.processes, self.cluster = processes, cluster
+        self.identity, self.do = identity, do
         self.status, self.shown = status, shown
-        self.known: dict[tuple, Row] = {}
-        for number, line in enumerate(self._lines(), 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and all(key in row for key in keys):
-                self.known[self._key(row)] = row
-            elif strict:
-                raise UserError(
-                    f"{path}, line {number} has no {', '.join(keys)}: name the cache of this"
-                    " command, or a new file"
-                )
+        self.known = read_rows(path, keys, strict)
 
-    def _lines(self) -> list[str]:
-        try:
-            return self.path.read_text().splitlines() if self.path.exists() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the cache {self.path}: {error}") from None
-
-    def _key(self, row: Row) -> tuple:
-        values = [row[key] for key in self.keys]
-        return tuple(tuple(one) if isinstance(one, list) else one for one in values)
+    def key(self, job: J) -> Key:
+        """What the result of a job is known by."""
+        return key_of(self.identity(job), self.keys)
 
     def knows(self, job: J) -> bool:
         """Whether the result of a job is there."""
-        return self._key(self.identity(job)) in self.known
+        return self.key(job) in self.known
 
     def rows(self, jobs: Iterable[J]) -> list[Row]:
         """The results of jobs, in their order; those that are missing are done now."""
-        keyed = [(self._key(self.identity(job)), job) for job in jobs]
+        keyed = [(self.key(job), job) for job in jobs]
         missing = {key: job for key, job in keyed if key not in self.known}
         if missing:
             self._do(list(missing.values()), len({key for key, _ in keyed}))
@@ -140,17 +166,13 @@ class CachedJobs(Generic[J]):
         with ProgressLines(self.shown) as bar:
             done = total - len(missing)
             task = bar.add_task(self.name, total=total, completed=done, status="")
-            for row in self.results(missing):
+            for row in self.do(missing):
                 self._append(row)
                 bar.update(task, advance=1, status=self.status(row))
 
-    def results(self, jobs: Sequence[J]) -> Iterator[Row]:
-        """Results of jobs in the order in which they end."""
-        return work_off(self.make_work, jobs, self.processes, self.cluster)
-
     def _append(self, row: Row) -> None:
         """Keep a result, at once and whole."""
-        self.known[self._key(row)] = row
+        self.known[key_of(row, self.keys)] = row
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             file.seek(0, os.SEEK_END)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
-from search.evaluation.jobs import CachedJobs, J, Row
+from search.evaluation.jobs import J, Row
 from supernet.errors import UserError
 
 LOOK_S = 0.2
@@ -28,37 +29,21 @@ class RunCommands:
         return self.folder.with_suffix(".log")
 
 
-class RunJobs(CachedJobs[J]):
-    """Runs, done now or found in a file; those under way end with this process's signals.
+@dataclass(frozen=True)
+class Runs(Generic[J]):
+    """Runs that do jobs; those under way end with this process's signals.
 
     A run that was stopped goes on in its folder when it is asked for again.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        keys: Sequence[str],
-        identity: Callable[[J], Row],
-        commands: Callable[[J], RunCommands],
-        result: Callable[[J, Path], Row],
-        processes: int = 1,
-    ) -> None:
-        """Read the file, if there is one.
+    commands: Callable[[J], RunCommands]
+    """What does a job."""
+    result: Callable[[J, Path], Row]
+    """The row of a job whose commands have left a folder."""
+    processes: int = 1
+    """Runs at a time."""
 
-        Args:
-            name: of the runs, for the progress bar.
-            path: the file.
-            keys: names of the fields that identify a run.
-            identity: these fields of a job.
-            commands: what does a job.
-            result: the row that the file keeps of a job whose commands have left a folder.
-            processes: runs at a time.
-        """
-        super().__init__(name, path, keys, identity, lambda: lambda _: {}, processes)
-        self.commands, self.result = commands, result
-
-    def results(self, jobs: Sequence[J]) -> Iterator[Row]:
+    def __call__(self, jobs: Sequence[J]) -> Iterator[Row]:
         """Rows of jobs in the order in which their runs end.
 
         Raises:

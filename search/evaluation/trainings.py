@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
+from search.evaluation.workers import Workers
 from supernet.cost.counts import count
 from supernet.data.datamodule import image_shape, own_description
 from supernet.data.records import data_digest, given_records
@@ -196,9 +197,7 @@ class Trainings(CachedJobs[Job]):
             path,
             ("config", "network", "seed"),
             partial(identity, training),
-            partial(TrainingRunner, training),
-            processes,
-            cluster,
+            Workers(partial(TrainingRunner, training), processes, cluster),
             status=lambda row: f"val {row['val']:.1%}",
         )
 

@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -31,33 +32,39 @@ _made: dict[str, Work[Any, Any]] = {}
 """What does the jobs of the last call that this process has worked for."""
 
 
-def work_off(
-    make_work: Callable[[], Work[J, R]], jobs: Iterable[J], processes: int, cluster: str = ""
-) -> Iterator[R]:
-    """Results of jobs in the order in which they end; each job is done once.
+@dataclass(frozen=True)
+class Workers(Generic[J, R]):
+    """Processes, or workers of a cluster, that do jobs of one kind.
 
-    Processes of this machine end with this iterator, whatever ends it, and with a parent that was
-    killed. A cluster's workers end the jobs that they have begun.
-
-    Args:
-        make_work: makes what does a job, once in each process; it and the jobs can be pickled.
-        jobs: what to do.
-        processes: how many at a time; with one, this process does them itself.
-        cluster: address of a Dask scheduler, whose workers do the jobs in place of processes.
-
-    Raises:
-        UserError: what a job raised, that its process died, or that there is no such scheduler.
+    Processes of this machine end with the iterator of their results, whatever ends it, and with a
+    parent that was killed. A cluster's workers end the jobs that they have begun.
     """
-    if processes == 1 and not cluster:
-        work = make_work()
-        yield from map(work, jobs)
-        return
-    call = uuid.uuid4().hex
-    do = _do_on_cluster if cluster else _do
-    with _cluster(cluster) if cluster else _processes(processes) as executor:
-        futures = [executor.submit(do, call, make_work, job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
+
+    make_work: Callable[[], Work[J, R]]
+    """Makes what does a job, once in each process; it and the jobs can be pickled."""
+    processes: int
+    """Jobs at a time; with one, this process does them itself."""
+    cluster: str = ""
+    """Address of a Dask scheduler, whose workers do the jobs in place of processes."""
+
+    def __call__(self, jobs: Iterable[J]) -> Iterator[R]:
+        """Results of jobs in the order in which they end; each job is done once.
+
+        Raises:
+            UserError: what a job raised, that its process died, or that there is no such scheduler.
+        """
+        if self.processes == 1 and not self.cluster:
+            yield from map(self.make_work(), jobs)
+            return
+        call = uuid.uuid4().hex
+        do = _do_on_cluster if self.cluster else _do
+        with self._executor() as executor:
+            futures = [executor.submit(do, call, self.make_work, job) for job in jobs]
+            for future in as_completed(futures):
+                yield future.result()
+
+    def _executor(self) -> AbstractContextManager[Executor]:
+        return _cluster(self.cluster) if self.cluster else _processes(self.processes)
 
 
 def _do(call: str, make_work: Callable[[], Work[J, R]], job: J) -> R:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from search.evaluation.jobs import Row, commit, short_hash
-from search.evaluation.run_jobs import RunCommands, RunJobs
+from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
+from search.evaluation.run_jobs import RunCommands, Runs
 from search.evaluation.trainings import network_hash
 from supernet.arch_file import ArchFile, write_arch
 from supernet.cost.counts import count
@@ -33,17 +33,11 @@ class Retraining:
     """Its published name, if it has one; its activation may be none that a space has."""
 
 
-def retrainings(training: str, path: Path, options: Namespace) -> RunJobs[Retraining]:
+def retrainings(training: str, path: Path, options: Namespace) -> CachedJobs[Retraining]:
     """Retrainings by a config, done or found in a cache; their runs lie in a folder beside it."""
-    return RunJobs(
-        "trainings",
-        path,
-        ("config", "network", "seed"),
-        partial(_identity, training),
-        partial(_commands, training, path, options),
-        partial(_result, training),
-        options.processes,
-    )
+    commands, result = partial(_commands, training, path, options), partial(_result, training)
+    runs, keys = Runs(commands, result, options.processes), ("config", "network", "seed")
+    return CachedJobs("trainings", path, keys, partial(_identity, training), runs)
 
 
 def _identity(training: str, job: Retraining) -> Row:

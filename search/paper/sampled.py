@@ -12,6 +12,7 @@ from typing import Any
 from search.evaluation.estimates import Report
 from search.evaluation.jobs import CachedJobs, other_commits, short_hash
 from search.evaluation.run_jobs import RunCommands, ended_runs
+from search.evaluation.workers import Workers
 from search.paper.cloud_report import CloudRows, cloud_conclusion, cloud_tables, draw_clouds
 from search.paper.clouds import KEYS, CloudJob, CloudReward, CloudRunner, CloudScale, identity
 from search.paper.cost import SEARCH_GPU_HOURS, SEARCH_STEP_S
@@ -134,8 +135,7 @@ class SampledExperiment:
             cache.with_name(f"{cache.stem}-clouds.jsonl"),
             KEYS,
             partial(identity, scale, settings.samples),
-            partial(CloudRunner, scale, settings.samples, folders),
-            self.options.processes,
+            Workers(partial(CloudRunner, scale, settings.samples, folders), self.options.processes),
             status=lambda row: f"{row['reward']}, seed {row['seed']}",
         )
         self._finish({job.seed: searches[job.seed] for job in jobs if not clouds.knows(job)})

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from search.evaluation.jobs import Row, commit, short_hash
-from search.evaluation.run_jobs import RunCommands, RunJobs
+from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
+from search.evaluation.run_jobs import RunCommands, Runs
 from search.monitoring.compute import Spent
 from search.objective.costs import cost_model
 from search.objective.targets import resolve_target
@@ -48,10 +48,8 @@ class Searches:
         self.scale, self.path, self.options = scale, path, options
         self.config = config_file(scale.search)
         self.settings: Any = read_yaml(self.config, "name the config of a search")
-        keys = ("search", "seed")
-        self.jobs = RunJobs(
-            "searches", path, keys, self.identity, self.commands, self.result, options.processes
-        )
+        runs = Runs(self.commands, self.result, options.processes)
+        self.jobs = CachedJobs("searches", path, ("search", "seed"), self.identity, runs)
 
     @property
     def num_steps(self) -> int:

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class TrainedExperiment:
             self._cache("times"),
             ("networks",),
             lambda _: {"networks": sorted(distinct)},
-            lambda: _measure,
+            partial(map, _measure),
         )
         return times.rows([distinct])[0]
 

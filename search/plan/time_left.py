@@ -13,12 +13,11 @@ from pathlib import Path
 import torch
 
 from search.evaluation.frozen_supernet import tune
-from search.evaluation.jobs import CachedJobs
 from search.module import SearchModule
 from search.plan.estimate import LEARN_S
 from search.plan.planning import sampled
 from search.settings import update_steps
-from search.surrogate.tunings import CONDITIONS, KEPT_BYTES, fingerprint, tuning_precision
+from search.surrogate.tunings import KEPT_BYTES, fingerprint, kept_tunings, tuning_precision
 from supernet.data.images.image_index import num_cores
 from supernet.data.splits import Batch
 from supernet.network.network import Network
@@ -167,7 +166,8 @@ class SearchTime:
         search, known = self.search, 0
         if search.steps_done >= search.shared_steps:
             name = fingerprint(search)
-            known = sum(row["weights"] == name for row in kept_tunings(self.folder))
+            kept = kept_tunings(self.folder).values()
+            known = sum(row["weights"] == name for row in kept)
         return self.tunings[known:]
 
     def _tuning_seconds(self, tunings: Sequence[int]) -> float:
@@ -213,12 +213,3 @@ def near_targets(search: SearchModule) -> list[NetSpec]:
         return min(abs(predict(spec) / limit - 1) for limit in limits)
 
     return sorted(sampled(search.space), key=distance)[:NETWORKS]
-
-
-def kept_tunings(folder: Path) -> Iterator[dict]:
-    """Rows of the tunings that a run folder keeps, of all ranks."""
-    for path in sorted(folder.glob("tunings-rank*.jsonl")):
-        kept: CachedJobs[object] = CachedJobs(
-            "", path, CONDITIONS, lambda _: {}, lambda: lambda _: {}, strict=False
-        )
-        yield from kept.known.values()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,9 @@ def evaluations(
         return {**identity(one), "commit": commit(), **found._asdict()}
 
     keys, where = ("supernet", "data", "images", "network", "tuning"), str(supernet.checkpoint)
-    jobs = CachedJobs("scores", path, keys, identity, lambda: evaluate, status=lambda _: where)
+    jobs = CachedJobs(
+        "scores", path, keys, identity, partial(map, evaluate), status=lambda _: where
+    )
     return jobs.rows(networks)
 
 
@@ -106,7 +109,7 @@ def synflow_scores(networks: Sequence[BandNetwork], path: Path, seed: int = 0) -
         return {**identity(one), "commit": commit(), "value": synflow(one.spec, seed)}
 
     keys = ("score", "seed", "network")
-    jobs = CachedJobs("synflow", path, keys, identity, lambda: score, shown=False)
+    jobs = CachedJobs("synflow", path, keys, identity, partial(map, score), shown=False)
     return np.array([row["value"] for row in jobs.rows(networks)])
 
 

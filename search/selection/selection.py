@@ -9,6 +9,7 @@ be killed and repeated: judged candidates are kept in the run folder.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -162,7 +163,7 @@ def judge(module: SearchModule, candidates: list[Candidate], folder: Path) -> li
         folder / f"judged-rank{rank}.jsonl",
         (*conditions, "code"),
         identity,
-        lambda: evaluate,
+        partial(map, evaluate),
         status=lambda _: "on validation images",
         shown=module.trainer.is_global_zero,
         strict=False,

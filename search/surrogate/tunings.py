@@ -18,7 +18,7 @@ from torch import Tensor
 
 from search.evaluation.frozen_supernet import tune
 from search.evaluation.int8_accuracy import int8_accuracy
-from search.evaluation.jobs import CachedJobs, Row
+from search.evaluation.jobs import CachedJobs, Key, Row, key_of, read_rows
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES, Spending
 from supernet.data.splits import Batch
@@ -58,6 +58,14 @@ class Tuning:
     """Like ``val_accuracy``, after quantization to int8; None where it was not asked for."""
 
 
+def kept_tunings(folder: Path) -> dict[Key, Row]:
+    """Tunings that a run folder keeps, of all ranks."""
+    paths = sorted(folder.glob("tunings-rank*.jsonl"))
+    return {
+        key: row for path in paths for key, row in read_rows(path, CONDITIONS, strict=False).items()
+    }
+
+
 class Tunings:
     """Tunings of a search, shared among ranks and kept in its run folder.
 
@@ -75,23 +83,19 @@ class Tunings:
         self, module: SearchModule, folder: Path, spending: Spending, earlier: Path | None = None
     ) -> None:
         self.module, self.folder, self.spending = module, folder, spending
-        self.jobs = self._kept_in(folder / f"tunings-rank{module.global_rank}.jsonl")
-        paths = sorted(earlier.glob("tunings-rank*.jsonl")) if earlier else []
-        paid = {key: row for path in paths for key, row in self._kept_in(path).known.items()}
-        self.counted = set(paid) - set(self.jobs.known)
-        self.jobs.known |= {key: paid[key] for key in self.counted}
-
-    def _kept_in(self, path: Path) -> CachedJobs[tuple[Code, int, bool]]:
-        return CachedJobs(
+        self.jobs = CachedJobs(
             "tuned networks",
-            path,
+            folder / f"tunings-rank{module.global_rank}.jsonl",
             CONDITIONS,
             self._identity,
-            lambda: self._tune,
+            partial(map, self._tune),
             status=lambda row: f"loss {row['loss']:.3f}",
-            shown=self.module.trainer.is_global_zero,
+            shown=module.trainer.is_global_zero,
             strict=False,
         )
+        paid = kept_tunings(earlier) if earlier else {}
+        self.counted = set(paid) - set(self.jobs.known)
+        self.jobs.known |= {key: paid[key] for key in self.counted}
 
     def of(self, codes: Sequence[Code], steps: int, judged: bool = False) -> list[Tuning]:
         """Tunings of networks, in their order, on every rank.
@@ -116,20 +120,17 @@ class Tunings:
 
     def _was_judged(self, code: Code, steps: int) -> bool:
         """Whether all that such a tuning shows is known, but only from one that was judged."""
-        plain, judged = (
-            self.jobs._key(self._identity((code, steps, one))) in self.jobs.known
-            for one in (False, True)
-        )
+        plain, judged = (self.jobs.knows((code, steps, one)) for one in (False, True))
         return judged and not plain
 
-    def _count(self, rows: Sequence[Row], known: set[tuple]) -> None:
+    def _count(self, rows: Sequence[Row], known: set[Key]) -> None:
         """Tell what each tuning has cost, once; also those of a process that was killed.
 
         Images count on all ranks, time on this one.
         """
         space, data = self.module.space, self.module.data
         for row in rows:
-            key = self.jobs._key(row)
+            key = key_of(row, CONDITIONS)
             if key in self.counted:
                 continue
             self.counted.add(key)

@@ -16,6 +16,7 @@ import torch
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Report, TextTable
 from search.evaluation.jobs import CachedJobs, Row, commit, other_commits
+from search.evaluation.workers import Workers
 from search.truth.counts import count_tables, read_clutter
 from search.truth.figure import draw_trials
 from search.truth.predictors import predictor_tables
@@ -122,10 +123,9 @@ class TruthComparison:
             ("config", "seed"),
             lambda trial: self.rules.identity(trial, digests[trial.truth]),
             # This process has read the tables already.
-            partial(TrialRunner, self.sources, self.rules)
+            Workers(partial(TrialRunner, self.sources, self.rules), options.processes)
             if options.processes > 1
-            else lambda: self.runner,
-            options.processes,
+            else partial(map, self.runner),
             status=lambda row: f"{row['controller']}, seed {row['seed']}: {row['regret']:.2f}",
         )
         return jobs.rows(wanted)
@@ -147,8 +147,7 @@ class TruthComparison:
             self.folder / SEARCHES,
             ("config", "seed"),
             partial(search_identity, self.sources, options.cost),
-            partial(SearchRunner, self.sources, options.cost),
-            options.processes,
+            Workers(partial(SearchRunner, self.sources, options.cost), options.processes),
             status=lambda row: f"{row['method']}, seed {row['seed']}: {row['regret']:.2f}",
         )
         return jobs.rows(wanted)

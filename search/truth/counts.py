@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from search.evaluation.estimates import Cell, TextTable
-from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
+from search.evaluation.jobs import CachedJobs, Row, commit, identified
 from search.evaluation.trainings import identity, jobs_of, read_space_for
 from search.rank.networks import uniform_group
 from search.surrogate.counts import LAST_WIDTH, PARAMETERS, SIZE, WIDTH, counts_of
@@ -179,8 +179,7 @@ class CountsJob(NamedTuple):
 
     def identity(self) -> Row:
         """What identifies it."""
-        config = self._asdict()
-        return {"config": short_hash(config)[:12], "seed": 0, **config}
+        return identified(self._asdict())
 
 
 def count_tables(tables: Sequence[TrainedNetworks], path: Path) -> Mapping[str, TextTable]:
@@ -201,7 +200,7 @@ def count_tables(tables: Sequence[TrainedNetworks], path: Path) -> Mapping[str, 
     ]
     jobs: CachedJobs[CountsJob] = CachedJobs(
         *("counts", path, ("config", "seed"), CountsJob.identity),
-        lambda: lambda job: _judged(by_name[job.networks], job),
+        lambda jobs: (_judged(by_name[job.networks], job) for job in jobs),
     )
     found: dict[str, dict[str, dict[str, Cell]]] = {}
     for row in jobs.rows(wanted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from scipy.stats import kendalltau
 from sklearn.ensemble import GradientBoostingRegressor
 
 from search.evaluation.estimates import Cell, TextTable
-from search.evaluation.jobs import CachedJobs, Row, commit, short_hash
+from search.evaluation.jobs import CachedJobs, Row, commit, identified
 from search.surrogate.regression import fit_ridge
 from search.truth.counts import LEAST_JUDGED, MOST_JUDGED, SETS, inputs_of
 from search.truth.tables import TrainedNetworks
@@ -119,8 +120,7 @@ class PredictorJob(NamedTuple):
 
     def identity(self) -> Row:
         """What identifies it."""
-        config = self._asdict()
-        return {"config": short_hash(config)[:12], "seed": 0, **config}
+        return identified(self._asdict())
 
 
 class PredictorRunner:
@@ -166,7 +166,7 @@ def predictor_tables(tables: Sequence[TrainedNetworks], path: Path) -> Mapping[s
     known = [one for one in tables if one.specs]
     jobs: CachedJobs[PredictorJob] = CachedJobs(
         *("predictors", path, ("config", "seed"), PredictorJob.identity),
-        lambda: PredictorRunner(known),
+        partial(map, PredictorRunner(known)),
         status=lambda row: f"{row['predictor']}, {row['labels']} labels: {row['tau']:.2f}",
     )
     found: dict[str, dict[str, dict[str, Cell]]] = {}

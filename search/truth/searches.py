@@ -15,7 +15,7 @@ from torch import Tensor
 
 from search.controllers.controller import UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
-from search.evaluation.jobs import Row, commit, short_hash
+from search.evaluation.jobs import Row, commit, identified
 from search.module import SearchModule
 from search.selection.results import finalists
 from search.selection.selection import Candidate, best_hits, final_codes, shortlist
@@ -134,7 +134,7 @@ def search_identity(sources: Mapping[str, Source], cost: str, search: Search) ->
         config |= {"truth": search.truth, "digest": sources[search.truth].digest}
     if cost != "macs":
         config["cost"] = cost
-    return {"config": short_hash(config)[:12], "seed": search.seed, **config}
+    return identified(config, search.seed)
 
 
 class SearchRunner:

@@ -16,7 +16,7 @@ from torch import Tensor
 from search.compare.trials import hypervolume
 from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
-from search.evaluation.jobs import Row, commit, short_hash
+from search.evaluation.jobs import Row, commit, identified, short_hash
 from search.selection.selection import Candidate, front
 from search.settings import Final, Sampling
 from search.step import controller_step, make_generator
@@ -113,7 +113,7 @@ class Rules:
             "controller": trial.kind,
             "settings": short_hash([controller, asdict(Final()), asdict(Sampling()), VERSION]),
         }
-        return {"config": short_hash(config)[:12], "seed": trial.seed, **config}
+        return identified(config, trial.seed)
 
 
 @dataclass

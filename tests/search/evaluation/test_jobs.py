@@ -1,6 +1,7 @@
 """Long jobs: their cache, and the commits that made it."""
 
 import subprocess
+from functools import partial
 
 import pytest
 
@@ -17,7 +18,7 @@ def squares(path, done=(), **options):
         return {"of": [number], "is": number**2}
 
     return CachedJobs(
-        "squares", path, ("of",), lambda number: {"of": [number]}, lambda: square, **options
+        "squares", path, ("of",), lambda number: {"of": [number]}, partial(map, square), **options
     )
 
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from search.evaluation.run_jobs import RunCommands, RunJobs
+from search.evaluation.jobs import CachedJobs
+from search.evaluation.run_jobs import RunCommands, Runs
 from supernet.errors import UserError
 
 SLEEP = "import time; time.sleep(60)"
@@ -14,15 +15,8 @@ def jobs_of(folder, commands, processes=2):
     def result(job, place):
         return {"job": job, "told": place.with_suffix(".log").read_text()}
 
-    return RunJobs(
-        "runs",
-        folder / "rows.jsonl",
-        ("job",),
-        lambda job: {"job": job},
-        lambda job: RunCommands(folder / "runs" / job, commands(job)),
-        result,
-        processes,
-    )
+    runs = Runs(lambda job: RunCommands(folder / "runs" / job, commands(job)), result, processes)
+    return CachedJobs("runs", folder / "rows.jsonl", ("job",), lambda job: {"job": job}, runs)
 
 
 def test_each_run_is_done_once_its_commands_in_turn(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from search.evaluation import workers
 from search.evaluation.jobs import CachedJobs
-from search.evaluation.workers import work_off
+from search.evaluation.workers import Workers
 from supernet.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -63,12 +63,12 @@ def all_ended():
 
 
 def test_processes_do_every_job_once_and_end(importable):
-    assert sorted(work_off(Squares, range(7), processes=2)) == [i**2 for i in range(7)]
+    assert sorted(Workers(Squares, 2)(range(7))) == [i**2 for i in range(7)]
     assert all_ended()
 
 
 def test_processes_end_with_a_call_that_nobody_reads_on(importable):
-    results = work_off(Squares, range(7), processes=2)
+    results = Workers(Squares, 2)(range(7))
     next(results)
     results.close()
     assert all_ended()
@@ -77,9 +77,9 @@ def test_processes_end_with_a_call_that_nobody_reads_on(importable):
 @pytest.mark.slow
 def test_a_process_that_fails_or_dies_ends_the_command_in_one_line(importable):
     with pytest.raises(UserError, match="-1 is below 0"):
-        list(work_off(Squares, [1, -1], processes=2))
+        list(Workers(Squares, 2)([1, -1]))
     with pytest.raises(UserError, match=r"a process died .* run the same command again"):
-        list(work_off(Squares, [1, 99], processes=2))
+        list(Workers(Squares, 2)([1, 99]))
 
 
 def alive(text):
@@ -99,11 +99,11 @@ def test_processes_end_soon_after_a_parent_that_was_killed(tmp_path):
     script = tmp_path / "sleeper.py"
     script.write_text(
         "import time\n"
-        "from search.evaluation.workers import work_off\n"
+        "from search.evaluation.workers import Workers\n"
         "def make():\n"
         "    return time.sleep\n"
         "if __name__ == '__main__':\n"
-        "    results = work_off(make, [0, 1000, 1000], processes=2)\n"
+        "    results = Workers(make, 2)([0, 1000, 1000])\n"
         "    next(results)\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(1000)\n"
@@ -142,15 +142,14 @@ def test_a_cluster_finishes_what_a_worker_that_died_has_begun(cluster, tmp_path)
         tmp_path / "cache.jsonl",
         ("of",),
         lambda job: {"of": [job]},
-        partial(SquaresOnce, tmp_path),
-        cluster=cluster,
+        Workers(partial(SquaresOnce, tmp_path), 1, cluster),
         shown=False,
     )
     assert [row["is"] for row in jobs.rows(range(8))] == [i**2 for i in range(8)]
     assert (tmp_path / "died").exists()
     assert len((tmp_path / "cache.jsonl").read_text().splitlines()) == 8
     with pytest.raises(UserError, match="-1 is below 0"):
-        list(work_off(Squares, [1, -1], 1, cluster))
+        list(Workers(Squares, 1, cluster)([1, -1]))
 
 
 def test_workers_of_several_threads_and_an_address_of_nobody_are_refused(importable, monkeypatch):
@@ -164,7 +163,7 @@ def test_workers_of_several_threads_and_an_address_of_nobody_are_refused(importa
         ) as made,
         pytest.raises(UserError, match=r"has 2 threads, .* start workers with .*--nthreads 1"),
     ):
-        list(work_off(Squares, [1], 1, made.scheduler_address))
+        list(Workers(Squares, 1, made.scheduler_address)([1]))
     monkeypatch.setattr(workers, "SECONDS_TO_CONNECT", 0.2)
     with pytest.raises(UserError, match="no Dask scheduler answers there"):
-        list(work_off(Squares, [1], 1, "127.0.0.1:1"))
+        list(Workers(Squares, 1, "127.0.0.1:1")([1]))

@@ -36,7 +36,7 @@ def test_a_retraining_is_told_network_images_and_seed_and_is_tested(tmp_path):
     spec = SPACE.spec(next(SPACE.samples(0)))
     options = Namespace(processes=1, root=tmp_path / "images")
     jobs = retrainings("imagefolder/retrain", tmp_path / "cache.jsonl", options)
-    run = jobs.commands(Retraining(spec, 101))
+    run = jobs.do.commands(Retraining(spec, 101))
     fit, test = run.commands
     assert fit[:2] == ["retrain", "fit"]
     assert test[:2] == ["retrain", "test"]
@@ -46,7 +46,7 @@ def test_a_retraining_is_told_network_images_and_seed_and_is_tested(tmp_path):
         assert read_arch(words[words.index("--model.arch") + 1]).spec.stages == spec.stages
         assert words[words.index("--data.root") + 1] == str(tmp_path / "images")
         assert "--data.resolution=8" in words
-    named = jobs.commands(Retraining(spec, 101, "mnasnet_a1_050")).commands[0]
+    named = jobs.do.commands(Retraining(spec, 101, "mnasnet_a1_050")).commands[0]
     assert named[named.index("--model.arch") + 1] == "mnasnet_a1_050"
 
 
