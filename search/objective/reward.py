@@ -9,7 +9,12 @@ from supernet.errors import UserError, check_choice, check_range
 
 Number = TypeVar("Number", float, Tensor)
 
-DEFAULTS = {"absolute": (0.0, -0.1), "soft": (-0.07, -0.07), "hard": (0.0, -1.0)}
+RewardKind = Literal["absolute", "soft", "hard"]
+DEFAULTS: dict[RewardKind, tuple[float, float]] = {
+    "absolute": (0.0, -0.1),
+    "soft": (-0.07, -0.07),
+    "hard": (0.0, -1.0),
+}
 """Alpha and beta of each kind, as published; alpha plays no part in ``absolute``."""
 
 
@@ -36,7 +41,7 @@ class Reward:
         (0.8903, 0.9)
     """
 
-    kind: Literal["absolute", "soft", "hard"] = "absolute"
+    kind: RewardKind = "absolute"
     alpha: float | None = None
     beta: float | None = None
 

@@ -21,7 +21,7 @@ from search.controllers.controller import UpdateStep
 from search.evaluation.jobs import Row, commit, short_hash
 from search.objective.feasible import best_within
 from search.objective.objective import Objective
-from search.objective.reward import Reward
+from search.objective.reward import Reward, RewardKind
 from search.step import StepResult, controller_step, make_generator
 from search.surrogate.figure import read_known
 from search.surrogate.regression import Floats
@@ -45,8 +45,7 @@ class CloudReward:
     """A reward under which a controller samples."""
 
     name: str
-    kind: str
-    """As ``search.objective.reward`` has it: hard, soft or absolute."""
+    kind: RewardKind
     alpha: float | None = None
     beta: float | None = None
     by_rule: bool = False
@@ -63,7 +62,7 @@ class CloudReward:
     def at(self, exponent: float) -> Reward:
         """The reward where the rule gives an exponent."""
         alpha, beta = (exponent, exponent) if self.by_rule else (self.alpha, self.beta)
-        return Reward(self.kind, alpha, beta)  # type: ignore[arg-type]  # it checks the kind
+        return Reward(self.kind, alpha, beta)
 
 
 @dataclass(frozen=True)

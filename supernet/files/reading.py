@@ -8,13 +8,13 @@ import math
 import reprlib
 import types
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from supernet.errors import UserError, one_line
+from supernet.errors import UserError, check_choice, one_line
 from supernet.files.json_text import refuse_twice
 
 _T = TypeVar("_T")
@@ -31,7 +31,8 @@ def read_as(kind: type[_T], value: object, place: str = "", partial: bool = Fals
     """A dataclass from the object that holds its fields.
 
     Args:
-        kind: a dataclass of bool, int, float, str, dataclasses, and tuples and mappings of them.
+        kind: a dataclass of bool, int, float, str, literals, dataclasses, and tuples and mappings
+            of them.
         value: a JSON object: all fields of ``kind`` and no others.
         place: in front of a field's name in an error, such as ``space.``; its name where it ends
             with a separator, as here.
@@ -94,18 +95,13 @@ def typed_object(name: str, value: object) -> dict[str, Any]:
 
 
 def typed(name: str, value: Any, kind: Any) -> Any:
-    """``value`` as ``kind``: bool, int, float, str, list, a dataclass, a tuple, a mapping, or None.
+    """``value`` as ``kind``: what ``read_as`` takes as a field's, list, or None.
 
     Raises:
         UserError: naming the field, what it holds and what it must be.
     """
-    if get_origin(kind) is types.UnionType:  # of a type and None
-        return None if value is None else typed(name, value, get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        return _typed_tuple(name, value, get_args(kind))
-    if get_origin(kind) is Mapping:
-        items = typed_object(name, value).items()
-        return {key: typed(f"{name}.{key}", one, get_args(kind)[1]) for key, one in items}
+    if get_origin(kind) is not None:
+        return _typed_generic(name, value, get_origin(kind), get_args(kind))
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return read_as(kind, value, f"{name}.", partial=True)
     if kind is list and type(value) is tuple:
@@ -115,6 +111,18 @@ def typed(name: str, value: Any, kind: Any) -> Any:
     if type(value) is not kind or not _is_usable(value):
         raise UserError(f"{name} is {short(value)}, it must be {_KINDS[kind]}")
     return value
+
+
+def _typed_generic(name: str, value: Any, origin: Any, kinds: tuple[Any, ...]) -> Any:
+    if origin is types.UnionType:  # of a type and None
+        return None if value is None else typed(name, value, kinds[0])
+    if origin is tuple:
+        return _typed_tuple(name, value, kinds)
+    if origin is Literal:
+        check_choice(name, value, kinds)
+        return value
+    items = typed_object(name, value).items()  # of a mapping
+    return {key: typed(f"{name}.{key}", one, kinds[1]) for key, one in items}
 
 
 def _typed_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:

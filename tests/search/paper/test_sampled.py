@@ -80,7 +80,11 @@ def test_a_plan_says_what_it_takes_and_leaves_no_file(toy, tmp_path, capsys):
         (("--steps", "5"), {}, "--steps is for experiments that train"),
         ((), {"hard": "harder"}, "hard and softs: reward is 'harder', allowed are hard, rule"),
         ((), {"samples": 0}, "samples is 0, it must be at least 1"),
-        ((), {"rewards": [{"name": "hard", "kind": "mild"}]}, "reward.kind is 'mild'"),
+        (
+            (),
+            {"rewards": [{"name": "hard", "kind": "mild"}]},
+            "rewards[1].kind is 'mild', allowed are absolute, soft, hard",
+        ),
         (("--scale", "imagenet"), {}, "has no scale imagenet, but embedded"),
     ],
 )
