@@ -4,7 +4,6 @@ import functools
 import gc
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from supernet.cost.counts import Cost
+from tests.helpers import preloaded
 
 # So that its assertions say what they saw.
 pytest.register_assert_rewrite("tests.helpers.interrupted")
@@ -60,6 +60,9 @@ def _environment(monkeypatch, tmp_path_factory):
     before = dict(os.environ)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("MNASNET_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    # Of processes that are killed: W&B makes two folders in each.
+    (tmp_path_factory.getbasetemp() / "temporary").mkdir(exist_ok=True)
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.getbasetemp() / "temporary"))
     yield
     for name in set(os.environ) - set(before):
         del os.environ[name]
@@ -180,12 +183,7 @@ def tuned_search(tmp_path, _cheap):
 @pytest.fixture
 def command():
     """Run ``python -m MODULE ARGS`` as a user would and return the finished process."""
-
-    def run(module, *args, cwd=ROOT, **kwargs):
-        line = [sys.executable, "-W", "ignore", "-m", module, *map(str, args)]
-        return subprocess.run(line, check=False, capture_output=True, text=True, cwd=cwd, **kwargs)
-
-    return run
+    return preloaded.run
 
 
 @pytest.fixture

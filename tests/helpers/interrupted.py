@@ -3,13 +3,13 @@
 import hashlib
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+
+from tests.helpers import preloaded
 
 ROOT = Path(__file__).parents[2]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM]
@@ -59,9 +59,7 @@ def stopped_and_continued(module, options, path, least, how):
     Returns:
         The number of lines kept by the stopped one, the output of the other, and all rows.
     """
-    line = [sys.executable, "-W", "ignore", "-m", module, *map(str, options)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(line, cwd=ROOT, **pipes)
+    process = preloaded.Command(module, *options)
     wait_for_lines(path, least, process)
     process.send_signal(how)
     _, errors = process.communicate()
@@ -69,7 +67,8 @@ def stopped_and_continued(module, options, path, least, how):
         assert process.returncode == 143
         assert errors == "stopped by SIGTERM: go on with the same command\n"
     kept = path.read_bytes()
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = preloaded.run(module, *options)
+    done.check_returncode()
     assert path.read_bytes().startswith(kept)
     rows = [json.loads(row) for row in path.read_text().splitlines()]
     return len(kept.splitlines()), done.stdout, rows

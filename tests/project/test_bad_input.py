@@ -2,8 +2,6 @@
 
 import os
 import resource
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +9,7 @@ import pytest
 import torch
 
 from supernet.command.process import run_command
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers import preloaded
 
 
 @pytest.fixture
@@ -34,8 +31,8 @@ def refused(search, tiny_search, capsys):
 
 
 def test_the_command_itself_prints_one_line(tiny_search):
-    line = [sys.executable, "-m", "search", "fit", *tiny_search, "--model.space.ops", "[conv, foo]"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    wrong = ["--model.space.ops", "[conv, foo]"]
+    done = preloaded.run("search", "fit", *tiny_search, *wrong, warns=True)
     assert done.returncode == 2
     allowed = f"allowed are conv, sepconv, {', '.join(f'mbconv{n}' for n in range(2, 9))}"
     assert done.stderr == f"error: space.ops: unknown value 'foo', {allowed}\n"

@@ -18,6 +18,7 @@ from supernet.cost.counts import count
 from supernet.data.digits import Digits
 from supernet.latency.table.table import LatencyTable
 from supernet.network.checkpoint import file_sha256
+from tests.helpers import preloaded
 from tests.helpers.html_page import Page
 from tests.helpers.tables import random_table
 from tests.helpers.tiny import SEARCHED
@@ -327,16 +328,8 @@ def test_two_processes_sample_their_own_paths_and_end_bit_identical(tiny_search,
     callback = {"class_path": "rank_probe.RankProbe", "init_args": {"folder": str(tmp_path)}}
     trainer = {"devices": 2, "callbacks": [callback]}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
-    line = [sys.executable, "-m", "search", "fit", *tiny_search, "-c", str(tmp_path / "two.yaml")]
-    line += ["--trust", "rank_probe"]
-    done = subprocess.run(
-        line,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
+    line = ["fit", *tiny_search, "-c", tmp_path / "two.yaml", "--trust", "rank_probe"]
+    done = preloaded.run("search", *line, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0]["state"] == ranks[1]["state"]

@@ -1,9 +1,6 @@
 """What holds for every controller: toys, repeatability, resume, several processes."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,6 +10,7 @@ from search.controllers.controller import Controller, UpdateStep
 from search.controllers.settings import ControllerSettings, Kind
 from supernet.space.arch import DECISIONS, Restriction
 from supernet.space.mnasnet import MnasSpace
+from tests.helpers import preloaded
 from tests.helpers.controller_rank import update
 from tests.helpers.toys import Toy, generator, train
 
@@ -158,10 +156,10 @@ def ranks(tmp_path_factory):
     """What two processes, of which this is one, hold with different samples after four updates."""
     folder = tmp_path_factory.mktemp("ranks")
     told = [str(folder), json.dumps(SMALL.decision_sizes), *KINDS]
-    line = [sys.executable, "-m", "tests.helpers.controller_rank", "1", *told]
-    with subprocess.Popen(line, cwd=Path(__file__).parents[3]) as other:
-        update("0", *told)
-    assert other.returncode == 0
+    other = preloaded.Command("tests.helpers.controller_rank", "1", *told)
+    update("0", *told)
+    _, errors = other.communicate()
+    assert other.returncode == 0, errors
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

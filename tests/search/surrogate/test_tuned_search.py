@@ -5,10 +5,7 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import timm
@@ -18,10 +15,10 @@ from search.surrogate.tunings import Tunings
 from supernet.arch_file import read_arch
 from supernet.command.process import run_command
 from supernet.errors import UserError
+from tests.helpers import preloaded
 from tests.helpers.documented import undocumented, unnamed
 from tests.helpers.interrupted import lines, state_hash
 
-ROOT = Path(__file__).parents[3]
 FILES = ("arch.json", "pareto.json", "surrogate.json", "samples.csv", "metrics.csv")
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true"]
 UNSHARED = ["--model.schedule.share", "0"]
@@ -152,9 +149,7 @@ def test_settings_that_cannot_be_are_refused_in_one_line(search, tuned_search, c
 
 
 def start(options):
-    line = [sys.executable, "-W", "ignore", "-m", "search", "fit", *map(str, options)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, **pipes)
+    return preloaded.Command("search", "fit", *options, joined=True, start_new_session=True)
 
 
 def finish(options):

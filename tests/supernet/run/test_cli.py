@@ -4,10 +4,8 @@ import errno
 import json
 import re
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import rich
@@ -23,8 +21,7 @@ from supernet.errors import UserError
 from supernet.run.cli import CLI, RunParser
 from supernet.run.folder import WAY_ON
 from supernet.space.mnasnet import read_space
-
-ROOT = Path(__file__).parents[3]
+from tests.helpers import preloaded
 
 
 @pytest.fixture
@@ -219,15 +216,8 @@ def test_a_fault_of_ours_keeps_its_traceback(error):
 
 def test_ctrl_c_ends_with_status_130_and_a_whole_checkpoint(tiny_search, tmp_path, search):
     run = tmp_path / "run"
-    line = [sys.executable, "-m", "search", "fit", *tiny_search, "--checkpoint_every_s", "0"]
-    process = subprocess.Popen(
-        [*line, "--trainer.max_steps", "100000"],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    line = [*tiny_search, "--checkpoint_every_s", "0", "--trainer.max_steps", "100000"]
+    process = preloaded.Command("search", "fit", *line, warns=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (run / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None, process.stderr.read()
