@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 
 from supernet.errors import one_line
+from supernet.files.reading import KINDS
 
 UNION = "Does not validate against any of the Union subtypes"
 LONGEST_LINE, LONGEST_VALUE = 1500, 80
 """Characters of an error, as jsonargparse repeats what it was given, and of a value in it."""
+_WORDS = {kind.__name__: words for kind, words in KINDS.items()}
 _OF_TYPE = re.compile(r"Expected an? (<class '[\w.]+'>|typing\..*)|Not a valid subclass of .*")
 """Reasons that only say that the value is of another type."""
 _WITHIN = re.compile(r"Problem with given class_path '(.+?)': ")
@@ -89,12 +91,12 @@ def _wrong(name: str, found: re.Match[str]) -> str:
 
 
 def _types(text: str) -> Iterator[str]:
-    """Names of types in a list of them, without the one that stands for nothing."""
+    """What a value of types in a list must be, without the one that stands for nothing."""
     for one in re.split(r", (?![^\[]*\])", text):
         name = re.sub(r"<class '(.+?)'>", r"\1", one)
         if name != "NoneType":
             short = re.sub(r"\b(?:[a-z]\w*\.)+(\w+)", r"\1", name)
-            yield re.sub(r"^Literal\[(.*)\]$", r"one of \1", short)
+            yield _WORDS.get(short, re.sub(r"^Literal\[(.*)\]$", r"one of \1", short))
 
 
 def _short(text: str) -> str:

@@ -18,13 +18,14 @@ from supernet.errors import UserError, check_choice, one_line
 from supernet.files.json_text import refuse_twice
 
 _T = TypeVar("_T")
-_KINDS = {
+KINDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a finite number",
     str: "a string without control characters",
     list: "a list",
 }
+"""What a value of a type must be, in words."""
 
 
 def read_as(kind: type[_T], value: object, place: str = "", partial: bool = False) -> _T:
@@ -109,7 +110,7 @@ def typed(name: str, value: Any, kind: Any) -> Any:
     if kind is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) is not kind or not _is_usable(value):
-        raise UserError(f"{name} is {short(value)}, it must be {_KINDS[kind]}")
+        raise UserError(f"{name} is {short(value)}, it must be {KINDS[kind]}")
     return value
 
 

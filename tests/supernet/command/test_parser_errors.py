@@ -24,7 +24,7 @@ BOARD = f"{__name__}.Board"
 WITH = '{"class_path": "%s", "init_args": {%s}}'
 LINES = {
     f"--log {BOARD}": "log: Board needs save_dir: add --log.save_dir",
-    f"--log {BOARD} --log.steps x": "log.steps is 'x', it must be int",
+    f"--log {BOARD} --log.steps x": "log.steps is 'x', it must be a whole number",
     f"--log {BOARD} --log.stepz x": (
         "log.stepz is no option of Board: --log.help Board lists what there is"
     ),
@@ -35,9 +35,9 @@ LINES = {
     "--log=[" + WITH % (BOARD, '"save_dir": "x", "nam": 3') + "]": (
         "log.nam is no option of Board: --log.help Board lists what there is"
     ),
-    "--number x": "number is 'x', it must be int",
+    "--number x": "number is 'x', it must be a whole number",
     "--kind c": "kind is 'c', it must be one of 'a', 'b'",
-    "--either c": "either is 'c', it must be one of 1, 2 or int",
+    "--either c": "either is 'c', it must be one of 1, 2 or a whole number",
     "--named c": "named is 'c', it must be one of 1, 2 or one of 'x', 'y'",
     f"--number {'9x' * 300}": "number is '9x9x",
 }
