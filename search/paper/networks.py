@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from supernet.errors import check_range
+from supernet.errors import UserError, check_range
 from supernet.space.published import published_spec
 from supernet.space.spec import NetSpec
 from supernet.space.stage import make_divisible
@@ -93,6 +93,11 @@ class Smaller:
             return make_divisible(channels * self.width * width, self.divisor)
 
         strides = self.strides or tuple(stage.stride for stage in spec.stages)
+        if len(strides) != len(spec.stages):
+            raise UserError(
+                f"smaller.strides are {len(strides)}, and the network has {len(spec.stages)}"
+                " stages: give one for each"
+            )
         stages = tuple(
             dataclasses.replace(
                 stage,

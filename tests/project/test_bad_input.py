@@ -146,7 +146,7 @@ CONFIGS = {
     "data: {init_args: {resolutoin: 3}}": "data.resolutoin is no option",
     "model: {target: 3\nx: [1": "bad.yaml is not YAML: while parsing a flow mapping",
     "- 1\n- 2": "Unexpected config: - 1 - 2",
-    "model: {sampling: {every: often}}": "model.sampling.every is 'often', it must be a whole number",
+    "model: {sampling: {every: often}}": "sampling.every is 'often', it must be a whole number",
 }
 
 

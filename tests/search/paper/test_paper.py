@@ -108,6 +108,10 @@ def test_imagenet_is_not_begun_without_its_images(capsys, tmp_path):
         (lambda one: one["contrasts"][0].update(worse="none"), "contrasts.worse is 'none'"),
         (lambda one: one["rows"][0].update(widht=2), "unknown field rows[1].'widht'"),
         (lambda one: one["scales"]["embedded"].update(classes=7), "7 classes, 8 px"),
+        (
+            lambda one: one["scales"]["embedded"].update(smaller={"strides": [1, 2]}),
+            "smaller.strides are 2, and the network has 7 stages",
+        ),
         (lambda one: one["scales"].update(embedded={"training": "x"}), "resolution is missing"),
     ],
 )
