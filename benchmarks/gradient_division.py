@@ -12,7 +12,9 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -21,10 +23,11 @@ from scipy.stats import kendalltau
 from torch import Tensor, distributed
 
 import search.module
-from benchmarks.record import RESULTS, machine, record
+from benchmarks.record import RESULTS, print_head
 from search.cli import SearchCLI, search_callbacks
 from search.evaluation.estimates import Mean, cell
 from search.evaluation.frozen_supernet import FrozenSupernet
+from search.evaluation.jobs import CachedJobs, Row, commit, identified
 from search.evaluation.trainings import TrainingRunner, Trainings, jobs_of
 from search.gradients.reduction import GradientReduction, box_of
 from search.rank.networks import BandNetwork, uniform_group
@@ -40,6 +43,8 @@ NAME, CHILD, RANKS = "gradient_division", "--child", 2
 SEARCH, RETRAIN = "configs/clutter/search.yaml", "configs/clutter/retrain.yaml"
 NETWORKS, BANDS, DRAWN = 60, 3, 1
 """Networks that rank slices, their bands of cost, and the seed they are drawn with."""
+TUNED = {"slices": 0, "tuned": BESIDE_SLICES}
+"""Steps that slices are tuned for before they are judged."""
 SHARE = 0.875
 """Of a search's steps; the tunings that follow them need some."""
 
@@ -109,7 +114,7 @@ class Judge:
         networks = uniform_group(supernet.space, table, NETWORKS, BANDS, DRAWN).networks
         truth = self._truth(networks)
         found = {}
-        for name, steps in (("slices", 0), ("tuned", BESIDE_SLICES)):
+        for name, steps in TUNED.items():
             rows = evaluations(supernet, networks, self.scores, steps)
             values = [row["probability" if steps else "accuracy"] for row in rows]
             found[f"{name}_accuracy"] = float(np.mean([row["accuracy"] for row in rows]))
@@ -133,21 +138,42 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Division(NamedTuple):
+    """A search whose gradients are divided in one of the ways."""
+
+    way: str
+    seed: int
+
+
+def identity(steps: int, job: Division) -> Row:
+    """What identifies its row."""
+    return identified({"way": job.way, "ranks": RANKS, "steps": steps, "share": SHARE}, job.seed)
+
+
+def divisions(options: argparse.Namespace) -> dict[str, list[Row]]:
+    """Rows of all seeds by the ways; what is missing is trained and judged now."""
+    judge = Judge(options.cache)
+
+    def measure(job: Division) -> Row:
+        checkpoint = checkpoint_of(options.runs, *job, options.steps)
+        return {**known(job), "commit": commit(), **judge.taus(checkpoint)}
+
+    known, path = partial(identity, options.steps), RESULTS / f"{NAME}.jsonl"
+    jobs = CachedJobs(NAME, path, ("config", "seed"), known, partial(map, measure))
+    # Seed by seed, so that what is finished is balanced.
+    rows = jobs.rows(Division(way, seed) for seed in range(options.seeds) for way in WAYS)
+    return {way: rows[place :: len(WAYS)] for place, way in enumerate(WAYS)}
+
+
 def main() -> None:
     """Train, judge and print both ways."""
     if sys.argv[1:2] == [CHILD]:
         return train(sys.argv[2], sys.argv[3:])
     options = parse_options()
     torch.set_num_threads(1)
-    judge, found = Judge(options.cache), {way: [] for way in WAYS}
-    for seed in range(options.seeds):
-        for way in WAYS:
-            checkpoint = checkpoint_of(options.runs, way, seed, options.steps)
-            found[way].append(row := judge.taus(checkpoint))
-            config = {"way": way, "ranks": RANKS, "steps": options.steps, "share": SHARE}
-            record(NAME, config, seed, row)
-    print(f"# {machine()}; {RANKS} processes, {options.seeds} seeds")
-    columns = list(found["users"][0])
+    found = divisions(options)
+    print_head(row for rows in found.values() for row in rows)
+    columns = [f"{name}_{what}" for name in TUNED for what in ("accuracy", "tau")]
     table = new_table("divided by", *columns)
     for way, rows in found.items():
         table.add_row(way, *(cell(Mean.of([row[one] for row in rows]).estimate) for one in columns))
