@@ -82,6 +82,7 @@ def _processes(number: int) -> Iterator[Executor]:
     executor = ProcessPoolExecutor(number, context, initializer=_begin)
     try:
         yield executor
+        executor.shutdown()  # they remove what they and their libraries have put into $TMPDIR
     except BrokenProcessPool:
         raise UserError(
             "a process died in the middle of its job, perhaps for want of memory: run the same"

@@ -7,6 +7,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,6 +31,13 @@ class Squares:
         return job**2
 
 
+class SquaresWithFolder(Squares):
+    """Squares by a process that has a folder until it ends, as W&B makes two in each."""
+
+    def __init__(self, folder):
+        self.folder = TemporaryDirectory(dir=folder)
+
+
 class SquaresOnce:
     """Squares, of which one ends its process, the first time that it is asked for."""
 
@@ -48,7 +56,7 @@ class SquaresOnce:
 def importable(monkeypatch):
     """Let processes find this file by name."""
     monkeypatch.setitem(sys.modules, NAME, sys.modules[__name__])
-    for kind in (Squares, SquaresOnce):
+    for kind in (Squares, SquaresWithFolder, SquaresOnce):
         monkeypatch.setattr(kind, "__module__", NAME)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
@@ -62,9 +70,11 @@ def all_ended():
     return not multiprocessing.active_children()
 
 
-def test_processes_do_every_job_once_and_end(importable):
-    assert sorted(Workers(Squares, 2)(range(7))) == [i**2 for i in range(7)]
+def test_processes_do_every_job_once_and_end_without_a_trace(importable, tmp_path):
+    work = partial(SquaresWithFolder, tmp_path)
+    assert sorted(Workers(work, 2)(range(7))) == [i**2 for i in range(7)]
     assert all_ended()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_processes_end_with_a_call_that_nobody_reads_on(importable):
