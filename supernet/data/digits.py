@@ -44,6 +44,12 @@ def source_digits() -> tuple[Tensor, list[int]]:
     return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), targets.tolist()
 
 
+@cache
+def _digests() -> list[str]:
+    """Hashes of the source digits' contents."""
+    return [array_digest(digit) for digit in source_digits()[0].numpy()]
+
+
 class _SeededImages(Dataset[LabelledImage]):
     """Grey images as three identical channels; a whole batch is built at once."""
 
@@ -235,9 +241,9 @@ class _EmbeddedDigits(ImageSplits):
 
     def image_records(self) -> list[ImageRecord]:
         """Class, split and content of each source digit, which are the same among clutter."""
-        digits, targets = source_digits()
+        digests, (_, targets) = _digests(), source_digits()
         return [
-            ImageRecord(f"digits/{i}", targets[i], split, array_digest(digits[i].numpy()))
+            ImageRecord(f"digits/{i}", targets[i], split, digests[i])
             for split, chosen in self._dealt(targets).items()
             for i in chosen
         ]

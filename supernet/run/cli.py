@@ -314,7 +314,7 @@ class CLI(LightningCLI):
         kwargs["enable_progress_bar"] = False  # Lightning's own
         checkpoint = self.settings.get("ckpt_path")
         self._data_check = DataCheck(self.folder, Path(checkpoint) if checkpoint else None)
-        own = trainer_config.callbacks or []
+        own, config = trainer_config.callbacks or [], self._dump()
         of_run = list(self.run_callbacks(self.folder))
         dry_passes = [one for one in of_run if isinstance(one, DryPass)]
         for one in dry_passes:
@@ -327,8 +327,8 @@ class CLI(LightningCLI):
             *progress,
             SeedEachStep(self.seed),
             self._data_check,
-            RunFiles(self.folder, self._dump()),
-            ConfigRecord(self._dump()),
+            RunFiles(self.folder, config),
+            ConfigRecord(config),
             *(one for one in of_run if one not in dry_passes),
             # The last of all, since it ends a run that has been asked to stop.
             LastCheckpoint(self.folder, self.settings.checkpoint_every_s),
