@@ -83,7 +83,7 @@ TINY_SEARCH = (
     ON_DIGITS
     + """\
   sampling: {score: soft_accuracy, every: 2, samples: 4}
-  final: {samples: 8, candidates: 4, recalibration_images: 64, tuning_steps: 2, measured: 0}
+  final: {samples: 8, candidates: 2, recalibration_images: 64, tuning_steps: 2, measured: 0}
 trainer: {accelerator: cpu, devices: 1, max_steps: 24, max_epochs: -1, log_every_n_steps: 4}
 wandb: {mode: disabled}
 """

@@ -41,6 +41,8 @@ data:
 trainer: {max_steps: STEPS, max_epochs: -1}
 """
 """A yaml file of a retraining; STEPS is to be replaced."""
+SHORT_TRAINING = TRAINING.replace("STEPS", "4").replace("batch_size: 16", "batch_size: 64")
+"""One of four steps, which judges in few batches."""
 TUNED_OPTIONS = (
     *("--model.sampling.score", "tuned", "--model.schedule.share", "0"),
     *("--model.surrogate.networks", "12", "--model.surrogate.first", "8"),

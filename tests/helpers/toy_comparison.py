@@ -4,7 +4,7 @@ import json
 
 from search.compare.comparison import main
 from supernet.arch_file import ArchFile, write_arch
-from tests.helpers.tiny import MACS, SPACE, TRAINING, save_supernet
+from tests.helpers.tiny import MACS, SHORT_TRAINING, SPACE, save_supernet
 
 SEARCH = """
 model:
@@ -19,7 +19,7 @@ SPENT = {"Health": {"image_macs": 5e8}, "Spending": SECONDS}
 
 def toy_options(folder):
     """Options of a toy comparison, and the run folder of the search that it starts from."""
-    (folder / "retrain.yaml").write_text(TRAINING.replace("STEPS", "4"))
+    (folder / "retrain.yaml").write_text(SHORT_TRAINING)
     save_supernet(folder / "found/checkpoints/last.ckpt", callbacks=SPENT)
     (folder / "found/config.yaml").write_text(SEARCH)
     return [

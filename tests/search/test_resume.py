@@ -99,6 +99,9 @@ def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
         "4",
         "--model.target",
         targets,
+        # So that it is killed with some of them left to judge.
+        "--model.final.candidates",
+        "4",
     ]
     run, whole = tmp_path / "run", tmp_path / "whole"
     last = run / "checkpoints" / "last.ckpt"

@@ -47,7 +47,7 @@ def test_the_command_fills_its_run_folder_and_an_offline_wandb_run(tiny_search, 
     data, memory, before, *printed, alarm, report, following = done.stdout.splitlines()
     check_first_lines(data, memory, before)
     assert printed[0].startswith("search 24/24  loss ")
-    assert printed[1] == "judge 4/4  on validation images"
+    assert printed[1] == "judge 2/2  on validation images"
     assert printed[-2:] == [f"architecture: {run / 'arch.json'}", f"figures: {run / 'figures'}"]
     assert alarm.startswith("alarm: not learned: the accuracy is ")
     assert report == f"report: {run / 'report.html'}"

@@ -72,7 +72,7 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
         # The supernet's own training, then scoring and judging, of which an image counts a third.
         spent = 5e8 + (row["image_macs"] + row["judging_image_macs"]) / 3
         assert one["search_in_trainings"]["by MACs"] == pytest.approx(
-            spent / (one["macs"] * 4 * 16), rel=1e-9
+            spent / (one["macs"] * 4 * 64), rel=1e-9
         )
     kept = [(one, one.read_bytes()) for one in (path, tmp_path / "cache.jsonl")]
     compare(files, *supernet)
@@ -232,8 +232,8 @@ def test_finished_searches_are_retrained_and_pooled(files, tmp_path, capsys):
     first = told["retrained"][0]
     macs = MACS.predict(SPACE.spec(archs[0]))
     assert first["macs"] == macs
-    # A training here is 4 steps of 16 images.
-    assert first["search_in_trainings"]["by MACs"] == pytest.approx(5e8 / (macs * 64))
+    # A training here is 4 steps of 64 images.
+    assert first["search_in_trainings"]["by MACs"] == pytest.approx(5e8 / (macs * 256))
     assert not (tmp_path / "cache-contests.jsonl").exists()
 
 
