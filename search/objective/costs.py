@@ -1,7 +1,7 @@
 """Costs: cost models of a space, and their prices by the choices of each block."""
 
 import functools
-import random
+import itertools
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from supernet.errors import UserError, check_choice
 from supernet.run.distributed import built_by_rank_zero
 from supernet.space.arch import DECISIONS
 from supernet.space.mnasnet import MnasSpace, reference_specs
+from supernet.space.spec import NetSpec
 from supernet.space.stage import Stage
 
 NUM_SAMPLES = 2000
@@ -93,6 +94,11 @@ class BlockCosts(BlockTables):
 
 def quantile(model: CostModel, space: MnasSpace, q: float, seed: int = 0) -> float:
     """The cost that a share ``q`` in [0, 1] of uniformly drawn architectures does not exceed."""
-    rng = random.Random(seed)
-    costs = sorted(model.predict(space.spec(space.sample(rng))) for _ in range(NUM_SAMPLES))
+    costs = sorted(map(model.predict, _drawn(space, seed)))
     return costs[min(NUM_SAMPLES - 1, int(q * NUM_SAMPLES))]
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(space: MnasSpace, seed: int) -> tuple[NetSpec, ...]:
+    """Networks of uniformly drawn architectures: a search may ask for several percentiles."""
+    return tuple(map(space.spec, itertools.islice(space.samples(seed), NUM_SAMPLES)))
