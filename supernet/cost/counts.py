@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from supernet.space.spec import NetSpec
@@ -44,6 +45,7 @@ def count_squeeze_excite(channels: int, hidden: int) -> Cost:
     return Cost(2 * channels * hidden + hidden + channels, 2 * channels * hidden)
 
 
+@functools.lru_cache(maxsize=4096)
 def count_layer(layer: Layer) -> Cost:
     """Cost of one layer of a stage; shortcuts have no parameters and no convolution.
 
