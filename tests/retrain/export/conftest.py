@@ -2,6 +2,7 @@
 
 import pytest
 import pytorch_lightning as pl
+import torch
 import yaml
 
 from retrain.cli import run_callbacks
@@ -46,6 +47,7 @@ def trained(tmp_path_factory):
         "init_args": {"resolution": 8, "batch_size": 32},
     }
     config = {"data": data, "wandb": {"mode": "disabled"}}
+    torch.manual_seed(0)  # whatever has run before
     module = RetrainModule(str(run / "arch.json"), 10, 8, 1, RECIPE)
     last = LastCheckpoint(run)
     trainer = pl.Trainer(
