@@ -80,20 +80,27 @@ def _trial_table(rows: Sequence[Row]) -> TextTable:
     kinds: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         kinds[row["controller"]].append(row)
-    return {kind: _trial_row(own, kinds.get(BASELINE)) for kind, own in kinds.items()}
+    regrets = {kind: by_seed(own) for kind, own in kinds.items()}
+    return {kind: _compared(kind, regrets) | _looks(own) for kind, own in kinds.items()}
 
 
-def _trial_row(rows: Sequence[Row], baseline: Sequence[Row] | None) -> dict[str, Cell]:
-    regrets = by_seed(rows)
-    shown: dict[str, Cell] = {"regret": Mean.of(list(regrets.values())).estimate}
-    if baseline and rows is not baseline:
-        less = gains(regrets, by_seed(baseline))
-        shown["less than random's by"] = Mean.of(less).estimate
-        shown["beats it"] = f"{sum(one > 0 for one in less)} of {len(less)}"
-    else:
-        shown |= {"less than random's by": "", "beats it": ""}
+def _compared(kind: str, regrets: Mapping[str, Regrets]) -> dict[str, Cell]:
+    """A controller's regret beside those of random search and of the default."""
+    own = regrets[kind]
+    shown: dict[str, Cell] = {"regret": Mean.of(list(own.values())).estimate}
+    for other in (BASELINE, DEFAULT):
+        less = gains(own, regrets.get(other, {})) if kind != other else []
+        shown[f"less than {other}'s by"] = Mean.of(less).estimate if less else ""
+        if other == BASELINE:
+            wins = f"{sum(one > 0 for one in less)} of {len(less)}"
+            shown["beats it"] = wins if less else ""
+    return shown
+
+
+def _looks(rows: Sequence[Row]) -> dict[str, Cell]:
+    """What was looked at, and how soon it was good."""
     soon = [row["nearly_after"] for row in rows if row["nearly_after"]]
-    return shown | {
+    return {
         "hypervolume, %": _mean(rows, "hypervolume") * 100,
         "hits, %": _mean(rows, "hits") * 100,
         "to 99 %": _censored(soon, len(rows), rows[0]["evaluations"]),

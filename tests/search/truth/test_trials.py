@@ -108,7 +108,8 @@ def test_tables_pair_controllers_with_random_search_by_seed():
     assert table["ppo"]["beats it"] == "1 of 2"
     assert table["ppo"]["less than random's by"].value == pytest.approx(0.75)
     assert table["ppo"]["to 99 %"] == "over 100 (1 of 2)"
-    assert table["random"]["beats it"] == ""
+    assert table["random"]["beats it"] == table["ppo"]["less than ppo's by"] == ""
+    assert table["random"]["less than ppo's by"].value == pytest.approx(-0.75)
     assert conclusion(rows) == "ppo has less regret than random search in 1 of 2 seeds on t (exact)"
     assert conclusion(rows[:2]) == ""
     assert _censored([20, 40, 60], 4, 100) == "60 (3 of 4)"
