@@ -47,6 +47,8 @@ class TableRow:
     """Options of ``mnasnet search`` that this row adds to the scale's; None for a network."""
     line: str = ""
     """Rows of one line are connected in the figure."""
+    panel: str = ""
+    """What its panel of the figure shows, where there are several."""
     paper: Printed = field(default_factory=Printed)
 
     @property

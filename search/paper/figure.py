@@ -21,7 +21,9 @@ from supernet.display.figures import (
 
 COLORS = ("#C2410C", "#2F5D92", "#4B8B6F", "#B7862B", "#7A5BA6", "#5F6B78")
 _WIDTH, _HEIGHT = 9.6, 4.2
-"""Inches."""
+"""Inches of a row of panels."""
+_ABOVE, _BELOW = 0.88, 0.59
+"""Inches of it above and below its axes."""
 
 
 @dataclass(frozen=True)
@@ -36,28 +38,52 @@ class Point:
 
 
 def draw_experiment(experiment: Experiment, results: Sequence[RowResult], device: str) -> Figure:
-    """Accuracy against cost: a panel of what was run here, and one of what the paper prints."""
-    here, paper = _here(experiment, results), _paper(experiment, results)
-    panels = [("Here", here, device)]
-    if any(paper.values()):
-        panels.append(("The paper, on ImageNet", paper, "Pixel 1"))
-    figure = new_figure(_WIDTH, _HEIGHT)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    figure.subplots_adjust(left=0.07, right=0.985, top=0.79, bottom=0.14, wspace=0.2)
-    colors = {line: COLORS[place % len(COLORS)] for place, line in enumerate(here)}
-    for axes, (title, lines, where) in zip(grid, panels, strict=True):
-        _, noun, unit = COSTS[experiment.axis]
-        noun = noun.removeprefix("predicted ")
-        cost = f"{noun} ({unit})" + f", {where}" * (experiment.axis == "ms")
-        style_axes(axes, title, cost, "top-1 accuracy (%)", 26)
-        costs = [one.cost for points in lines.values() for one in points]
-        middle = (min(costs) + max(costs)) / 2
-        for line, points in lines.items():
-            _draw_line(axes, line, points, colors[line], middle)
-        axes.margins(0.12)
-    if len(here) > 1:
-        legend_above(grid[0], 4, handlelength=1.2, columnspacing=1.2)
+    """Accuracy against cost: each panel as it was run here, beside what the paper prints."""
+    shown = list(dict.fromkeys(one.row.panel for one in results))
+    beside = any(_paper(experiment, results).values())
+    figure = new_figure(_WIDTH, _HEIGHT * len(shown))
+    grid = figure.subplots(len(shown), 1 + beside, squeeze=False)
+    _place(figure, len(shown))
+    lines = dict.fromkeys(one.row.line for one in results)
+    colors = {line: COLORS[place % len(COLORS)] for place, line in enumerate(lines)}
+    for name, row in zip(shown, grid, strict=True):
+        own = [one for one in results if one.row.panel == name]
+        title = f": {name}" if name else ""
+        _draw_panel(row[0], f"Here{title}", _here(experiment, own), colors, experiment, device)
+        if len(lines) > 1:
+            legend_above(row[0], 4, handlelength=1.2, columnspacing=1.2)
+        if beside:
+            paper, printed = f"The paper, on ImageNet{title}", _paper(experiment, own)
+            _draw_panel(row[1], paper, printed, colors, experiment, "Pixel 1")
     return figure
+
+
+def _place(figure: Figure, rows: int) -> None:
+    """Leave as much room around the axes of each row as a single one has."""
+    height, inside = _HEIGHT * rows, _HEIGHT - _ABOVE - _BELOW
+    edges = {"top": 1 - _ABOVE / height, "bottom": _BELOW / height}
+    figure.subplots_adjust(
+        left=0.07, right=0.985, wspace=0.2, hspace=(_ABOVE + _BELOW) / inside, **edges
+    )
+
+
+def _draw_panel(
+    axes: Axes,
+    title: str,
+    lines: Mapping[str, list[Point]],
+    colors: Mapping[str, str],
+    experiment: Experiment,
+    where: str,
+) -> None:
+    _, noun, unit = COSTS[experiment.axis]
+    noun = noun.removeprefix("predicted ")
+    cost = f"{noun} ({unit})" + f", {where}" * (experiment.axis == "ms")
+    style_axes(axes, title, cost, "top-1 accuracy (%)", 26)
+    costs = [one.cost for points in lines.values() for one in points]
+    middle = (min(costs) + max(costs)) / 2 if costs else 0.0
+    for line, points in lines.items():
+        _draw_line(axes, line, points, colors[line], middle)
+    axes.margins(0.12)
 
 
 def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str, middle: float) -> None:
