@@ -145,6 +145,7 @@ class CachedJobs(Generic[J]):
         self.identity, self.do = identity, do
         self.status, self.shown = status, shown
         self.known = read_rows(path, keys, strict)
+        commit()  # of the code that is loaded, before anything long begins
 
     def key(self, job: J) -> Key:
         """What the result of a job is known by."""

@@ -15,7 +15,7 @@ import torch
 
 from search.controllers.settings import Kind
 from search.evaluation.estimates import Report, TextTable
-from search.evaluation.jobs import CachedJobs, Row, commit, other_commits
+from search.evaluation.jobs import CachedJobs, Row, other_commits
 from search.evaluation.workers import Workers
 from search.truth.counts import count_tables, read_clutter
 from search.truth.figure import draw_trials
@@ -182,7 +182,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare controllers on tables of trained networks, and say what they gained."""
     options = truth_options(arguments)
     torch.set_num_threads(1)
-    commit()  # of the code that is loaded, before anything long begins
     comparison = TruthComparison(options)
     make_folder(options.run)
     with locked(options.run):

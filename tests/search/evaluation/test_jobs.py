@@ -48,6 +48,13 @@ def test_a_cache_of_something_else_is_refused_or_passed_over(tmp_path, content):
     assert squares(path, strict=False).known == {((5,),): {"of": [5]}}
 
 
+def test_the_commit_is_that_of_the_beginning(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(jobs, "commit", lambda: asked.append("now"))
+    squares(tmp_path / "cache.jsonl")
+    assert asked == ["now"]
+
+
 def test_rows_of_other_commits_are_told(monkeypatch):
     monkeypatch.setattr(jobs, "commit", lambda: "abc1234")
     assert jobs.other_commits([{"commit": "abc1234"}, {"commit": "abc1234"}]) == ""
