@@ -183,6 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = truth_options(arguments)
     torch.set_num_threads(1)
     comparison = TruthComparison(options)
+    if not (options.counts or options.predictors):
+        for name in comparison.sources:
+            comparison.check(name)
     make_folder(options.run)
     with locked(options.run):
         _compare(comparison)
@@ -193,8 +196,6 @@ def _compare(comparison: TruthComparison) -> None:
     if options.counts or options.predictors:
         report = Report([], comparison.rankings())
     else:
-        for name in comparison.sources:
-            comparison.check(name)
         rows, searches = comparison.trials(), comparison.searches()
         tables = {**trial_tables(rows), **search_tables(searches)}
         report = Report(comparison.facts([*rows, *searches]), tables, conclusion(rows))

@@ -169,7 +169,9 @@ def test_what_cannot_be_is_refused_in_one_line(data, tmp_path, words, told):
     assert "\n" not in str(refused.value)
 
 
-def test_compare_hands_the_option_on(monkeypatch):
+def test_compare_hands_the_option_on_and_leaves_no_folder_of_what_it_refuses(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["compare", "--truth=gone.yaml"])
     with pytest.raises(UserError, match=r"cannot read gone\.yaml"):
         compare.main()
+    assert not [*tmp_path.iterdir()]
