@@ -16,7 +16,7 @@ from search.surrogate.proposals import APART, differences
 from search.surrogate.regression import PENALTIES, Floats
 from search.surrogate.rounds import Finalist, Label, Rounds
 
-SHUFFLES = 199
+FEWEST, SHUFFLES = 4, 199
 CHANCE = 0.2
 """Share of shuffled labels that may be predicted as well as the real ones."""
 WORTHWHILE = 0.5
@@ -45,7 +45,7 @@ def beside_cost(inputs: Floats, costs: Floats, labels: Floats) -> BesideCost:
     it leaves over of the inputs (Freedman and Lane 1983). The penalty is chosen anew each time.
     """
     num = len(labels)
-    if num < 4:
+    if num < FEWEST:
         return BesideCost(math.nan, math.nan, 1.0)
     known = np.stack([np.ones(num), np.log(costs)], axis=1)
     left, values, _ = np.linalg.svd(known, full_matrices=False)
@@ -102,11 +102,13 @@ def of_surrogate(told: BesideCost) -> Alarm | None:
     if told.chance <= CHANCE:
         return None
     as_low = round(told.chance * (1 + SHUFFLES)) - 1
-    seen = (
-        "nothing shows that the surrogate tells networks of one cost apart: left-out error"
-        f" {told.error:.3g} nats, {told.error_of_cost:.3g} by the cost alone, and as much better in"
-        f" {as_low} of {SHUFFLES} shuffles of the labels"
+    figures = (
+        f"fewer than {FEWEST} networks were tuned"
+        if math.isnan(told.error)
+        else f"left-out error {told.error:.3g} nats, {told.error_of_cost:.3g} by the cost alone,"
+        f" and as much better in {as_low} of {SHUFFLES} shuffles of the labels"
     )
+    seen = f"nothing shows that the surrogate tells networks of one cost apart: {figures}"
     return Alarm("surrogate blind", seen, f"{LONGER}, or model.surrogate.networks")
 
 
