@@ -132,7 +132,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--seeds", type=int, default=3, metavar="N", help="searches each way (3)")
-    add("--steps", type=int, default=1200, help=f"of a search, {SHARE:.0%} of them shared (1200)")
+    add("--steps", type=int, default=1200, help=f"of a search, {SHARE:.0%}% of them shared (1200)")
     add("--runs", type=Path, default=Path("runs/gradient-division"), help="folder of the searches")
     add("--cache", type=Path, default=RESULTS / "clutter-trainings.jsonl", help="of the trainings")
     return parser.parse_args()
