@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 import warnings
 from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
@@ -92,7 +91,8 @@ def wandb_folders() -> dict[str, TemporaryDirectory[str]]:
 def run(request: Request, folders: dict[str, TemporaryDirectory[str]]) -> NoReturn:
     """Run a command as Python would have, had it been asked to, with folders of its own.
 
-    Nothing is freed at its end, which would copy most of what it shares.
+    Nothing is freed at its end, which would copy most of what it shares; what it raises Python
+    tells, as of any command.
     """
     os.chdir(request.folder)
     os.environ.clear()
@@ -110,9 +110,6 @@ def run(request: Request, folders: dict[str, TemporaryDirectory[str]]) -> NoRetu
         runpy.run_module(request.module, run_name="__main__", alter_sys=True)
     except SystemExit as leaving:
         status = leaving.code or 0
-    except BaseException:  # noqa: BLE001 - as Python does
-        traceback.print_exc()
-        status = 1
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
