@@ -94,12 +94,11 @@ def test_onnx_and_pt2_compute_what_pytorch_computes(run, capsys):
 
 @pytest.mark.usefixtures("_no_timing")
 def test_an_int8_file_stands_beside_that_of_floats(run, monkeypatch):
-    # A network this small is hardly trained, and rounds worse than one that ships; the more so on
-    # processors without VNNI, where sums of int8 products saturate.
+    # A network this small is hardly trained, and rounds worse than one that ships.
     for name, limit in {
-        "MAX_RELATIVE_DIFFERENCE": 0.4,
+        "MAX_RELATIVE_DIFFERENCE": 0.3,
         "MAX_DIFFERENCE": 1.0,
-        "MIN_AGREEMENT": 0.7,
+        "MIN_AGREEMENT": 0.8,
     }.items():
         monkeypatch.setattr(quantization, name, limit)
     words = ["--run", str(run), "--formats", "onnx", "--opset", "13", "--quantize", "int8"]
@@ -109,7 +108,7 @@ def test_an_int8_file_stands_beside_that_of_floats(run, monkeypatch):
     assert small["file"] == "network.int8.onnx"
     assert small["bytes"] < floats["bytes"]
     assert small["latency_ms"] == 1.25
-    assert 0 < small["relative_difference"] < 0.4
+    assert 0 < small["relative_difference"] < 0.3
 
     session = onnxruntime.InferenceSession(run / "network.int8.onnx")
     told = as_values(session.get_modelmeta().custom_metadata_map)
