@@ -94,7 +94,7 @@ class Results(pl.Callback):
         rounds = self.rounds(module)
         rounds.after_fit = log_round
         rounds.run()
-        accuracy = fmean(one.tuning.val_accuracy for one in rounds.finalists)
+        accuracy = fmean(one.accuracy for one in finalists(module, rounds))
         log_metrics(
             module.trainer,
             {"final/recalibrated_accuracy": accuracy},

@@ -175,28 +175,39 @@ class Rounds:
         return score_rows(self.objective, indices, self.surrogate.accuracies, limit).reward
 
     def tune_finalists(self) -> None:
-        """Tune the best of what was learned from and the last proposals, and judge them."""
-        chosen: list[tuple[Code, int]] = []
+        """Tune the best of what was learned from and the last proposals, and judge them.
+
+        Bands of targets may overlap: what was proposed for one target is a finalist of all that it
+        hits, as each of them may choose it.
+        """
+        chosen: dict[Code, int] = {}
         for target in range(len(self.objective.targets)):
-            chosen += [(code, target) for code in self.finalist_codes(target)]
-        chosen = told_by_rank_zero(chosen)
-        found = self.tunings.of([code for code, _ in chosen], self.module.lengths.final, True)
-        self._learn_from_finalists(found, chosen)
+            for code in self.finalist_codes(target):
+                chosen.setdefault(code, target)
+        chosen = dict(told_by_rank_zero([*chosen.items()]))
+        found = self.tunings.of([*chosen], self.module.lengths.final, True)
+        self._learn_from_finalists(found, [*chosen.values()])
         quality, predicted = self._qualities(found)
+        rows = torch.tensor([*chosen])
         self.finalists = [
-            Finalist(tuning, target, *map(float, values))
-            for tuning, (_, target), *values in zip(found, chosen, predicted, quality, strict=True)
+            Finalist(tuning, number, *map(float, values))
+            for number, target in enumerate(self.objective.targets)
+            for tuning, hit, *values in zip(
+                found, hits(self.objective, target, rows), predicted, quality, strict=True
+            )
+            if hit
         ]
 
-    def _learn_from_finalists(
-        self, found: Sequence[Tuning], chosen: Sequence[tuple[Code, int]]
-    ) -> None:
+    def _learn_from_finalists(self, found: Sequence[Tuning], targets: Sequence[int]) -> None:
         """Let the surrogate learn from the last proposals too, if they were tuned as long."""
         number = len(self.settings.sizes())
         if self.module.lengths.final == self.module.lengths.label:
-            for tuning, (code, target) in zip(found, chosen, strict=True):
-                if code not in self._taken():
-                    self.labels.append(Label(tuning, number, "proposed", target))
+            taken = self._taken()
+            self.labels += [
+                Label(tuning, number, "proposed", target)
+                for tuning, target in zip(found, targets, strict=True)
+                if tuning.code not in taken
+            ]
             self.surrogate.fit([one.tuning for one in self.labels])
 
     def finalist_codes(self, target: int) -> list[Code]:

@@ -151,6 +151,17 @@ def test_every_target_has_its_networks():
         assert_hits(objective, number, finalists)
 
 
+def test_where_bands_overlap_a_network_is_a_finalist_of_each_target_that_it_hits():
+    objective = objective_of(PLAIN, "p50", 1e9)
+    rounds = run(objective, Truth(PLAIN), networks=8, first=6, rounds=2)
+    tuned, *_ = rounds.tunings.tuned[-1]
+    of_target = [[f.tuning.code for f in rounds.finalists if f.target == n] for n in (0, 1)]
+    assert of_target[1] == tuned
+    assert of_target[0] == [code for code in tuned if code in of_target[0]]
+    assert 6 <= len(of_target[0]) < len(tuned) == len(set(tuned))
+    assert_hits(objective, 0, of_target[0])
+
+
 def test_rounds_are_repeated_to_the_last_bit():
     found = []
     for _ in range(2):
