@@ -89,7 +89,7 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     Taps that could only see padding are cropped: the result is the same, and oneDNN takes 5 ms
     instead of 0.02 ms for a 5x5 depthwise kernel on a 1x1 map.
     """
-    reach = 2 * x.shape[-1] - 1
+    reach = 2 * max(x.shape[-2:]) - 1
     if weight.shape[-1] > reach:
         margin = (weight.shape[-1] - reach) // 2
         weight = weight[..., margin:-margin, margin:-margin]

@@ -14,11 +14,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
-from supernet.network.functional import pool_shortcut
+from supernet.network.functional import convolve, pool_shortcut
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+
+
+class PaddedConv(nn.Conv2d):
+    """A convolution whose output has the input's side over ``stride``, rounded up; no bias.
+
+    While it trains it is computed as in the supernet, without taps that see padding alone: on maps
+    of one to three pixels a 5x5 depthwise kernel learns several times faster on a processor.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        # What is scripted, traced or exported is a plain convolution, which every runtime knows.
+        if torch.jit.is_scripting():
+            return self._conv_forward(x, self.weight, self.bias)
+        learns = self.training and not isinstance(x, torch.fx.Proxy)
+        return convolve(x, self.weight, self.stride[0]) if learns else super().forward(x)
 
 
 class Block(nn.Module):
@@ -39,23 +60,23 @@ class Block(nn.Module):
             return nn.BatchNorm2d(channels, spec.bn_eps, spec.bn_momentum)
 
         if layer.op == "conv":
-            self.conv = padded_conv(layer.inputs, hidden, kernel, stride)
+            self.conv = PaddedConv(layer.inputs, hidden, kernel, stride)
             self.bn1 = norm(hidden)
         elif layer.op == "sepconv":
-            self.conv_dw = padded_conv(hidden, hidden, kernel, stride, groups=hidden)
+            self.conv_dw = PaddedConv(hidden, hidden, kernel, stride, groups=hidden)
             self.bn1 = norm(hidden)
         else:
-            self.conv_pw = padded_conv(layer.inputs, hidden, 1)
+            self.conv_pw = PaddedConv(layer.inputs, hidden, 1)
             self.bn1 = norm(hidden)
-            self.conv_dw = padded_conv(hidden, hidden, kernel, stride, groups=hidden)
+            self.conv_dw = PaddedConv(hidden, hidden, kernel, stride, groups=hidden)
             self.bn2 = norm(hidden)
         squeeze = layer.se_hidden
         self.se = SqueezeExcite(hidden, rd_channels=squeeze) if squeeze else nn.Identity()
         if layer.op == "sepconv":
-            self.conv_pw = padded_conv(hidden, layer.outputs, 1)
+            self.conv_pw = PaddedConv(hidden, layer.outputs, 1)
             self.bn2 = norm(layer.outputs)
         elif layer.op == "mbconv":
-            self.conv_pwl = padded_conv(hidden, layer.outputs, 1)
+            self.conv_pwl = PaddedConv(hidden, layer.outputs, 1)
             self.bn3 = norm(layer.outputs)
 
     def feature_info(self, location: str) -> dict[str, Any]:
@@ -97,10 +118,10 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         self.act = ACTIVATIONS[spec.activation](inplace=True)
-        self.conv_stem = padded_conv(3, spec.stem, 3, spec.stem_stride)
+        self.conv_stem = PaddedConv(3, spec.stem, 3, spec.stem_stride)
         self.bn1 = nn.BatchNorm2d(spec.stem, spec.bn_eps, spec.bn_momentum)
         self.blocks = make_stages(spec)
-        self.conv_head = padded_conv(spec.stages[-1].filters, spec.head, 1)
+        self.conv_head = PaddedConv(spec.stages[-1].filters, spec.head, 1)
         self.bn2 = nn.BatchNorm2d(spec.head, spec.bn_eps, spec.bn_momentum)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(spec.head, spec.classes)
@@ -121,13 +142,6 @@ def make_stages(spec: NetSpec) -> nn.Sequential:
     """The blocks of each stage, in a sequence of their own."""
     stages = ((Block(layer, spec) for layer in layers) for layers in spec.stage_layers())
     return nn.Sequential(*(nn.Sequential(*blocks) for blocks in stages))
-
-
-def padded_conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Conv2d:
-    """A convolution whose output has the input's side over ``stride``, rounded up; no bias."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from supernet.network.functional import (
     submodule_weights,
     whole,
 )
-from supernet.network.network import Network, initialise, padded_conv
+from supernet.network.network import Network, PaddedConv, initialise
 from supernet.space.arch import Arch, Path
 from supernet.space.mnasnet import MnasSpace
 from supernet.space.stage import Layer
@@ -50,7 +50,7 @@ class SuperNet(nn.Module):
         super().__init__()
         self.space = space
         stem = space.stem_filters
-        self.conv_stem = padded_conv(3, stem, 3, space.stem_stride)
+        self.conv_stem = PaddedConv(3, stem, 3, space.stem_stride)
         self.stem_norm = ElasticNorm(stem)
         widths = [
             space.block_filters(n, max(one["filters"])) for n, one in enumerate(space.choices)

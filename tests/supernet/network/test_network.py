@@ -15,7 +15,7 @@ from search.settings import WeightOptimizer
 from supernet.cost.counts import count
 from supernet.network.elastic import ElasticLayer
 from supernet.network.functional import convolve, pool_shortcut, prefix
-from supernet.network.network import Network, recalibrate
+from supernet.network.network import Network, PaddedConv, recalibrate
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch, BlockChoice, Restriction, mixture
 from supernet.space.mnasnet import MnasSpace
@@ -375,3 +375,21 @@ def test_no_pointwise_convolution_strides_by_itself(kernel, side, monkeypatch):
     monkeypatch.setattr(functional, "conv2d", asked)
     torch.testing.assert_close(convolve(x, weight, stride=2), expected)
     assert [one.kwargs["stride"] for one in asked.call_args_list] == [1]
+
+
+@pytest.mark.parametrize(
+    ("sides", "taps"),
+    [((1, 1), 1), ((2, 2), 3), ((1, 2), 3), ((2, 1), 3), ((1, 3), 5), ((4, 4), 5)],
+)
+def test_a_training_convolution_leaves_out_what_sees_padding_alone(sides, taps, monkeypatch):
+    conv = PaddedConv(4, 4, 5, stride=2, groups=4)
+    images = torch.randn(3, 4, *sides, requires_grad=True)
+    found = [conv.eval()(images), conv.train()(images)]
+    torch.testing.assert_close(found[1], found[0])
+    learned = [torch.autograd.grad(one.square().sum(), (images, conv.weight)) for one in found]
+    torch.testing.assert_close(learned[1], learned[0])
+    asked = Mock(wraps=functional.conv2d)
+    monkeypatch.setattr(functional, "conv2d", asked)
+    conv(images)
+    kernels = [call.args[1].shape[-1] for call in asked.call_args_list]
+    assert kernels == [taps] * (taps > 1), "a single tap is a factor"
