@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2.functional import to_pil_image
 
+from supernet.data.images.image_index import printable
 from supernet.data.run_data import RunData
 from supernet.data.splits import Batch
 from supernet.data_description import Preprocessing
@@ -103,7 +104,7 @@ def named(rows: list[Prediction], data: Any) -> list[Prediction]:
     known = dict(enumerate(records or ()))
     if not all(row.number in known and known[row.number].label == row.label for row in rows):
         return rows
-    return [row._replace(image=known[row.number].path) for row in rows]
+    return [row._replace(image=printable(known[row.number].path)) for row in rows]
 
 
 def picture_of(image: Tensor, told: Preprocessing | None) -> Image.Image:

@@ -1,5 +1,6 @@
 """What a test keeps of its images: every prediction, the names, and the pictures of the worst."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from retrain.predictions import NUM_WORST, TestPredictions, named, picture_of
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.data_description import Preprocessing
-from supernet.report.predictions import Prediction, read_predictions, read_worst
+from supernet.report.predictions import Prediction, read_predictions, read_worst, write_predictions
 
 
 @pytest.fixture
@@ -40,6 +41,16 @@ def test_records_in_another_order_name_nothing(data, monkeypatch):
     monkeypatch.setattr(data, "test_records", lambda: records[::-1])
     assert named(rows, data) == rows
     assert named(rows, None) == rows
+
+
+def test_a_name_that_is_no_text_is_written_as_its_bytes(data, monkeypatch, tmp_path):
+    records = data.test_records()
+    odd = [replace(records[0], path="cats/\udcff\u2028.png"), *records[1:]]
+    monkeypatch.setattr(data, "test_records", lambda: odd)
+    rows = named(rows_of(data), data)
+    write_predictions(tmp_path / "predictions.csv", rows)
+    assert read_predictions(tmp_path / "predictions.csv") == rows
+    assert rows[0].image == r"cats/\udcff\u2028.png"
 
 
 def test_a_picture_is_the_image_before_it_was_normalised():
