@@ -45,12 +45,12 @@ def test_records_in_another_order_name_nothing(data, monkeypatch):
 
 def test_a_name_that_is_no_text_is_written_as_its_bytes(data, monkeypatch, tmp_path):
     records = data.test_records()
-    odd = [replace(records[0], path="cats/\udcff\u2028.png"), *records[1:]]
+    odd = [replace(records[0], path="cats/\udcff.png"), *records[1:]]
     monkeypatch.setattr(data, "test_records", lambda: odd)
     rows = named(rows_of(data), data)
     write_predictions(tmp_path / "predictions.csv", rows)
     assert read_predictions(tmp_path / "predictions.csv") == rows
-    assert rows[0].image == r"cats/\udcff\u2028.png"
+    assert rows[0].image == r"cats/\udcff.png"
 
 
 def test_a_picture_is_the_image_before_it_was_normalised():
