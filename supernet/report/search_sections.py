@@ -175,18 +175,21 @@ def latency(files: RunFiles) -> Iterator[Section]:
     if error := archs[0].table_error:
         on = f"on {error.networks} networks that did not calibrate it"
         facts.append(("table of layers", f"{error.words}, {on}"))
-    rows = [_measured_row(archs[0].space, one) for one in measured.get("networks", [])]
+    here = measured.get("device") == archs[0].device
+    rows = [_measured_row(archs[0].space, one, here) for one in measured.get("networks", [])]
     header = ("network", "predicted ms", "measured ms", "difference")
-    caption = "networks of this search, timed on the device"
+    timed = "the device" if here else f"{measured.get('device')}, which the table is not of"
+    caption = f"networks of this search, timed on {timed}"
     table = PageTable(caption, header, rows, ("network",))
     yield Section("Latency", facts=facts, tables=[table] if rows else ())
 
 
-def _measured_row(space: MnasSpace, row: dict[str, Any]) -> list[str]:
+def _measured_row(space: MnasSpace, row: dict[str, Any], here: bool) -> list[str]:
+    """A network's times; their difference tells of the table ``here``, on its own device, alone."""
     spec = space.spec(space.decode(tuple(row["arch"])))
     predicted, ms = row["predicted"], row["measured_ms"]
-    blocks = " ".join(spec.block_strings())
-    return [blocks, f"{predicted:.4g}", f"{ms:.4g}", f"{ms / predicted - 1:+.1%}"]
+    difference = f"{ms / predicted - 1:+.1%}" if here else "-"
+    return [" ".join(spec.block_strings()), f"{predicted:.4g}", f"{ms:.4g}", difference]
 
 
 def spending(files: RunFiles) -> Iterator[Section]:

@@ -72,7 +72,7 @@ def training(files: RunFiles) -> Iterator[Section]:
     if score:
         step, value = best_of(metrics, score)
         words = f"best validation {FIGURE_NAMES[score]}"
-        facts.append((words, f"{value:.2%}, after {step:,} steps"))
+        facts.append((words, f"{value:.2%}, after {step + 1:,} steps"))  # counted from 0
     if has_curves:
         words = "loss, validation and learning rate by step"
         pictures.append(_drawn(files, "training.png", words, lambda: draw_training(metrics)))

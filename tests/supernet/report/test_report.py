@@ -105,6 +105,20 @@ def test_a_retraining_is_told_with_names_of_classes_as_they_are(retrained):
     }
 
 
+@pytest.mark.parametrize("device", ["the table's own", "another"])
+def test_times_are_held_against_the_table_on_its_own_device_alone(tmp_path, device):
+    run = recorded(tmp_path, "table")
+    arch = json.loads((run / "arch.json").read_text())
+    own = device == "the table's own"
+    code = json.loads((run / "pareto.json").read_text())["points"][0]["arch"]
+    row = {"arch": code, "predicted": 2.0, "measured_ms": 3.0}
+    told = {"unit": "ms", "device": arch["device"] if own else device, "networks": [row]}
+    (run / "measured.json").write_text(json.dumps(told))
+    words = page_of(run).words["latency"]
+    assert ("+50.0%" in words) == own
+    assert ("timed on another, which the table is not of" in words) != own
+
+
 def test_a_detector_is_told_by_its_precision_and_its_own_figures(tmp_path):
     figures = {"map": 0.4567, "map_50": 0.8, "map_75": 0.5, "images": 12}
     test = {**figures, "checkpoint": "best.ckpt", "checkpoint_sha256": "0", "arch": "mnasnet_a1"}
@@ -122,7 +136,7 @@ def test_a_detector_is_told_by_its_precision_and_its_own_figures(tmp_path):
 def test_a_training_without_a_row_of_its_own_is_told_by_its_validation(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,val/loss,val/accuracy\n2,2.1,0.25\n5,2.0,0.75\n")
     text = write_report(tmp_path).read_text()
-    assert "75.00%, after 5 steps" in text
+    assert "75.00%, after 6 steps" in text
     assert "trainer.log_every_n_steps" in text
 
 
