@@ -106,6 +106,8 @@ class Planner:
         per_class = self.images.num_training / self.images.num_classes
         self.measuring = Measuring(data, machine, self.batch, preset(per_class))
         self.table = LatencyTable.read(request.table) if request.table else None
+        if self.table:  # a target that is a percentile asks it nothing
+            self.table.check_covers(self.space(self.table.space.resolution))
 
     def plan(self) -> PlannedRuns:
         """The largest images that leave good lengths, and these lengths."""
@@ -126,14 +128,12 @@ class Planner:
 
     def space(self, resolution: int) -> MnasSpace:
         """The space of a table, or the paper's at a width that suits the images."""
-        classes = self.images.num_classes
-        if self.table:
-            return dataclasses.replace(self.table.space, classes=classes)
-        return MnasSpace(
-            width=space_width(self.images.num_training, self.machine),
+        width = space_width(self.images.num_training, self.machine)
+        return dataclasses.replace(
+            self.table.space if self.table else MnasSpace(width=width),
             stem_stride=default_stem_stride(resolution),
             resolution=resolution,
-            classes=classes,
+            classes=self.images.num_classes,
         )
 
     def _resolutions(self) -> list[int]:

@@ -79,11 +79,14 @@ def resolutions(side: int, machine: Machine, most: int = LARGEST[-1]) -> list[in
 
 
 def batch_size(num_images: int, machine: Machine) -> int:
-    """Images of a step: 32, from 5,000 images on 64, each twice on a GPU; 4 steps an epoch."""
+    """Images of a step: 32, from 5,000 images on 64, each twice on a GPU; 4 steps an epoch.
+
+    Of a few dozen images 8, or all of them.
+    """
     wanted = (64 if num_images >= MANY else 32) * (2 if machine.kind == "gpu" else 1)
     while wanted > 8 and 4 * wanted > num_images:
         wanted //= 2
-    return wanted
+    return min(wanted, num_images)
 
 
 def space_width(num_images: int, machine: Machine) -> float:

@@ -123,6 +123,11 @@ def test_a_table_says_the_space_and_how_its_networks_rank(plan, tmp_path, monkey
     assert read_space(folder / "space.yaml") == space
     with pytest.raises(UserError, match=r"target 0\.1 ms lies below the cheapest network"):
         plan(*options, "--target", "0.1")
+    random_table(TINY, 0, {**NOWHERE, "space": dataclasses.asdict(TINY)}).write(
+        tmp_path / "phone.json"
+    )
+    with pytest.raises(UserError, match="the latency table lacks 2 of the .* --classes 3"):
+        plan(*options, "--target", "p40")
 
 
 REFUSED = {

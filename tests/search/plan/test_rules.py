@@ -48,6 +48,8 @@ def test_a_profile_limits_the_resolution():
 @pytest.mark.parametrize(
     ("number", "machine", "batch"),
     [
+        (3, LAPTOP, 3),
+        (7, GPU, 7),
         (10, LAPTOP, 8),
         (64, LAPTOP, 16),
         (128, LAPTOP, 32),
