@@ -214,7 +214,7 @@ def tau(one: Sequence[float], other: Sequence[float]) -> float:
     """Kendall's tau; NaN where one of them tells nothing apart."""
     from scipy.stats import kendalltau  # takes a second to load
 
-    return float(kendalltau(one, other).statistic)
+    return float(kendalltau(one, other).statistic) if len(one) > 1 else math.nan
 
 
 def write_surrogate(

@@ -126,7 +126,7 @@ def test_a_table_says_the_space_and_how_its_networks_rank(plan, tmp_path, monkey
     random_table(TINY, 0, {**NOWHERE, "space": dataclasses.asdict(TINY)}).write(
         tmp_path / "phone.json"
     )
-    with pytest.raises(UserError, match="the latency table lacks 2 of the .* --classes 3"):
+    with pytest.raises(UserError, match=r"the latency table lacks 2 of the .* --classes 3"):
         plan(*options, "--target", "p40")
 
 

@@ -21,6 +21,7 @@ from search.surrogate.findings import (
     means_by_origin,
     rows_in_lines,
     summary_lines,
+    tau,
     write_surrogate,
 )
 from search.surrogate.gain import Gain
@@ -245,6 +246,10 @@ def test_other_ranks_log_nothing(rounds):
     rounds.module.trainer.is_global_zero = False
     log_round(rounds)
     assert rounds.logged == []
+
+
+def test_a_single_label_has_no_tau_and_is_no_warning():
+    assert math.isnan(tau([1.0], [1.0]))
 
 
 def test_labels_that_tell_nothing_apart_have_no_tau(rounds):
