@@ -61,7 +61,7 @@ def _search(found: ArchFile) -> list[tuple[str, str]]:
     ]
     if measured := found.measured:
         lines.append(("measured by search", f"{measured.ms:.4g} ms, {measured.comparison}"))
-    lines.append(("supernet accuracy", f"{found.accuracy:.2%} of validation images"))
+    lines.append((f"{found.judged_as} accuracy", f"{found.accuracy:.2%} of validation images"))
     return [*lines, *_alarm(found.chance, found.accuracy)]
 
 

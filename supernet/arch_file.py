@@ -63,7 +63,8 @@ class ArchFile:
     device: str
     """Device of that table, empty when the cost is a count."""
     accuracy: float
-    """Accuracy of the supernet's slice on the validation split, tuned and recalibrated."""
+    """Accuracy on the validation split after a short tuning, recalibrated: of the supernet's slice,
+    or of a network that began afresh where no weights were shared."""
     reward: float
     """Reward of ``accuracy`` and ``predicted``."""
     target: float
@@ -139,6 +140,11 @@ class ArchFile:
     def block_strings(self) -> list[str]:
         """The stages in the official grammar."""
         return self.spec.block_strings()
+
+    @property
+    def judged_as(self) -> str:
+        """What ``accuracy`` is of, in a word."""
+        return "supernet" if self.step else "unshared"
 
     @property
     def resolution(self) -> int:

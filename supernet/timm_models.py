@@ -171,7 +171,8 @@ def _described(arch: str | Path | Mapping[str, Any]) -> tuple[NetSpec, dict[str,
     found = read_arch(arch)
     of_data = data_config(found.data) if found.data else {}
     figures = {"accuracy": found.accuracy}
-    return found.spec, {**of_data, "description": _sentence("supernet", figures, found.data, {})}
+    judged = _sentence(found.judged_as, figures, found.data, {})
+    return found.spec, {**of_data, "description": judged}
 
 
 def data_config(data: DataDescription) -> dict[str, Any]:

@@ -294,7 +294,6 @@ class Findings:
         """Print the choices, and where their files are."""
         console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
         steps, times = self.module.lengths.final, self.times.times
-        shared = "supernet" if self.module.shared_steps else "unshared"
         tuned = f", tuned for {steps} steps" * (steps > 0)
         rows = zip(self.choices, self.files, self.objective.targets, strict=True)
         for choice, path, target in rows:
@@ -313,7 +312,9 @@ class Findings:
                 console.print(
                     f"{kept.cost}{device}: {kept.predicted:.4g}, at most {kept.limit:.4g} allowed"
                 )
-            console.print(f"{shared} accuracy on validation images{tuned}: {found.accuracy:.3f}")
+            console.print(
+                f"{found.judged_as} accuracy on validation images{tuned}: {found.accuracy:.3f}"
+            )
             if choice.int8_accuracy is not None:
                 lost = 100 * (found.accuracy - choice.int8_accuracy)
                 console.print(f"in int8: {choice.int8_accuracy:.3f}, {lost:.2f} points lost")

@@ -265,6 +265,9 @@ def test_timms_configuration_says_what_arch_json_says_of_the_data(tmp_path, arch
     write_arch(tmp_path / "told.json", found)
     model = create(tmp_path / "told.json")
     assert_told(model)
+    assert model.pretrained_cfg["description"].startswith("unshared accuracy 0.5000")
+    write_arch(tmp_path / "shared.json", dataclasses.replace(found, step=9))
+    model = create(tmp_path / "shared.json")
     assert model.pretrained_cfg["description"].startswith("supernet accuracy 0.5000")
 
 
