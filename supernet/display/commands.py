@@ -173,7 +173,8 @@ def _found_line(found: ArchFile) -> str:
     device = f" on {found.device}" if found.device else ""
     measured = found.measured
     return (
-        f"{found.judged_as} accuracy {found.accuracy:.4f}, predicted {found.predicted:,g} {found.unit}"
+        f"{found.judged_as} accuracy {found.accuracy:.4f},"
+        f" predicted {found.predicted:,g} {found.unit}"
         f" of at most {found.target:,g} {found.unit}{device}"
         + (f"; measured {measured.ms:,g} ms, {measured.comparison}\n" if measured else "\n")
         + _alarm_line(found)

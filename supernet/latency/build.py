@@ -26,16 +26,25 @@ from supernet.latency.table.validation import mean_ms, validation_of
 
 
 def build_table(
-    device: Device, plan: Plan, fingerprint: dict[str, Any], path: Path, progress: bool = True
+    device: Device,
+    plan: Plan,
+    fingerprint: dict[str, Any],
+    path: Path,
+    progress: bool = True,
+    way_out: str = "name another --out",
 ) -> LatencyTable:
     """Measure a table, going on where an earlier build was stopped, and save it.
 
-    Raw times lie beside the table (``raw_path``); those of another ``fingerprint`` are refused.
+    Raw times lie beside the table (``raw_path``); those of another ``fingerprint`` are refused,
+    with the ``way_out``.
 
     Raises:
         UserError: when a file cannot be written, or belongs to another build.
     """
-    with Rounds(raw_path(path), fingerprint) as rounds, ProgressLines(shown=progress) as bar:
+    with (
+        Rounds(raw_path(path), fingerprint, way_out) as rounds,
+        ProgressLines(shown=progress) as bar,
+    ):
         task = bar.add_task(
             "measure",
             total=plan.effort.seconds,

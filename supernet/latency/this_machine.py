@@ -92,4 +92,5 @@ def table_for(
         path = Path(cache_dir) / f"latency-{digest[:16]}.json"
         if path.exists():
             return LatencyTable.read(path)
-        return build_table(device, plan, fingerprint, path, progress)
+        way_out = "name a latency table, or another folder of them"
+        return build_table(device, plan, fingerprint, path, progress, way_out)

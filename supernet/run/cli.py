@@ -56,6 +56,17 @@ from supernet.tracking.record import ConfigRecord, log_report
 from supernet.training.config import check_resolution, check_sections, make_data
 
 
+def check_text(words: Sequence[str]) -> None:
+    """Refuse names of bytes that are no UTF-8, which config.yaml and W&B cannot hold.
+
+    Raises:
+        UserError: naming the first word.
+    """
+    for word in words:
+        if not word.isascii() and word != word.encode(errors="replace").decode():
+            raise UserError(f"{word} is no UTF-8: rename the file or folder, or link to it")
+
+
 def num_classes(data: pl.LightningDataModule) -> int:
     """Number of classes of the data."""
     return image_shape(data)[0]
@@ -110,6 +121,7 @@ class CLI(LightningCLI):
         # Attribute docstrings of dataclasses become the help of their options.
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         check_command_line(self.words)
+        check_text(self.words)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
         help_of["epilog"] = more
         with contextlib.ExitStack() as self.until_end:

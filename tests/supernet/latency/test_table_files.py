@@ -191,6 +191,15 @@ def test_raw_times_of_another_build_are_refused_by_name(tmp_path):
         Rounds(tmp_path / "raw.jsonl", {"device": "two", "space": 1})
 
 
+def test_a_search_that_meets_another_one_measuring_is_told_what_it_can_do(tmp_path):
+    class Busy(SyntheticDevice):
+        def load(self, subjects):
+            table_for(TINY, [], tmp_path, machine=SyntheticDevice)
+
+    with pytest.raises(UserError, match="wait for it, or name a latency table, or another folder"):
+        table_for(TINY, [], tmp_path, progress=False, machine=Busy)
+
+
 def test_two_builds_never_write_into_one_file(tmp_path):
     path = tmp_path / "raw.jsonl"
     with (

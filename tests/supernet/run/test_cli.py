@@ -295,3 +295,9 @@ def test_a_search_whose_time_is_over_chooses_if_its_controller_has_learned(
         assert not (run / "arch.json").exists()
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["search"]["steps_done"] == steps
+
+
+def test_a_name_that_is_no_utf_8_is_refused_before_anything_is_read(refused):
+    for option in ("--run", "--data.root"):
+        line = refused("fit", "-c", "photos/search", "--run", "x", option, "caf\udce9")
+        assert line.startswith(r"error: caf\udce9 is no UTF-8: rename the file or folder")
