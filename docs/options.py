@@ -141,7 +141,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         mock.patch.object(Parser, "parse_args", leave),
         mock.patch.object(Parser, "parse_known_args", leave),
         mock.patch.object(CLI, "parse_arguments", leave_lightning),
-        mock.patch.object(sys, "argv", [module, *([verb] if verb else [])]),
+        mock.patch.object(sys, "argv", [module, *([verb] if verb else []), "--help"]),
         mock.patch("supernet.command.early.answer_early", lambda _, words: list(words)),
     ):
         try:

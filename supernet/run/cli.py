@@ -7,6 +7,7 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 import contextlib
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -85,6 +86,8 @@ def stem_stride(data: pl.LightningDataModule) -> int:
 # Named functions, since --help prints them as what a model's argument is linked to.
 SHAPE = {"num_classes": num_classes, "resolution": resolution, "stem_stride": stem_stride}
 
+TOLD = re.compile(r"-h$|--help|--.*\.help|--print_config=")
+"""Words that ask for what options mean."""
 LR_OPTIONS = {"search": "model.weights.lr", "retrain": "model.recipe.lr"}
 """Options of the learning rate, by role."""
 
@@ -118,8 +121,9 @@ class CLI(LightningCLI):
             args = with_shipped(sys.argv[1:] if args is None else args)
         self.words = args if isinstance(args, list) else []
         quieten_lightning()
-        # Attribute docstrings of dataclasses become the help of their options.
-        set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        # The help of options: read from the sources of their classes, which takes a second.
+        is_told = any(TOLD.match(word) for word in self.words)
+        set_parsing_settings(docstring_parse_attribute_docstrings=is_told)
         check_command_line(self.words)
         check_text(self.words)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
@@ -159,8 +163,9 @@ class CLI(LightningCLI):
     after_test = after_fit
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Only the verbs that this command has."""
-        return {verb: skip for verb, skip in super().subcommands().items() if verb in self.verbs}
+        """Only the verbs that this command has, or the one that is asked for: each takes time."""
+        verbs = {*self.verbs} & {*self.words[:1]} or self.verbs
+        return {verb: skip for verb, skip in super().subcommands().items() if verb in verbs}
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Take numbers only: Lightning's ``true`` draws a seed that no second rank knows."""
