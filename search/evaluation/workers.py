@@ -4,14 +4,17 @@ Either is an executor of ``concurrent.futures``. A job that a worker of a schedu
 since it died, is done by another.
 """
 
+import atexit
 import multiprocessing
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from multiprocessing import util
 from multiprocessing.connection import wait
 from threading import Thread
 from typing import Any, Generic, TypeVar
@@ -27,6 +30,10 @@ R = TypeVar("R")
 Work = Callable[[J], R]
 """Does a job."""
 SECONDS_TO_CONNECT = 10
+LOADED_ONCE = ["torch", "pytorch_lightning"]
+"""What takes seconds to load: one process does, and all others are forks of it."""
+START = "spawn" if sys.platform == "darwin" else "forkserver"
+"""How processes start; the system's libraries of a Mac are not made for forks."""
 
 _made: dict[str, Work[Any, Any]] = {}
 """What does the jobs of the last call that this process has worked for."""
@@ -78,7 +85,8 @@ def _do(call: str, make_work: Callable[[], Work[J, R]], job: J) -> R:
 @contextmanager
 def _processes(number: int) -> Iterator[Executor]:
     others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
+    multiprocessing.set_forkserver_preload(LOADED_ONCE)
+    context = multiprocessing.get_context(START)
     executor = ProcessPoolExecutor(number, context, initializer=_begin)
     try:
         yield executor
@@ -97,6 +105,8 @@ def _processes(number: int) -> Iterator[Executor]:
 
 
 def _begin() -> None:
+    # Forks of the one that has loaded end without it; libraries leave folders behind.
+    util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
     leave_signals_to_parent()
     torch.set_num_threads(1)
     keep_freed_memory()

@@ -140,9 +140,15 @@ def cluster(importable, tmp_path, monkeypatch):
     distributed = pytest.importorskip(
         "distributed", reason="--cluster needs mnasnet-search[cluster]"
     )
+    import dask
+
     monkeypatch.chdir(tmp_path)
+    multiprocessing.set_forkserver_preload(workers.LOADED_ONCE)
     named = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**named, host="127.0.0.1", silence_logs=50) as made:
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": workers.START}),
+        distributed.LocalCluster(**named, host="127.0.0.1", silence_logs=50) as made,
+    ):
         yield made.scheduler_address
 
 
