@@ -74,7 +74,8 @@ ON_DIGITS = """
 data: {class_path: Digits, init_args: {resolution: 8, batch_size: 16}}
 threads: 1
 model:
-  space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0, 1], head: 32}
+  space: {width: 0.1, base_filters: [16, 24, 40], base_layers: [1, 1, 1], strides: [1, 2, 2],
+    layers: [0, 1], head: 32}
   cost: macs
   target: p40
 """

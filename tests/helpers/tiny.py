@@ -24,7 +24,9 @@ SPACE = MnasSpace(
 )
 SEARCHED = MnasSpace(
     width=0.1,
-    base_layers=(1, 1, 1, 1, 1, 1, 1),
+    base_filters=(16, 24, 40),
+    base_layers=(1, 1, 1),
+    strides=(1, 2, 2),
     layers=(0, 1),
     head=32,
     resolution=8,

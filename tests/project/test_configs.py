@@ -103,7 +103,8 @@ wandb: {mode: disabled}
 """
 TINY_SEARCH = """
 model:
-  space: {width: 0.1, base_layers: [1, 1, 1, 1, 1, 1, 1], layers: [0], head: 32}
+  space: {width: 0.1, base_filters: [16, 24], base_layers: [1, 1], strides: [1, 2], layers: [0],
+    head: 32}
   cost: macs
   schedule: {share: 0.2, uniform: null}
   sampling: {samples: 2}

@@ -101,7 +101,7 @@ def test_a_search_killed_three_times_ends_as_if_it_had_not_been(
         targets,
         # So that it is killed with some of them left to judge.
         "--model.final.candidates",
-        "4",
+        "6",
     ]
     run, whole = tmp_path / "run", tmp_path / "whole"
     last = run / "checkpoints" / "last.ckpt"

@@ -62,8 +62,8 @@ def test_where_no_network_is_near_the_target_the_search_says_so_and_takes_the_ne
 def test_a_search_for_three_targets_leaves_a_network_for_each(
     search, tiny_search, tmp_path, capsys
 ):
-    run, names = tmp_path / "run", ["p20", "p80", "0.15x_mnasnet_a1"]
-    targets = "[p20, p80, 0.15x mnasnet_a1]"
+    run, names = tmp_path / "run", ["p20", "p80", "0.05x_mnasnet_a1"]
+    targets = "[p20, p80, 0.05x mnasnet_a1]"
     search(*tiny_search, "--model.target", targets, "--model.final.candidates", 1)
     assert sorted(path.name for path in run.glob("*arch*")) == sorted(
         f"arch-{name}.json" for name in names
@@ -81,10 +81,10 @@ def test_a_search_for_three_targets_leaves_a_network_for_each(
     assert figures == {"entropy", "loss", "pareto", "progress"} | networks
     printed = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("chosen: ") for line in printed) == 3
-    with pytest.raises(UserError, match=r"name one of arch-0\.15x_mnasnet_a1\.json, arch-p20"):
+    with pytest.raises(UserError, match=r"name one of arch-0\.05x_mnasnet_a1\.json, arch-p20"):
         read_arch(run / "arch.json")
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["model"]["target"] == ["p20", "p80", "0.15x mnasnet_a1"]
+    assert config["model"]["target"] == ["p20", "p80", "0.05x mnasnet_a1"]
     with pytest.raises(SystemExit):
         search(*tiny_search, "--model.target", "[p20, p80]", "--ckpt_path", "last")
     assert "error: the checkpoint's target is [" in capsys.readouterr().err

@@ -144,7 +144,7 @@ def uses_by_step(folder):
 def test_a_search_counts_its_ops_probes_the_last_update_and_logs_sums(search, tmp_path, capsys):
     search(*NO_WARMUP)
     run = tmp_path / "run"
-    assert uses_by_step(run) == {step: 7 * (step + 1) for step in range(0, 24, 4)}
+    assert uses_by_step(run) == {step: 3 * (step + 1) for step in range(0, 24, 4)}
     metrics = rows(run / "metrics.csv")
     (probe,) = [row for row in metrics if row["probe/batch_accuracy"]]
     scored = [row for row in rows(run / "samples.csv") if row["step"] == probe["step"] == "22"]
@@ -172,7 +172,7 @@ def test_two_processes_count_their_ops_together(tiny_search, tmp_path):
         line, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
-    expected = {step: 2 * 7 * (step + 1) for step in range(0, 24, 4)}
+    expected = {step: 2 * 3 * (step + 1) for step in range(0, 24, 4)}
     assert uses_by_step(tmp_path / "run") == expected
     assert "alarm:" not in done.stdout.replace("alarm: not learned", "")
 

@@ -109,12 +109,12 @@ def test_a_search_tunes_its_finalists_and_judges_anew_when_told_otherwise(
     more = [json.loads(line) for line in judged.read_text().splitlines()][len(rows) :]
     assert {row["tuning"] for row in more} == {0}
     assert "on validation images: " in capsys.readouterr().out
-    tuned = {tuple(row["code"]): row["accuracy"] for row in rows}
+    tuned = {tuple(row["code"]): row["loss"] for row in rows}
     search(*again, 0, "--model.weights.lr", 1e-4)
     assert len(judged.read_text().splitlines()) == len(rows) + 2 * len(more)
     alike = [row for row in more if tuple(row["code"]) in tuned]
     assert alike
-    assert any(row["accuracy"] != tuned[tuple(row["code"])] for row in alike)
+    assert any(row["loss"] != tuned[tuple(row["code"])] for row in alike)
 
 
 @pytest.mark.slow
