@@ -72,8 +72,9 @@ class Truth:
         return [self.tuning(code, steps, judged) for code in codes]
 
 
+@cache
 def objective_of(space, *targets, unit="macs", limits=()):
-    """An objective whose targets have their bands."""
+    """An objective whose targets have their bands: the same each time, as percentiles take long."""
     costs = BlockCosts(space, CLOSED_FORMS[unit])
     return Objective(costs, Reward(), resolve_targets(list(targets), costs, limits), limits)
 

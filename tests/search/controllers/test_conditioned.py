@@ -55,13 +55,21 @@ def gain(kind, space, updates, seeds):
     "kind", [pytest.param(one, marks=pytest.mark.slow) if one == "ppo" else one for one in KINDS]
 )
 def test_on_a_small_toy_one_controller_serves_three_targets_like_three(kind):
-    # Favourites that are drawn decision by decision vary; those of the LSTM take long.
-    assert gain(kind, SMALL, 40, seeds=1 if kind in ("ppo", "reinforce") else 4) > -0.02
+    # Favourites that are drawn decision by decision vary; those of the LSTM take long. One that
+    # were not told the target would earn less by 0.09 or more, of these kinds.
+    is_lstm = kind in ("ppo", "reinforce")
+    assert gain(kind, SMALL, 40 if is_lstm else 20, seeds=1 if is_lstm else 4) > -0.02
 
 
-def test_a_policy_that_is_not_told_the_target_serves_one_of_three_at_most():
-    toy = PricedToy.draw(SMALL.decision_sizes, 0)
-    told = toy.learn(built("ppo", SMALL, 3), TARGETS, 40, 30)
+@pytest.fixture(scope="module")
+def learned():
+    """A toy, the default controller that has learned it, and what its favourites earn."""
+    toy, controller = PricedToy.draw(SMALL.decision_sizes, 0), built("ppo", SMALL, 3)
+    return toy, controller, toy.learn(controller, TARGETS, 40, 30)
+
+
+def test_a_policy_that_is_not_told_the_target_serves_one_of_three_at_most(learned):
+    toy, _, told = learned
     untold = toy.learn(unconditioned(SMALL), TARGETS, 40, 30)
     assert (told - untold > 0.1).sum() >= 2
 
@@ -81,9 +89,11 @@ def test_on_42_decisions_a_policy_that_is_not_told_the_target_falls_behind():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_finalists_of_each_target_differ_and_preferences_are_distributions(kind):
-    toy, controller = PricedToy.draw(SMALL.decision_sizes, 1), built(kind, SMALL, 3)
-    toy.learn(controller, TARGETS, 30, 30)
+def test_finalists_of_each_target_differ_and_preferences_are_distributions(kind, learned):
+    toy, controller, _ = learned
+    if kind != "ppo":
+        controller = built(kind, SMALL, 3)
+        toy.learn(controller, TARGETS, 30, 30)
     best = [controller.finalists(4, generator(0), target) for target in range(3)]
     assert best[0][0].tolist() != best[2][0].tolist()
     for target, codes in enumerate(best):
@@ -92,9 +102,8 @@ def test_finalists_of_each_target_differ_and_preferences_are_distributions(kind)
         torch.testing.assert_close(log_prob.exp().sum(dim=2), torch.ones(log_prob.shape[:2]))
 
 
-def test_the_policy_prefers_what_it_draws():
-    toy, controller = PricedToy.draw(SMALL.decision_sizes, 1), built("ppo", SMALL, 3)
-    toy.learn(controller, TARGETS, 20, 30)
+def test_the_policy_prefers_what_it_draws(learned):
+    _, controller, _ = learned
     favourite = controller.finalists(0, generator(0), 2)
     assert torch.equal(controller.preferences(favourite, 2).argmax(dim=2), favourite)
 

@@ -184,12 +184,18 @@ def test_proposals_are_better_than_uniform_networks():
 # --- controllers ----------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def surrogate():
+    """One that has learned from 48 networks."""
+    taught = Surrogate(PLAIN)
+    taught.fit(Truth(PLAIN, noise=0.02).of(codes_of(PLAIN, 48), 4))
+    return taught
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_controller_learns_from_the_surrogate(kind):
+def test_every_controller_learns_from_the_surrogate(kind, surrogate):
     """What it would choose is worth more afterwards; a policy also comes nearer to the target."""
-    objective, surrogate = objective_of(PLAIN, "p50"), Surrogate(PLAIN)
-    surrogate.fit(Truth(PLAIN, noise=0.02).of(codes_of(PLAIN, 48), 4))
-    controller, updates = built(kind), 40
+    objective, controller, updates = objective_of(PLAIN, "p50"), built(kind), 40
     controller.prepare(objective)
     (target,) = objective.targets
 
