@@ -80,7 +80,9 @@ def test_controllers_are_compared_once_and_their_choices_are_trained(
     assert capsys.readouterr().out.splitlines()[-12:] == first.splitlines()[-12:]
 
 
-def test_a_trial_lost_from_the_cache_is_run_again_to_the_same_result(files, supernet, tmp_path):
+def test_a_lost_trial_is_run_again_to_the_same_result_and_other_settings_are_trials_of_their_own(
+    files, supernet, tmp_path
+):
     compare(files, *supernet, *FEW)
     path = tmp_path / "cache-contests.jsonl"
     whole = lines(path)
@@ -88,15 +90,10 @@ def test_a_trial_lost_from_the_cache_is_run_again_to_the_same_result(files, supe
     compare(files, *supernet, *FEW)
     assert untimed(lines(path)[-1]) == untimed(whole[0])
     assert not (tmp_path / "cache.jsonl").exists()
-
-
-def test_other_settings_of_one_controller_leave_the_trials_of_the_others(files, supernet, tmp_path):
-    compare(files, *supernet, *FEW)
     changed = f"{SEARCH}  controller: {{tunas: {{lr: 0.05}}}}\n"
     (tmp_path / "found/config.yaml").write_text(changed)
     compare(files, *supernet, *FEW)
-    rows = lines(tmp_path / "cache-contests.jsonl")
-    assert [row["controller"] for row in rows] == ["tunas", "random", "tunas"]
+    assert [row["controller"] for row in lines(path)] == ["random", "tunas", "tunas"]
 
 
 # A trial
@@ -216,9 +213,14 @@ def test_evaluations_must_fill_their_updates(files, tmp_path):
 # Finished searches
 
 
-def test_finished_searches_are_retrained_and_pooled(files, tmp_path, capsys):
+def test_finished_searches_are_retrained_and_pooled_also_without_their_cost(
+    files, tmp_path, capsys
+):
     archs = [SPACE.decode([value] * 12) for value in (0, 1)]
-    a, b = (save_run(tmp_path / name, arch) for name, arch in zip("ab", archs, strict=True))
+    a, b = (
+        save_run(tmp_path / name, arch, told=name == "a")
+        for name, arch in zip("ab", archs, strict=True)
+    )
     compare(files, "--runs", a, b / "arch.json")
     out = capsys.readouterr().out
     assert f"\n{a} " in out
@@ -229,20 +231,15 @@ def test_finished_searches_are_retrained_and_pooled(files, tmp_path, capsys):
     rows = lines(tmp_path / "cache.jsonl")
     # Two random networks of each with the seed that picks; the best and the choice with two more.
     assert len(rows) == 2 * (2 + 2 * 2)
-    first = told["retrained"][0]
+    first, second = told["retrained"]
     macs = MACS.predict(SPACE.spec(archs[0]))
     assert first["macs"] == macs
     # A training here is 4 steps of 64 images.
     assert first["search_in_trainings"]["by MACs"] == pytest.approx(5e8 / (macs * 256))
+    assert second["search_in_trainings"] == {}
+    (untold,) = [row for name, row in told["tables"]["network"].items() if name.startswith(str(b))]
+    assert untold["search in trainings, by MACs"] == "-"
     assert not (tmp_path / "cache-contests.jsonl").exists()
-
-
-def test_a_search_that_did_not_tell_its_cost_is_compared_all_the_same(files, tmp_path):
-    run = save_run(tmp_path / "a", SPACE.decode([0] * 12), told=False)
-    compare(files, "--runs", run)
-    told = json.loads((tmp_path / "run/compare.json").read_text())
-    assert told["retrained"][0]["search_in_trainings"] == {}
-    assert told["tables"]["network"][str(run)]["search in trainings, by MACs"] == "-"
 
 
 # Stops

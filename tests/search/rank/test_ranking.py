@@ -1,8 +1,11 @@
 """``python -m search.rank``: the whole command, its scores and its errors."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,20 +28,19 @@ head: 16
 """
 
 
-@pytest.fixture
-def files(tmp_path):
+def toy_options(folder):
     """Options of a toy ranking: two networks of each of two bands, four steps."""
-    (tmp_path / "retrain.yaml").write_text(SHORT_TRAINING)
-    (tmp_path / "space.yaml").write_text(SPACE_YAML)
+    (folder / "retrain.yaml").write_text(SHORT_TRAINING)
+    (folder / "space.yaml").write_text(SPACE_YAML)
     return [
         "-c",
-        tmp_path / "retrain.yaml",
+        folder / "retrain.yaml",
         "--cost",
         "macs",
         "--cache",
-        tmp_path / "cache.jsonl",
+        folder / "cache.jsonl",
         "--run",
-        tmp_path / "run",
+        folder / "run",
         "--networks",
         "4",
         "--bands",
@@ -52,6 +54,11 @@ def files(tmp_path):
     ]
 
 
+@pytest.fixture
+def files(tmp_path):
+    return toy_options(tmp_path)
+
+
 def rank(files, *more):
     main([str(word) for word in (*files, *more)])
 
@@ -63,19 +70,27 @@ def lines(path):
 # The command
 
 
-def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, capsys):
-    space = ["--space", tmp_path / "space.yaml"]
-    rank(files, *space)
-    rows = lines(tmp_path / "cache.jsonl")
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory):
+    """The folder of a ranking without a supernet, and what it has printed."""
+    folder, printed = tmp_path_factory.mktemp("ranked"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        rank(toy_options(folder), "--space", folder / "space.yaml")
+    return folder, printed.getvalue()
+
+
+def test_a_ranking_without_a_supernet_trains_everything_once(ranked, capsys):
+    folder, first = ranked
+    rows = lines(folder / "cache.jsonl")
     assert len(rows) == 4 * 2 + 4
     assert sorted({(row["steps"], row["seed"]) for row in rows}) == [(2, 2), (4, 0), (4, 1)]
     assert all(row["image_macs"] == row["macs"] * row["steps"] * 64 for row in rows)
-    assert (tmp_path / "run" / "rank.png").stat().st_size > 10_000
-    before, first = (tmp_path / "cache.jsonl").read_bytes(), capsys.readouterr().out
-    report = json.loads((tmp_path / "run" / "rank.json").read_text())
-    assert undocumented(tmp_path / "run" / "rank.json") == set()
-    assert undocumented(tmp_path / "cache.jsonl", "Rows of trainings") == set()
-    page = Page((tmp_path / "run" / "report.html").read_text()).words["ranking"]
+    assert (folder / "run" / "rank.png").stat().st_size > 10_000
+    before = (folder / "cache.jsonl").read_bytes()
+    report = json.loads((folder / "run" / "rank.json").read_text())
+    assert undocumented(folder / "run" / "rank.json") == set()
+    assert undocumented(folder / "cache.jsonl", "Rows of trainings") == set()
+    page = Page((folder / "run" / "report.html").read_text()).words["ranking"]
     assert all(one in page for one in (report["conclusion"], *report["facts"], *report["tables"]))
     tables, networks = report["tables"], report["networks"]["uniform"]
     scored = {one["network"]: one["test"] for one in networks}
@@ -84,8 +99,8 @@ def test_a_ranking_without_a_supernet_trains_everything_once(files, tmp_path, ca
     macs = {row["network"]: row["macs"] for row in rows}
     assert all(one["scores"]["MACs"] == macs[one["network"]] for one in networks)
     assert tables["Kendall's tau"]["MACs"]["all"].keys() == {"value", "low", "high"}
-    rank(files, *space)
-    assert (tmp_path / "cache.jsonl").read_bytes() == before
+    rank(toy_options(folder), "--space", folder / "space.yaml")
+    assert (folder / "cache.jsonl").read_bytes() == before
     again = capsys.readouterr().out
     assert again.splitlines()[-20:] == first.splitlines()[-20:]
     for word in ("one training (noise ceiling)", "MACs", "params", "training of 50% length"):
@@ -124,14 +139,13 @@ def test_a_short_training_scores_by_validation_images_with_a_seed_of_its_own(fil
     assert ranking._short_runs(ranking.networks).tolist() == expected
 
 
-def test_a_training_lost_from_the_cache_is_trained_again_to_the_same_result(files, tmp_path):
-    space = ["--space", tmp_path / "space.yaml", "--short", "0"]
-    rank(files, *space)
-    path = tmp_path / "cache.jsonl"
-    whole = lines(path)
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-    rank(files, *space)
-    found = lines(path)
+def test_a_training_lost_from_the_cache_is_trained_again_to_the_same_result(
+    files, tmp_path, ranked
+):
+    kept, path = (ranked[0] / "cache.jsonl").read_text(), tmp_path / "cache.jsonl"
+    path.write_text("".join(kept.splitlines(keepends=True)[1:]))
+    rank(files, "--space", tmp_path / "space.yaml")
+    whole, found = lines(ranked[0] / "cache.jsonl"), lines(path)
     assert len(found) == len(whole)
     measured = ("config", "network", "seed", "val", "test", "val_loss", "test_loss")
     assert {k: found[-1][k] for k in measured} == {k: whole[0][k] for k in measured}
@@ -143,8 +157,9 @@ def checkpoint(tmp_path):
     return save_supernet(tmp_path / "last.ckpt")
 
 
-def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint, capsys):
+def test_a_supernet_is_judged_beside_the_free_scores(files, tmp_path, checkpoint, ranked, capsys):
     files = [*files, "--short", "0"]
+    shutil.copy(ranked[0] / "cache.jsonl", tmp_path)  # its space is the same
     rank(files, "--supernet", checkpoint)
     scores = lines(tmp_path / "cache-scores.jsonl")
     assert len(scores) == 4
