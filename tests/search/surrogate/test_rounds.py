@@ -12,6 +12,7 @@ from search.objective.constraints import Limit
 from search.objective.costs import BlockCosts
 from search.settings import Lengths, SurrogateSettings
 from search.step import controller_step
+from search.surrogate.gain import gain_of_choice
 from search.surrogate.rounds import MEASURED, Rounds, believed
 from search.surrogate.surrogate import Surrogate
 from supernet.cost.model import CLOSED_FORMS
@@ -151,7 +152,7 @@ def test_every_target_has_its_networks():
         assert_hits(objective, number, finalists)
 
 
-def test_where_bands_overlap_a_network_is_a_finalist_of_each_target_that_it_hits():
+def test_where_bands_overlap_a_network_is_a_finalist_of_each_target_that_it_hits(monkeypatch):
     objective = objective_of(PLAIN, "p50", 1e9)
     rounds = run(objective, Truth(PLAIN), networks=8, first=6, rounds=2)
     tuned, *_ = rounds.tunings.tuned[-1]
@@ -160,6 +161,17 @@ def test_where_bands_overlap_a_network_is_a_finalist_of_each_target_that_it_hits
     assert of_target[0] == [code for code in tuned if code in of_target[0]]
     assert 6 <= len(of_target[0]) < len(tuned) == len(set(tuned))
     assert_hits(objective, 0, of_target[0])
+
+    # What such a choice gains is beside networks of its own cost, not of all that hit the target.
+    beside = []
+    monkeypatch.setattr(
+        "search.surrogate.gain.expected_gain",
+        lambda _, chosen, others, steps: beside.extend(others),
+    )
+    code = of_target[1][0]
+    gain_of_choice(rounds, code, 1)
+    costs = objective.costs.of(torch.tensor([code, *beside]))
+    assert 0.99 <= float(costs.min() / costs[0]) <= float(costs.max() / costs[0]) <= 1
 
 
 def test_rounds_are_repeated_to_the_last_bit():
