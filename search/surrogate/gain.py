@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from search.objective.targets import BAND
 from search.step import make_generator
 from search.surrogate.proposals import uniform_codes
 from search.surrogate.rounds import Rounds
@@ -77,8 +78,11 @@ def expected_gain(
 def gain_of_choice(rounds: Rounds, code: Code, number: int) -> Gain | None:
     """What the choice for a target, of that number, is expected to gain in a search."""
     generator = make_generator("uniform", rounds.module.seed, rounds.settings.rounds, number)
-    target = rounds.objective.targets[number]
-    others = uniform_codes(rounds.objective, target, NUM_OTHERS, (), generator)
+    objective, target = rounds.objective, rounds.objective.targets[number]
+    if not target.least:  # networks of all costs hit it
+        cost = objective.cost_model.predict(objective.space.spec(objective.space.decode(code)))
+        target = replace(target, cost=cost, least=(1 - BAND) * cost)
+    others = uniform_codes(objective, target, NUM_OTHERS, (), generator)
     chosen = next(one.tuning for one in rounds.finalists if one.tuning.code == code)
     return expected_gain(rounds.surrogate, chosen, others, rounds.module.lengths.label)
 
