@@ -30,8 +30,7 @@ SMALL = SSDLite((8, 16), (16,), (0.2, 0.6))
 
 
 def write_searched_arch(path, seed=0, **settings):
-    shallow = {"base_layers": (1,) * 7, "layers": (0, 1)}
-    space = MnasSpace(resolution=16, classes=10, stem_stride=1, **(shallow | settings))
+    space = MnasSpace(resolution=16, classes=10, stem_stride=1, **settings)
     arch = space.sample(random.Random(seed))
     write_arch(path, counted_arch(space, arch))
     return str(path)

@@ -265,8 +265,7 @@ class SeenAgain(DigitBoxes):
 @pytest.mark.slow
 def test_a_detector_overfits_eight_images_in_400_steps(tmp_path):
     torch.manual_seed(0)
-    depth = {"base_layers": (), "layers": (-1, 0, 1)}
-    arch = write_searched_arch(tmp_path / "arch.json", width=0.35, **depth)
+    arch = write_searched_arch(tmp_path / "arch.json", width=0.35)
     data = SeenAgain(resolution=128, batch_size=8, train_images=8)
     module = DetectionModule(arch, 10, 128, 2, SSDLite((8, 16, 32), (128,), (0.15, 0.6)), QUICK)
     trainer = trainer_for(tmp_path, max_epochs=250, check_val_every_n_epoch=250)
