@@ -151,12 +151,13 @@ def surrogate(files: RunFiles) -> Iterator[Section]:
     if not known:
         return
     left_out = known["leave_one_out"]
+    finalists = {tuple(one["arch"]) for one in known["finalists"]}  # a row for each target
     facts: Facts = [
         (
             "networks learned from",
             f"{len(known['labels'])}, tuned for {known['label_steps']} steps",
         ),
-        ("finalists", f"{len(known['finalists'])}, tuned for {known['final_steps']} steps"),
+        ("finalists", f"{len(finalists)}, tuned for {known['final_steps']} steps"),
         ("error of a prediction, left out", f"{left_out['error']:.3g} nats"),
         ("error of the mean alone", f"{left_out['error_of_mean']:.3g} nats"),
     ]
