@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from search.paper.experiment import Experiment
 from search.paper.results import RowResult
@@ -24,6 +27,13 @@ _WIDTH, _HEIGHT = 9.6, 4.2
 """Inches of a row of panels."""
 _ABOVE, _BELOW = 0.88, 0.59
 """Inches of it above and below its axes."""
+_MARKER = 2.5
+"""Points from the middle of a marker to its edge."""
+_BESIDE = (
+    *((5, -9, "left"), (-5, -9, "right"), (5, 4, "left"), (-5, 4, "right")),
+    *((5, -19, "left"), (-5, -19, "right"), (5, 14, "left"), (-5, 14, "right")),
+)
+"""Where a name may stand beside its point: points to the right and above, and the side it is on."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +89,14 @@ def _draw_panel(
     noun = noun.removeprefix("predicted ")
     cost = f"{noun} ({unit})" + f", {where}" * (experiment.axis == "ms")
     style_axes(axes, title, cost, "top-1 accuracy (%)", 26)
-    costs = [one.cost for points in lines.values() for one in points]
-    middle = (min(costs) + max(costs)) / 2 if costs else 0.0
     for line, points in lines.items():
-        _draw_line(axes, line, points, colors[line], middle)
+        _draw_line(axes, line, points, colors[line])
     axes.margins(0.12)
+    inks = colors if len(colors) > 1 else dict.fromkeys(colors, MUTED)
+    _name(axes, [(one, inks[line]) for line, points in lines.items() for one in points])
 
 
-def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str, middle: float) -> None:
-    """Points of a line with their names, which lie towards the middle of the axis."""
+def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str) -> None:
     points = sorted(points, key=lambda one: one.cost)
     costs, values = ([getattr(one, name) for one in points] for name in ("cost", "accuracy"))
     style: dict[str, Any] = {"color": color, "marker": "o", "markersize": 4.5}
@@ -95,10 +104,34 @@ def _draw_line(axes: Axes, line: str, points: Sequence[Point], color: str, middl
     for one in points:
         if one.low == one.low:  # of one seed there is no interval
             axes.plot([one.cost] * 2, [one.low, one.high], color=color, linewidth=1.2)
-        place = (one.cost, one.accuracy)
-        side: dict[str, Any] = {"ha": "right" if one.cost > middle else "left"}
-        offset = (-5 if one.cost > middle else 5, -9)
-        write_beside(axes, one.name, place, offset, "data", color=MUTED, fontsize=7.5, **side)
+
+
+def _name(axes: Axes, points: Sequence[tuple[Point, str]]) -> None:
+    """Write the names of points, in colors, where they cover the fewest others and intervals."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes are drawn on one"
+    figure.draw_without_rendering()  # places are known only then
+    taken = [_around(axes, one) for one, _ in points]
+    for one, color in sorted(points, key=lambda each: each[0].cost):
+        tried = [_named(axes, one, color, *place) for place in _BESIDE]
+        boxes = [text.get_window_extent().padded(2) for text in tried]
+        covered = [box.count_overlaps(taken) + (box.x1 > axes.bbox.x1) for box in boxes]
+        best = covered.index(min(covered))
+        taken.append(boxes[best])
+        for text in (text for place, text in enumerate(tried) if place != best):
+            text.remove()
+
+
+def _around(axes: Axes, point: Point) -> Bbox:
+    """What a point and its interval take of the page, in pixels."""
+    low, high = np.nan_to_num((point.low, point.high), nan=point.accuracy)
+    ends = axes.transData.transform([(point.cost, low), (point.cost, high)])
+    return Bbox(ends).padded(axes.figure.dpi * _MARKER / 72)
+
+
+def _named(axes: Axes, point: Point, color: str, x: float, y: float, side: str) -> Annotation:
+    style: dict[str, Any] = {"ha": side, "color": color, "fontsize": 7.5}
+    return write_beside(axes, point.name, (point.cost, point.accuracy), (x, y), "data", **style)
 
 
 def _here(experiment: Experiment, results: Sequence[RowResult]) -> Mapping[str, list[Point]]:

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, FancyBboxPatch, Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.textpath import TextPath
 
 from supernet.cost.counts import count
@@ -113,10 +113,12 @@ def write_beside(
     offset: tuple[float, float],
     coordinates: str | tuple[str, str],
     **style: Any,
-) -> None:
+) -> Annotation:
     """Write ``offset`` points beside a place, whose x and y have the coordinates named."""
     style = {"fontsize": 8.5, "color": ACCENT, **style}
-    axes.annotate(text, at, offset, xycoords=coordinates, textcoords="offset points", **style)
+    return axes.annotate(
+        text, at, offset, xycoords=coordinates, textcoords="offset points", **style
+    )
 
 
 def note_above(axes: Axes, text: str, points: float = 10) -> None:
