@@ -1,5 +1,7 @@
 """The figure of an experiment: which points stand in which panel."""
 
+import itertools
+
 import pytest
 
 from search.paper.experiment import Experiment, Printed, TableRow
@@ -50,3 +52,14 @@ def test_a_figure_without_panels_and_printed_numbers_has_one():
     (axes,) = draw_experiment(experiment, rows, "adder").axes
     assert axes.get_title("left") == "Here"
     assert len(axes.texts) == 2
+
+
+def test_names_cover_neither_each_other_nor_an_edge():
+    names = ["a rather long name", "another long name", "the last long name"]
+    rows = [result(name, cost) for name, cost in zip(names, (1.0, 1.02, 9.0), strict=True)]
+    experiment = Experiment("Figure", "", tuple(one.row for one in rows), (), {})
+    (axes,) = draw_experiment(experiment, rows, "adder").axes
+    assert sorted(one.get_text() for one in axes.texts) == sorted(names)
+    boxes = [one.get_window_extent() for one in axes.texts]
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
+    assert max(one.x1 for one in boxes) <= axes.bbox.x1
