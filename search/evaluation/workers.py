@@ -32,8 +32,8 @@ Work = Callable[[J], R]
 SECONDS_TO_CONNECT = 10
 LOADED_ONCE = ["torch", "pytorch_lightning"]
 """What takes seconds to load: one process does, and all others are forks of it."""
-START = "spawn" if sys.platform == "darwin" else "forkserver"
-"""How processes start; the system's libraries of a Mac are not made for forks."""
+START = "forkserver" if sys.platform == "linux" else "spawn"
+"""How processes start; libraries of a Mac are not made for forks, and Windows has none."""
 
 _made: dict[str, Work[Any, Any]] = {}
 """What does the jobs of the last call that this process has worked for."""
