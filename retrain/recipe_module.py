@@ -166,7 +166,7 @@ class RecipeModule(pl.LightningModule):
         if not self.has_steady_norms:
             momentum = max(self.recipe.bn_momentum, 1 / (self.steps_done + 1))
             for module in self.network.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.momentum = momentum
 
     @property

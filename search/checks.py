@@ -18,10 +18,10 @@ from supernet.latency.table.table import LatencyTable
 
 
 def check_run(trainer: pl.Trainer) -> None:
-    """Refuse a Trainer of one's own, which would choose nothing, and clipping by the Trainer.
+    """Refuse a Trainer of one's own, which would choose nothing, and what the search does itself.
 
     Raises:
-        UserError: naming what to call instead.
+        UserError: naming what to call or to set instead.
     """
     if not isinstance(getattr(trainer, "datamodule", None), RunData):
         raise UserError(
@@ -32,6 +32,11 @@ def check_run(trainer: pl.Trainer) -> None:
         raise UserError(
             f"trainer.gradient_clip_val is {trainer.gradient_clip_val}: a search shortens gradients"
             " itself, to model.weights.max_grad_norm: set that instead"
+        )
+    if getattr(trainer.strategy, "_layer_sync", None):  # of strategies of several processes
+        raise UserError(
+            "trainer.sync_batchnorm is true, but each process of a search trains a network of its"
+            " own, which shares no statistics with others: leave it out"
         )
 
 

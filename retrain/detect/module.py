@@ -160,7 +160,8 @@ class DetectionModule(RecipeModule):
 
     def _log_figures(self, split: str) -> None:
         for name, value in self.average_precision.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "map", sync_dist=True)
+            # A plain number, which Lightning brings to the device: GPUs exchange nothing else.
+            self.log(f"{split}/{name}", float(value), prog_bar=name == "map", sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a continued run must share."""

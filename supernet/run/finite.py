@@ -98,10 +98,10 @@ class FiniteGuard(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Stop, or take the gradients away, so that the optimizer changes nothing."""
-        if not self.skips and self._is_due(trainer):
-            self._stop_if(trainer, self._seen())
         if self._may_drop(trainer):
             self._drop_if_needed(trainer, optimizer)
+        elif self._is_due(trainer):
+            self._stop_if(trainer, self._seen())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -210,6 +210,9 @@ class FiniteGuard(pl.Callback):
         finite = _all_finite(gradients, _device(trainer))
         self._first[GRADIENT] = torch.where(finite, _NEVER, trainer.global_step)
         seen, self._first = self._seen(), {}
+        if not self.skips:
+            faults = {what: step for what, step in seen.items() if what != GRADIENT}
+            self._stop_if(trainer, faults)
         if not seen:
             self._in_a_row = 0
             return

@@ -3,11 +3,13 @@
 import dataclasses
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from torch import nn
 from torch.nn import functional
 
 from retrain.__main__ import main
@@ -133,6 +135,16 @@ def test_the_first_batches_make_the_statistics_until_the_recipes_momentum(search
     torch.testing.assert_close(module.network.bn1.running_mean, expected)
     # The tenth batch is the last of equal weight, so that the first statistics have none.
     assert module.network.bn1.momentum == PLAIN.bn_momentum
+
+
+def test_the_first_batches_make_the_statistics_of_all_processes_too(search):
+    _, init, arch = search
+    module, trainer = module_for(arch, init), SimpleNamespace(global_step=2)
+    module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)
+    module.trainer, module.steps_done = trainer, 2
+    module._schedule = SimpleNamespace(step_update=lambda _: None)
+    module.on_train_batch_start(None, 2)
+    assert module.network.bn1.momentum == pytest.approx(1 / 3)
 
 
 def test_the_average_starts_from_these_weights(search, tmp_path):

@@ -2,10 +2,16 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 
+from search.checks import check_run
 from search.cli import next_steps
+from supernet.data.digits import Digits
+from supernet.data.run_data import RunData
+from supernet.errors import UserError
 from supernet.files.shipped import shipped_configs
 
 
@@ -56,3 +62,16 @@ def test_each_target_has_a_line_and_a_folder_of_its_own():
     assert "--run runs/x-retrain-p20 --model.arch runs/x/arch-p20.json" in first
     assert "--run runs/x-retrain-p50 --model.arch runs/x/arch-p50.json" in second
     assert first.endswith("# RETRAIN.yaml: the config of a retraining")
+
+
+def test_a_search_refuses_batch_norms_that_processes_share():
+    shape = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "logger": False}
+    data = RunData(Digits(resolution=8), "search", 0)
+    for shares in (True, False):
+        strategy = pl.Trainer(**shape, sync_batchnorm=shares).strategy
+        trainer = SimpleNamespace(datamodule=data, gradient_clip_val=None, strategy=strategy)
+        if not shares:
+            check_run(trainer)
+            continue
+        with pytest.raises(UserError, match=r"trainer\.sync_batchnorm is true, but each process"):
+            check_run(trainer)

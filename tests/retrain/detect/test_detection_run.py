@@ -51,6 +51,16 @@ def arch(tmp_path):
     return write_searched_arch(tmp_path / "arch.json", width=0.1, head=32)
 
 
+def test_figures_are_logged_as_numbers_as_gpus_exchange_no_tensors_of_the_host(arch, monkeypatch):
+    module, logged = module_for(arch), []
+    figures = {"map": torch.tensor(0.5), "map_50": torch.tensor(0.75)}
+    monkeypatch.setattr(module.average_precision, "compute", lambda: figures)
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.append((name, value)))
+    module.on_validation_epoch_end()
+    assert logged == [("val/map", 0.5), ("val/map_50", 0.75)]
+    assert {type(value) for _, value in logged} == {float}
+
+
 def test_the_config_trains_and_is_tested_through_the_command(arch, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["detect"])
     folder = tmp_path / "run"

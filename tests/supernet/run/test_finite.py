@@ -17,6 +17,7 @@ from supernet.arch_file import write_arch
 from supernet.command.process import run_command
 from supernet.data.digits import ClutteredDigits, Digits
 from supernet.data.run_data import RunData
+from supernet.errors import UserError
 from supernet.network.network import Network
 from supernet.run.finite import MOST_IN_A_ROW, FiniteGuard
 from supernet.space.arch import Arch, BlockChoice
@@ -167,6 +168,25 @@ def trainer_of(folder, *callbacks, **settings):
         use_distributed_sampler=False,
         **settings,
     )
+
+
+@pytest.mark.parametrize("place", ["batch", "gradient"])
+def test_16_mixed_leaves_steps_out_that_overflow_and_stops_at_all_others(
+    tmp_path, monkeypatch, place
+):
+    monkeypatch.setattr("supernet.run.finite._waits", lambda _: True)  # as on a GPU
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    settings = {"max_steps": 6, "plugins": [MixedPrecision("16-mixed", "cpu", scaler)]}
+    guard = FiniteGuard()
+    trainer = trainer_of(tmp_path, Poison(place, 3), guard, **settings)
+    data = RunData(Digits(resolution=8, batch_size=16), "retrain", 0)
+    try:
+        trainer.fit(RetrainModule("mnasnet_small", 10, 8, 1), data)
+        ended = ""
+    except UserError as error:
+        ended = str(error)
+    seen = "a value of the batch is not finite (nan or infinity) in step 3"
+    assert (seen in ended, guard.steps) == {"batch": (True, 0), "gradient": (False, 1)}[place]
 
 
 def test_a_search_leaves_poisoned_steps_and_updates_out(search, tiny_search, tmp_path, capsys):
