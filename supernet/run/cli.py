@@ -5,6 +5,7 @@ A command owns a folder (``--run``). It refuses to start over a run, continues o
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from docstring_parser import DocstringStyle
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import NonNegativeFloat
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -121,9 +123,13 @@ class CLI(LightningCLI):
             args = with_shipped(sys.argv[1:] if args is None else args)
         self.words = args if isinstance(args, list) else []
         quieten_lightning()
-        # The help of options: read from the sources of their classes, which takes a second.
+        # The help of options: read from the sources of their classes, which takes a second, and in
+        # each style that libraries have.
         is_told = any(TOLD.match(word) for word in self.words)
-        set_parsing_settings(docstring_parse_attribute_docstrings=is_told)
+        style = DocstringStyle.AUTO if is_told else DocstringStyle.GOOGLE
+        set_parsing_settings(
+            docstring_parse_style=style, docstring_parse_attribute_docstrings=is_told
+        )
         check_command_line(self.words)
         check_text(self.words)
         help_of = {"prog": f"python -m {self.name}", "description": model_class.__doc__}
@@ -252,7 +258,7 @@ class CLI(LightningCLI):
             make_folder(self.folder)
             self._lock()
             if config.ckpt_path is None and is_first_process():
-                write_atomic(self.folder / "config.yaml", self._dump().encode())
+                write_atomic(self.folder / "config.yaml", self._config_text.encode())
 
     def _settle_dry_run(self) -> None:
         """Start where the run would, with a folder of its own that does not stay."""
@@ -272,7 +278,9 @@ class CLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Take no settings from a checkpoint: the command line's are the run's."""
 
-    def _dump(self) -> str:
+    @functools.cached_property
+    def _config_text(self) -> str:
+        """The settled settings, as config.yaml holds them."""
         config = self.settings.clone()
         for name in ("ckpt_path", "trust", "dry_run"):  # said anew on each command line
             config.pop(name, None)
@@ -286,7 +294,7 @@ class CLI(LightningCLI):
         """Options that a run must keep, besides its trainer's."""
         # As JSON, in which objects are named and None is told from what is not there.
         text = self._parser_of_verb.dump(
-            self.settings, "json", skip_none=False, skip_validation=True
+            Namespace(data=self.settings.data), "json", skip_none=False, skip_validation=True
         )
         precision = {"float32_matmul_precision": self.settings.float32_matmul_precision}
         return {**data_options(json.loads(text)["data"], self.datamodule), **precision}
@@ -331,7 +339,7 @@ class CLI(LightningCLI):
         kwargs["enable_progress_bar"] = False  # Lightning's own
         checkpoint = self.settings.get("ckpt_path")
         self._data_check = DataCheck(self.folder, Path(checkpoint) if checkpoint else None)
-        own, config = trainer_config.callbacks or [], self._dump()
+        own, config = trainer_config.callbacks or [], self._config_text
         of_run = list(self.run_callbacks(self.folder))
         dry_passes = [one for one in of_run if isinstance(one, DryPass)]
         for one in dry_passes:
