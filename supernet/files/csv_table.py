@@ -24,6 +24,7 @@ class CsvRows:
         self.path = path
         self.rows: list[dict[str, str]] = []
         self.columns: list[str] = ["step"]
+        self._is_whole = True
         if path.exists():
             self._read()
 
@@ -34,7 +35,8 @@ class CsvRows:
             UserError: when it is not such a file, naming the line.
         """
         way_out = "move it away to go on without its rows"
-        reader = csv.DictReader(read_text(self.path, way_out).splitlines())
+        text = read_text(self.path, way_out)
+        reader, self._is_whole = csv.DictReader(text.splitlines()), text.endswith("\n")
         try:
             self.columns = list(reader.fieldnames or self.columns)
             if "step" not in self.columns or len(set(self.columns)) < len(self.columns):
@@ -54,15 +56,20 @@ class CsvRows:
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Add one row; a column that is new widens the file."""
-        row = {"step": str(step), **{name: repr(float(v)) for name, v in values.items()}}
+        row = _row(step, values)
         self.rows.append(row)
         new = [name for name in row if name not in self.columns]
-        if new or not self.path.exists():
+        if new or not self._is_whole or not self.path.exists():
             self.columns += new
             self._rewrite()
             return
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, self.columns, restval="").writerow(row)
+
+    def ends_with(self, step: int, values: Mapping[str, float]) -> bool:
+        """Whether the last row is this one."""
+        last = self.rows[-1] if self.rows else {}
+        return {name: cell for name, cell in last.items() if cell} == _row(step, values)
 
     def _rewrite(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +78,11 @@ class CsvRows:
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomic(self.path, text.getvalue().encode())
+        self._is_whole = True
+
+
+def _row(step: int, values: Mapping[str, float]) -> dict[str, str]:
+    return {"step": str(step), **{name: repr(float(v)) for name, v in values.items()}}
 
 
 def _checked(row: dict[str, str]) -> dict[str, str]:

@@ -20,7 +20,6 @@ class MetricsCsv(Logger):
         super().__init__()
         self.folder = folder
         self._rows: CsvRows | None = None
-        self._last: tuple[int | None, dict[str, float]] | None = None
 
     @property
     def name(self) -> str:
@@ -41,11 +40,10 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append one row, unless it has just been appended."""
+        """Append one row, unless it is the last: Lightning repeats rows, a test its figures."""
         values = {name: value for name, value in metrics.items() if name != "epoch"}
-        if values and self._last != (step, values):
+        if values and not self.experiment.ends_with(step or 0, values):
             self.experiment.append(step or 0, values)
-            self._last = step, values
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any) -> None:

@@ -95,7 +95,7 @@ def test_every_metric_of_a_search_is_explained_once(
 @pytest.mark.parametrize(
     ("section", "main", "config", "data"),
     [
-        ("Retraining", retrain, "retrain", ["--data.resolution=8"]),
+        ("Retraining", retrain, "retrain", ["--data.resolution=8", "--model.threshold=0.01"]),
         (
             "Detection",
             detect,

@@ -178,4 +178,10 @@ def _told_splits(root: str, shards: Sequence[str], told: Mapping[str, str]) -> d
 def _class_names(path: str) -> list[str]:
     """Names on the lines of a text file."""
     text = read_text(Path(path).expanduser(), "give a text file with a class on each line")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if "" in names:  # all names after it would be those of other numbers
+        raise UserError(
+            f"line {1 + names.index('')} of {path} is empty: name a class on each line, in the"
+            " order of the numbers"
+        )
+    return names

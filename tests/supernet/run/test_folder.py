@@ -75,6 +75,20 @@ def test_cutting_forgets_later_rows_and_a_half_written_one(tmp_path):
     assert path.read_text().split() == ["step,a", "0,1.0", "5,2.0"]
 
 
+def test_a_row_follows_a_half_written_one_on_a_line_of_its_own(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("step,a\n0,1.0\n5,2.")
+    CsvRows(path).append(9, {"a": 3.0})
+    assert path.read_text().split()[-1] == "9,3.0"
+    assert CsvRows(path).rows[0] == {"step": "0", "a": "1.0"}
+
+
+def test_a_test_that_is_repeated_adds_no_row(tmp_path):
+    for loss in (1.0, 1.0, 0.5):
+        MetricsCsv(tmp_path).log_metrics({"test/loss": loss, "epoch": 3}, step=8)
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,test/loss", "8,1.0", "8,0.5"]
+
+
 def test_the_metrics_logger_appends_to_an_old_file(tmp_path):
     logger = MetricsCsv(tmp_path)
     for _ in range(2):  # a checkpoint has the row of its step written before Lightning does it

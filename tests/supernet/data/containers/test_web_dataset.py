@@ -223,6 +223,12 @@ def test_names_and_links_of_a_hostile_shard_do_no_harm(root):
         assert line.startswith(f"{root}/part-3.tar holds 9")
 
 
+def test_an_empty_line_between_names_of_classes_gives_no_class_the_next_ones_name(root, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("cat\n\ndog\n")
+    assert f"line 2 of {path} is empty: name a class" in refused(root, class_names=str(path))
+
+
 def test_labels_that_are_missing_or_no_class_are_named(root, names):
     write_shard(root / "part-3.tar", [(labelled(1)[0][0], 7)], start=90)
     line = refused(root, class_names=names)
