@@ -7,9 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
+from torch.distributed import default_pg_timeout
 
 from supernet.command.process import EXIT_SIGNAL, EXIT_USER_ERROR, stopped_line
 from supernet.command.stopping import SIGNALS, Stopped
@@ -22,6 +25,9 @@ LOOK_S = 0.2
 """Seconds between two looks at the other ranks."""
 GRACE_S = 5.0
 """Seconds in which a rank may end by itself after another one; a GPU may wait for that forever."""
+PATIENCE = timedelta(days=1)
+"""How long ranks wait for one that tunes a network, asks a teacher or reads all images: more than
+the half an hour after which torch takes it for lost. One that dies is noticed at once."""
 LOST = ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe", "recvValue", "timed out")
 """What a failed exchange between ranks says of itself."""
 
@@ -42,7 +48,10 @@ class Ranks:
 
     def watch(self, trainer: pl.Trainer) -> None:
         """Look after the other ranks of a trainer that is about to start them."""
-        self._launcher = trainer.strategy.launcher
+        strategy = trainer.strategy
+        if isinstance(strategy, DDPStrategy) and strategy._timeout == default_pg_timeout:
+            strategy._timeout = PATIENCE
+        self._launcher = strategy.launcher
         if hasattr(self._launcher, "procs"):
             if not self._first:
                 os.environ[FIRST_RANK] = str(os.getpid())

@@ -5,20 +5,24 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from supernet.command.stopping import Stopped
 from supernet.errors import UserError
 from supernet.run import ranks as ranks_of_a_run
-from supernet.run.ranks import FIRST_RANK, Ranks
+from supernet.run.ranks import FIRST_RANK, PATIENCE, Ranks
 
 ROOT = Path(__file__).parents[3]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true"]
 LONG = ["--trainer.max_steps", "100000", "--checkpoint_every_s", "0"]
 STOPPED = "stopped by SIGTERM: go on with the same command and --ckpt_path last\n"
+SHORT = timedelta(seconds=5)
 GO_ON = "go on with the same command and --ckpt_path last\n"
 
 
@@ -51,6 +55,12 @@ class Run:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         return self.process.returncode, errors
+
+
+def test_ranks_wait_for_a_long_part_of_another_one_unless_told_otherwise():
+    for given, waits in ((DDPStrategy(), PATIENCE), (DDPStrategy(timeout=SHORT), SHORT)):
+        Ranks().watch(SimpleNamespace(strategy=given))
+        assert given._timeout == waits
 
 
 def lives(pid):
