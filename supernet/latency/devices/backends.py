@@ -32,6 +32,8 @@ RUNNERS = {
     "command": "a program that takes a model file and prints milliseconds, such as"
     " './time_on_board.sh {model}'",
 }
+THREADS = "{threads}"
+"""Placeholder of ``--threads`` in the line of a runner."""
 MAX_THREADS = 1024
 MAX_TIMEOUT = 86_400
 """Seconds; a day."""
@@ -53,7 +55,7 @@ class Backend:
     """
 
     name: str = _setting("onnxruntime", f"one of {', '.join(PRECISIONS)}")
-    threads: int = _setting(1, "threads of one run, default 1")
+    threads: int = _setting(1, "threads of one run, default 1; command: {threads} in its line")
     precision: str = _setting("fp32", "fp32 (the default), int8, or for torch bf16 and fp16")
     device: str = _setting("", "torch: cpu or cuda; adb: serial number of the phone")
     runner: str = _setting(
@@ -76,6 +78,11 @@ class Backend:
                 raise UserError(f"backend {self.name} needs --runner: {RUNNERS[self.name]}")
             if self.precision == "int8" and self.files == "tflite":
                 raise UserError("--precision int8 needs --files onnx or pte, not tflite")
+            if self.name == "command" and self.threads > 1 and THREADS not in self.runner:
+                raise UserError(
+                    f"--threads is {self.threads}, but --runner {self.runner!r} is not told so:"
+                    f" write {THREADS} where its line says how many"
+                )
         for name in SETTINGS["adb"]:
             unknown = name not in SETTINGS.get(self.name, ())
             if unknown and getattr(self, name) != getattr(Backend, name):

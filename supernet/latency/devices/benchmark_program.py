@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from supernet.errors import UserError
-from supernet.latency.devices.backends import Backend
+from supernet.latency.devices.backends import THREADS, Backend
 from supernet.latency.devices.device import Description, Device
 from supernet.latency.models.model_files import ModelFiles
 from supernet.latency.models.subject import Subject
@@ -167,9 +167,9 @@ class CommandDevice(ProgramDevice):
         self._loaded = [str(self.files.path(subject)) for subject in subjects]
 
     def _run(self, model: str) -> tuple[str, str]:
-        line = [word.replace(MODEL, model) for word in self.command]
-        if line == self.command:
-            line.append(model)
+        threads = str(self.settings.threads)
+        words = self.command if MODEL in self.settings.runner else [*self.command, MODEL]
+        line = [word.replace(THREADS, threads).replace(MODEL, model) for word in words]
         done, name = run(line, self.settings.timeout), " ".join(line)[:200]
         if done.returncode:
             raise UserError(

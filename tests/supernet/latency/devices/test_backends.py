@@ -210,6 +210,14 @@ def test_a_model_goes_where_the_command_wants_it(tmp_path):
         assert device.visit([0]) == [[2.0]]
 
 
+def test_a_command_is_told_how_many_threads_to_take(tmp_path):
+    runner = f"{sys.executable} -c 'import sys; print(sys.argv[1])' {{threads}}"
+    with opened(tmp_path, "command", runner=runner, threads=3) as device:
+        device.load([SPEC])
+        assert device.visit([0]) == [[3.0]]
+        assert device.description()["threads"] == 3
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
@@ -276,6 +284,10 @@ def test_milliseconds_are_read_from_lines_of_numbers_alone(output, times):
         ({"name": "onnxruntime", "threads": 0}, "--threads is 0, it must be at least 1"),
         ({"name": "command"}, "backend command needs --runner: a program that takes a model"),
         ({"name": "command", "runner": "x", "files": "pb"}, "--files of command is 'pb'"),
+        (
+            {"name": "command", "runner": "x", "threads": 2},
+            "--threads is 2, but --runner 'x' is not",
+        ),
         ({"name": "command", "runner": "x", "timeout": 0}, "--timeout is 0, it must be above 0"),
         ({"name": "command", "runner": "x", "timeout": math.inf}, "--timeout is inf"),
         ({"name": "adb", "runner": "x", "cores": "f0; reboot"}, "must be a hexadecimal mask"),
@@ -311,7 +323,7 @@ def test_no_table_says_what_is_run_where_and_how_long(name, value):
 
 
 def test_settings_that_change_no_time_and_command_lines_are_not_kept():
-    plain = Backend("command", runner="./run {model}", timeout=3.0, threads=2).plain()
+    plain = Backend("command", runner="./run -t {threads}", timeout=3.0, threads=2).plain()
     assert plain == {"name": "command", "threads": 2}
     phone = Backend("adb", runner="./run", device="a", cores="f0", timeout=3.0).plain()
     assert phone == {"name": "adb", "cores": "f0"}
