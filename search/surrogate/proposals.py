@@ -68,10 +68,12 @@ def uniform_codes(
     Args:
         objective: With costs, and the constraints to keep.
         target: To hit.
-        num: How many.
+        num: How many; may be 0.
         taken: Codes that have been tuned before.
         generator: On the CPU.
     """
+    if not num:
+        return []
     sizes = torch.tensor(objective.space.decision_sizes)
     found: dict[Code, None] = {}
     for _ in range(MOST_TIMES):

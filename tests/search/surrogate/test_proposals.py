@@ -70,6 +70,7 @@ def test_uniform_networks_hit_the_target(percentile):
     codes = uniform_codes(objective, target, 24, (), generator(0))
     assert_uniform(objective, target, codes, 24)
     assert codes == uniform_codes(objective, target, 24, (), generator(0))
+    assert uniform_codes(objective, target, 0, (), generator(0)) == []
     further = uniform_codes(objective, target, 24, codes[:20], generator(0))
     assert further[:4] == codes[20:]
     assert not set(further) & set(codes[:20])
