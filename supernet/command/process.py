@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import importlib
 import logging
 import multiprocessing
 import os
@@ -10,8 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from supernet.command.stopping import STOP, Stopped
 from supernet.errors import UserError, one_line
@@ -34,7 +32,6 @@ def run_command(
     network stays as it is: what measures a network must not change how it is computed.
     """
     quieten_lightning()
-    defer_scipy_signal()
     if trains:
         keep_freed_memory()
         remember_kernels()
@@ -116,28 +113,6 @@ def quieten_lightning() -> None:
         ".*AMP with fp16 is not supported on CPU",  # which is refused
     ):
         warnings.filterwarnings("ignore", message)
-
-
-class _ScipySignal(ModuleType):
-    """The module ``scipy.signal``, which is loaded once anything of it is used."""
-
-    hamming = None
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # inspect asks all modules for their file
-            raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def defer_scipy_signal() -> None:
-    """Load ``scipy.signal`` only when used: a seventh of what a command takes to start.
-
-    torchmetrics loads it, and so most of scipy, to see whether it has ``hamming``, which nothing
-    here uses.
-    """
-    sys.modules.setdefault("scipy.signal", _ScipySignal("scipy.signal"))
 
 
 def keep_freed_memory() -> None:

@@ -108,24 +108,6 @@ def test_the_space_its_costs_and_files_load_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_scipy_signal_is_loaded_when_it_is_used():
-    code = """
-import sys
-from supernet.command.process import defer_scipy_signal
-defer_scipy_signal()
-import scipy.signal
-assert hasattr(scipy.signal, "hamming")  # torchmetrics
-assert not hasattr(scipy.signal, "__file__")  # inspect
-assert "scipy.stats" not in sys.modules
-from scipy.signal.windows import hann
-from scipy.signal import find_peaks
-import scipy.signal
-assert scipy.signal.find_peaks is find_peaks and hann(3).tolist() == [0, 1, 0]
-assert "scipy.stats" in sys.modules and scipy.signal.__file__
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
 @pytest.mark.parametrize("path", [one for one in FILES if one.name == "__init__.py"], ids=str)
 def test_package_files_hold_a_docstring_only(path):
     docstring, *others = ast.parse(path.read_text()).body
