@@ -174,7 +174,7 @@ def main() -> None:
     found = divisions(options)
     print_head(row for rows in found.values() for row in rows)
     columns = [f"{name}_{what}" for name in TUNED for what in ("accuracy", "tau")]
-    table = new_table("divided by", *columns)
+    table = new_table("divided by", *columns, left=["divided by"])
     for way, rows in found.items():
         table.add_row(way, *(cell(Mean.of([row[one] for row in rows]).estimate) for one in columns))
     pairs = list(zip(found["users"], found["all ranks"], strict=True))
