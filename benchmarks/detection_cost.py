@@ -94,8 +94,8 @@ def count_detector(spec: NetSpec, variant: Variant) -> Parts:
         with counting(*modules) as macs:
             maps = backbone(torch.empty(1, 3, spec.resolution, spec.resolution))
             head(list(maps.values()))
-    costs = [Cost(count_params(module), macs[module]) for module in modules]
-    return Parts(*costs, norms=sum(count_norms(module) for module in modules))
+    features, extras, heads = (Cost(count_params(one), macs[one]) for one in modules)
+    return Parts(features, extras, heads, norms=sum(map(count_norms, modules)))
 
 
 @contextmanager

@@ -49,7 +49,8 @@ def search(folder: Path, split: int, options: Sequence[str]) -> ArchFile:
 
 def random_neighbours(found: ArchFile, table: LatencyTable, num: int) -> list[ArchFile]:
     """Uniform random networks within the band around the found one's predicted latency."""
-    rng, neighbours = random.Random(found.seed), []
+    rng = random.Random(found.seed)
+    neighbours: list[ArchFile] = []
     while len(neighbours) < num:
         arch = found.space.sample(rng)
         predicted = table.predict(found.space.spec(arch))

@@ -39,15 +39,15 @@ def paths_of_steps(space: MnasSpace, ranks: int, chance: float, num: int) -> Ite
 
 def measured(slices: PathSlices, steps: list[list[Path]], stream: bool) -> dict[str, float]:
     """Means over steps, in bytes, and the median time of planning an exchange."""
-    own, union, exchanged, seconds = [], [], [], []
+    sums: dict[str, list[float]] = {"own": [], "union": [], "exchanged": []}
+    seconds = []
     for paths in steps:
         start = time.process_time()
         boxes = slices.covering(paths, stream)
         seconds.append(time.process_time() - start)
-        exchanged.append(sum(map(num_weights, boxes.values())))
-        union.append(slices.num_trained(paths, stream))
-        own.append(mean(slices.num_trained([path], stream) for path in paths))
-    sums = {"own": own, "union": union, "exchanged": exchanged}
+        sums["exchanged"].append(sum(map(num_weights, boxes.values())))
+        sums["union"].append(slices.num_trained(paths, stream))
+        sums["own"].append(mean(slices.num_trained([path], stream) for path in paths))
     found = {f"{name}_bytes": FLOAT_BYTES * mean(values) for name, values in sums.items()}
     return found | {"plan_ms": 1e3 * median(seconds)}
 

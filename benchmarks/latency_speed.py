@@ -13,6 +13,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +64,7 @@ def questions(costs: BlockCosts, limits: tuple[Limit, ...]) -> dict[str, Any]:
             continue
         (arch, cost), seconds = timed(
             f"nearest network below p{share:.0%} {label}".replace("%", ""),
-            lambda target=target: nearest_below(costs, target, limits),
+            partial(nearest_below, costs, target, limits),
         )
         assert cost <= target
         assert not violation(limits, space.spec(arch))
@@ -100,7 +101,7 @@ def main() -> None:
     costs, _ = timed("tabulate all blocks", lambda: BlockCosts(space, model))
     timed(f"predict {NUMBER:,} architectures", lambda: costs.of(codes))
     timed("costliest network", lambda: costliest(costs))
-    other = "macs" if model.unit == "params" else "params"
+    other: Any = "macs" if model.unit == "params" else "params"
     for asked in ((), (other,), (other, "memory"), (other, "size")):
         limits = resolve_constraints([Constraint(one, "p40") for one in asked], space, "")
         found = questions(costs, limits)

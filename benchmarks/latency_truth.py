@@ -96,7 +96,10 @@ def report(path: Path) -> None:
             f"sessions {found.sessions}, of which at least {found.least_sessions} count;"
             f" the machine has slowed down by {content['drift']:+.1%}"
         )
-        show("noise", Accuracy(*dataclasses.astuple(noise), bias=0.0))
+        show(
+            "noise",
+            Accuracy(noise.floor, noise.within_5, noise.within_10, noise.kendall_tau, bias=0.0),
+        )
         print(
             f"own error {found.own_error:.1%}, error over noise {predicted.mape / noise.floor:.1f},"
             " tau over that of two measurements"

@@ -15,7 +15,7 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Stopwatch(pl.Callback):
 
     def __init__(self) -> None:
         """Nothing was timed."""
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.began = self.ended = 0.0
         self._inner = [0.0]
 

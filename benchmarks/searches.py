@@ -87,7 +87,8 @@ def parse_options() -> argparse.Namespace:
 
 def read_methods(given: Sequence[str]) -> dict[str, str]:
     """Options of ``search fit`` by the names of methods."""
-    return dict((*one.split("=", 1), "")[:2] for one in given)
+    parts = (one.partition("=") for one in given)
+    return {name: options for name, _, options in parts}
 
 
 class Searches:
@@ -202,12 +203,14 @@ class Judge:
         """What networks of a target's band are worth without a search."""
         specs = self._uniform(target)
         rows = self.rows(specs, [0])
-        best = max(range(len(rows)), key=lambda place: rows[place]["val"])
+        place = max(range(len(rows)), key=lambda place: rows[place]["val"])
         fewest = self.rows(self._fewest(target), [0])
         cpu = float(np.mean([row["cpu_seconds"] for row in rows]))
-        again = self.rows([specs[best]], self.fresh)
-        tests = ([row["test"] for row in some] for some in (rows, again, fewest))
-        return Controls(*map(Mean.of, tests), cpu)
+        again = self.rows([specs[place]], self.fresh)
+        random, best, few = (
+            Mean.of([row["test"] for row in some]) for some in (rows, again, fewest)
+        )
+        return Controls(random, best, few, cpu)
 
     def _objective(self, target: str) -> Objective:
         return Objective.resolve(
@@ -305,8 +308,8 @@ def _beside_truth(
         for target, true in by_target.items():
             rows = [row for key, row in found.items() if key[:2] == (method, target)]
             for row, value in zip(rows, true, strict=True):
-                said = (100 * row["expected"][name] for name in ("value", "low", "high"))
-                by_method[method].append(Expected(*said, value))
+                said = {name: 100 * row["expected"][name] for name in ("value", "low", "high")}
+                by_method[method].append(Expected(**said, true=value))
     return by_method
 
 

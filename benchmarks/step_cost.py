@@ -165,11 +165,11 @@ def ours_and_timms(options: argparse.Namespace) -> Iterator[tuple[str, Step, Ste
     batch = draw_batch(options, spec.classes)
     for _ in range(options.archs):
         ours, theirs = Network(spec), timm.create_model("mnasnet_100", num_classes=spec.classes)
-        steps = [
+        one, two = (
             Step(net, net, *batch)
             for net in (one.train().to(memory_format=torch.channels_last) for one in (ours, theirs))
-        ]
-        yield "mnasnet_b1", *steps
+        )
+        yield "mnasnet_b1", one, two
 
 
 def cropped_and_plain(options: argparse.Namespace) -> Iterator[tuple[str, Step, Step]]:

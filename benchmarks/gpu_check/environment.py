@@ -39,7 +39,7 @@ def main() -> None:
         rows.add("version CUDA", str(torch.version.cuda))
         rows.add("memory", torch.cuda.get_device_properties(0).total_memory / 2**30, "GiB")
     precisions = (
-        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.fp32_precision,
     )
     rows.add("fp32 of convolutions and of matrix products", " ".join(precisions))

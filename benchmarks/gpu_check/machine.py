@@ -150,4 +150,4 @@ def paper_supernet(classes: int = 1000) -> SuperNet:
         stem_stride=2 if AMOUNT.resolution > 64 else 1,
     )
     torch.manual_seed(0)
-    return SuperNet(space).to(DEVICE, memory_format=torch.channels_last)
+    return SuperNet(space).to(DEVICE).to(memory_format=torch.channels_last)

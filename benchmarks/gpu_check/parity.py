@@ -7,7 +7,7 @@ import random
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, paper_supernet, random_batch
@@ -51,14 +51,20 @@ def compare(
     return Errors(
         relative_error(ours, theirs),
         relative_error(again, theirs),
-        relative_error(supernet.conv_stem.weight.grad, network.conv_stem.weight.grad),
+        relative_error(*map(gradient_of, (supernet.conv_stem, network.conv_stem))),
     )
+
+
+def gradient_of(conv: nn.Conv2d) -> Tensor:
+    """The gradient of a convolution's weight."""
+    assert conv.weight.grad is not None, "the loss depends on it"
+    return conv.weight.grad
 
 
 def allow_tf32(allowed: bool) -> None:
     """Whether fp32 convolutions and matrix products may round to TF32."""
     precision = "tf32" if allowed else "ieee"
-    torch.backends.cudnn.conv.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = precision
 
 

@@ -80,7 +80,7 @@ class SyncProbe(pl.Callback):
         self._watching = contextlib.ExitStack()
         self._watching.enter_context(warnings.catch_warnings())
         warnings.simplefilter("always")
-        warnings.showwarning = self._count
+        warnings.showwarning = self._count  # type: ignore[assignment]
         if GPU:
             torch.cuda.set_sync_debug_mode("warn")
             self._watching.callback(torch.cuda.set_sync_debug_mode, "default")

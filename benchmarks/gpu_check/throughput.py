@@ -6,6 +6,7 @@ import random
 import statistics
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -36,7 +37,7 @@ BAR = 1.02
 def time_timm() -> None:
     """The training step of timm's MnasNet, which others know."""
     net = timm.create_model("mnasnet_100", num_classes=1000).train()
-    net = net.to(DEVICE, memory_format=torch.channels_last)
+    net = net.to(DEVICE).to(memory_format=torch.channels_last)
     step = TrainingStep(net, net, random_batch(AMOUNT.batch))
     taken = time_step(step)
     note = describe_step(step, taken)
@@ -69,8 +70,9 @@ class ArchSteps:
     def vary(self) -> None:
         """The same steps with other optimizers, in another memory format, with other kernels."""
         for kind in ("foreach", "fused"):
+            chosen: dict[str, Any] = {kind: True}
             optimizer = torch.optim.AdamW(
-                self.supernet.parameters(), lr=1e-6, weight_decay=0.0, **{kind: True}
+                self.supernet.parameters(), lr=1e-6, weight_decay=0.0, **chosen
             )
             step = TrainingStep(self.supernet, self.logits, self.batch, optimizer)
             self.add(f"supernet, AdamW {kind}", time_step(step))
