@@ -84,7 +84,7 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
-    """Padded convolution of x (B, C, H, W) by (O, I, K, K); depthwise where I is below C.
+    """Padded convolution of x (B, C, H, W) by (O, I, K, K); depthwise where I is 1.
 
     Taps that could only see padding are cropped: the result is the same, and oneDNN takes 5 ms
     instead of 0.02 ms for a 5x5 depthwise kernel on a 1x1 map.
@@ -97,7 +97,7 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
         # Not by oneDNN, which writes beyond its memory where a strided 1x1 convolution of few
         # channels last learns on AVX2 (github.com/uxlfoundation/oneDNN/issues/6035).
         x, stride = x[..., ::stride, ::stride], 1
-    groups = x.shape[1] // weight.shape[1]
+    groups = x.shape[1] if weight.shape[1] == 1 else 1
     if weight.shape[-1] == 1 and groups > 1:
         return x * weight.reshape(1, -1, 1, 1)
     return functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=groups)

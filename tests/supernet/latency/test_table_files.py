@@ -174,7 +174,7 @@ def test_broken_raw_times_are_refused_in_one_line(folder):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:4], b"{}[]\n", *lines[5:]]))
     with pytest.raises(
-        UserError, match=r"line 5 of .*jsonl: not JSON; name another --out, or move"
+        UserError, match=r"line 5 of .*jsonl: not JSON; name a latency table, or another"
     ):
         build(folder)
     path.write_bytes(b'{"format": "none"}\n')

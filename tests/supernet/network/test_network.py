@@ -393,3 +393,9 @@ def test_a_training_convolution_leaves_out_what_sees_padding_alone(sides, taps, 
     conv(images)
     kernels = [call.args[1].shape[-1] for call in asked.call_args_list]
     assert kernels == [taps] * (taps > 1), "a single tap is a factor"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_a_training_convolution_takes_its_own_number_of_channels_alone(channels):
+    with pytest.raises(RuntimeError, match=f"to have 3 channels, but got {channels} channels"):
+        PaddedConv(3, 4, 3).train()(torch.randn(2, channels, 4, 4))
