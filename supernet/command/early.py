@@ -183,6 +183,9 @@ def _number(text: str) -> str:
 def _check(parser: EarlyParser, words: Sequence[str]) -> None:
     """Refuse words that a parser has not, and files whose settings it has not."""
     given, others = parser.parse_known_args(words)
+    # Only in front of all options: what stands behind one may be its value.
+    if others and others[0] == words[0] and not words[0].startswith("-"):
+        parser.error(f"{words[0]!r} is no option: all begin with --, as in --run DIR")
     for word in others:
         if OPTION.match(word) and not _is_part(word, parser.open):
             parser.error(f"unrecognized arguments: {' '.join(others[others.index(word) :])}")

@@ -71,6 +71,7 @@ REFUSED = {
     f"{SEARCH} --threads two": r"--threads: 'two' is not a number",
     f"{SEARCH} --trainer.max_step 3": r"did you mean --trainer.max_steps\?",
     f"{SEARCH} --run-name x": r"unrecognized arguments: --run-name x",
+    "fit fit --run x": r"'fit' is no option: all begin with --",
     f"{SEARCH} --dat.root x": r"unrecognized arguments: --dat.root x",
     "fit --run": "expected one argument",
     "fit --trainer.max_steps 3": "are required: --run",
