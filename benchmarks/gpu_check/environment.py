@@ -8,7 +8,7 @@ import shutil
 
 import torch
 
-from benchmarks.gpu_check.machine import GPU, device_name
+from benchmarks.gpu_check.machine import CUDNN, GPU, device_name
 from benchmarks.gpu_check.rows import Rows
 from supernet.data.feeding import SHARED_MEMORY
 from supernet.data.images.image_index import num_cores
@@ -38,10 +38,7 @@ def main() -> None:
         rows.add("version cudnn", str(torch.backends.cudnn.version()))
         rows.add("version CUDA", str(torch.version.cuda))
         rows.add("memory", torch.cuda.get_device_properties(0).total_memory / 2**30, "GiB")
-    precisions = (
-        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
-        torch.backends.cuda.matmul.fp32_precision,
-    )
+    precisions = (CUDNN.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
     rows.add("fp32 of convolutions and of matrix products", " ".join(precisions))
     rows.add("float32_matmul_precision", torch.get_float32_matmul_precision())
 

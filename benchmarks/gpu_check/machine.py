@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from supernet.space.mnasnet import read_space
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
+CUDNN: Any = torch.backends.cudnn
+"""Typed as anything: torch makes ``conv`` among its settings as it loads, unseen by checkers."""
 
 
 class Amount(NamedTuple):

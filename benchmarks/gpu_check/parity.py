@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.gpu_check.machine import AMOUNT, DEVICE, GPU, autocast, paper_supernet, random_batch
+from benchmarks.gpu_check.machine import (
+    AMOUNT,
+    CUDNN,
+    DEVICE,
+    GPU,
+    autocast,
+    paper_supernet,
+    random_batch,
+)
 from benchmarks.gpu_check.rows import Rows
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch
@@ -64,7 +72,7 @@ def gradient_of(conv: nn.Conv2d) -> Tensor:
 def allow_tf32(allowed: bool) -> None:
     """Whether fp32 convolutions and matrix products may round to TF32."""
     precision = "tf32" if allowed else "ieee"
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    CUDNN.conv.fp32_precision = precision
     torch.backends.cuda.matmul.fp32_precision = precision
 
 

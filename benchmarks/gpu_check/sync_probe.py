@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytorch_lightning as pl
 import torch
@@ -80,14 +80,20 @@ class SyncProbe(pl.Callback):
         self._watching = contextlib.ExitStack()
         self._watching.enter_context(warnings.catch_warnings())
         warnings.simplefilter("always")
-        warnings.showwarning = self._count  # type: ignore[assignment]
+        warnings.showwarning = self._count
         if GPU:
             torch.cuda.set_sync_debug_mode("warn")
             self._watching.callback(torch.cuda.set_sync_debug_mode, "default")
         self.waits.append(0)
 
     def _count(
-        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         if WAITS in str(message):
             self.lines[_place(filename, lineno)] += 1
