@@ -157,6 +157,8 @@ class SearchModule(pl.LightningModule):
         if isinstance(self.trainer.strategy, SearchStrategy):
             self._reduction = GradientReduction(self.supernet, self._compresses)
         self.data.reward_batch_size = self.sampling.images
+        if not self.learns_from_tunings:
+            self._check_reward_images()
         # Figures show what is logged.
         check_range("trainer.", self.trainer, "log_every_n_steps", least=1)
         self.objective = self.resolve_objective()
@@ -188,7 +190,8 @@ class SearchModule(pl.LightningModule):
         loader = training_loader(self.trainer)
         check_batch_size(loader.sampler.batch_size)
         if not self.learns_from_tunings:
-            self._take_first_reward_batch()
+            self._first_reward_batch = self.data.reward_batch(0, self.global_rank)
+            check_batch_size(len(self._first_reward_batch[1]), "model.sampling.images")
         images = loader.sampler.global_batch_size * self.accumulated
         optimizer = self.weights.optimizer(self.supernet, images, not scales_loss(self.trainer))
         return [optimizer, *self.controller.optimizers]
@@ -216,13 +219,12 @@ class SearchModule(pl.LightningModule):
         """Whether the controller is rewarded by tunings after the weight steps, not by slices."""
         return self.sampling.score == "tuned"
 
-    def _take_first_reward_batch(self) -> None:
+    def _check_reward_images(self) -> None:
         """Find out now that images are too few, not when the controller takes over."""
         try:
-            self._first_reward_batch = self.data.reward_batch(0, self.global_rank)
+            self.data.reward_loader(0, self.global_rank)
         except UserError as error:
             raise UserError(f"reward: {error}, or lower model.sampling.images") from None
-        check_batch_size(len(self._first_reward_batch[1]), "model.sampling.images")
 
     def first_reward_batch(self) -> Batch:
         """The first one, once: its loader has read on by now."""

@@ -261,8 +261,16 @@ def sharded(
     """Every ``world_size``-th sample from ``rank`` on, in the data set's order, none twice.
 
     ``view`` makes another data set of the loader's own, of as many.
+
+    Raises:
+        UserError: if the loader cannot be rebuilt or has fewer samples than ranks, but for none.
     """
     batch_size, dataset = _batch_size_of(loader), view(loader.dataset)
+    if 0 < num_images(dataset) < world_size:
+        raise UserError(
+            f"{num_images(dataset)} images to evaluate on are fewer than {world_size} processes,"
+            " which need one each: add images or lower trainer.devices"
+        )
     # Being a DistributedSampler, it is left in place by Lightning; torch's own would repeat images
     # until all ranks have as many, and an accuracy would count them twice.
     sampler = UnrepeatedDistributedSampler(dataset, world_size, rank, shuffle=False)

@@ -103,6 +103,7 @@ class RunData(DescribedData):
         if stage == "fit" or (stage == "test" and self.role == "retrain"):
             check_all_labels(self.inner, self.num_classes, stage)
         if stage == "fit":
+            self._check_numbers()
             self._take_records()
         if stage in {"fit", "validate"} or (stage == "test" and self.role == "retrain"):
             say(self.first_line(stage))
@@ -112,6 +113,21 @@ class RunData(DescribedData):
                 " that a test on images that were trained on goes unnoticed: give it"
                 " image_records() as docs/data.md says"
             )
+
+    def _check_numbers(self) -> None:
+        """Refuse too few images for this many processes before anything long begins.
+
+        Raises:
+            UserError: with how many there are, and how many are needed.
+        """
+        trainer: Any = self.trainer
+        place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        if not getattr(self.inner, "finds_batch_size", False):
+            resumable(self._learned_from, self.seed, *place)
+        if self.role == "search" and not self.num_val:
+            raise UserError("there are no validation images to choose networks by: add some")
+        if self.role == "retrain" and trainer and trainer.limit_val_batches:
+            self.val_dataloader()
 
     def _take_records(self) -> None:
         """Read the images' content before anything long begins, on rank 0 first."""
@@ -226,13 +242,19 @@ class RunData(DescribedData):
             UserError: if the reward split is smaller than one batch of all processes.
         """
         if self._next_reward != (step, rank):
-            world_size = self.trainer.world_size if self.trainer else 1
-            size = self.reward_batch_size
-            place = (self.seed, rank, world_size, step)
-            loader = resumable(self._splits[1], *place, batch_size=size, view=self._pixels)
-            self._rewards = loader.endless()
+            self._rewards = self.reward_loader(step, rank).endless()
         self._next_reward = (step + 1, rank)
         return next(self._rewards)
+
+    def reward_loader(self, step: int, rank: int) -> StepLoader:
+        """Loader of these batches from a step on.
+
+        Raises:
+            UserError: if the reward split is smaller than one batch of all processes.
+        """
+        place = (self.seed, rank, self.trainer.world_size if self.trainer else 1, step)
+        size = self.reward_batch_size
+        return resumable(self._splits[1], *place, batch_size=size, view=self._pixels)
 
     def weights_batches(self, images: int) -> Iterator[Any]:
         """The first batches of a search's training images, the same on every rank.
@@ -320,7 +342,11 @@ class RunData(DescribedData):
         return num_images(self.inner.val_dataloader().dataset)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """This rank's share of the validation images, in order."""
+        """This rank's share of the validation images, in order.
+
+        Raises:
+            UserError: if there are fewer than processes, but for none.
+        """
         return self._sharded(self.inner.val_dataloader())
 
     def test_dataloader(self) -> DataLoader[Any]:
@@ -328,6 +354,7 @@ class RunData(DescribedData):
 
         Raises:
             RuntimeError: in a search.
+            UserError: if there are fewer than processes, but for none.
         """
         if self.role == "search":
             raise RuntimeError("search never reads the test split")

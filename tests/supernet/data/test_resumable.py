@@ -215,6 +215,12 @@ def test_shards_cover_every_sample_once_in_order(world_size: int) -> None:
     assert seen == [list(range(10))[rank::world_size] for rank in range(world_size)]
 
 
+@pytest.mark.parametrize("rank", [0, 10])
+def test_fewer_images_than_processes_are_refused_on_each(rank: int) -> None:
+    with pytest.raises(UserError, match="10 images to evaluate on are fewer than 11 processes"):
+        sharded(noisy_loader(10), rank, 11)
+
+
 def held_out_indices(loader: DataLoader) -> list[set[int]]:
     parts = hold_out(loader, share=0.2, seed=0)
     return [{int(i) for images, _ in part for i in images[:, 0]} for part in parts]

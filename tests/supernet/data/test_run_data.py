@@ -9,6 +9,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
@@ -19,7 +20,7 @@ from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.data_description import DataDescription
 from supernet.errors import UserError
-from tests.helpers.recorded_runs import Inner, Paired, fit, searching
+from tests.helpers.recorded_runs import Inner, Noisy, Paired, fit, noisy_loader, searching
 
 # A resumed run finds its own checkpoints.
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -105,7 +106,7 @@ def test_labels_of_no_class_are_refused(split: str, label: int) -> None:
         data.setup("test" if split == "test" else "fit")
 
 
-@pytest.mark.parametrize("targets", [["cat", "dog"], [{"boxes": []}, {}], [[0, 1], [1, 0]], []])
+@pytest.mark.parametrize("targets", [["cat", "dog"], [{"boxes": []}, {}], [[0, 1], [1, 0]]])
 def test_labels_that_are_no_numbers_are_left_to_the_training(targets: Any) -> None:
     with_labels(targets).setup("fit")
 
@@ -114,6 +115,31 @@ def test_validation_and_test_images_may_be_of_one_class() -> None:
     data = with_labels(val=[1, 1], test=[0, 0])
     data.setup("fit")
     data.setup("test")
+
+
+def on_processes(number: int) -> Any:
+    data = RunData(Paired(), "retrain", 0)
+    data.trainer = Mock(world_size=number, global_rank=0)
+    return data
+
+
+def test_images_too_few_for_the_processes_are_refused_before_any_is_read(capsys: Any) -> None:
+    on_processes(10).setup("fit")
+    with pytest.raises(UserError, match="40 images are fewer than one batch of 44"):
+        on_processes(11).setup("fit")
+    small = on_processes(8)
+    small.inner.val_dataloader = lambda: noisy_loader(7)
+    with pytest.raises(UserError, match="7 images to evaluate on are fewer than 8 processes"):
+        small.setup("fit")
+    small.trainer.limit_val_batches = 0
+    small.setup("fit")
+
+
+def test_a_search_without_validation_images_is_refused() -> None:
+    data = searching()
+    data.inner.val_dataloader = lambda: DataLoader(Noisy(0))
+    with pytest.raises(UserError, match="there are no validation images to choose"):
+        data.setup("fit")
 
 
 def said(data: RunData, stage: str, capsys: Any) -> list[str]:
