@@ -16,11 +16,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from supernet.network.convolution import convolve
 from supernet.network.functional import (
     Taken,
     Weights,
     batch_norm,
-    convolve,
     prefix,
     run_layer,
     shortcut,

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
-from supernet.network.functional import convolve, pool_shortcut
+from supernet.network.convolution import convolve
+from supernet.network.functional import pool_shortcut
 from supernet.space.spec import NetSpec
 from supernet.space.stage import Layer
 
@@ -22,24 +22,45 @@ ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 class PaddedConv(nn.Conv2d):
-    """A convolution whose output has the input's side over ``stride``, rounded up; no bias.
+    """A convolution whose output has the input's side over ``stride``, rounded up.
 
-    While it trains it is computed as in the supernet, without taps that see padding alone: on maps
-    of one to three pixels a 5x5 depthwise kernel learns several times faster on a processor.
+    While it trains it is computed as in the supernet, see ``convolve``: on maps of few pixels it
+    learns several times faster on a processor. Only a pointwise one may have a bias.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
     ) -> None:
-        super().__init__(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         # What is scripted, traced or exported is a plain convolution, which every runtime knows.
         if torch.jit.is_scripting():
             return self._conv_forward(x, self.weight, self.bias)
-        learns = self.training and not isinstance(x, torch.fx.Proxy)
-        return convolve(x, self.weight, self.stride[0]) if learns else super().forward(x)
+        if not self.training or isinstance(x, torch.fx.Proxy):
+            return super().forward(x)
+        return convolve(x, self.weight, self.stride[0], self.bias)
+
+
+class SqueezeExcite(nn.Module):
+    """A gate for each channel, made of the means of all (Hu et al. 2018, sec. 3)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.conv_reduce = PaddedConv(channels, hidden, 1, bias=True)
+        self.conv_expand = PaddedConv(hidden, channels, 1, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, C, H, W) to the same, rescaled."""
+        gate = self.conv_reduce(x.mean((2, 3), keepdim=True)).relu()
+        return x * self.conv_expand(gate).sigmoid()
 
 
 class Block(nn.Module):
@@ -71,7 +92,7 @@ class Block(nn.Module):
             self.conv_dw = PaddedConv(hidden, hidden, kernel, stride, groups=hidden)
             self.bn2 = norm(hidden)
         squeeze = layer.se_hidden
-        self.se = SqueezeExcite(hidden, rd_channels=squeeze) if squeeze else nn.Identity()
+        self.se = SqueezeExcite(hidden, squeeze) if squeeze else nn.Identity()
         if layer.op == "sepconv":
             self.conv_pw = PaddedConv(hidden, layer.outputs, 1)
             self.bn2 = norm(layer.outputs)

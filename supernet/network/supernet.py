@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from supernet.errors import UserError
 from supernet.files.reading import read_as
 from supernet.network.checkpoint import load_checkpoint
+from supernet.network.convolution import convolve
 from supernet.network.elastic import ElasticLayer, ElasticNorm
 from supernet.network.functional import (
     Taken,
     Weights,
     batch_norm,
-    convolve,
     prefix,
     slices_taken,
     submodule_weights,

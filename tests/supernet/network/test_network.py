@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import math
 import random
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from search.settings import WeightOptimizer
 from supernet.cost.counts import count
 from supernet.network.elastic import ElasticLayer
-from supernet.network.functional import convolve, pool_shortcut, prefix
-from supernet.network.network import Network, PaddedConv, recalibrate
+from supernet.network.functional import pool_shortcut, prefix
+from supernet.network.network import Network, recalibrate
 from supernet.network.supernet import SuperNet
 from supernet.space.arch import Arch, BlockChoice, Restriction, mixture
 from supernet.space.mnasnet import MnasSpace
@@ -363,39 +362,3 @@ def test_every_op_and_shortcut_scripts_and_traces_to_the_bit():
     images = torch.randn(2, 3, 8, 8)
     for other in (torch.jit.script(network), torch.fx.symbolic_trace(network)):
         assert torch.equal(other(images), network(images))
-
-
-@pytest.mark.parametrize(("kernel", "side"), [(1, 6), (1, 5), (3, 1)])
-def test_no_pointwise_convolution_strides_by_itself(kernel, side, monkeypatch):
-    """On AVX2 such a one of fewer than 8 channels writes beyond its memory as it learns."""
-    x = torch.randn(2, 4, side, side).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(12, 4, kernel, kernel)
-    expected = functional.conv2d(x, weight, stride=2, padding=kernel // 2)
-    asked = Mock(wraps=functional.conv2d)
-    monkeypatch.setattr(functional, "conv2d", asked)
-    torch.testing.assert_close(convolve(x, weight, stride=2), expected)
-    assert [one.kwargs["stride"] for one in asked.call_args_list] == [1]
-
-
-@pytest.mark.parametrize(
-    ("sides", "taps"),
-    [((1, 1), 1), ((2, 2), 3), ((1, 2), 3), ((2, 1), 3), ((1, 3), 5), ((4, 4), 5)],
-)
-def test_a_training_convolution_leaves_out_what_sees_padding_alone(sides, taps, monkeypatch):
-    conv = PaddedConv(4, 4, 5, stride=2, groups=4)
-    images = torch.randn(3, 4, *sides, requires_grad=True)
-    found = [conv.eval()(images), conv.train()(images)]
-    torch.testing.assert_close(found[1], found[0])
-    learned = [torch.autograd.grad(one.square().sum(), (images, conv.weight)) for one in found]
-    torch.testing.assert_close(learned[1], learned[0])
-    asked = Mock(wraps=functional.conv2d)
-    monkeypatch.setattr(functional, "conv2d", asked)
-    conv(images)
-    kernels = [call.args[1].shape[-1] for call in asked.call_args_list]
-    assert kernels == [taps] * (taps > 1), "a single tap is a factor"
-
-
-@pytest.mark.parametrize("channels", [1, 2, 6])
-def test_a_training_convolution_takes_its_own_number_of_channels_alone(channels):
-    with pytest.raises(RuntimeError, match=f"to have 3 channels, but got {channels} channels"):
-        PaddedConv(3, 4, 3).train()(torch.randn(2, channels, 4, 4))
