@@ -128,6 +128,7 @@ def search_beside_bare_loop(options: argparse.Namespace, folder: Path) -> BareLo
         "model.schedule.warmup": 0.0,
         "model.surrogate.networks": 2,
         "model.surrogate.first": 2,
+        "model.surrogate.processes": 1,
         "model.final.candidates": 1,
         "model.final.measured": 0,
         "wandb.mode": "disabled",

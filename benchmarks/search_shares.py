@@ -107,6 +107,7 @@ def timed_search(options: argparse.Namespace, folder: Path) -> Stopwatch:
     """Run the search, timed."""
     watch = Stopwatch()
     words = ["fit", "-c", str(options.config), "--run", str(folder), "--wandb.mode", "disabled"]
+    words += ["--model.surrogate.processes", "1"]  # what others spend is not seen
     words += ["--trainer.max_steps", str(options.steps)] if options.steps else []
     words += ["--model.controller.kind", options.controller] if options.controller else []
     words += ["--model.sampling.score", options.score] if options.score else []

@@ -16,6 +16,7 @@ from search.module import SearchModule
 from search.plan.time_left import SearchTime, weight_steps
 from search.selection.selection import evaluate_recalibrated
 from search.step import controller_step, make_generator
+from search.surrogate.tunings import check_processes
 from supernet.data.splits import Batch
 from supernet.network.network import Network
 from supernet.run.dry_pass import DryPass, Piece, copied
@@ -32,9 +33,12 @@ class SearchDryPass(DryPass):
         """Run the pieces now where no shared weights are left to train: no training ever starts.
 
         Raises:
-            UserError: naming the piece that fails; or DryRunDoneError.
+            UserError: naming the piece that fails, or processes that would hold too much; or
+                DryRunDoneError.
         """
         search = searching(pl_module)
+        if search.learns_from_tunings:
+            check_processes(search)
         if search.learns_from_tunings and search.steps_done >= search.shared_steps:
             self.on_train_start(trainer, pl_module)
 

@@ -223,9 +223,12 @@ class SurrogateSettings:
     updates: int = 15
     """Updates of the controller after each round. Three times as many find networks that the
     surrogate values by 4 % more."""
+    processes: int = 1
+    """Networks tuned at a time, in processes of one thread each that hold all images of a tuning;
+    where the search has one device, a CPU."""
 
     def __post_init__(self) -> None:
-        check_range("surrogate.", self, "first", "rounds", "updates", least=1)
+        check_range("surrogate.", self, "first", "rounds", "updates", "processes", least=1)
         check_range("surrogate.", self, "networks", least=self.first)
         check_range("surrogate.", self, "uniform", least=0, most=1)
 

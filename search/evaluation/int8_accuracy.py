@@ -2,35 +2,34 @@
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from supernet.data.run_data import RunData
+from supernet.data.splits import Batch
 from supernet.network.network import Network
 
 
-def int8_accuracy(network: Network, data: RunData) -> float:
+def int8_accuracy(
+    network: Network, training: Callable[[int], Iterable[Batch]], validation: Iterable[Batch]
+) -> float:
     """Accuracy on the whole validation split after static quantization; takes some 10 seconds.
 
     Args:
-        network: in evaluation mode, of any device; it is left as it is.
-        data: of the search, whose training images it is calibrated on.
+        network: in evaluation mode, of any device, as batches are; it is left as it is.
+        training: gives batches of as many images to calibrate it on.
+        validation: batches of the split.
     """
     # onnx and onnxruntime take a second to load and are needed for this alone.
     from supernet.latency.models.trained_graph import CALIBRATION_IMAGES
 
-    cpu = torch.device("cpu")
-    images = torch.cat(
-        [data.moved(batch, cpu)[0] for batch in data.weights_batches(CALIBRATION_IMAGES)]
-    )
-    small = int8_network(copy.deepcopy(network).to(cpu), images[:CALIBRATION_IMAGES])
+    images = torch.cat([batch[0].cpu() for batch in training(CALIBRATION_IMAGES)])
+    small = int8_network(copy.deepcopy(network).cpu(), images[:CALIBRATION_IMAGES])
     right, total = 0, 0
-    for batch in data.val_batches():
-        images, labels = data.moved(batch, cpu)
-        right += int((small(images)[0].argmax(1) == labels).sum())
+    for images, labels, *_ in validation:
+        right += int((small(images.cpu())[0].argmax(1) == labels.cpu()).sum())
         total += len(labels)
     return right / total
 

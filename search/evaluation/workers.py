@@ -7,6 +7,7 @@ since it died, is done by another.
 import atexit
 import multiprocessing
 import os
+import pickle
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from multiprocessing import util
 from multiprocessing.connection import wait
 from threading import Thread
@@ -30,13 +32,15 @@ R = TypeVar("R")
 Work = Callable[[J], R]
 """Does a job."""
 SECONDS_TO_CONNECT = 10
-LOADED_ONCE = ["torch", "pytorch_lightning"]
+LOADED_ONCE = ["torch", "pytorch_lightning", "timm"]
 """What takes seconds to load: one process does, and all others are forks of it."""
 START = "forkserver" if sys.platform == "linux" else "spawn"
 """How processes start; libraries of a Mac are not made for forks, and Windows has none."""
 
+_given: list[bytes] = []
+"""What makes what does the jobs of this process of a machine; pickled."""
 _made: dict[str, Work[Any, Any]] = {}
-"""What does the jobs of the last call that this process has worked for."""
+"""What does the jobs of the last call that this process has worked for, by the call's name."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +67,27 @@ class Workers(Generic[J, R]):
         if self.processes == 1 and not self.cluster:
             yield from map(self.make_work(), jobs)
             return
-        call = uuid.uuid4().hex
-        do = _do_on_cluster if self.cluster else _do
         with self._executor() as executor:
-            futures = [executor.submit(do, call, self.make_work, job) for job in jobs]
+            on_cluster = partial(_do_on_cluster, uuid.uuid4().hex, self.make_work)
+            do = on_cluster if self.cluster else _do
+            futures = [executor.submit(do, job) for job in jobs]
             for future in as_completed(futures):
                 yield future.result()
 
     def _executor(self) -> AbstractContextManager[Executor]:
-        return _cluster(self.cluster) if self.cluster else _processes(self.processes)
-
-
-def _do(call: str, make_work: Callable[[], Work[J, R]], job: J) -> R:
-    """Do a job in a worker, which makes what does it for the first job of a call."""
-    if call not in _made:
-        _made.clear()
-        _made[call] = make_work()
-    return _made[call](job)
+        if self.cluster:
+            return _cluster(self.cluster)
+        return _processes(self.processes, self.make_work)
 
 
 @contextmanager
-def _processes(number: int) -> Iterator[Executor]:
+def _processes(number: int, make_work: Callable[[], Work[J, R]]) -> Iterator[Executor]:
     others = set(multiprocessing.active_children())
     multiprocessing.set_forkserver_preload(LOADED_ONCE)
     context = multiprocessing.get_context(START)
-    executor = ProcessPoolExecutor(number, context, initializer=_begin)
+    # By value and once: tensors would go through shared memory, of which a container has little.
+    begin = partial(_begin, pickle.dumps(make_work))
+    executor = ProcessPoolExecutor(number, context, initializer=begin)
     try:
         yield executor
         executor.shutdown()  # they remove what they and their libraries have put into $TMPDIR
@@ -104,13 +104,25 @@ def _processes(number: int) -> Iterator[Executor]:
             process.join()
 
 
-def _begin() -> None:
+def _begin(make_work: bytes) -> None:
+    _given.append(make_work)
     # Forks of the one that has loaded end without it; libraries leave folders behind.
     util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
     leave_signals_to_parent()
     torch.set_num_threads(1)
     keep_freed_memory()
     Thread(target=_end_with_parent, daemon=True).start()
+
+
+@cache
+def _own_work() -> Work[Any, Any]:
+    """What does the jobs of this process, made for the first of them."""
+    make: Callable[[], Work[Any, Any]] = pickle.loads(_given[0])  # noqa: S301
+    return make()
+
+
+def _do(job: Any) -> Any:
+    return _own_work()(job)
 
 
 def _end_with_parent() -> None:
@@ -159,4 +171,8 @@ def _do_on_cluster(call: str, make_work: Callable[[], Work[J, R]], job: J) -> R:
             " process of its own: start workers with `dask worker ADDRESS --nthreads 1`"
         )
     torch.set_num_threads(1)
-    return _do(call, make_work, job)
+    if call not in _made:
+        _made.clear()
+        _made[call] = make_work()
+    work: Work[J, R] = _made[call]
+    return work(job)

@@ -17,7 +17,9 @@ from search.module import SearchModule
 from search.plan.estimate import LEARN_S
 from search.plan.planning import sampled
 from search.settings import update_steps
-from search.surrogate.tunings import KEPT_BYTES, fingerprint, kept_tunings, tuning_precision
+from search.surrogate.batches import KEPT_BYTES
+from search.surrogate.tuner import tuning_precision
+from search.surrogate.tunings import fingerprint, kept_tunings, tuning_processes
 from supernet.data.images.image_index import num_cores
 from supernet.data.splits import Batch
 from supernet.network.network import Network
@@ -132,7 +134,7 @@ class SearchTime:
             made[:] = made or [
                 Network(spec).to(search.device).to(memory_format=search.memory_format)
             ]
-            precision = partial(tuning_precision, search)
+            precision = partial(tuning_precision, search.trainer.precision_plugin)
             return tune(made[0], repeat(batch), search.weights, 1, False, precision, search.loss)
 
         return step
@@ -181,7 +183,8 @@ class SearchTime:
         trained = len(tunings) * self.networks.first + steps * each
         finalists = min(len(tunings), search.final.num * search.num_targets)
         judged = finalists * self._judging(self.networks.later)
-        return (trained + judged) / search.trainer.world_size + kept * longest * reading
+        beside = search.trainer.world_size * tuning_processes(search)
+        return (trained + judged) / beside + kept * longest * reading
 
     def _judging(self, step: float) -> float:
         """Giving a network its batch statistics, and judging it on the validation images."""

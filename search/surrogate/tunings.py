@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from search.evaluation.frozen_supernet import tune
-from search.evaluation.int8_accuracy import int8_accuracy
 from search.evaluation.jobs import CachedJobs, Key, Row, key_of, read_rows
+from search.evaluation.workers import Workers
 from search.module import SearchModule
 from search.monitoring.compute import FORWARD_PASSES, Spending
-from supernet.data.splits import Batch
+from search.surrogate.batches import KEPT_BYTES, ReadBatches
+from search.surrogate.tuner import Tuner
+from supernet.command.output import say
 from supernet.errors import UserError
-from supernet.network.network import Network, recalibrate
 from supernet.run.distributed import gather_objects
-from supernet.run.folder import CONTINUE
-from supernet.training.standalone import evaluate
 
 Code = tuple[int, ...]
 """Canonical indices of an architecture."""
-KEPT_BYTES = 2**28
-"""Batches that take less are read once for all tunings, of the same images each."""
+Job = tuple[Code, int, bool]
+"""What to tune, for how many steps, and whether to judge it."""
 CONDITIONS = ("weights", "images", "label_steps", "code", "steps", "judged")
 
 
@@ -83,12 +76,13 @@ class Tunings:
         self, module: SearchModule, folder: Path, spending: Spending, earlier: Path | None = None
     ) -> None:
         self.module, self.folder, self.spending = module, folder, spending
+        self.processes = tuning_processes(module)
         self.jobs = CachedJobs(
             "tuned networks",
             folder / f"tunings-rank{module.global_rank}.jsonl",
             CONDITIONS,
             self._identity,
-            partial(map, self._tune),
+            self._tune,
             status=lambda row: f"loss {row['loss']:.3f}",
             shown=module.trainer.is_global_zero,
             strict=False,
@@ -138,7 +132,9 @@ class Tunings:
             images += bool(row["judged"]) * (self.module.final.recalibration_images + data.num_val)
             self.spending.score(space, [space.decode(row["code"])], images)
             if key in known:
-                self.spending.add(row["seconds"], row["cpu_seconds"])
+                self.spending.add(row["seconds"] / self.processes, row["cpu_seconds"])
+            elif self.processes > 1:
+                self.spending.add(0.0, row["cpu_seconds"])
 
     @cached_property
     def _conditions(self) -> Row:
@@ -146,79 +142,62 @@ class Tunings:
         images, label = module.final.recalibration_images, module.lengths.label
         return {"weights": fingerprint(module), "images": images, "label_steps": label}
 
-    def _identity(self, job: tuple[Code, int, bool]) -> Row:
+    def _identity(self, job: Job) -> Row:
         code, steps, judged = job
         how = "int8" if judged and self.module.final.int8 else judged
         return {**self._conditions, "code": code, "steps": steps, "judged": how}
 
-    def _tune(self, job: tuple[Code, int, bool]) -> Row:
-        code, steps, judged = job
-        wall, cpu = time.perf_counter(), time.process_time()
-        network = self._network(code)
-        module, batches = self.module, self._batches(steps)
-        precision = partial(tuning_precision, module)
-        course = tune(network, batches, module.weights, steps, False, precision, module.loss)
-        half, label = steps // 2, module.lengths.label
-        row = {
-            **self._identity(job),
-            "loss": float(course.losses[half:].mean()),
-            "accuracy": float(course.accuracies[half:].mean()),
-        }
-        if not math.isfinite(row["loss"]):
-            raise UserError(
-                f"the loss of a network that was tuned for {steps} steps is {row['loss']}: mend the"
-                f" images and go on with {CONTINUE}, or start anew with a lower model.weights.lr"
-            )
-        if 0 < label <= steps:
-            row["label_accuracy"] = float(course.accuracies[label // 2 : label].mean())
-        if judged:
-            row["val_accuracy"] = self._validation_accuracy(network)
-            if self.module.final.int8:
-                row["int8_accuracy"] = int8_accuracy(network, self.module.data)
-        seconds = time.perf_counter() - wall, time.process_time() - cpu
-        return {**row, **dict(zip(("seconds", "cpu_seconds"), seconds, strict=True))}
-
-    def _network(self, code: Code) -> Network:
-        module = self.module
-        arch = module.space.decode(code)
-        if module.shared_steps:
-            network = module.supernet.extract(arch)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(module.seed)
-                network = Network(module.space.spec(arch))
-        return network.to(module.device).to(memory_format=module.memory_format)
-
-    def _batches(self, steps: int) -> Iterable[Batch]:
-        if len(self._kept) < steps:
-            fresh = self._fresh_batches()
-            if steps * _bytes(self._kept[0]) > KEPT_BYTES:
-                return fresh
-            self._kept[:] = islice(fresh, steps)
-        return self._kept
-
-    def _fresh_batches(self) -> Iterator[Batch]:
-        return map(self.module.moved, self.module.data.endless_weights_batches())
+    def _tune(self, jobs: Sequence[Job]) -> Iterator[Row]:
+        asked = [self._identity(job) for job in jobs]
+        return Workers(self._tuner.ready, self.processes)(asked)
 
     @cached_property
-    def _kept(self) -> list[Batch]:
-        return [next(self._fresh_batches())]
+    def _tuner(self) -> Tuner:
+        module, batches = self.module, ReadBatches(self.module.data, self.module.moved)
+        held = max(module.lengths), module.final.recalibration_images
+        return Tuner(
+            module.space,
+            module.supernet if module.shared_steps else None,
+            module.seed,
+            module.weights,
+            module.loss,
+            module.trainer.precision_plugin,
+            module.device,
+            module.memory_format,
+            batches if self.processes == 1 else batches.held(*held),
+        )
 
-    def _validation_accuracy(self, network: Network) -> float:
-        module = self.module
-        images = module.data.weights_batches(module.final.recalibration_images)
-        with module.trainer.precision_plugin.forward_context():
-            recalibrate(network, (module.moved(batch)[0] for batch in images))
-            batches = map(module.moved, module.data.val_batches())
-            return float(evaluate(network, batches).accuracy)
+
+def tuning_processes(module: SearchModule) -> int:
+    """Networks that this rank tunes at a time."""
+    trainer = module.trainer
+    alone = trainer.world_size == 1 and trainer.strategy.root_device.type == "cpu"
+    return module.surrogate.processes if alone else 1
 
 
-def tuning_precision(module: SearchModule) -> AbstractContextManager[object]:
-    """The context of a tuning's forward pass."""
-    # float16 would need its losses scaled.
-    bf16, plugin = module.trainer.precision == "bf16-mixed", module.trainer.precision_plugin
-    context: AbstractContextManager[object] = plugin.forward_context() if bf16 else nullcontext()
-    return context
+def check_processes(module: SearchModule) -> None:
+    """Refuse processes that would hold too many images, and say where there will be one alone.
+
+    Raises:
+        UserError: naming what they would hold, and the limit.
+    """
+    asked, data = module.surrogate.processes, module.data
+    if tuning_processes(module) < asked:
+        if module.trainer.is_global_zero:
+            say(
+                f"note: model.surrogate.processes is {asked}, but networks are tuned beside each"
+                " other only where a search has one device, a CPU: here each device tunes its"
+                " share, one at a time"
+            )
+        return
+    judging = module.final.recalibration_images + data.num_val
+    images = max(module.lengths) * data.weights_batch_size + judging
+    held = images * 3 * data.resolution**2 * torch.float32.itemsize
+    if asked > 1 and held > KEPT_BYTES:
+        raise UserError(
+            f"model.surrogate.processes is {asked}, and each would hold {images:,} images of"
+            f" {data.resolution} px, {held >> 20:,} MiB, more than {KEPT_BYTES >> 20}: give 1"
+        )
 
 
 def fingerprint(module: SearchModule) -> str:
@@ -236,7 +215,3 @@ def _tuning(row: Row) -> Tuning:
     val, label = (row.get(name, math.nan) for name in ("val_accuracy", "label_accuracy"))
     shown = row["steps"], row["loss"], row["accuracy"], val, label
     return Tuning(tuple(row["code"]), *shown, row.get("int8_accuracy"))
-
-
-def _bytes(batch: Any) -> int:
-    return sum(one.nbytes for one in batch if isinstance(one, Tensor))

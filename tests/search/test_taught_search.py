@@ -10,7 +10,7 @@ from torch.nn import functional
 from search.loss import SearchLoss
 from search.module import SearchModule
 from search.settings import Sampling, Schedule
-from search.surrogate.tunings import Tunings
+from search.surrogate.tuner import Tuner
 from supernet.command.process import run_command
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
@@ -134,7 +134,7 @@ def test_weight_steps_that_were_killed_go_on_to_the_same_bits_and_with_their_tea
 def test_a_taught_search_stopped_in_its_tunings_ends_as_one_that_was_not(
     search, tuned_search, tmp_path, monkeypatch, teacher
 ):
-    tune, run, whole = Tunings._tune, tmp_path / "run", tmp_path / "whole"
+    tune, run, whole = Tuner.tune, tmp_path / "run", tmp_path / "whole"
     options = [*tuned_search, *FEW, "--model.teacher", teacher]
 
     def stopping(tunings, *job):
@@ -142,10 +142,10 @@ def test_a_taught_search_stopped_in_its_tunings_ends_as_one_that_was_not(
             raise UserError("stopped here")
         return tune(tunings, *job)
 
-    monkeypatch.setattr(Tunings, "_tune", stopping)
+    monkeypatch.setattr(Tuner, "tune", stopping)
     with pytest.raises(SystemExit):
         run_command(lambda: search(*options))
-    monkeypatch.setattr(Tunings, "_tune", tune)
+    monkeypatch.setattr(Tuner, "tune", tune)
     search(*options, "--ckpt_path", "last")
     search(*options, "--run", whole)
     for name in ("arch.json", "surrogate.json", "samples.csv", "metrics.csv"):

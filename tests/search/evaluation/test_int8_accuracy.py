@@ -1,7 +1,6 @@
 """Finalists in int8: what they compute, and when they are not asked for."""
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,13 +25,12 @@ def test_a_network_in_int8_answers_nearly_as_in_floats():
     answers = network.eval()(images).argmax(1)
     answers[:10] = (answers[:10] + 1) % 10
     before = copy.deepcopy(network.state_dict())
-    data = SimpleNamespace(
-        weights_batches=lambda number: [(images, answers)] * (number // 96),
+    found = int8_accuracy(
+        network,
+        lambda number: [(images, answers)] * (number // 96),
         # Batches as large as a user's loader may have them.
-        val_batches=lambda: [(images.repeat(15, 1, 1, 1), answers.repeat(15)), (images, answers)],
-        moved=lambda batch, device: batch,
+        [(images.repeat(15, 1, 1, 1), answers.repeat(15)), (images, answers)],
     )
-    found = int8_accuracy(network, data)
     assert 0.8 < found <= 0.93, "of 86 right answers in 96, int8 changes a few"
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 

@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 
-from search.surrogate.tunings import Tunings
+from search.surrogate.tuner import Tuner
 from supernet.arch_file import read_arch
 from supernet.command.process import run_command
 from supernet.errors import UserError
@@ -87,24 +87,24 @@ EVOLUTION = ["--model.controller.kind", "evolution"]
 def test_a_search_stopped_in_its_tunings_ends_as_one_that_was_not(
     search, tuned_search, tmp_path, monkeypatch, shared
 ):
-    tune = Tunings._tune
+    tune = Tuner.tune
     options = [*tuned_search, *shared]
     options += ["--model.controller.evolution.population", "4", "--model.target", "[p30, p60]"]
 
     def stopped_after(num):
-        def stopping(tunings, *job):
+        def stopping(tuner, asked):
             if len(lines(tmp_path / "run" / "tunings-rank0.jsonl")) == num:
                 raise UserError("stopped here")
-            return tune(tunings, *job)
+            return tune(tuner, asked)
 
         return stopping
 
     for num, more in ((3, []), (9, ["--ckpt_path", "last"])):
-        monkeypatch.setattr(Tunings, "_tune", stopped_after(num))
+        monkeypatch.setattr(Tuner, "tune", stopped_after(num))
         with pytest.raises(SystemExit):
             run_command(lambda more=more: search(*options, "--trainer.max_steps", "42", *more))
         assert not (tmp_path / "run" / "arch.json").exists()
-    monkeypatch.setattr(Tunings, "_tune", tune)
+    monkeypatch.setattr(Tuner, "tune", tune)
     search(*options, "--trainer.max_steps", "42", "--ckpt_path", "last")
     run, whole = tmp_path / "run", tmp_path / "whole"
     search(*options, "--trainer.max_steps", "42", "--run", whole)

@@ -4,18 +4,19 @@ import dataclasses
 import json
 import math
 import random
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning.plugins.precision import Precision
 
 from search.evaluation.frozen_supernet import tune
 from search.loss import SearchLoss
 from search.module import SearchModule
-from search.settings import Final, Lengths, WeightOptimizer
-from search.surrogate import tunings
-from search.surrogate.tunings import Tunings, fingerprint
+from search.settings import Final, Lengths, SurrogateSettings, WeightOptimizer
+from search.surrogate import batches as image_batches
+from search.surrogate import tuner, tunings
+from search.surrogate.tunings import Tunings, check_processes, fingerprint, tuning_processes
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
@@ -59,11 +60,13 @@ def search():
         device="cpu",
         memory_format=torch.contiguous_format,
         laid_out=lambda images: images,
+        surrogate=SurrogateSettings(),
         trainer=SimpleNamespace(
             world_size=1,
             is_global_zero=False,
             precision="32-true",
-            precision_plugin=SimpleNamespace(forward_context=nullcontext),
+            precision_plugin=Precision(),
+            strategy=SimpleNamespace(root_device=torch.device("cpu")),
         ),
     )
     found.moved = lambda batch: SearchModule.moved(found, batch)
@@ -83,7 +86,7 @@ def watched(monkeypatch):
         seen.append(SimpleNamespace(begins=begins, images=images, course=course))
         return course
 
-    monkeypatch.setattr(tunings, "tune", watch)
+    monkeypatch.setattr(tuner, "tune", watch)
     return seen
 
 
@@ -95,7 +98,7 @@ def same(one, other):
 def test_all_networks_see_the_same_batches_whatever_their_number(
     search, tmp_path, watched, monkeypatch, kept_bytes
 ):
-    monkeypatch.setattr(tunings, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(image_batches, "KEPT_BYTES", kept_bytes)
     tuned = Tunings(search, tmp_path, Bill())
     tuned.of(CODES[:2], 3)
     tuned.of(CODES, 6)
@@ -145,7 +148,7 @@ def test_without_shared_weights_networks_begin_afresh_the_same_each_time(search,
 def test_only_judged_networks_are_evaluated_on_the_validation_split(search, tmp_path, monkeypatch):
     networks = []
     monkeypatch.setattr(
-        tunings, "recalibrate", lambda *all: (networks.append(all[0]), recalibrate(*all))
+        tuner, "recalibrate", lambda *all: (networks.append(all[0]), recalibrate(*all))
     )
     tuned = Tunings(search, tmp_path, Bill())
     assert all(math.isnan(one.val_accuracy) for one in tuned.of(CODES, 2))
@@ -233,3 +236,50 @@ def test_a_loss_that_is_not_finite_ends_it_and_what_was_tuned_is_kept(
     with pytest.raises(UserError, match=r"tuned for 6 steps is .*: mend the images and go on with"):
         Tunings(search, tmp_path, Bill()).of(CODES[2:], 6)
     assert (tmp_path / "tunings-rank0.jsonl").read_bytes() == kept
+
+
+def test_processes_show_what_one_shows_and_are_paid_for(search, tmp_path, monkeypatch):
+    search.final = Final(recalibration_images=48)
+    alone = Tunings(search, tmp_path / "one", Bill()).of(CODES, 4, True)
+    search.surrogate, bill = SurrogateSettings(processes=2), Bill()
+    monkeypatch.setattr(tuner, "tune", None)  # in this process
+    beside = Tunings(search, tmp_path / "two", bill)
+    assert repr(beside.of(CODES, 4, True)) == repr(alone)
+    lines = (tmp_path / "two" / "tunings-rank0.jsonl").read_text().splitlines()
+    cpu_seconds = {(0.0, json.loads(line)["cpu_seconds"]) for line in lines}
+    assert set(bill.seconds) == cpu_seconds
+    assert len(cpu_seconds) == 4
+
+    later = Bill()
+    assert repr(Tunings(search, tmp_path / "two", later).of(CODES, 4, True)) == repr(alone)
+    kept = [json.loads(line) for line in lines]
+    assert set(later.seconds) == {(row["seconds"] / 2, row["cpu_seconds"]) for row in kept}
+
+
+def test_processes_beside_each_other_are_of_one_cpu_alone(search, capsys):
+    assert tuning_processes(search) == 1
+    search.surrogate = SurrogateSettings(processes=3)
+    search.trainer.is_global_zero = True
+    assert tuning_processes(search) == 3
+    check_processes(search)
+    assert capsys.readouterr() == ("", "")
+    strategy = search.trainer.strategy
+    for change in (
+        {"strategy": SimpleNamespace(root_device=torch.device("cuda"))},
+        {"strategy": strategy, "world_size": 2},
+    ):
+        vars(search.trainer).update(change)
+        assert tuning_processes(search) == 1
+        check_processes(search)
+        assert "processes is 3, but networks are tuned" in "".join(capsys.readouterr())
+
+
+def test_processes_that_would_hold_too_many_images_are_refused(search):
+    search.lengths, search.surrogate = Lengths(2, 30_000), SurrogateSettings(processes=2)
+    search.data.setup("fit")
+    images = 30_000 * 16 + 64 + 179
+    limit = rf"processes is 2, and each would hold {images:,} images of 8 px, 351 MiB, more than 25"
+    with pytest.raises(UserError, match=limit):
+        check_processes(search)
+    search.surrogate = SurrogateSettings()
+    check_processes(search)
