@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import util
+from multiprocessing import forkserver, util
 from multiprocessing.connection import wait
 from threading import Thread
 from typing import Any, Generic, TypeVar
@@ -32,7 +32,7 @@ R = TypeVar("R")
 Work = Callable[[J], R]
 """Does a job."""
 SECONDS_TO_CONNECT = 10
-LOADED_ONCE = ["torch", "pytorch_lightning", "timm"]
+LOADED_ONCE = ["torch", "pytorch_lightning", "search.evaluation.frozen_supernet"]
 """What takes seconds to load: one process does, and all others are forks of it."""
 START = "forkserver" if sys.platform == "linux" else "spawn"
 """How processes start; libraries of a Mac are not made for forks, and Windows has none."""
@@ -83,7 +83,7 @@ class Workers(Generic[J, R]):
 @contextmanager
 def _processes(number: int, make_work: Callable[[], Work[J, R]]) -> Iterator[Executor]:
     others = set(multiprocessing.active_children())
-    multiprocessing.set_forkserver_preload(LOADED_ONCE)
+    load_once()
     context = multiprocessing.get_context(START)
     # By value and once: tensors would go through shared memory, of which a container has little.
     begin = partial(_begin, pickle.dumps(make_work))
@@ -102,6 +102,13 @@ def _processes(number: int, make_work: Callable[[], Work[J, R]]) -> Iterator[Exe
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
             process.join()
+
+
+def load_once() -> None:
+    """Start the process that all others are forks of, if it has not been: it loads for seconds."""
+    if START == "forkserver":
+        multiprocessing.set_forkserver_preload(LOADED_ONCE)
+        forkserver.ensure_running()
 
 
 def _begin(make_work: bytes) -> None:

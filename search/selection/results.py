@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 
 from search.callbacks import cut_metrics, searching
+from search.evaluation.workers import load_once
 from search.figures import draw_run
 from search.module import SearchModule
 from search.monitoring.alarms import Alarm
@@ -32,7 +33,7 @@ from search.surrogate.alarms import surrogate_alarms
 from search.surrogate.findings import log_round, summary_lines, write_surrogate
 from search.surrogate.gain import Gain, gain_of_choice
 from search.surrogate.rounds import Rounds
-from search.surrogate.tunings import Tunings
+from search.surrogate.tunings import Tunings, tuning_processes
 from supernet.arch_file import ArchFile, read_arch, write_arch
 from supernet.arch_records import NOT_LEARNED, Chance, ConstraintUse, package_versions
 from supernet.errors import UserError
@@ -48,6 +49,11 @@ class Results(pl.Callback):
     def __init__(self, folder: Path, spending: Spending) -> None:
         """``folder`` is the run folder; ``spending`` is told what the end costs."""
         self.folder, self.spending = folder, spending
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Load what tunes networks beside this process while weights are trained."""
+        if tuning_processes(searching(pl_module)) > 1:
+            load_once()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Runs after fit, and again when a finished fit is continued."""

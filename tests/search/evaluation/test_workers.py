@@ -143,7 +143,7 @@ def cluster(importable, tmp_path, monkeypatch):
     import dask
 
     monkeypatch.chdir(tmp_path)
-    multiprocessing.set_forkserver_preload(workers.LOADED_ONCE)
+    workers.load_once()
     named = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with (
         dask.config.set({"distributed.worker.multiprocessing-method": workers.START}),
