@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -118,11 +119,14 @@ def _mean(rows: Sequence[Row], column: str) -> Estimate:
 
 
 def _censored(soon: Sequence[int], num: int, evaluations: int) -> str:
-    """Median evaluations of all trials, of which some never came so far; and how many did."""
-    waits = sorted([*soon, *[evaluations + 1] * (num - len(soon))])
-    median = waits[num // 2]
-    told = f"{median}" if median <= evaluations else f"over {evaluations}"
-    return f"{told} ({len(soon)} of {num})"
+    """Median evaluations of all trials, of which some never came so far; and how many did.
+
+    Where one of the middle two never did, the median lies above what it would be had it come with
+    the last evaluation.
+    """
+    waits = [*soon, *[evaluations] * (num - len(soon))]
+    over = "" if len(soon) > num // 2 else "over "
+    return f"{over}{median(waits):g} ({len(soon)} of {num})"
 
 
 def search_tables(rows: Sequence[Row]) -> dict[str, TextTable]:

@@ -107,12 +107,27 @@ def test_tables_pair_controllers_with_random_search_by_seed():
     (table,) = trial_tables(rows).values()
     assert table["ppo"]["beats it"] == "1 of 2"
     assert table["ppo"]["less than random's by"].value == pytest.approx(0.75)
-    assert table["ppo"]["to 99 %"] == "over 100 (1 of 2)"
+    assert table["ppo"]["to 99 %"] == "over 70 (1 of 2)"
     assert table["random"]["beats it"] == table["ppo"]["less than ppo's by"] == ""
     assert table["random"]["less than ppo's by"].value == pytest.approx(-0.75)
     assert conclusion(rows) == "ppo has less regret than random search in 1 of 2 seeds on t (exact)"
     assert conclusion(rows[:2]) == ""
-    assert _censored([20, 40, 60], 4, 100) == "60 (3 of 4)"
+
+
+@pytest.mark.parametrize(
+    ("soon", "num", "told"),
+    [
+        ([60, 20, 40], 4, "50 (3 of 4)"),
+        ([60, 21, 40, 20], 4, "30.5 (4 of 4)"),
+        ([60, 20, 40], 5, "60 (3 of 5)"),
+        ([20, 41], 4, "over 70.5 (2 of 4)"),
+        ([20, 40], 5, "over 100 (2 of 5)"),
+        ([100], 1, "100 (1 of 1)"),
+        ([], 1, "over 100 (0 of 1)"),
+    ],
+)
+def test_the_median_wait_of_trials_of_which_some_never_came_so_far(soon, num, told):
+    assert _censored(soon, num, 100) == told
 
 
 def run(data, folder, tables, more="--searches"):
