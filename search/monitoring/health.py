@@ -91,8 +91,8 @@ class Health(SearchCallback):
         norms = {} if left_out else gradient_norms(search.supernet, self.used)
         alarms = self.alarms.of_gradients(norms)
         if not plan.by_policy:
-            steps = (plan.number + 1) * trainer.world_size
-            due = {op: steps * uses for op, uses in uniform_uses(search.space).items()}
+            paths = search.batches_done * trainer.world_size
+            due = {op: paths * uses for op, uses in uniform_uses(search.space).items()}
             alarms += self.alarms.of_uses(self.uses, due)
         report_alarms(trainer, alarms)
         values = {f"op_gradient_norm/{op}": norm for op, norm in norms.items()}

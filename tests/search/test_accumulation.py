@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from search.__main__ import main
 from search.module import SearchModule
+from search.monitoring.health import Health, uniform_uses
 from search.paths import StepPaths
 from search.settings import Sampling, Schedule, WeightOptimizer
 from supernet.data.digits import Digits
@@ -21,6 +22,15 @@ from tests.helpers.tiny import SPACE
 # A search has no validation loop of its own.
 pytestmark = pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader`")
 BATCHES, ACCUMULATED = 5, 2
+
+
+class Due(Health):
+    """Keeps the uses of ops that its alarms hear are due."""
+
+    def setup(self, trainer, module, stage):
+        super().setup(trainer, module, stage)
+        self.due, told = [], self.alarms.of_uses
+        self.alarms.of_uses = lambda uses, due: self.due.append(due) or told(uses, due)
 
 
 class Watch(pl.Callback):
@@ -60,7 +70,7 @@ def watched(tmp_path_factory):
         weights=WeightOptimizer(lr_batch=32, max_grad_norm=1e6),
         sampling=Sampling("soft_accuracy", every=2, samples=4),
     )
-    watch = Watch()
+    watch, due = Watch(), Due()
     trainer = pl.Trainer(
         default_root_dir=tmp_path_factory.mktemp("accumulation"),
         accelerator="cpu",
@@ -73,9 +83,11 @@ def watched(tmp_path_factory):
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[watch],
+        callbacks=[watch, due],
+        log_every_n_steps=1,
     )
     trainer.fit(module, RunData(Digits(8, batch_size=16), "search", seed=0))
+    module.due = due.due
     return module, watch
 
 
@@ -84,6 +96,12 @@ def test_a_step_ends_after_its_batches_and_with_the_epoch(watched):
     assert [len(found) for found in watch.batches] == [2, 2, 1] * 2
     assert (module.steps_done, module.total_steps, module.batches_done) == (6, 6, 2 * BATCHES)
     assert watch.rates == [module.weights.lr] * 6  # for 32 images
+
+
+def test_uses_of_ops_are_due_for_every_batch(watched):
+    module, _ = watched
+    each = uniform_uses(SPACE)
+    assert module.due == [{op: paths * each[op] for op in each} for paths in (2, 4, 5)]
 
 
 def test_a_step_takes_the_mean_gradient_of_its_paths(watched):
