@@ -39,30 +39,32 @@ class StopRequests:
 
     asked: signal.Signals | None = None
     """The first signal that came."""
+    is_listening = False
+    """Whether this process answers signals."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
         self._asked_at = 0.0
-        self._held = self._listening = False
+        self._held = False
         self._hook = sys.unraisablehook
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Answer signals until the block ends, and for good once one has come."""
-        self.asked, self._held, self._listening = None, False, True
+        self.asked, self._held, self.is_listening = None, False, True
         before = {number: signal.getsignal(number) for number in _numbers()}
         self._hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
-        self.listen()
+        self._listen()
         try:
             yield
         finally:
-            self._listening = False
+            self.is_listening = False
             sys.unraisablehook = self._hook
             if not self.asked and _in_main_thread():
                 for number, handler in before.items():
                     signal.signal(number, handler or signal.SIG_DFL)
 
-    def listen(self) -> None:
+    def _listen(self) -> None:
         """Take the signals, where a process may: Python has them in its main thread only.
 
         Who has started a command with nohup wants it to outlive SIGHUP.
@@ -74,16 +76,9 @@ class StopRequests:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._answer)
 
-    def hold(self) -> bool:
-        """From now on only note that a signal came: ``asked`` is looked at between steps.
-
-        Returns:
-            Whether this process answers signals at all.
-        """
-        if self._listening:
-            self._held = True
-            self.listen()
-        return self._listening
+    def hold(self) -> None:
+        """From now on only note that a signal came: ``asked`` is looked at between steps."""
+        self._held = self.is_listening
 
     def release(self) -> None:
         """Stop at once, as usual, from now on; also if asked before."""
@@ -96,7 +91,7 @@ class StopRequests:
             _leave_fork(number)
             return
         now = time.monotonic()
-        if not self._listening:
+        if not self.is_listening:
             return
         if self.asked and now - self._asked_at < REPEAT_S:
             return

@@ -65,15 +65,18 @@ class LastCheckpoint(Checkpoint):
         self._exchange: HostExchange | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Have checkpoints written where they lie, unless the user writes them another way."""
+        """Have checkpoints written where they lie, unless the user writes them another way.
+
+        Signals stay ours, where this process answers any.
+        """
+        if STOP.is_listening:
+            leave_signals_to_us(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = CheckpointFiles()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the fresh state, unless it was just loaded."""
-        # Only now: Lightning has taken the signals for itself before.
-        if STOP.hold():
-            leave_signals_to_us(trainer)
+        STOP.hold()
         self._exchange = HostExchange()
         if not self.path.exists():
             self._save(trainer)
@@ -174,10 +177,13 @@ class LastCheckpoint(Checkpoint):
 
 
 def leave_signals_to_us(trainer: pl.Trainer) -> None:
-    """Have Lightning not ask in each step whether it has got a signal, which it never gets.
+    """Have Lightning take no signal, and not ask in each step whether it has got one.
 
-    All processes would wait for the first one's answer, each for its device.
+    All processes would wait for the first one's answer, each for its device; and the first one, in
+    its handler, for all others, wherever they are.
     """
+    untyped: Any = trainer
+    untyped._signal_connector.register_signal_handlers = _do_nothing
     loop: Any = trainer.fit_loop.epoch_loop
     if hasattr(loop, "_broadcast_sigterm_tensor"):
         loop._broadcast_sigterm_tensor = _do_nothing

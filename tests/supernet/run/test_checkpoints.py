@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 
 from retrain.cli import run_callbacks
 from retrain.module import RetrainModule
@@ -91,6 +92,24 @@ class Ask(pl.Callback):
 
     def on_validation_batch_start(self, trainer, module, data, batch, number=0):
         self.ask(module, batch)
+
+
+class Begun(pl.Callback):
+    """Asks to stop by a signal before the first step."""
+
+    def on_train_start(self, trainer, module):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_before_the_first_step_stops_at_once_and_asks_no_other_rank(
+    new_module, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(_SignalConnector, "_sigterm_notifier_fn", lambda *_: asked.append(True))
+    with STOP.listening(), pytest.raises(SystemExit) as leaving:
+        fit(tmp_path, new_module(), Begun())
+    assert isinstance(leaving.value.__context__, Stopped)
+    assert not asked
 
 
 @pytest.mark.parametrize("moment", [(3,), (4,), (6,), (4, 0), (4, 1), (8, 2)])
