@@ -25,6 +25,9 @@ LOOK_S = 0.2
 """Seconds between two looks at the other ranks."""
 GRACE_S = 5.0
 """Seconds in which a rank may end by itself after another one; a GPU may wait for that forever."""
+SETTLE_S, LEAVE_S = 1.0, 3.0
+"""Seconds in which a rank may end by itself where all end, and then, asked to, before it is killed:
+one that is killed leaves what its libraries have in $TMPDIR."""
 PATIENCE = timedelta(days=1)
 """How long ranks wait for one that tunes a network, asks a teacher or reads all images: more than
 the half an hour after which torch takes it for lost. One that dies is noticed at once."""
@@ -128,14 +131,22 @@ class Ranks:
                 f" this one ends; the last checkpoint is whole: go on with {WAY_ON}"
             ) from None
 
-    def end(self, patience_s: float = 0.0) -> None:
+    def end(self, patience_s: float = SETTLE_S) -> None:
         """End the other ranks, which may first end by themselves."""
         self._ended.set()
+        try:
+            self._wait(patience_s)
+            for process in self._others:
+                process.terminate()
+            self._wait(LEAVE_S)
+        finally:
+            self._kill_others()
+
+    def _wait(self, patience_s: float) -> None:
         until = time.monotonic() + patience_s
         for process in self._others:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, until - time.monotonic()))
-        self._kill_others()
 
     def _kill_others(self) -> None:
         for process in self._others:

@@ -147,7 +147,7 @@ def watching(monkeypatch):
 
     yield watch
     for ranks, processes in started:
-        ranks.end()
+        ranks.end(patience_s=0)
         assert all(process.wait() is not None for process in processes)
 
 
@@ -196,6 +196,27 @@ def test_ranks_that_end_well_are_waited_for(watching):
     ranks.end(patience_s=20.0)
     assert [process.returncode for process in ranks._others] == [0, 0]
     assert ended == []
+
+
+CLEANING = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: {})
+pathlib.Path({!r}).touch()
+time.sleep(60)
+"""
+
+
+def test_ranks_that_are_ended_may_clean_up_and_are_killed_if_they_do_not(
+    watching, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(ranks_of_a_run, "LEAVE_S", 0.5)
+    ready = [tmp_path / name for name in ("leaves", "stays")]
+    answers = zip(("sys.exit(7)", "None"), ready, strict=True)
+    ranks, _ = watching(*(CLEANING.format(answer, str(path)) for answer, path in answers))
+    while not all(path.exists() for path in ready):
+        time.sleep(0.01)
+    ranks.end(patience_s=0)
+    assert [process.wait() for process in ranks._others] == [7, -signal.SIGKILL]
 
 
 def test_who_is_no_started_rank_watches_no_parent(monkeypatch):
