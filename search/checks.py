@@ -1,6 +1,6 @@
 """What a search refuses before its first step: what would end it later, or continue another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +15,8 @@ from supernet.errors import UserError
 from supernet.latency.devices.device import device_name
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.table.table import LatencyTable
+from supernet.space.mnasnet import MnasSpace
+from supernet.space.settings import SpaceSettings
 
 
 def check_run(trainer: pl.Trainer) -> None:
@@ -37,6 +39,20 @@ def check_run(trainer: pl.Trainer) -> None:
         raise UserError(
             "trainer.sync_batchnorm is true, but each process of a search trains a network of its"
             " own, which shares no statistics with others: leave it out"
+        )
+
+
+def note_reference(space: MnasSpace, words: Sequence[str]) -> None:
+    """Say that the reference of a space, where someone has named one, gives it nothing.
+
+    ``words`` are those of the command line; a config of all settings names the default one.
+    """
+    option = "--model.space.reference"
+    named = any(word.partition("=")[0] == option for word in words)
+    if space.ignores_reference and (named or space.reference != SpaceSettings.reference):
+        say(
+            f"note: model.space.reference {space.reference} changes nothing, as base_filters,"
+            " base_layers and strides are all given: make those [] that are to be the reference's"
         )
 
 

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 
 from search.callbacks import StepLog, UniformCheckpoint
+from search.checks import note_reference
 from search.dry_pass import SearchDryPass
 from search.gradients.strategy import REPLACED, SearchStrategy
 from search.monitoring.compute import Spending
@@ -58,6 +59,11 @@ class SearchCLI(CLI):
             more = {"callbacks": callbacks, "strategy": SearchStrategy()}
             trainer = super().make_trainer(**kwargs | more)
         return trainer
+
+    def instantiate_classes(self) -> None:
+        """Say so where an option changes nothing."""
+        super().instantiate_classes()
+        note_reference(self.model.space, self.words)
 
     def kept_options(self) -> dict[str, Any]:
         """Whether gradients are rounded on their way, too."""

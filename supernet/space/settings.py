@@ -125,6 +125,20 @@ class SpaceSettings:
             self.strides or [stage.stride for stage in stages],
         )
 
+    @property
+    def ignores_reference(self) -> bool:
+        """Whether all bases are given, and other widths or depths than the reference's.
+
+        Examples:
+            >>> of_two = SpaceSettings(base_filters=(8, 16), base_layers=(1, 1), strides=(1, 2))
+            >>> of_two.ignores_reference, SpaceSettings().ignores_reference
+            (True, False)
+        """
+        if not (self.base_filters and self.base_layers and self.strides):
+            return False
+        own = [(one.filters, one.repeats) for one in published_spec(self.reference).stages]
+        return own != list(zip(self.base_filters, self.base_layers, strict=True))
+
     @cached_property
     def base(self) -> tuple[BlockBase, ...]:
         """Width, depth and stride of every block at the centre of the space."""

@@ -1,5 +1,6 @@
 """What a search ends with: commands that retraining takes as they are."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 
-from search.checks import check_run
+from search.checks import check_run, note_reference
 from search.cli import next_steps
 from supernet.data.digits import Digits
 from supernet.data.run_data import RunData
 from supernet.errors import UserError
 from supernet.files.shipped import shipped_configs
+from supernet.space.mnasnet import read_space
 
 
 def steps(run="runs/digits-search", archs=("arch.json",), configs=(), words=()):
@@ -62,6 +64,29 @@ def test_each_target_has_a_line_and_a_folder_of_its_own():
     assert "--run runs/x-retrain-p20 --model.arch runs/x/arch-p20.json" in first
     assert "--run runs/x-retrain-p50 --model.arch runs/x/arch-p50.json" in second
     assert first.endswith("# RETRAIN.yaml: the config of a retraining")
+
+
+NAMED = ["--model.space.reference=mnasnet_a1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words", "told"),
+    [
+        ("digits", {"reference": "mnasnet_a1"}, NAMED, "mnasnet_a1"),
+        ("digits", {"reference": "mnasnet_a1"}, [], "mnasnet_a1"),
+        ("clutter", {}, ["fit", "--model.space.reference", "mobilenet_v2"], "mobilenet_v2"),
+        ("clutter", {}, ["fit", "--model.space", "spaces/clutter"], None),
+        ("cifar", {}, NAMED, None),
+        ("mnasnet_a1", {"strides": (1,) * 7}, NAMED, None),
+        ("digits", {"reference": "mnasnet_a1", "base_filters": (), "base_layers": ()}, NAMED, None),
+        ("digits", {"reference": "mnasnet_a1", "strides": ()}, NAMED, None),
+    ],
+)
+def test_a_reference_that_gives_nothing_is_told_of(name, settings, words, told, capsys):
+    space = read_space(f"spaces/{name}")
+    note_reference(dataclasses.replace(space, **settings), words)
+    note = f"note: model.space.reference {told} changes nothing, as base_filters, base_layers and"
+    assert capsys.readouterr().out.partition(" strides are all")[0] == (note if told else "")
 
 
 def test_a_search_refuses_batch_norms_that_processes_share():
