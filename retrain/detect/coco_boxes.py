@@ -220,13 +220,16 @@ class CocoBoxes(pl.LightningDataModule):
         images = {record.path: known[record.path] for record in self.dealt.records[split]}
         augmented = [v2.RandomIoUCrop()] if self.crop else []
         steps: list[nn.Module] = [*augmented, v2.RandomHorizontalFlip(self.flip)] if augment else []
+        # What is trained on, not what there is to find: crops leave slivers of boxes.
+        sound = [v2.SanitizeBoundingBoxes()] if augment else []
         ground = list(self.reader.background)
         transform = v2.Compose(
             [
                 *steps,
                 _Square(ground),
                 v2.Resize([self.resolution] * 2),
-                v2.SanitizeBoundingBoxes(),
+                v2.ClampBoundingBoxes(),  # a rounding puts edges beyond the image
+                *sound,
                 v2.PILToTensor(),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize(list(self.mean), list(self.std)),

@@ -20,6 +20,8 @@ from supernet.files.reading import has_control, short, typed_object
 
 EDGE = 1.0
 """Px by which a box may lie outside of its image: roundings, which are cut off."""
+LEAST = 0.01
+"""Px of the least side of a box: of less, a detector's numbers may leave none."""
 SHOWN = 5
 """Faulty boxes that one line names."""
 Box = tuple[float, float, float, float]
@@ -190,4 +192,4 @@ def _corners(told: Any, width: int, height: int) -> Box | None:
     x, y, w, h = told
     inside = min(x, y) >= -EDGE and x + w <= width + EDGE and y + h <= height + EDGE
     box = (max(0.0, x), max(0.0, y), min(float(width), x + w), min(float(height), y + h))
-    return box if inside and box[2] > box[0] and box[3] > box[1] else None
+    return box if inside and min(box[2] - box[0], box[3] - box[1]) >= LEAST else None

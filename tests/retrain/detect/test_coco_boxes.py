@@ -15,7 +15,7 @@ from retrain.detect.coco_json import CocoImage
 from retrain.detect.digit_boxes import BoxImages, DigitBoxes
 from supernet.command.process import run_command
 from supernet.errors import UserError
-from tests.helpers.coco import write_coco
+from tests.helpers.coco import instances, write_coco
 from tests.helpers.detectors import write_searched_arch
 
 OWN = {"mean": (BoxImages.MEAN,) * 3, "std": (BoxImages.STD,) * 3}
@@ -118,6 +118,28 @@ def test_faulty_images_are_named_or_skipped(small):
     assert any("3 of 24 images cannot be read" in note for note in data.notes)
     paths = [one.path for one in data.image_records()]
     assert not {"train2017/3.png", "train2017/4.png", "val2017/5.png"} & set(paths)
+
+
+TINY, EDGE = [10.0, 10.0, 0.5, 0.4], [200.0, 5.0, 100.0, 20.0]
+"""In an image of 300x100 px."""
+
+
+def test_boxes_below_a_pixel_are_left_out_of_training_alone(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    content = instances([("0.png", 300, 100)], [(100, 1, TINY), (100, 1, EDGE)])
+    for number, split in enumerate(("train2017", "val2017", "test2017")):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (300, 100), (number, 0, 0)).save(tmp_path / split / "0.png")
+        path = tmp_path / "annotations" / f"instances_{split}.json"
+        path.write_text(json.dumps(content))
+    data = CocoBoxes(str(tmp_path), test="test2017", crop=False, flip=0, num_workers=0)
+    tiny, edge = ([x, y, x + w, y + h] for x, y, w, h in (TINY, EDGE))
+    scaled = torch.tensor([tiny, edge]) * 320 / 300
+    for split, boxes in {"weights": scaled[1:], "val": scaled, "test": scaled}.items():
+        _, kept = data._images(split, augment=split == "weights")[0]
+        torch.testing.assert_close(kept["boxes"], boxes)
+        assert kept["boxes"].max() == 320
+        assert len(kept["labels"]) == len(boxes)
 
 
 def test_faulty_boxes_are_named_or_skipped(small):

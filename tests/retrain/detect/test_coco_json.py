@@ -46,6 +46,7 @@ def test_roundings_are_cut_off_and_crowds_left_out(read):
     [
         [1, 2, 0, 4],
         [1, 2, 3, -4],
+        [1, 2, 0.009, 4],
         [30, 2, 11.1, 4],
         [-1.5, 2, 3, 4],
         [1, 2, 3],
