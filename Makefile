@@ -7,8 +7,8 @@
 PYTHON ?= python3
 DEMO ?= runs/demo
 # Shorter than the configs: what is shown is the chain, and digits are learned by then.
-DEMO_SEARCH ?= --trainer.max_steps 1200
-DEMO_RETRAIN ?= --trainer.max_epochs 40
+DEMO_SEARCH ?= --trainer.max_steps 900
+DEMO_RETRAIN ?= --trainer.max_epochs 30
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -64,20 +64,28 @@ class Workers(Generic[J, R]):
         Raises:
             UserError: what a job raised, that its process died, or that there is no such scheduler.
         """
+        with self.kept() as do:
+            yield from do(jobs)
+
+    @contextmanager
+    def kept(self) -> Iterator[Callable[[Iterable[J]], Iterator[R]]]:
+        """The same for several calls, by workers that keep what they have made."""
         if self.processes == 1 and not self.cluster:
-            yield from map(self.make_work(), jobs)
+            yield partial(map, self.make_work())
             return
         with self._executor() as executor:
             on_cluster = partial(_do_on_cluster, uuid.uuid4().hex, self.make_work)
-            do = on_cluster if self.cluster else _do
-            futures = [executor.submit(do, job) for job in jobs]
-            for future in as_completed(futures):
-                yield future.result()
+            yield partial(_results, executor, on_cluster if self.cluster else _do)
 
     def _executor(self) -> AbstractContextManager[Executor]:
         if self.cluster:
             return _cluster(self.cluster)
         return _processes(self.processes, self.make_work)
+
+
+def _results(executor: Executor, do: Work[J, R], jobs: Iterable[J]) -> Iterator[R]:
+    for future in as_completed([executor.submit(do, job) for job in jobs]):
+        yield future.result()
 
 
 @contextmanager

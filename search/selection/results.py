@@ -99,7 +99,8 @@ class Results(pl.Callback):
         module.controller.cpu()  # one of a few networks at a time: an accelerator would only wait
         rounds = self.rounds(module)
         rounds.after_fit = log_round
-        rounds.run()
+        with rounds.tunings.together():
+            rounds.run()
         accuracy = fmean(one.accuracy for one in finalists(module, rounds))
         log_metrics(
             module.trainer,

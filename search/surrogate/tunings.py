@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +88,7 @@ class Tunings:
             shown=module.trainer.is_global_zero,
             strict=False,
         )
+        self._kept: Callable[[Iterable[Row]], Iterator[Row]] | None = None
         paid = kept_tunings(earlier) if earlier else {}
         self.counted = set(paid) - set(self.jobs.known)
         self.jobs.known |= {key: paid[key] for key in self.counted}
@@ -148,10 +150,20 @@ class Tunings:
         return {**self._conditions, "code": code, "steps": steps, "judged": how}
 
     def _tune(self, jobs: Sequence[Job]) -> Iterator[Row]:
-        asked = [self._identity(job) for job in jobs]
-        return Workers(self._tuner.ready, self.processes)(asked)
+        do = self._kept or self._workers
+        return do([self._identity(job) for job in jobs])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is tuned in this context by the same processes, which learn shapes by and by."""
+        with self._workers.kept() as self._kept:
+            yield
+        self._kept = None
 
     @cached_property
+    def _workers(self) -> Workers[Row, Row]:
+        return Workers(self._tuner().ready, self.processes)
+
     def _tuner(self) -> Tuner:
         module, batches = self.module, ReadBatches(self.module.data, self.module.moved)
         held = max(module.lengths), module.final.recalibration_images

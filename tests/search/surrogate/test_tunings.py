@@ -244,7 +244,9 @@ def test_processes_show_what_one_shows_and_are_paid_for(search, tmp_path, monkey
     search.surrogate, bill = SurrogateSettings(processes=2), Bill()
     monkeypatch.setattr(tuner, "tune", None)  # in this process
     beside = Tunings(search, tmp_path / "two", bill)
-    assert repr(beside.of(CODES, 4, True)) == repr(alone)
+    with beside.together():
+        beside.of(CODES[:2], 4, True)
+        assert repr(beside.of(CODES, 4, True)) == repr(alone)
     lines = (tmp_path / "two" / "tunings-rank0.jsonl").read_text().splitlines()
     cpu_seconds = {(0.0, json.loads(line)["cpu_seconds"]) for line in lines}
     assert set(bill.seconds) == cpu_seconds
