@@ -102,7 +102,7 @@ def _processes(number: int, make_work: Callable[[], Work[J, R]]) -> Iterator[Exe
     except BrokenProcessPool:
         raise UserError(
             "a process died in the middle of its job, perhaps for want of memory: run the same"
-            " command again, with fewer --processes"
+            " command again, with fewer processes"
         ) from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
