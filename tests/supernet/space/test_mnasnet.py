@@ -131,7 +131,13 @@ def network(space: MnasSpace, arch: Arch) -> tuple:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"base_filters": (16, 16, 24), "base_layers": (1, 1, 2), "strides": (1, 1, 2), "stem": 16},
+        {
+            "base_filters": (16, 16, 24),
+            "base_layers": (1, 1, 2),
+            "strides": (1, 1, 2),
+            "stem": 16,
+            "restrictions": (Restriction(1, skips=("none", "identity"), layers=(-1, 0)),),
+        },
         {"base_filters": (16, 24), "base_layers": (1, 2), "strides": (1, 1), "width": 0.35},
         {"base_filters": (16, 24), "base_layers": (1, 2), "strides": (1, 1), "divisor": 2},
         {

@@ -134,7 +134,7 @@ def test_the_number_of_distinct_networks_is_exact(name, distinct):
 
 
 @pytest.mark.parametrize("name", SPACES)
-@few_and_many(20, 100)
+@few_and_many(8, 100)
 def test_constructed_duplicates_have_one_canonical_code(name, number):
     space, rng, found = SPACES[name], random.Random(1), 0
     for _ in range(number):
@@ -159,7 +159,7 @@ def neighbours(space: MnasSpace, arch: Arch) -> Iterator[Arch]:
 
 
 @pytest.mark.parametrize("name", BUILT)
-@few_and_many(8, 1000)
+@few_and_many(4, 1000)
 def test_the_closed_form_counts_what_is_built(name, number, counted):
     for spec in networks(name, number):
         with torch.device("meta"):
@@ -168,7 +168,7 @@ def test_the_closed_form_counts_what_is_built(name, number, counted):
 
 
 @pytest.mark.parametrize("name", SPACES)
-@few_and_many(100, 1000)
+@few_and_many(40, 1000)
 def test_json_and_block_strings_give_networks_back(name, number):
     space = SPACES[name]
     for spec in networks(name, number):
@@ -184,7 +184,7 @@ def test_json_and_block_strings_give_networks_back(name, number):
 
 @pytest.mark.parametrize("resolution", [32, 64])
 @pytest.mark.parametrize("name", BUILT)
-@few_and_many(3, 30)
+@few_and_many(2, 30)
 def test_networks_run_forward_and_backward(name, resolution, number):
     for spec in networks(name, number):
         network = Network(spec.scaled(resolution=resolution))
