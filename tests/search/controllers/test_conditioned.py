@@ -65,12 +65,12 @@ def test_on_a_small_toy_one_controller_serves_three_targets_like_three(kind):
 def learned():
     """A toy, the default controller that has learned it, and what its favourites earn."""
     toy, controller = PricedToy.draw(SMALL.decision_sizes, 0), built("ppo", SMALL, 3)
-    return toy, controller, toy.learn(controller, TARGETS, 40, 30)
+    return toy, controller, toy.learn(controller, TARGETS, 30, 30)
 
 
 def test_a_policy_that_is_not_told_the_target_serves_one_of_three_at_most(learned):
     toy, _, told = learned
-    untold = toy.learn(unconditioned(SMALL), TARGETS, 40, 30)
+    untold = toy.learn(unconditioned(SMALL), TARGETS, 30, 30)
     assert (told - untold > 0.1).sum() >= 2
 
 

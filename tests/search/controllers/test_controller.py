@@ -50,10 +50,10 @@ def share_after(
 
 @pytest.mark.parametrize("kind", LEARNING)
 def test_a_learning_controller_solves_a_small_toy_and_beats_random_search(kind):
-    learned = share_after(kind, SMALL, 0, 0.5, 800)
+    learned = share_after(kind, SMALL, 0, 0.5, 500)
     assert learned >= 0.99
-    large = share_after(kind, SPACE, 0, 0.0, 400)
-    assert large > share_after("random", SPACE, 0, 0.0, 400)
+    large = share_after(kind, SPACE, 0, 0.0, 200)
+    assert large > share_after("random", SPACE, 0, 0.0, 200)
 
 
 # Uniform random search, the reference, reaches .83 to .87 of the optimum with 1,500 samples.
