@@ -22,12 +22,24 @@ from retrain.export.formats.shipment import write_whole
 from retrain.export.written_files import exported_detector
 from supernet.command.process import run_command
 from supernet.network.network import Network
-from supernet.space.published import published_spec
+from supernet.space.spec import NetSpec
 from tests.helpers.documented import undocumented
 from tests.helpers.exports import report_of, skip_without
 
 SIDE = 64
-SPEC = published_spec("mnasnet_small").scaled(resolution=SIDE, classes=10, stem_stride=2)
+SPEC = NetSpec.from_block_strings(
+    [
+        "r1_k3_s11_e1_i8_o8",
+        "r1_k3_s22_e3_i8_o16",
+        "r2_k3_s22_e6_i16_o16",
+        "r1_k5_s22_e6_i16_o32_se0.25",
+        "r1_k5_s22_e6_i32_o88_se0.25",
+        "r1_k3_s11_e6_i88_o144",
+    ],
+    resolution=SIDE,
+    classes=10,
+)
+"""MnasNet-small with fewer layers a block."""
 DATA = {"resolution": SIDE, "train_images": 4, "val_images": 6, "test_images": 4}
 
 
