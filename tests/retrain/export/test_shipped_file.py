@@ -33,7 +33,7 @@ model:
 data:
   class_path: ImageFolder
   init_args: {resolution: 21, batch_size: 16, num_workers: 0}
-trainer: {max_epochs: 12, accelerator: cpu, devices: 1, log_every_n_steps: 4}
+trainer: {max_epochs: 7, accelerator: cpu, devices: 1, log_every_n_steps: 4}
 wandb: {mode: disabled}
 """
 
