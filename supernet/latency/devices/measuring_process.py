@@ -39,6 +39,8 @@ Open = Callable[[dict[str, Any]], Run]
 
 WARM_UP_RUNS = 2
 """The first run allocates; the second is the first ordinary one."""
+MOST_TRIES = 100
+"""Runs by a clock that stands still, before it is taken for one that never moves."""
 CAPTURE_RUNS = 3
 """Runs on a side stream before a CUDA graph is captured, as torch asks for."""
 
@@ -76,13 +78,20 @@ def serve(open_subject: Open, timer: Timer) -> None:
 
 
 def cpu_timer(threads: int) -> Timer:
-    """What times a run on the CPU, by the clock of ``clock_of``."""
+    """What times a run on the CPU, by the clock of ``clock_of``.
+
+    A run is repeated where that clock stood still, as a virtual machine's may for a moment.
+    """
     now = time.thread_time_ns if clock_of(threads) == "cpu" else time.perf_counter_ns
 
-    def timed(run: Run) -> float:
+    def once(run: Run) -> float:
         start = now()
         run()
         return (now() - start) / 1e6
+
+    def timed(run: Run) -> float:
+        tries = (once(run) for _ in range(MOST_TRIES))
+        return next(filter(None, tries), 0.0)
 
     return timed
 

@@ -88,7 +88,14 @@ class Rounds:
         return self.groups.setdefault(group, [])
 
     def add(self, group: str, keys: Sequence[str], one: Round) -> None:
-        """Keep a further round; one of a file is rounded, as a later process reads it."""
+        """Keep a further round; one of a file is rounded, as a later process reads it.
+
+        Raises:
+            UserError: when it has a time that no run takes, such as by a clock that stands still.
+        """
+        for runs in (*one.times, *one.reference):
+            for ms in runs:
+                check_ms("a measured time", ms)
         if self._file:
             seconds = round(one.seconds, 3), round(one.loading, 3)
             one = Round(_rounded(one.times), _rounded(one.reference), *seconds)

@@ -79,6 +79,14 @@ class Odd(Dataset):
         return 2
 
 
+class Unnamed(Odd):
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.zeros(3, 8, 8), index % 2
+
+
 @pytest.mark.parametrize(
     "held",
     [
@@ -132,7 +140,7 @@ def test_a_run_has_the_records_of_its_datamodules_sets_and_their_digest():
 
 
 def test_a_run_without_records_says_so_in_one_line(capsys):
-    data = RunData(Data(Odd(), tensors(4, 0)), "search", seed=0)
+    data = RunData(Data(Unnamed(), tensors(4, 0)), "search", seed=0)
     data.setup("fit")
     _, note = capsys.readouterr().out.splitlines()
     assert note.startswith("note: Data does not tell its images by their content")

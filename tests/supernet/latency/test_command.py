@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from supernet.errors import UserError
 from supernet.latency.__main__ import main
 from supernet.latency.build import forecast_seconds
 from supernet.latency.table.bench import LAYERS
@@ -46,6 +47,16 @@ def folder(built, tmp_path):
     for path in built.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
+
+
+def test_a_time_that_no_run_takes_is_not_kept(tmp_path):
+    path = tmp_path / "raw.jsonl"
+    with (
+        Rounds(path, {}, "") as rounds,
+        pytest.raises(UserError, match="a measured time is 0 ms, which no run takes"),
+    ):
+        rounds.add("parts 0.0", ["a"], Round([[0.5, 0.4]], [[1.0, 0.0]], 0.1, 0.1))
+    assert path.read_bytes() == b""
 
 
 def refusal(capsys, *arguments):

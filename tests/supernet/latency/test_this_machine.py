@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from supernet.errors import UserError
+from supernet.latency.devices import measuring_process
 from supernet.latency.devices.runtimes import OnnxRuntime
 from supernet.latency.models.subject import NetworkFile
 from supernet.latency.table.bench import LAYERS, NETWORKS
@@ -73,3 +74,10 @@ def test_the_measuring_process_ends_with_its_parent():
 def test_subjects_are_told_apart_by_what_they_hold(tmp_path):
     assert NetworkFile(tmp_path / "a.onnx", 32).key != NetworkFile(tmp_path / "b.onnx", 32).key
     assert NETWORKS.group_size < LAYERS.group_size
+
+
+@pytest.mark.parametrize(("ticks", "ms"), [([0, 0, 5, 5, 5, 9_005], 0.009), ([7] * 200, 0.0)])
+def test_a_run_by_a_clock_that_stands_still_is_repeated(ticks, ms, monkeypatch):
+    ticks = iter(ticks)
+    monkeypatch.setattr(measuring_process.time, "thread_time_ns", lambda: next(ticks))
+    assert measuring_process.cpu_timer(1)(lambda: None) == ms
