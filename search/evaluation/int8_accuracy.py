@@ -22,16 +22,22 @@ def int8_accuracy(
         training: gives batches of as many images to calibrate it on.
         validation: batches of the split.
     """
-    # onnx and onnxruntime take a second to load and are needed for this alone.
-    from supernet.latency.models.trained_graph import CALIBRATION_IMAGES
-
-    images = torch.cat([batch[0].cpu() for batch in training(CALIBRATION_IMAGES)])
-    small = int8_network(copy.deepcopy(network).cpu(), images[:CALIBRATION_IMAGES])
+    number = calibration_images()
+    images = torch.cat([batch[0].cpu() for batch in training(number)])
+    small = int8_network(copy.deepcopy(network).cpu(), images[:number])
     right, total = 0, 0
     for images, labels, *_ in validation:
         right += int((small(images.cpu())[0].argmax(1) == labels.cpu()).sum())
         total += len(labels)
     return right / total
+
+
+def calibration_images() -> int:
+    """Training images that a network is calibrated on."""
+    # onnx and onnxruntime take a second to load and are needed for this alone.
+    from supernet.latency.models.trained_graph import CALIBRATION_IMAGES
+
+    return CALIBRATION_IMAGES
 
 
 def int8_network(network: Network, images: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:

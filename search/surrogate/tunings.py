@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from search.evaluation.int8_accuracy import calibration_images
 from search.evaluation.jobs import CachedJobs, Key, Row, key_of, read_rows
 from search.evaluation.workers import Workers
 from search.module import SearchModule
@@ -166,7 +167,7 @@ class Tunings:
 
     def _tuner(self) -> Tuner:
         module, batches = self.module, ReadBatches(self.module.data, self.module.moved)
-        held = max(module.lengths), module.final.recalibration_images
+        held = max(module.lengths), _images_of_statistics(module)
         return Tuner(
             module.space,
             module.supernet if module.shared_steps else None,
@@ -202,7 +203,7 @@ def check_processes(module: SearchModule) -> None:
                 " share, one at a time"
             )
         return
-    judging = module.final.recalibration_images + data.num_val
+    judging = _images_of_statistics(module) + data.num_val
     images = max(module.lengths) * data.weights_batch_size + judging
     held = images * 3 * data.resolution**2 * torch.float32.itemsize
     if asked > 1 and held > KEPT_BYTES:
@@ -210,6 +211,12 @@ def check_processes(module: SearchModule) -> None:
             f"model.surrogate.processes is {asked}, and each would hold {images:,} images of"
             f" {data.resolution} px, {held >> 20:,} MiB, more than {KEPT_BYTES >> 20}: give 1"
         )
+
+
+def _images_of_statistics(module: SearchModule) -> int:
+    """Training images that finalists need beside those that they are tuned on."""
+    images = module.final.recalibration_images
+    return max(images, calibration_images()) if module.final.int8 else images
 
 
 def fingerprint(module: SearchModule) -> str:

@@ -258,6 +258,17 @@ def test_processes_show_what_one_shows_and_are_paid_for(search, tmp_path, monkey
     assert set(later.seconds) == {(row["seconds"] / 2, row["cpu_seconds"]) for row in kept}
 
 
+@pytest.mark.parametrize(("int8", "images"), [(False, 48), (True, 256)])
+def test_processes_hold_what_networks_are_measured_on(search, tmp_path, int8, images):
+    search.final = Final(recalibration_images=48, int8=int8)
+    search.surrogate = SurrogateSettings(processes=2)
+    held = Tunings(search, tmp_path, Bill())._tuner().batches
+    assert sum(len(batch[1]) for batch in held.statistics(images)) == images
+    assert sum(len(batch[1]) for batch in held.statistics(48)) == 48
+    assert sum(len(batch[1]) for batch in held.validation()) == 179
+    assert len(held.training(8)) == max(search.lengths)
+
+
 def test_processes_beside_each_other_are_of_one_cpu_alone(search, capsys):
     assert tuning_processes(search) == 1
     search.surrogate = SurrogateSettings(processes=3)
