@@ -25,7 +25,7 @@ class PaddedConv(nn.Conv2d):
     """A convolution whose output has the input's side over ``stride``, rounded up.
 
     While it trains it is computed as in the supernet, see ``convolve``: on maps of few pixels it
-    learns several times faster on a processor. Only a pointwise one may have a bias.
+    learns several times faster on a processor.
     """
 
     def __init__(

@@ -23,14 +23,16 @@ def test_results_and_gradients_are_those_of_torch(sides, depthwise, kernel, stri
         x = torch.randn(5, 6, *sides).contiguous(memory_format=layout).requires_grad_()
         weight = torch.randn(6 if depthwise else 4, 1 if depthwise else 6, kernel, kernel)
         weight.requires_grad_()
-        groups = 6 if depthwise else 1
-        expected = functional.conv2d(x, weight, None, stride, kernel // 2, groups=groups)
-        found = convolve(x, weight, stride)
+        groups, bias = 6 if depthwise else 1, torch.randn(len(weight), requires_grad=True)
+        alone = functional.conv2d(x, weight, None, stride, kernel // 2, groups=groups)
+        torch.testing.assert_close(convolve(x, weight, stride), alone)
+        expected = functional.conv2d(x, weight, bias, stride, kernel // 2, groups=groups)
+        found = convolve(x, weight, stride, bias)
         torch.testing.assert_close(found, expected)
         ahead = torch.randn_like(expected)
         torch.testing.assert_close(
-            torch.autograd.grad(found, (x, weight), ahead),
-            torch.autograd.grad(expected, (x, weight), ahead),
+            torch.autograd.grad(found, (x, weight, bias), ahead),
+            torch.autograd.grad(expected, (x, weight, bias), ahead),
             rtol=1e-4,
             atol=1e-4,
         )
