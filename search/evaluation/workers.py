@@ -132,6 +132,7 @@ def _begin(make_work: bytes) -> None:
 @cache
 def _own_work() -> Work[Any, Any]:
     """What does the jobs of this process, made for the first of them."""
+    # The parent's own words, from the pipe whose content multiprocessing unpickles in any case.
     make: Callable[[], Work[Any, Any]] = pickle.loads(_given[0])  # noqa: S301
     return make()
 
